@@ -1,1 +1,31 @@
+//! The `StreamJob` document and the coordinator's HTTP API, as types.
+//!
+//! Everything a user can write is a type here, with its documentation, its default and what is accepted; the operator
+//! makes the CRD of them and the runtime reads the same document from a file. [`StreamJob::check`] says what can be
+//! said of a document without looking at anything else: names that repeat, columns that do not exist, bounds. What
+//! needs the SQL planned or a server asked is the runtime's.
 
+pub mod api;
+mod check;
+mod checkpoint;
+mod column;
+mod document;
+mod duration;
+mod problem;
+mod restart;
+mod secret;
+mod sink;
+mod source;
+
+pub use checkpoint::{CheckpointMode, CheckpointSpec, LocalStorage, OnCancellation, S3Storage, StorageSpec};
+pub use column::{Column, ColumnType};
+pub use document::{DocumentError, JobSpec, Metadata, StreamJob};
+pub use duration::HumanDuration;
+pub use problem::{Problem, Problems, nearest};
+pub use restart::{ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartSpec};
+pub use secret::{SecretKeyRef, SecretRef};
+pub use sink::{ClickHouseSink, Delivery, FileFormat, FilesSink, KafkaSink, PrintSink, SinkSpec};
+pub use source::{
+    BadRecords, FilesSource, FormatSpec, GeneratorSource, KafkaSecurity, KafkaSource, SourceSpec, StartFrom, Until,
+    WatermarkSpec,
+};

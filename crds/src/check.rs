@@ -1,0 +1,320 @@
+//! What can be said of a document without planning its SQL or asking a server.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    ColumnType, Delivery, JobSpec, KafkaSecurity, Problem, Problems, SinkSpec, SourceSpec, StartFrom, StreamJob,
+    document::{API_VERSION, KIND},
+    nearest,
+};
+
+/// librdkafka properties that a user can't set, each with what to use instead.
+const RESERVED_PROPERTIES: [(&str, &str); 9] = [
+    ("bootstrap.servers", "set `bootstrapServers`"),
+    ("group.id", "set `groupId`"),
+    ("enable.auto.commit", "offsets are committed after each checkpoint"),
+    ("enable.auto.offset.store", "offsets are kept in checkpoints"),
+    ("auto.offset.reset", "set `startFrom`"),
+    ("isolation.level", "sources read what is committed"),
+    ("transactional.id", "it is made from job, sink and slot"),
+    ("enable.idempotence", "it follows from `delivery`"),
+    ("transaction.timeout.ms", "set `transactionTimeout`"),
+];
+
+impl StreamJob {
+    /// All that is wrong with the document on its own.
+    pub fn check(&self) -> Result<(), Problems> {
+        let mut problems = Vec::new();
+        if self.api_version != API_VERSION {
+            problems
+                .push(Problem::new("apiVersion", format!("found `{}`; accepted is `{API_VERSION}`", self.api_version)));
+        }
+        if self.kind != KIND {
+            problems.push(Problem::new("kind", format!("found `{}`; accepted is `{KIND}`", self.kind)));
+        }
+        check_job_name(&self.metadata.name, &mut problems);
+        self.spec.check(&mut problems);
+        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+    }
+}
+
+impl JobSpec {
+    fn check(&self, problems: &mut Vec<Problem>) {
+        check_names("spec.sources", self.sources.iter().map(|source| source.name.as_str()), problems);
+        check_names("spec.sinks", self.sinks.iter().map(|sink| sink.name.as_str()), problems);
+        for (index, source) in self.sources.iter().enumerate() {
+            check_source(&format!("spec.sources[{index}]"), source, &self.sinks, problems);
+        }
+        for (index, sink) in self.sinks.iter().enumerate() {
+            check_sink(&format!("spec.sinks[{index}]"), sink, problems);
+        }
+        if self.sources.is_empty() {
+            problems.push(Problem::new("spec.sources", "is empty; a job needs at least one source"));
+        }
+        if self.sinks.is_empty() {
+            problems.push(Problem::new("spec.sinks", "is empty; a job needs at least one sink"));
+        }
+        if self.sql.trim().is_empty() {
+            problems.push(Problem::new("spec.sql", "is empty; write at least one `INSERT INTO <sink> SELECT …`"));
+        }
+        if self.max_parallelism == 0 || self.max_parallelism > 32_768 {
+            problems.push(Problem::new(
+                "spec.maxParallelism",
+                format!("found {}; accepted is 1 to 32768", self.max_parallelism),
+            ));
+        } else if self.parallelism == 0 || self.parallelism > self.max_parallelism {
+            problems.push(Problem::new(
+                "spec.parallelism",
+                format!("found {}; accepted is 1 to maxParallelism, {}", self.parallelism, self.max_parallelism),
+            ));
+        }
+        self.check_checkpoint(problems);
+        let restart = &self.restart;
+        one_of(
+            "spec.restart",
+            &[
+                ("fixedDelay", restart.fixed_delay.is_some()),
+                ("exponentialDelay", restart.exponential_delay.is_some()),
+                ("failureRate", restart.failure_rate.is_some()),
+                ("none", restart.none.is_some()),
+            ],
+            0,
+            problems,
+        );
+        if let Some(delay) = &restart.exponential_delay
+            && (delay.multiplier < 1.0 || !(0.0..=1.0).contains(&delay.jitter) || delay.max < delay.initial)
+        {
+            problems.push(Problem::new(
+                "spec.restart.exponentialDelay",
+                "accepted are a multiplier of at least 1, a jitter from 0 to 1 and a max of at least initial",
+            ));
+        }
+    }
+
+    fn check_checkpoint(&self, problems: &mut Vec<Problem>) {
+        let checkpoint = &self.checkpoint;
+        one_of(
+            "spec.checkpoint.storage",
+            &[("s3", checkpoint.storage.s3.is_some()), ("local", checkpoint.storage.local.is_some())],
+            1,
+            problems,
+        );
+        if checkpoint.interval.millis() < 10 {
+            problems.push(Problem::new(
+                "spec.checkpoint.interval",
+                format!("found {}; accepted is 10ms or more", checkpoint.interval),
+            ));
+        }
+        if checkpoint.timeout.millis() == 0 {
+            problems.push(Problem::new("spec.checkpoint.timeout", "found 0s; accepted is a time above zero"));
+        }
+        for (field, value) in [("retained", checkpoint.retained), ("maxPendingEpochs", checkpoint.max_pending_epochs)] {
+            if value == 0 {
+                problems.push(Problem::new(format!("spec.checkpoint.{field}"), "found 0; accepted is 1 or more"));
+            }
+        }
+    }
+}
+
+/// The job's name is part of object keys and of Kubernetes names.
+fn check_job_name(name: &str, problems: &mut Vec<Problem>) {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(fits) || name.starts_with('-') || name.ends_with('-') {
+        problems.push(Problem::new(
+            "metadata.name",
+            format!("found `{name}`; accepted are 1 to 63 lower-case letters, digits and `-`, not at either end"),
+        ));
+    }
+}
+
+fn check_names<'a>(list: &str, names: impl Iterator<Item = &'a str>, problems: &mut Vec<Problem>) {
+    let mut seen = BTreeSet::new();
+    for (index, name) in names.enumerate() {
+        let mut chars = name.chars();
+        let starts = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        if !starts || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_') || name.len() > 63 {
+            problems.push(Problem::new(
+                format!("{list}[{index}].name"),
+                format!("found `{name}`; accepted is an SQL identifier: a letter or `_`, then letters, digits, `_`, up to 63"),
+            ));
+        }
+        if !seen.insert(name.to_lowercase()) {
+            problems.push(Problem::new(
+                format!("{list}[{index}].name"),
+                format!("`{name}` is already the name of another entry of {list}; names must differ"),
+            ));
+        }
+    }
+}
+
+/// Exactly one of the fields must be set; with `least` 0, none may do too.
+fn one_of(path: &str, fields: &[(&str, bool)], least: usize, problems: &mut Vec<Problem>) {
+    let set: Vec<&str> = fields.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+    if set.len() > 1 || set.len() < least {
+        let found = if set.is_empty() { "none".to_owned() } else { set.join(" and ") };
+        let accepted: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+        problems.push(Problem::new(path, format!("found {found}; exactly one of {} is accepted", accepted.join(", "))));
+    }
+}
+
+fn check_source(path: &str, source: &SourceSpec, sinks: &[SinkSpec], problems: &mut Vec<Problem>) {
+    one_of(
+        path,
+        &[
+            ("kafka", source.kafka.is_some()),
+            ("files", source.files.is_some()),
+            ("generator", source.generator.is_some()),
+        ],
+        1,
+        problems,
+    );
+    let generated = source.generator.is_some();
+    if generated && !source.schema.is_empty() {
+        problems.push(Problem::new(
+            format!("{path}.schema"),
+            "a generator has columns of its own (order_id, store_id, amount, ts); leave `schema` out",
+        ));
+    }
+    if !generated && source.schema.is_empty() {
+        problems.push(Problem::new(format!("{path}.schema"), "is empty; name the columns of the records"));
+    }
+    let mut columns = BTreeSet::new();
+    for (index, column) in source.schema.iter().enumerate() {
+        if !columns.insert(column.name.to_lowercase()) {
+            problems.push(Problem::new(
+                format!("{path}.schema[{index}].name"),
+                format!("`{}` is already a column of source `{}`; names must differ", column.name, source.name),
+            ));
+        }
+    }
+    if let Some(watermark) = &source.watermark {
+        check_watermark(path, source, &watermark.column, problems);
+    }
+    for (field, sink) in [("deadLetterSink", &source.format.dead_letter_sink), ("lateSink", &source.format.late_sink)] {
+        if let Some(sink) = sink
+            && !sinks.iter().any(|candidate| candidate.name == *sink)
+        {
+            problems.push(Problem::new(
+                format!("{path}.format.{field}"),
+                format!("there is no sink `{sink}`{}", nearest(sink, sinks.iter().map(|sink| sink.name.as_str()))),
+            ));
+        }
+    }
+    let dead_letters = source.format.bad_records == crate::BadRecords::DeadLetter;
+    if dead_letters != source.format.dead_letter_sink.is_some() {
+        problems.push(Problem::new(
+            format!("{path}.format"),
+            "`badRecords: DeadLetter` and `deadLetterSink` go together; set both or neither",
+        ));
+    }
+    if let Some(kafka) = &source.kafka {
+        let path = format!("{path}.kafka");
+        check_properties(&path, &kafka.properties, problems);
+        check_security(&path, kafka.security.as_ref(), problems);
+        if (kafka.start_from == StartFrom::Timestamp) != kafka.start_timestamp.is_some() {
+            problems.push(Problem::new(
+                format!("{path}.startTimestamp"),
+                "`startFrom: Timestamp` and `startTimestamp` go together; set both or neither",
+            ));
+        }
+    }
+    if let Some(generator) = &source.generator {
+        for (field, share) in [("duplicates", generator.duplicates), ("outOfOrder", generator.out_of_order)] {
+            if !(0.0..=1.0).contains(&share) {
+                problems.push(Problem::new(
+                    format!("{path}.generator.{field}"),
+                    format!("found {share}; accepted is a share from 0 to 1"),
+                ));
+            }
+        }
+    }
+}
+
+fn check_watermark(path: &str, source: &SourceSpec, column: &str, problems: &mut Vec<Problem>) {
+    let field = format!("{path}.watermark.column");
+    if source.generator.is_some() {
+        if column != "ts" {
+            problems.push(Problem::new(field, format!("found `{column}`; a generator's event time is `ts`")));
+        }
+        return;
+    }
+    match source.schema.iter().find(|candidate| candidate.name == column) {
+        None => problems.push(Problem::new(
+            field,
+            format!(
+                "source `{}` has no column `{column}`{}",
+                source.name,
+                nearest(column, source.schema.iter().map(|column| column.name.as_str()))
+            ),
+        )),
+        Some(found) if !matches!(found.kind, ColumnType::Timestamp { .. }) => problems
+            .push(Problem::new(field, format!("column `{column}` is of type {}; accepted is a timestamp", found.kind))),
+        Some(_) => {}
+    }
+}
+
+fn check_sink(path: &str, sink: &SinkSpec, problems: &mut Vec<Problem>) {
+    one_of(
+        path,
+        &[
+            ("kafka", sink.kafka.is_some()),
+            ("clickHouse", sink.click_house.is_some()),
+            ("files", sink.files.is_some()),
+            ("print", sink.print.is_some()),
+        ],
+        1,
+        problems,
+    );
+    if let Some(kafka) = &sink.kafka {
+        let path = format!("{path}.kafka");
+        check_properties(&path, &kafka.properties, problems);
+        check_security(&path, kafka.security.as_ref(), problems);
+    }
+    let accepted: &[Delivery] = match sink {
+        SinkSpec { click_house: Some(_), .. } => &[Delivery::ExactlyOnce, Delivery::Idempotent],
+        SinkSpec { kafka: Some(_), .. } => &[Delivery::ExactlyOnce, Delivery::AtLeastOnce, Delivery::None],
+        SinkSpec { files: Some(_), .. } => &[Delivery::ExactlyOnce],
+        _ => &[Delivery::AtLeastOnce, Delivery::None],
+    };
+    if let Some(delivery) = sink.delivery
+        && !accepted.contains(&delivery)
+    {
+        let names: Vec<String> = accepted.iter().map(|delivery| format!("{delivery:?}")).collect();
+        problems.push(Problem::new(
+            format!("{path}.delivery"),
+            format!("found {delivery:?}; this kind of sink accepts {}", names.join(", ")),
+        ));
+    }
+}
+
+fn check_properties(path: &str, properties: &std::collections::BTreeMap<String, String>, problems: &mut Vec<Problem>) {
+    for (name, instead) in RESERVED_PROPERTIES {
+        if properties.contains_key(name) {
+            problems.push(Problem::new(format!("{path}.properties"), format!("`{name}` can't be set: {instead}")));
+        }
+    }
+}
+
+fn check_security(path: &str, security: Option<&KafkaSecurity>, problems: &mut Vec<Problem>) {
+    const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+    const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+    let Some(security) = security else { return };
+    if !PROTOCOLS.contains(&security.protocol.as_str()) {
+        problems.push(Problem::new(
+            format!("{path}.security.protocol"),
+            format!("found `{}`; accepted are {}", security.protocol, PROTOCOLS.join(", ")),
+        ));
+    }
+    let sasl = security.protocol.starts_with("SASL");
+    match &security.sasl_mechanism {
+        Some(mechanism) if !MECHANISMS.contains(&mechanism.as_str()) => problems.push(Problem::new(
+            format!("{path}.security.saslMechanism"),
+            format!("found `{mechanism}`; accepted are {}", MECHANISMS.join(", ")),
+        )),
+        None if sasl => problems.push(Problem::new(
+            format!("{path}.security.saslMechanism"),
+            format!("is missing, and the protocol is {}; accepted are {}", security.protocol, MECHANISMS.join(", ")),
+        )),
+        _ => {}
+    }
+}

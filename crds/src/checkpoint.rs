@@ -1,0 +1,116 @@
+//! When checkpoints are taken, where they go and how many stay.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{HumanDuration, SecretRef};
+
+/// Checkpointing. Names and defaults are Flink's where those are good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckpointSpec {
+    /// `ExactlyOnce` aligns barriers; `AtLeastOnce` lets records pass them.
+    #[serde(default)]
+    pub mode: CheckpointMode,
+    /// Time from the start of one checkpoint to the start of the next.
+    #[serde(default = "interval")]
+    pub interval: HumanDuration,
+    /// A checkpoint that takes longer is given up.
+    #[serde(default = "timeout")]
+    pub timeout: HumanDuration,
+    /// Least time from the end of one checkpoint to the start of the next.
+    #[serde(default = "none")]
+    pub min_pause: HumanDuration,
+    /// How many checkpoints in a row may fail before the job does.
+    #[serde(default)]
+    pub tolerable_failures: u32,
+    /// How many completed checkpoints are kept.
+    #[serde(default = "retained")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub retained: u32,
+    /// How many epochs may wait for a sink that is down before the sources pause.
+    #[serde(default = "max_pending_epochs")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub max_pending_epochs: u32,
+    /// What happens to the checkpoints when the job is cancelled.
+    #[serde(default)]
+    pub on_cancellation: OnCancellation,
+    /// Where checkpoints live: exactly one kind.
+    pub storage: StorageSpec,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CheckpointMode {
+    #[default]
+    ExactlyOnce,
+    AtLeastOnce,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnCancellation {
+    /// They stay, and the next run goes on from them.
+    #[default]
+    Retain,
+    /// They are deleted with the job.
+    Delete,
+}
+
+/// Where checkpoints live; exactly one field is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StorageSpec {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Storage>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalStorage>,
+}
+
+/// A bucket of a store that honours conditional creation (`If-None-Match: *`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct S3Storage {
+    pub bucket: String,
+    /// Folder inside the bucket; the job's own folder is made below it.
+    #[serde(default)]
+    pub prefix: String,
+    /// Address of the service, for stores other than AWS, such as `http://minio:9000`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Address the bucket in the path and not in the host name. On by default where `endpoint` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+    /// Access key; without one the usual places are asked (environment, web identity, instance).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<SecretRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_access_key: Option<SecretRef>,
+}
+
+/// A folder of this machine: for a laptop and for tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LocalStorage {
+    pub path: String,
+}
+
+fn interval() -> HumanDuration {
+    HumanDuration::from_secs(30)
+}
+
+fn timeout() -> HumanDuration {
+    HumanDuration::from_secs(600)
+}
+
+fn none() -> HumanDuration {
+    HumanDuration::from_secs(0)
+}
+
+fn retained() -> u32 {
+    3
+}
+
+fn max_pending_epochs() -> u32 {
+    100
+}

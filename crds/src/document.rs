@@ -1,0 +1,114 @@
+//! The document as a whole, and reading one from YAML.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{CheckpointSpec, HumanDuration, Problem, Problems, RestartSpec, SinkSpec, SourceSpec};
+
+pub(crate) const API_VERSION: &str = "tidegate.dev/v1alpha1";
+pub(crate) const KIND: &str = "StreamJob";
+
+/// A stream job: sources, SQL and sinks, and how it is run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StreamJob {
+    pub api_version: String,
+    pub kind: String,
+    pub metadata: Metadata,
+    pub spec: JobSpec,
+}
+
+/// The part of Kubernetes' metadata that names the job; the rest is left to Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+/// What the job does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobSpec {
+    pub sources: Vec<SourceSpec>,
+    /// `CREATE VIEW` and `INSERT INTO <sink> SELECT …` statements, separated by semicolons.
+    pub sql: String,
+    pub sinks: Vec<SinkSpec>,
+    /// How many subtasks each operator has.
+    #[serde(default = "one")]
+    pub parallelism: u32,
+    /// Number of key groups: the highest parallelism the job can ever have. Fixed at the first start.
+    #[serde(default = "key_groups")]
+    pub max_parallelism: u32,
+    /// How long the state of a key is kept after its event time, where SQL gives it no end of its own (deduplication).
+    /// For ever, when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_ttl: Option<HumanDuration>,
+    pub checkpoint: CheckpointSpec,
+    #[serde(default)]
+    pub restart: RestartSpec,
+}
+
+/// Why a text is no usable `StreamJob`.
+#[derive(Debug, Error)]
+pub enum DocumentError {
+    #[error("the document is not a StreamJob: {0}")]
+    Syntax(#[from] serde_yaml::Error),
+    #[error(transparent)]
+    Problems(#[from] Problems),
+}
+
+impl StreamJob {
+    /// Reads a YAML (or JSON) document and checks it.
+    pub fn from_yaml(text: &str) -> Result<Self, DocumentError> {
+        let job: Self = serde_yaml::from_str(text)?;
+        job.check()?;
+        Ok(job)
+    }
+
+    /// As [`StreamJob::from_yaml`], with fields set over those of the text: pairs of a path, such as
+    /// `spec.sinks[0].kafka.bootstrapServers`, and a YAML value.
+    pub fn from_yaml_with(text: &str, overrides: &[(String, String)]) -> Result<Self, DocumentError> {
+        if overrides.is_empty() {
+            return Self::from_yaml(text);
+        }
+        let mut document: serde_yaml::Value = serde_yaml::from_str(text)?;
+        for (path, value) in overrides {
+            *place(&mut document, path)? = serde_yaml::from_str(value)?;
+        }
+        let job: Self = serde_yaml::from_value(document)?;
+        job.check()?;
+        Ok(job)
+    }
+}
+
+/// The place that `path` names; a missing last field is made, a missing list item is an error.
+fn place<'a>(document: &'a mut serde_yaml::Value, path: &str) -> Result<&'a mut serde_yaml::Value, DocumentError> {
+    let refuse = |step: &str| {
+        DocumentError::Problems(Problems(vec![Problem::new(
+            path,
+            format!("there is no `{step}` to set; write a path such as spec.sources[0].kafka.topic"),
+        )]))
+    };
+    let mut here = document;
+    for step in path.split('.') {
+        let (field, indexes) = step.split_once('[').map_or((step, None), |(field, rest)| (field, Some(rest)));
+        let mapping = here.as_mapping_mut().ok_or_else(|| refuse(step))?;
+        here = mapping.entry(field.into()).or_insert(serde_yaml::Value::Mapping(serde_yaml::Mapping::new()));
+        if let Some(indexes) = indexes {
+            let index: usize =
+                indexes.strip_suffix(']').and_then(|digits| digits.parse().ok()).ok_or_else(|| refuse(step))?;
+            here = here.as_sequence_mut().and_then(|list| list.get_mut(index)).ok_or_else(|| refuse(step))?;
+        }
+    }
+    Ok(here)
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn key_groups() -> u32 {
+    128
+}

@@ -1,0 +1,209 @@
+//! Where records come from.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Column, HumanDuration, SecretRef};
+
+/// A source: a name for the SQL, one system, a format and typed columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceSpec {
+    /// Name of the table in the SQL.
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator: Option<GeneratorSource>,
+    /// How bytes become columns; not for the generator, whose columns are fixed.
+    #[serde(default)]
+    pub format: FormatSpec,
+    /// The columns; not for the generator.
+    #[serde(default)]
+    pub schema: Vec<Column>,
+    /// Event time. Windows need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<WatermarkSpec>,
+}
+
+/// Which column is the event time, and how late a record may be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WatermarkSpec {
+    /// A timestamp column of the schema.
+    pub column: String,
+    /// How far the watermark stays behind the newest event of a partition.
+    #[serde(default = "no_delay")]
+    pub delay: HumanDuration,
+    /// A partition without records for so long no longer holds the watermark back. Never, when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<HumanDuration>,
+}
+
+/// How bytes become columns; JSON, one object a record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FormatSpec {
+    /// What happens to a record that is not JSON or does not fit the schema.
+    #[serde(default)]
+    pub bad_records: BadRecords,
+    /// The sink that takes bad records, with `badRecords: DeadLetter`: columns source, partition, offset, error, record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter_sink: Option<String>,
+    /// The sink that takes this source's late records, which are counted and dropped otherwise: columns source, window_end,
+    /// record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_sink: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BadRecords {
+    /// The job fails and names the record's place.
+    #[default]
+    Fail,
+    /// The record is counted, logged by its place, and left out.
+    Skip,
+    /// The record goes to a sink of its own.
+    DeadLetter,
+}
+
+/// Topics of an Apache Kafka cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KafkaSource {
+    /// `host:port`, several separated by commas.
+    pub bootstrap_servers: String,
+    pub topic: String,
+    /// Group that offsets are committed to, for lag monitors; the job's own offsets are in its checkpoints. Default:
+    /// `tidegate-<job>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<String>,
+    /// Where a job without a checkpoint begins.
+    #[serde(default)]
+    pub start_from: StartFrom,
+    /// Where `startFrom: Timestamp` begins: an RFC 3339 instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_timestamp: Option<String>,
+    /// Where the job ends; never, when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
+    /// How often new partitions are looked for; `0s` turns it off.
+    #[serde(default = "discovery")]
+    pub partition_discovery_interval: HumanDuration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<KafkaSecurity>,
+    /// librdkafka properties, passed through; those that exactly-once rests on are refused.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// How a Kafka cluster is spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KafkaSecurity {
+    /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+    pub protocol: String,
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sasl_mechanism: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<SecretRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretRef>,
+    /// Certificate authority, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<SecretRef>,
+    /// Client certificate, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<SecretRef>,
+    /// Key of the client certificate, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<SecretRef>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StartFrom {
+    #[default]
+    Earliest,
+    Latest,
+    GroupOffsets,
+    Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Until {
+    /// The end of every partition as it was when the job first started.
+    #[serde(alias = "Latest")]
+    Latest,
+}
+
+/// JSON lines from a path or a glob; bounded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FilesSource {
+    /// A file, or a glob such as `/data/orders/*.jsonl`.
+    pub path: String,
+}
+
+/// Deterministic orders: `order_id string, store_id bigint, amount decimal(12,2), ts timestamp(3)`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GeneratorSource {
+    /// How many orders; without an end when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Orders a second over all subtasks; as fast as possible when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// Same seed, same orders.
+    #[serde(default)]
+    pub seed: u64,
+    #[serde(default = "stores")]
+    #[schemars(range(min = 1))]
+    pub stores: u64,
+    /// Share of orders that repeat an earlier one, 0 to 1.
+    #[serde(default)]
+    pub duplicates: f64,
+    /// Share of orders whose event time is up to `maxDelay` behind, 0 to 1.
+    #[serde(default)]
+    pub out_of_order: f64,
+    /// How far behind an out-of-order event may be.
+    #[serde(default = "max_delay")]
+    pub max_delay: HumanDuration,
+    /// Event time that passes from one order to the next, in microseconds.
+    #[serde(default = "step")]
+    #[schemars(range(min = 1))]
+    pub step_micros: u64,
+    /// Event time of the first order: an RFC 3339 instant.
+    #[serde(default = "start")]
+    pub start: String,
+}
+
+fn no_delay() -> HumanDuration {
+    HumanDuration::from_secs(0)
+}
+
+fn discovery() -> HumanDuration {
+    HumanDuration::from_secs(300)
+}
+
+fn stores() -> u64 {
+    1000
+}
+
+fn max_delay() -> HumanDuration {
+    HumanDuration::from_secs(5)
+}
+
+fn step() -> u64 {
+    1000
+}
+
+fn start() -> String {
+    "2026-01-01T00:00:00Z".into()
+}

@@ -1,0 +1,24 @@
+//! What travels between operators.
+
+use arrow::array::RecordBatch;
+
+use crate::ids::{Epoch, EventTime};
+
+/// One thing on a channel, in order: rows, a promise about time, a cut, or the end.
+#[derive(Debug, Clone)]
+pub enum Element {
+    Batch(RecordBatch),
+    /// No later row on this channel has an event time at or before this one, but for late rows.
+    Watermark(EventTime),
+    Barrier(Barrier),
+    /// Nothing follows.
+    End,
+}
+
+/// The line between two epochs: rows before it belong to `epoch`, rows after it to the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Barrier {
+    pub epoch: Epoch,
+    /// The last barrier of this attempt: nothing but [`Element::End`] follows.
+    pub last: bool,
+}

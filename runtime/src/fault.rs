@@ -1,0 +1,64 @@
+//! Named places in the durable paths, where a test may kill the process.
+//!
+//! Compiled in with the feature `fault-points` only; a release does nothing here. A test sets `TIDEGATE_FAULT` to
+//! `<place>@<n>`, and the process is killed, as by `kill -9`, when it reaches the place for the n-th time.
+
+/// The places, for tests that go through all of them.
+pub const PLACES: &[&str] = &[
+    "before-state-upload",
+    "after-state-upload",
+    "before-manifest",
+    "after-manifest",
+    "before-own",
+    "after-own",
+    "kafka-transaction-open",
+    "kafka-transaction-committed",
+    "clickhouse-between-inserts",
+    "files-between-chunks",
+    "before-epoch-committed",
+    "after-epoch-committed",
+    "recovery-claimed",
+    "recovery-settling",
+    "recovery-settled",
+    "collecting",
+];
+
+#[cfg(not(feature = "fault-points"))]
+#[inline(always)]
+pub fn reach(_place: &str) {}
+
+#[cfg(feature = "fault-points")]
+pub use armed::reach;
+
+#[cfg(feature = "fault-points")]
+mod armed {
+    use std::{
+        process::{Command, id},
+        sync::{
+            LazyLock,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
+
+    static ARMED: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
+        let setting = std::env::var("TIDEGATE_FAULT").ok()?;
+        let (place, nth) = setting.split_once('@').unwrap_or((&setting, "1"));
+        Some((place.to_owned(), nth.parse().unwrap_or(1)))
+    });
+    static REACHED: AtomicU64 = AtomicU64::new(0);
+
+    /// Kills the process if `TIDEGATE_FAULT` says so.
+    pub fn reach(place: &str) {
+        debug_assert!(super::PLACES.contains(&place), "fault point `{place}` is not listed");
+        let Some((armed, nth)) = &*ARMED else { return };
+        if armed == place && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == *nth {
+            eprintln!("fault point `{place}` reached for the {nth}. time: killing the process");
+            if Command::new("kill").args(["-9", &id().to_string()]).status().is_ok() {
+                loop {
+                    std::thread::park();
+                }
+            }
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The stream graph: what the SQL means, as operators that run for ever.
+//!
+//! [`StreamGraph`] is logical: one node an operator, no parallelism. Nodes stand in topological order, inputs before
+//! their readers. The worker cuts it into tasks at the edges that need an exchange (see [`Node::partition`]).
+
+use std::{fmt, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use datafusion_physical_expr::{PhysicalExpr, aggregate::AggregateFunctionExpr};
+
+use crate::ids::OperatorId;
+
+mod describe;
+
+/// Index of a node in [`StreamGraph::nodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+#[derive(Debug, Clone, Default)]
+pub struct StreamGraph {
+    pub nodes: Vec<Node>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub id: OperatorId,
+    pub kind: NodeKind,
+    pub inputs: Vec<NodeId>,
+    /// Columns of what the node puts out.
+    pub schema: SchemaRef,
+}
+
+/// What a node does with each batch.
+#[derive(Clone)]
+pub enum NodeKind {
+    /// Reads the named source; only the columns of `projection` (indexes into the source's schema) are decoded.
+    Source {
+        source: String,
+        projection: Vec<usize>,
+    },
+    /// Keeps the rows for which `predicate` is true, then computes `columns` of them (all columns, unchanged, if `None`).
+    Map {
+        predicate: Option<Arc<dyn PhysicalExpr>>,
+        columns: Option<Vec<Arc<dyn PhysicalExpr>>>,
+    },
+    /// Keeps of the rows with equal `keys` the one with the smallest `time`; puts it out when the watermark passes it.
+    Deduplicate {
+        keys: Vec<usize>,
+        time: usize,
+    },
+    WindowAggregate(WindowAggregate),
+    /// Writes to the named sink.
+    Sink {
+        sink: String,
+    },
+}
+
+/// `GROUP BY window_start, window_end, keys…` over a tumbling window.
+#[derive(Debug, Clone)]
+pub struct WindowAggregate {
+    /// Length of the window in milliseconds, above 0.
+    pub size_ms: i64,
+    /// Column of the input (a timestamp of any unit) that places a row in a window.
+    pub time: usize,
+    /// Columns of the input to group by, beside the window.
+    pub keys: Vec<usize>,
+    pub aggregates: Vec<Arc<AggregateFunctionExpr>>,
+    /// The output's columns, in the order of the node's schema.
+    pub output: Vec<WindowColumn>,
+    /// Source whose event time this is: named in the rows of late records.
+    pub source: String,
+}
+
+/// A column that a window aggregate puts out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowColumn {
+    /// First instant of the window.
+    Start,
+    /// First instant after the window.
+    End,
+    /// The key of this index in [`WindowAggregate::keys`].
+    Key(usize),
+    /// The aggregate of this index in [`WindowAggregate::aggregates`].
+    Aggregate(usize),
+}
+
+/// How rows reach the subtasks of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Partition {
+    /// Subtask *i* reads subtask *i* of its input: no exchange, so the two run in one task.
+    Forward,
+    /// By key group of these columns of the input.
+    Hash(Vec<usize>),
+}
+
+impl Node {
+    pub fn partition(&self) -> Partition {
+        match &self.kind {
+            NodeKind::Deduplicate { keys, .. } => Partition::Hash(keys.clone()),
+            NodeKind::WindowAggregate(window) => Partition::Hash(window.keys.clone()),
+            NodeKind::Source { .. } | NodeKind::Map { .. } | NodeKind::Sink { .. } => Partition::Forward,
+        }
+    }
+}
+
+impl fmt::Debug for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&describe::kind(self))
+    }
+}

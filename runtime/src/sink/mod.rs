@@ -1,0 +1,84 @@
+//! Sinks: systems that results are written to, once.
+//!
+//! Exactly-once is rows in the checkpoint plus idempotent publication. A sink task only buffers: at a barrier the rows of
+//! the epoch become *chunks*, files of the write-ahead log that the checkpoint names. When the checkpoint is owned (see
+//! [`CommitPermit`]) its chunks are handed to the sink's [`Publisher`], as often as it takes.
+//!
+//! A publisher promises: publishing a chunk again, from this process or a later one, before or after a crash, changes
+//! nothing once it was published, and `Ok` means that it is there for good. Chunks of one slot come in order of epoch
+//! and index; chunks of different slots may come at the same time.
+
+use std::{fmt, fmt::Debug};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{checkpoint::CommitPermit, ids::Epoch};
+
+/// Identity of a chunk over the whole life of a job and its successors.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChunkId {
+    /// The job's identity; kept when the job is moved, new when it is copied.
+    pub lineage: String,
+    pub sink: String,
+    /// Subtask of the sink that wrote the rows.
+    pub slot: u32,
+    pub epoch: Epoch,
+    /// Which of the chunks of this slot and epoch, from 0.
+    pub index: u32,
+}
+
+impl fmt::Display for ChunkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lineage, sink, slot, epoch, index } = self;
+        write!(f, "{lineage}/{sink}/{slot}/{epoch}/{index}")
+    }
+}
+
+/// Rows to publish, exactly as the write-ahead log has them: a repeat brings the same rows in the same batches.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    pub id: ChunkId,
+    pub schema: SchemaRef,
+    pub rows: Vec<RecordBatch>,
+}
+
+/// A sink with `ExactlyOnce` or `Idempotent` delivery.
+#[async_trait]
+pub trait Publisher: Debug + Send + Sync {
+    /// Looks at the system before the job starts: reachable, allowed, fit for the promise, with columns for `schema`.
+    /// An error here names what to do, such as the statement that would fix the table.
+    async fn preflight(&self, schema: &SchemaRef) -> Result<(), SinkError>;
+
+    /// Writes the chunk, once in all. An error leaves it open whether the chunk is there; the caller tries again.
+    async fn publish(&self, permit: &CommitPermit, chunk: &Chunk) -> Result<(), SinkError>;
+}
+
+/// A sink that is written through, with `AtLeastOnce` or `None` delivery; lives on one thread, inside a task.
+pub trait DirectWriter: Send {
+    /// Hands rows to the system's client; may wait when its buffers are full. An error of an earlier write is returned by
+    /// the next call.
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError>;
+
+    /// What has to be waited for before a barrier is acknowledged: `Ok` when all rows written so far are delivered.
+    fn flush(&mut self) -> FlushFuture;
+}
+
+pub type FlushFuture = std::pin::Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send>>;
+
+#[derive(Debug, Error)]
+pub enum SinkError {
+    /// A message for the user: what was found, what is accepted, where. Trying again does not help.
+    #[error("sink `{sink}`: {message}")]
+    Refused { sink: String, message: String },
+    /// It may work when tried again.
+    #[error("sink `{sink}`: failed to {action}")]
+    Failed {
+        sink: String,
+        action: String,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

@@ -1,0 +1,1 @@
+//! Topics of an Apache Kafka cluster.

@@ -1,0 +1,128 @@
+//! Sources: systems that records are read from, and can be read from again at a remembered place.
+//!
+//! A source is made of *splits* (Kafka partitions, files, stripes of the generator). A split is an ordered sequence with
+//! positions; a reader owns some of them and, asked at a barrier, names the next position of each: that is all a source
+//! has to remember. Which reader owns which split follows from the split and the parallelism alone, so readers agree
+//! without talking.
+//!
+//! A source promises: read again from a position, a split gives the same records in the same order.
+
+use std::{fmt::Debug, ops::Range, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::ids::{Epoch, EventTime, SubtaskIndex};
+
+pub mod kafka;
+
+/// One split's place, as a checkpoint remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitState {
+    /// Name of the split, unique in its source: `orders-3`, a path, `stripe-0`.
+    pub split: String,
+    /// Position of the next record: an offset, a byte, an index.
+    pub next: u64,
+    /// Position at which a bounded split ends.
+    pub end: Option<u64>,
+    /// Largest event time read so far; the watermark goes on from it. Kept by the source task, not by the reader.
+    pub newest: Option<EventTime>,
+}
+
+/// A system to read from, as the job names it.
+#[async_trait]
+pub trait Source: Debug + Send + Sync {
+    /// Looks at the system before the job starts: reachable, allowed, there. An error here names what to do.
+    async fn preflight(&self) -> Result<(), SourceError>;
+
+    /// A reader for one subtask. `restored` has the splits of *all* subtasks as the checkpoint knows them, `None` at the
+    /// first start; the reader picks its own.
+    async fn reader(
+        &self,
+        context: ReaderContext,
+        restored: Option<Vec<SplitState>>,
+    ) -> Result<Box<dyn SourceReader>, SourceError>;
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct ReaderContext {
+    pub subtask: SubtaskIndex,
+    pub parallelism: u32,
+}
+
+/// Reads some of a source's splits; lives on one thread, inside a source task.
+#[async_trait(?Send)]
+pub trait SourceReader: Send {
+    /// Waits for the next records. Cancel safe: a future that is dropped has read nothing.
+    async fn fetch(&mut self) -> Result<Fetched, SourceError>;
+
+    /// The splits of this reader with the position after the last record that `fetch` returned. A split never read from
+    /// has a number too. [`SplitState::newest`] is left empty.
+    fn positions(&self) -> Vec<SplitState>;
+
+    /// The positions of `epoch` are durable: a source may tell its system, for people and monitors.
+    fn checkpoint_completed(&mut self, epoch: Epoch, positions: &[SplitState]) -> Result<(), SourceError>;
+}
+
+/// What a reader found.
+pub enum Fetched {
+    /// Encoded records, to be decoded by the source's format.
+    Records(Box<dyn RawRecords>),
+    /// Rows that need no decoding, with all columns of the source; `runs` cover the rows in order.
+    Rows { batch: RecordBatch, runs: Vec<Run> },
+    /// The set of splits has changed: ask for `positions` again.
+    SplitsChanged,
+    /// Every split is at its end. Not called again.
+    Exhausted,
+}
+
+/// Neighbouring records of one split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Index into [`SourceReader::positions`].
+    pub split: usize,
+    /// Which records of the batch.
+    pub records: Range<usize>,
+}
+
+/// A batch of encoded records, not copied out of where the system's client keeps them.
+pub trait RawRecords: Send {
+    fn len(&self) -> usize;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of a record; `None` for a record without a value (a Kafka tombstone).
+    fn payload(&self, index: usize) -> Option<&[u8]>;
+
+    /// The record's place in its split.
+    fn position(&self, index: usize) -> u64;
+
+    /// Which split each record is of; the runs cover the records in order.
+    fn runs(&self) -> &[Run];
+}
+
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// A message for the user: what was found, what is accepted, where.
+    #[error("source `{source_name}`: {message}")]
+    Refused { source_name: String, message: String },
+    #[error("source `{source_name}`: failed to {action}")]
+    Failed {
+        source_name: String,
+        action: String,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A source with what the job says of it: shared by the subtasks.
+#[derive(Debug, Clone)]
+pub struct SourceTable {
+    pub name: String,
+    pub schema: SchemaRef,
+    pub source: Arc<dyn Source>,
+}

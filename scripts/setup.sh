@@ -25,6 +25,8 @@ sasl() { library libsasl2 || test -e /usr/include/sasl/sasl.h; }
 # A virtual environment with pip; `venv` alone may be there without the part that brings pip.
 venv() { python3 -c 'import venv, ensurepip'; }
 java_runs() { has java && java -version; }
+# From 1.21 on, go fetches the version that a module asks for.
+go_works() { has go && go version | grep -Eq 'go1\.(2[1-9]|[3-9][0-9])'; }
 
 # The build: bindgen reads C headers through libclang, librdkafka is built by cmake.
 need build-essential has cc
@@ -43,7 +45,7 @@ need default-jre-headless java_runs
 need maven has mvn
 need python3 has python3
 need python3-venv venv
-need golang has go
+need golang go_works
 
 if [ -z "$missing" ]; then
     echo "setup: nothing to do"
@@ -65,4 +67,8 @@ apt-get update -qq
 echo "setup: apt-get install$missing"
 # shellcheck disable=SC2086 # the names are separate words
 apt-get install -y -qq --no-install-recommends $missing >/dev/null
+if ! go_works; then
+    echo "setup: the go of this Debian is older than 1.21; install a newer one and put it on PATH" >&2
+    exit 1
+fi
 echo "setup: done"

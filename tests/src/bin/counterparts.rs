@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tidegate_tests::counterparts::cache::Program;
-use tidegate_tests::counterparts::{ClickHouse, Error, Kafka, S3, clickhouse, kafka, s3, toxiproxy};
+use tidegate_tests::counterparts::{
+    ClickHouse, Error, Kafka, S3, clickhouse, kafka, s3, toxiproxy,
+};
 
 /// Real servers for Tidegate's tests, from a cache below ~/.cache/tidegate/counterparts.
 #[derive(Debug, Parser)]

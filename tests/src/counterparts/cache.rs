@@ -103,10 +103,7 @@ pub(crate) fn run(name: &str, command: &mut Command) -> Result<(), Error> {
         name: name.to_owned(),
         command: format!("{command:?}"),
         status: output.status,
-        output: tail(
-            &[output.stdout, output.stderr].concat(),
-            40,
-        ),
+        output: tail(&[output.stdout, output.stderr].concat(), 40),
     })
 }
 
@@ -126,7 +123,10 @@ fn lock(path: &Path) -> Result<File, Error> {
         .open(path)
         .map_err(Error::io("open", path))?;
     if file.try_lock().is_err() {
-        say(&format!("waiting for another process at {}", path.display()));
+        say(&format!(
+            "waiting for another process at {}",
+            path.display()
+        ));
         file.lock().map_err(Error::io("lock", path))?;
     }
     Ok(file)
@@ -195,11 +195,19 @@ mod tests {
         const PROGRAM: Program = Program {
             name: "broken",
             version: "1",
-            fill: |_| run("broken", Command::new("sh").args(["-c", "echo no space; exit 3"])),
+            fill: |_| {
+                run(
+                    "broken",
+                    Command::new("sh").args(["-c", "echo no space; exit 3"]),
+                )
+            },
         };
         let root = tempfile::tempdir().unwrap();
         let error = PROGRAM.install_in(root.path()).unwrap_err().to_string();
-        assert!(error.contains("no space") && error.contains("exit status: 3"), "{error}");
+        assert!(
+            error.contains("no space") && error.contains("exit status: 3"),
+            "{error}"
+        );
         assert!(!root.path().join("broken-1").exists());
     }
 }

@@ -176,7 +176,13 @@ impl ClickHouse {
                 expected: "an HTTP address",
             }
         })?;
-        let response = self.client.post(url).body(body).send().await.map_err(failed)?;
+        let response = self
+            .client
+            .post(url)
+            .body(body)
+            .send()
+            .await
+            .map_err(failed)?;
         let status = response.status();
         let text = response.text().await.map_err(failed)?;
         if status.is_success() {

@@ -57,3 +57,15 @@ impl Port {
         format!("{}:{}", Ipv4Addr::LOCALHOST, self.number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserved_port_is_not_given_twice_though_nobody_listens() {
+        let ports: Vec<Port> = (0..50).map(|_| Port::reserve().unwrap()).collect();
+        let numbers: std::collections::BTreeSet<u16> = ports.iter().map(Port::number).collect();
+        assert_eq!(numbers.len(), 50);
+    }
+}

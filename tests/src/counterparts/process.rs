@@ -142,7 +142,10 @@ impl Drop for Process {
 }
 
 /// Asks `condition` every 10 ms until it holds; the error is the time waited in vain.
-pub async fn until(patience: Duration, mut condition: impl FnMut() -> bool) -> Result<(), Duration> {
+pub async fn until(
+    patience: Duration,
+    mut condition: impl FnMut() -> bool,
+) -> Result<(), Duration> {
     let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -193,3 +193,30 @@ fn fill(folder: &Path) -> Result<(), Error> {
             .env("GOBIN", folder),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_others_is_used_but_not_killed() {
+        let mut s3 = S3::named("http://s3:9000, b, key, secret".to_owned()).unwrap();
+        assert_eq!((s3.endpoint(), s3.bucket()), ("http://s3:9000", "b"));
+        assert_eq!((s3.access_key(), s3.secret_key()), ("key", "secret"));
+        assert_eq!(
+            s3.kill_9().unwrap_err().to_string(),
+            "can't kill s3: it was named by TIDEGATE_TEST_S3, so it isn't ours"
+        );
+    }
+
+    #[test]
+    fn a_variable_with_a_part_missing_says_what_is_expected() {
+        assert_eq!(
+            S3::named("http://s3:9000,b".to_owned())
+                .unwrap_err()
+                .to_string(),
+            "failed to understand TIDEGATE_TEST_S3=`http://s3:9000,b`, \
+             expected endpoint,bucket,access key,secret key"
+        );
+    }
+}

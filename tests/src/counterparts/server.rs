@@ -12,7 +12,7 @@ use super::process::{Launch, Process, until};
 
 /// Long, because the tests may share two cores with a build.
 const READY_WITHIN: Duration = Duration::from_secs(90);
-const END_WITHIN: Duration = Duration::from_secs(30);
+const END_WITHIN: Duration = Duration::from_secs(60);
 
 /// One server of ours. Dropping it kills the process, then removes the data.
 #[derive(Debug)]
@@ -186,5 +186,29 @@ impl Origin {
 
 /// The value of an environment variable that names a server, if it is set and not empty.
 pub(crate) fn named_by(variable: &'static str) -> Option<String> {
-    std::env::var(variable).ok().filter(|value| !value.is_empty())
+    std::env::var(variable)
+        .ok()
+        .filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_dies_at_once_shows_its_log_and_leaves_no_folder() {
+        let place = Place::reserve("broken").unwrap();
+        let folder = place.path().to_owned();
+        let launch = Launch {
+            program: "sh".into(),
+            arguments: vec!["-c".into(), "echo no luck today >&2; exit 3".into()],
+            environment: Vec::new(),
+        };
+        let error = Server::start("broken", place, launch).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "broken ended before it was ready (exit status: 3); the end of its log:\nno luck today"
+        );
+        assert!(!folder.exists());
+    }
 }

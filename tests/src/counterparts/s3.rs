@@ -1,7 +1,9 @@
 //! An S3 server, versitygw, over a folder on disk.
 //!
 //! Every object is a plain file below the bucket's folder ([`S3::path_of`]), which makes it easy to
-//! plant a damaged or missing one. Conditional creates (`If-None-Match: *`) are atomic. A key that
+//! plant a damaged or missing one. Overwriting the file keeps its extended attributes, among them
+//! the checksum, so that the AWS client notices; removing it first and writing it anew plants a
+//! damage that only a checksum of our own can find. Conditional creates (`If-None-Match: *`) are atomic. A key that
 //! is another key's prefix (`a` and `a/b`) is refused with 409, as the folder can't hold both.
 //!
 //! The folder must support extended attributes; if the system's temporary folder doesn't, name one

@@ -59,6 +59,7 @@ impl Port {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a failed step is a failed test
 mod tests {
     use super::*;
 

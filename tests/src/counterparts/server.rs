@@ -12,7 +12,7 @@ use super::process::{Launch, Process, until};
 
 /// Long, because the tests may share two cores with a build.
 const READY_WITHIN: Duration = Duration::from_secs(90);
-const END_WITHIN: Duration = Duration::from_secs(60);
+const END_WITHIN: Duration = Duration::from_mins(1);
 
 /// One server of ours. Dropping it kills the process, then removes the data.
 #[derive(Debug)]
@@ -192,6 +192,7 @@ pub(crate) fn named_by(variable: &'static str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a failed step is a failed test
 mod tests {
     use super::*;
 

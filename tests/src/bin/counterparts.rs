@@ -1,5 +1,7 @@
 //! `counterparts`: installs the real servers that the tests use, or runs them for a person.
 
+#![allow(clippy::disallowed_methods)] // real servers live in real time, outside any simulation
+
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;

@@ -146,7 +146,6 @@ fn say(line: &str) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a failed step is a failed test
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -59,7 +59,6 @@ impl Port {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a failed step is a failed test
 mod tests {
     use super::*;
 

@@ -197,7 +197,6 @@ fn fill(folder: &Path) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a failed step is a failed test
 mod tests {
     use super::*;
 

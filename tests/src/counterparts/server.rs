@@ -192,7 +192,6 @@ pub(crate) fn named_by(variable: &'static str) -> Option<String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a failed step is a failed test
 mod tests {
     use super::*;
 

@@ -1,1 +1,4 @@
 //! Formats: bytes to Arrow and back.
+
+pub mod intake;
+pub mod json;

@@ -1,0 +1,121 @@
+//! The input of a stage: a segment with exactly the columns that the stage works on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use datafusion_common::{Column, Result, ScalarValue, internal_datafusion_err};
+use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+
+use crate::{
+    graph::WindowColumn,
+    sql::{
+        outputs, segment,
+        stage::{Stage, Window, Work},
+    },
+};
+
+pub(super) struct Input {
+    /// Optimised.
+    pub(super) plan: LogicalPlan,
+    /// Where the stage finds what it needs in the plan's columns.
+    pub(super) places: Places,
+}
+
+/// Indexes into an input's columns.
+pub(super) enum Places {
+    /// `columns` are those of the stage's table that the input has, in order.
+    Deduplicate { columns: Vec<usize>, keys: Vec<usize>, time: usize },
+    /// `args`: for each aggregate that is needed, by its index, its arguments.
+    Window { keys: Vec<usize>, time: usize, args: BTreeMap<usize, Vec<Arg>> },
+}
+
+pub(super) enum Arg {
+    Column(usize),
+    Literal(ScalarValue),
+}
+
+/// `None` for a source.
+pub(super) fn input(stage: &Stage, needed: &mut BTreeSet<usize>) -> Result<Option<Input>> {
+    match &stage.work {
+        Work::Source => Ok(None),
+        Work::Deduplicate { input, keys, time } => {
+            needed.extend(keys.iter().copied().chain([*time]));
+            let columns: Vec<usize> = needed.iter().copied().collect();
+            let place = |column: &usize| {
+                columns.binary_search(column).map_err(|_| internal_datafusion_err!("a key is missing"))
+            };
+            let keys = keys.iter().map(place).collect::<Result<_>>()?;
+            let time = place(time)?;
+            let plan = project(input, columns.iter().map(|index| column(input, *index)))?;
+            Ok(Some(Input { plan, places: Places::Deduplicate { columns, keys, time } }))
+        }
+        Work::Window(window) => window_input(window, needed).map(Some),
+    }
+}
+
+fn window_input(window: &Window, needed: &BTreeSet<usize>) -> Result<Input> {
+    let calls: BTreeSet<usize> = window
+        .output
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| needed.contains(index))
+        .filter_map(|(_, column)| match column {
+            WindowColumn::Aggregate(call) => Some(*call),
+            _ => None,
+        })
+        .collect();
+    let args = |call: &usize| window.calls.get(*call).map(|call| call.args.as_slice()).unwrap_or_default();
+    let mut exprs: Vec<Expr> = Vec::new();
+    let wanted = [&window.time].into_iter().chain(&window.keys).chain(calls.iter().flat_map(args));
+    for expr in wanted {
+        if !matches!(expr, Expr::Literal(..)) && !exprs.contains(expr) {
+            exprs.push(expr.clone());
+        }
+    }
+    // Plain columns in the order they come in: then there is often nothing to map.
+    let schema = window.input.schema();
+    exprs.sort_by_key(|expr| match expr {
+        Expr::Column(column) => schema.maybe_index_of_column(column).unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    });
+    let place = |expr: &Expr| {
+        let place = exprs.iter().position(|known| known == expr);
+        place.ok_or_else(|| internal_datafusion_err!("`{expr}` is missing"))
+    };
+    let places = Places::Window {
+        keys: window.keys.iter().map(place).collect::<Result<_>>()?,
+        time: place(&window.time)?,
+        args: calls
+            .iter()
+            .map(|call| {
+                let args = args(call).iter().map(|arg| match arg {
+                    Expr::Literal(value, _) => Ok(Arg::Literal(value.clone())),
+                    arg => place(arg).map(Arg::Column),
+                });
+                Ok((*call, args.collect::<Result<_>>()?))
+            })
+            .collect::<Result<_>>()?,
+    };
+    let plan = project(&window.input, exprs.into_iter())?;
+    Ok(Input { plan, places })
+}
+
+/// The optimised projection; computed columns get names of their own, so that none is ambiguous.
+fn project(input: &LogicalPlan, exprs: impl Iterator<Item = Expr>) -> Result<LogicalPlan> {
+    let exprs = exprs
+        .enumerate()
+        .map(|(index, expr)| {
+            let data_type = expr.get_type(input.schema())?;
+            let plain = outputs::plain(expr.clone(), &data_type).unwrap_or(expr);
+            Ok(match plain {
+                Expr::Column(_) => plain,
+                computed => computed.alias(format!("${index}")),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let plan = LogicalPlanBuilder::from(input.clone()).project(exprs)?.build()?;
+    segment::optimise(plan)
+}
+
+fn column(plan: &LogicalPlan, index: usize) -> Expr {
+    Expr::Column(Column::from(plan.schema().qualified_field(index)))
+}

@@ -1,0 +1,71 @@
+//! The one thing that the parser does not know: `TABLE t` as an argument, as in `TUMBLE(TABLE t, …)`.
+
+use datafusion_sql::sqlparser::{
+    ast::{Expr, Ident, ObjectNamePart},
+    dialect::Dialect,
+    keywords::Keyword,
+    parser::{Parser, ParserError},
+    tokenizer::Token,
+};
+
+/// Plain SQL with `"…"` and `` `…` `` for quoted names, `FILTER (WHERE …)` on aggregates, and [`table_argument`]s.
+#[derive(Debug)]
+pub(super) struct StreamDialect;
+
+const MARK: &str = "TABLE";
+
+/// The name in `TABLE name`, where the expression is one.
+pub(super) fn table_argument(expr: &Expr) -> Option<&[Ident]> {
+    match expr {
+        Expr::Prefixed { prefix, value } if prefix.value == MARK => match value.as_ref() {
+            Expr::CompoundIdentifier(name) => Some(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+impl Dialect for StreamDialect {
+    fn is_identifier_start(&self, c: char) -> bool {
+        c.is_alphabetic() || c == '_'
+    }
+
+    fn is_identifier_part(&self, c: char) -> bool {
+        c.is_alphanumeric() || c == '_'
+    }
+
+    fn is_delimited_identifier_start(&self, c: char) -> bool {
+        c == '"' || c == '`'
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_nested_comments(&self) -> bool {
+        true
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let [word, next] = parser.peek_tokens_with_location();
+        let (Token::Word(word_token), Token::Word(_)) = (&word.token, &next.token) else { return None };
+        if word_token.keyword != Keyword::TABLE || word_token.quote_style.is_some() {
+            return None;
+        }
+        parser.advance_token();
+        Some(parser.parse_object_name(false).map(|name| {
+            Expr::Prefixed {
+                prefix: Ident::with_span(word.span, MARK),
+                value: Box::new(Expr::CompoundIdentifier(
+                    name.0
+                        .into_iter()
+                        .filter_map(|part| match part {
+                            ObjectNamePart::Identifier(ident) => Some(ident),
+                            ObjectNamePart::Function(_) => None,
+                        })
+                        .collect(),
+                )),
+            }
+        }))
+    }
+}

@@ -1,0 +1,115 @@
+//! One expression: the walk over the kinds that are supported.
+
+use datafusion_sql::sqlparser::ast::{Expr, Spanned, Value};
+
+use super::{Clause, Context, MAX_DEPTH, Resolver};
+use crate::sql::error::{Position, SqlError};
+
+/// Where the expression begins, as far as the syntax tree knows.
+pub(in crate::sql) fn start(expr: &Expr) -> Option<Position> {
+    Position::of(expr.span())
+}
+
+impl Resolver<'_> {
+    pub(super) fn exprs(&mut self, exprs: &mut [Expr], context: Context) -> Result<(), SqlError> {
+        exprs.iter_mut().try_for_each(|expr| self.expr(expr, context))
+    }
+
+    pub(super) fn expr(&mut self, expr: &mut Expr, context: Context) -> Result<(), SqlError> {
+        if context.depth > MAX_DEPTH {
+            return Err(SqlError::new(
+                context.near,
+                format!("the expression is nested too deeply; accepted are {MAX_DEPTH} levels"),
+            ));
+        }
+        // The place of a deep expression is a walk of its own: the first levels will do.
+        let near = if context.depth < 8 { start(expr).unwrap_or(context.near) } else { context.near };
+        let context = Context { depth: context.depth + 1, near, ..context };
+        match expr {
+            Expr::Identifier(name) => {
+                let aliases = matches!(context.clause, Clause::GroupBy | Clause::Having | Clause::Qualify);
+                self.columns.resolve(name, aliases && !context.inside_aggregate && !context.inside_over, near)
+            }
+            Expr::CompoundIdentifier(parts) => self.columns.resolve_compound(parts, near),
+            Expr::Value(value) => match &value.value {
+                Value::Placeholder(name) => {
+                    Err(SqlError::new(near, format!("found the parameter `{name}`; write the value itself")))
+                }
+                _ => Ok(()),
+            },
+            Expr::TypedString(_) => Ok(()),
+            Expr::Function(function) => self.function(function, context),
+            Expr::Nested(inner)
+            | Expr::IsFalse(inner)
+            | Expr::IsNotFalse(inner)
+            | Expr::IsTrue(inner)
+            | Expr::IsNotTrue(inner)
+            | Expr::IsNull(inner)
+            | Expr::IsNotNull(inner)
+            | Expr::IsUnknown(inner)
+            | Expr::IsNotUnknown(inner)
+            | Expr::UnaryOp { expr: inner, .. }
+            | Expr::Cast { expr: inner, array: false, format: None, .. }
+            | Expr::Extract { expr: inner, .. }
+            | Expr::Ceil { expr: inner, .. }
+            | Expr::Floor { expr: inner, .. } => self.expr(inner, context),
+            Expr::Interval(interval) => self.expr(&mut interval.value, context),
+            Expr::IsDistinctFrom(left, right)
+            | Expr::IsNotDistinctFrom(left, right)
+            | Expr::BinaryOp { left, right, .. }
+            | Expr::Like { any: false, expr: left, pattern: right, .. }
+            | Expr::ILike { any: false, expr: left, pattern: right, .. }
+            | Expr::SimilarTo { expr: left, pattern: right, .. }
+            | Expr::AtTimeZone { timestamp: left, time_zone: right }
+            | Expr::Position { expr: left, r#in: right } => {
+                self.expr(left, context)?;
+                self.expr(right, context)
+            }
+            Expr::Between { expr, low, high, .. } => {
+                self.expr(expr, context)?;
+                self.expr(low, context)?;
+                self.expr(high, context)
+            }
+            Expr::InList { expr, list, .. } => {
+                self.expr(expr, context)?;
+                self.exprs(list, context)
+            }
+            Expr::Substring { expr, substring_from, substring_for, .. } => {
+                self.expr(expr, context)?;
+                self.optional([substring_from, substring_for], context)
+            }
+            Expr::Trim { expr, trim_what, trim_characters, .. } => {
+                self.expr(expr, context)?;
+                self.optional([trim_what], context)?;
+                trim_characters.iter_mut().try_for_each(|list| self.exprs(list, context))
+            }
+            Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                self.expr(expr, context)?;
+                self.expr(overlay_what, context)?;
+                self.expr(overlay_from, context)?;
+                self.optional([overlay_for], context)
+            }
+            Expr::Case { operand, conditions, else_result, .. } => {
+                self.optional([operand], context)?;
+                for when in conditions {
+                    self.expr(&mut when.condition, context)?;
+                    self.expr(&mut when.result, context)?;
+                }
+                self.optional([else_result], context)
+            }
+            Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Subquery(_) => Err(SqlError::new(
+                near,
+                "a subquery in an expression is not supported; accepted is a subquery after FROM",
+            )),
+            other => Err(SqlError::new(near, format!("`{other}` is not supported"))),
+        }
+    }
+
+    fn optional<'e>(
+        &mut self,
+        exprs: impl IntoIterator<Item = &'e mut Option<Box<Expr>>>,
+        context: Context,
+    ) -> Result<(), SqlError> {
+        exprs.into_iter().flatten().try_for_each(|expr| self.expr(expr, context))
+    }
+}

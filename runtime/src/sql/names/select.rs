@@ -1,0 +1,145 @@
+//! One `SELECT`: its expressions in order, and what is to be remembered of them.
+
+use std::collections::BTreeSet;
+
+use datafusion_sql::sqlparser::ast::{
+    Expr, GroupByExpr, Ident, ObjectName, ObjectNamePart, Select, SelectItem, SelectItemQualifiedWildcardKind, Spanned,
+};
+
+use super::{Clause, Columns, Context, Resolver, columns::new_name, start};
+use crate::sql::{
+    error::{Position, SqlError},
+    functions::Functions,
+    text::Text,
+};
+
+/// Places in a `SELECT` that later errors are about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::sql) struct Facts {
+    /// The first expression of `GROUP BY`.
+    pub(in crate::sql) group_by: Option<Position>,
+    /// The first aggregate.
+    pub(in crate::sql) aggregate: Option<Position>,
+    pub(in crate::sql) ranking: Option<Ranking>,
+}
+
+/// Where a `ROW_NUMBER()` stands, and its `ORDER BY` column.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sql) struct Ranking {
+    pub(in crate::sql) at: Position,
+    pub(in crate::sql) order: Position,
+}
+
+/// Resolves all names of `select`, whose output columns are to be called `names` if given.
+pub(in crate::sql) fn resolve(
+    select: &mut Select,
+    functions: &Functions,
+    text: &Text,
+    columns: Columns<'_>,
+    names: &[Ident],
+) -> Result<Facts, SqlError> {
+    let near = Position::of(select.select_token.0.span).unwrap_or(Position { line: 1, column: 1 });
+    let mut resolver = Resolver { functions, text, columns, facts: Facts::default() };
+    resolver.columns.aliases = select
+        .projection
+        .iter()
+        .filter_map(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(new_name(alias)),
+            _ => None,
+        })
+        .collect();
+    resolver.select(select, names, near)?;
+    Ok(resolver.facts)
+}
+
+impl Resolver<'_> {
+    fn select(&mut self, select: &mut Select, names: &[Ident], near: Position) -> Result<(), SqlError> {
+        let context = |clause| Context { clause, depth: 0, inside_aggregate: false, inside_over: false, near };
+        let mut outputs = BTreeSet::new();
+        for (index, item) in select.projection.iter_mut().enumerate() {
+            self.item(item, names.get(index), &mut outputs, context(Clause::Select))?;
+        }
+        if let Some(selection) = &mut select.selection {
+            self.expr(selection, context(Clause::Where))?;
+        }
+        if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+            self.facts.group_by = exprs.first().map(|first| start(first).unwrap_or(near));
+            self.exprs(exprs, context(Clause::GroupBy))?;
+        }
+        if let Some(having) = &mut select.having {
+            self.expr(having, context(Clause::Having))?;
+        }
+        if let Some(qualify) = &mut select.qualify {
+            self.expr(qualify, context(Clause::Qualify))?;
+        }
+        Ok(())
+    }
+
+    fn item(
+        &mut self,
+        item: &mut SelectItem,
+        name: Option<&Ident>,
+        outputs: &mut BTreeSet<String>,
+        context: Context,
+    ) -> Result<(), SqlError> {
+        let at = Position::of(item.span()).unwrap_or(context.near);
+        match item {
+            SelectItem::Wildcard(_) => self.columns.names.iter().try_for_each(|name| unique(outputs, name.clone(), at)),
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(relation), _) => {
+                let [ObjectNamePart::Identifier(ident)] = relation.0.as_slice() else {
+                    return Err(SqlError::new(
+                        at,
+                        format!("found `{relation}.*`; accepted is `{}.*`", self.columns.relation),
+                    ));
+                };
+                if !super::same_name(ident, self.columns.relation) {
+                    let message = format!(
+                        "there is no relation `{relation}` here; this SELECT reads `{}`",
+                        self.columns.relation
+                    );
+                    return Err(SqlError::new(at, message));
+                }
+                *relation = ObjectName::from(vec![Ident::with_quote('"', self.columns.relation)]);
+                self.columns.names.iter().try_for_each(|name| unique(outputs, name.clone(), at))
+            }
+            SelectItem::UnnamedExpr(expr) => {
+                self.expr(expr, context)?;
+                if let Some(name) = name {
+                    *item =
+                        SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', new_name(name)) };
+                    return Ok(());
+                }
+                match expr {
+                    Expr::Identifier(column) => unique(outputs, column.value.clone(), at),
+                    Expr::CompoundIdentifier(parts) => match parts.last() {
+                        Some(column) => unique(outputs, column.value.clone(), at),
+                        None => Ok(()),
+                    },
+                    _ => Err(SqlError::new(at, format!("the column `{}` has no name; write `… AS name`", short(expr)))),
+                }
+            }
+            SelectItem::ExprWithAlias { expr, alias } => {
+                self.expr(expr, context)?;
+                unique(outputs, new_name(alias), Position::of(alias.span).unwrap_or(at))
+            }
+            other => Err(SqlError::new(
+                at,
+                format!("found `{other}` in the SELECT list; accepted are columns, expressions with a name and `*`"),
+            )),
+        }
+    }
+}
+
+fn unique(outputs: &mut BTreeSet<String>, name: String, at: Position) -> Result<(), SqlError> {
+    if outputs.contains(&name) {
+        return Err(SqlError::new(at, format!("two columns are called `{name}`; give one another name with AS")));
+    }
+    outputs.insert(name);
+    Ok(())
+}
+
+/// Enough of an expression to know it by.
+fn short(expr: &Expr) -> String {
+    let text = expr.to_string();
+    if text.chars().count() <= 40 { text } else { text.chars().take(39).chain(['…']).collect() }
+}

@@ -1,0 +1,120 @@
+//! The whole text: statements in order, then the graph.
+
+use datafusion_common::Column;
+use datafusion_expr::{Expr, LogicalPlanBuilder};
+use datafusion_sql::sqlparser::ast::{Ident, Statement};
+
+use super::{
+    build,
+    catalog::Catalog,
+    error::{Position, SqlError},
+    functions::Functions,
+    insert::Output,
+    names::same_name,
+    query::{Relation, Scope},
+    stage::{self, Stage, Work},
+    text::Text,
+};
+use crate::graph::StreamGraph;
+
+/// More would be a mistake, or meant to exhaust the stack.
+const MAX_SELECTS: usize = 100;
+
+/// Plans all statements of `sql` as one graph: one sink node an `INSERT`, sources and views shared.
+///
+/// Sources that no `INSERT` reads, directly or through views, are left out.
+pub fn plan(sql: &str, catalog: &Catalog) -> Result<StreamGraph, SqlError> {
+    let text = Text::read(sql)?;
+    let statements = text.statements()?;
+    let mut planner =
+        Planner { catalog, text, functions: Functions::new(), stages: Vec::new(), outputs: Vec::new(), selects: 0 };
+    let mut views = Scope::default();
+    for (at, statement) in statements {
+        match statement {
+            Statement::CreateView(view) => {
+                let relation = planner.view(view, &views, at)?;
+                views.add(relation);
+            }
+            Statement::Insert(insert) => planner.insert(insert, &views, at)?,
+            other => {
+                let words: Vec<String> = other.to_string().split_whitespace().take(2).map(str::to_owned).collect();
+                return Err(SqlError::new(
+                    at,
+                    format!(
+                        "found `{} …`; accepted are CREATE VIEW name AS SELECT … and INSERT INTO sink SELECT …",
+                        words.join(" ")
+                    ),
+                ));
+            }
+        }
+    }
+    if planner.outputs.is_empty() {
+        return Err(SqlError::new(None, "writes to no sink; write at least one `INSERT INTO <sink> SELECT …`"));
+    }
+    build::graph(&planner.stages, &planner.outputs)
+}
+
+pub(super) struct Planner<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) text: Text,
+    pub(super) functions: Functions,
+    /// In the order they were found, inputs before their readers.
+    pub(super) stages: Vec<Stage>,
+    pub(super) outputs: Vec<Output>,
+    selects: usize,
+}
+
+impl Planner<'_> {
+    pub(super) fn count_select(&mut self, at: Position) -> Result<(), SqlError> {
+        self.selects += 1;
+        if self.selects > MAX_SELECTS {
+            return Err(SqlError::new(at, format!("accepted are {MAX_SELECTS} SELECTs in all")));
+        }
+        Ok(())
+    }
+
+    /// The source called so, with all its columns.
+    pub(super) fn source(&mut self, name: &Ident) -> Result<Option<Relation>, SqlError> {
+        let Some(source) = self.catalog.sources.iter().find(|source| same_name(name, &source.name)) else {
+            return Ok(None);
+        };
+        let event_time = source.event_time.as_deref().and_then(|column| source.schema.index_of(column).ok());
+        let stage = stage::intern(
+            &mut self.stages,
+            format!("source-{}", source.name),
+            source.name.clone(),
+            source.schema.fields().iter().map(|field| field.as_ref().clone()),
+            event_time,
+            &source.name,
+            Work::Source,
+        );
+        let plan = self.scan(stage)?;
+        Ok(Some(Relation { name: source.name.clone(), plan, ranking: None }))
+    }
+
+    pub(super) fn scan(&self, stage: usize) -> Result<datafusion_expr::LogicalPlan, SqlError> {
+        let stage = self.stages.get(stage).ok_or_else(|| SqlError::new(None, "an operator is missing"))?;
+        stage.scan().map_err(|error| SqlError::planning(&error, None))
+    }
+
+    /// The scan of a stage with its columns under other qualifiers and names, one `as_columns` each.
+    pub(super) fn scan_as(
+        &self,
+        stage: usize,
+        as_columns: impl Iterator<Item = (usize, Column)>,
+        more: impl IntoIterator<Item = Expr>,
+    ) -> Result<datafusion_expr::LogicalPlan, SqlError> {
+        let scan = self.scan(stage)?;
+        let exprs: Vec<Expr> = as_columns
+            .map(|(index, column)| {
+                let (qualifier, field) = scan.schema().qualified_field(index);
+                Expr::Column(Column::from((qualifier, field))).alias_qualified(column.relation, column.name)
+            })
+            .chain(more)
+            .collect();
+        LogicalPlanBuilder::from(scan)
+            .project(exprs)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(|error| SqlError::planning(&error, None))
+    }
+}

@@ -13,6 +13,7 @@ pub mod format;
 pub mod graph;
 pub mod ids;
 pub mod job;
+mod kafka;
 pub mod sink;
 pub mod source;
 pub mod sql;

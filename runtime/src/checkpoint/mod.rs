@@ -15,8 +15,8 @@ impl CommitPermit {
     }
 
     /// A permit for tests of publishers, which have no log.
-    #[cfg(test)]
-    pub(crate) fn for_test(epoch: crate::ids::Epoch) -> Self {
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn for_test(epoch: crate::ids::Epoch) -> Self {
         Self { epoch }
     }
 }

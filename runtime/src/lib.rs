@@ -15,6 +15,7 @@ pub mod format;
 pub mod graph;
 pub mod ids;
 pub mod job;
+mod kafka;
 pub mod metrics;
 pub mod operator;
 pub mod sink;

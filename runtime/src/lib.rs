@@ -6,6 +6,7 @@
 //! into a plan by way of [`sql`] and [`graph`]; the [`coordinator`] decides, the [`worker`] does.
 
 pub mod checkpoint;
+pub mod cli;
 pub mod coordinator;
 pub mod element;
 pub mod env;

@@ -59,7 +59,7 @@ pub async fn recover(
         kept.completed(&manifest);
         restored = Restored::load(&store, &manifest, &plan.operator_ids(), plan.spec.max_parallelism).await?;
     } else {
-        prove::prove(store.as_ref()).await?;
+        prove(store.as_ref()).await?;
     }
     fault::reach("recovery-settled");
     let garbage = collect::sweep(store, &kept, journal.attempt()).await?;

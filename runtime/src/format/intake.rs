@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
-    error::ArrowError,
 };
 use prometheus_client::metrics::counter::Counter;
 use tidegate_crds::BadRecords;
@@ -56,12 +55,13 @@ impl Intake {
                 decoded.len() - 1
             })
         });
-        let failed = |cause: ArrowError| SourceError::Failed {
+        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| SourceError::Failed {
             source_name: source.clone(),
             action: "prepare its decoder".to_owned(),
-            cause: cause.into(),
+            cause,
         };
-        let decoder = JsonDecoder::new(Arc::new(schema.project(&decoded).map_err(failed)?)).map_err(failed)?;
+        let columns = Arc::new(schema.project(&decoded).map_err(|cause| failed(cause.into()))?);
+        let decoder = JsonDecoder::new(columns).map_err(|cause| failed(cause.into()))?;
         Ok(Self { wanted: projection.len(), source, decoded, event_time, decoder, bad_records, bad })
     }
 
@@ -141,7 +141,7 @@ impl Intake {
         rows.project(&columns).map_err(|cause| self.failed("project rows", cause))
     }
 
-    pub fn failed(&self, action: &str, cause: ArrowError) -> SourceError {
+    pub fn failed(&self, action: &str, cause: impl std::error::Error + Send + Sync + 'static) -> SourceError {
         SourceError::Failed { source_name: self.source.clone(), action: action.to_owned(), cause: cause.into() }
     }
 }

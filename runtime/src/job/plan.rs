@@ -86,7 +86,7 @@ impl JobPlan {
         let sources = sources.collect::<Result<Vec<_>, JobError>>()?;
         let graph = graph(&spec, &sources)?;
         let sinks = spec.sinks.iter().enumerate().map(|(index, sink)| {
-            Ok((sink.name.clone(), connect::sink(&job.metadata.name, index, sink, &spec)?))
+            Ok((sink.name.clone(), connect::sink(index, sink, &spec)?))
         });
         let sinks = sinks.collect::<Result<_, JobError>>()?;
         let digest = sha256(serde_json::to_string(&spec).unwrap_or_default().as_bytes());

@@ -16,6 +16,8 @@ use thiserror::Error;
 
 use crate::ids::{Epoch, EventTime, SubtaskIndex};
 
+pub mod files;
+pub mod generator;
 pub mod kafka;
 pub mod watermark;
 

@@ -78,9 +78,17 @@ impl Groups {
         Ok(())
     }
 
+    /// Emitting leaves the groups' hash table as it was; clearing it, with room for as many again, is a call of its own.
+    fn take_keys(&mut self) -> Result<Vec<ArrayRef>> {
+        let groups = self.groups.len();
+        let keys = self.groups.emit(EmitTo::All)?;
+        self.groups.clear_shrink(groups);
+        Ok(keys)
+    }
+
     /// Empties into keys followed by partial states.
     pub fn take_states(&mut self) -> Result<Vec<ArrayRef>> {
-        let mut columns = self.groups.emit(EmitTo::All)?;
+        let mut columns = self.take_keys()?;
         for aggregate in &mut self.aggregates {
             columns.extend(aggregate.accumulator.state(EmitTo::All)?);
         }
@@ -89,7 +97,7 @@ impl Groups {
 
     /// Empties into keys and final values.
     pub fn take_values(&mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
-        let keys = self.groups.emit(EmitTo::All)?;
+        let keys = self.take_keys()?;
         let values = self
             .aggregates
             .iter_mut()

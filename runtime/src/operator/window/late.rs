@@ -8,7 +8,7 @@ use arrow::{
 };
 use datafusion_common::Result;
 
-use crate::format::json::encode_lines;
+use crate::format::json::encode;
 
 /// Makes rows of late records and the ends of the windows they came too late for.
 pub type LateEncoder = Box<dyn Fn(&RecordBatch, &Int64Array) -> Result<RecordBatch> + Send>;
@@ -25,12 +25,12 @@ pub fn late_schema() -> SchemaRef {
 /// Encodes a record as the columns that its window reads, as JSON.
 pub fn late_encoder(source: String) -> LateEncoder {
     Box::new(move |rows, window_ends| {
-        let lines = encode_lines(rows)?;
+        let lines = encode(rows)?;
         let ends: TimestampMillisecondArray = window_ends.unary(|end| end);
         let columns: [ArrayRef; 3] = [
-            Arc::new(StringArray::from_iter_values(lines.iter().map(|_| &source))),
+            Arc::new(StringArray::from_iter_values(lines.ends.iter().map(|_| &source))),
             Arc::new(ends.with_timezone("UTC")),
-            Arc::new(StringArray::from_iter_values(lines.iter().map(|line| String::from_utf8_lossy(line)))),
+            Arc::new(StringArray::from_iter_values(lines.rows().map(String::from_utf8_lossy))),
         ];
         Ok(RecordBatch::try_new(late_schema(), columns.to_vec())?)
     })

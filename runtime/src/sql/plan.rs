@@ -2,7 +2,7 @@
 
 use datafusion_common::Column;
 use datafusion_expr::{Expr, LogicalPlanBuilder};
-use datafusion_sql::sqlparser::ast::{Ident, Statement};
+use datafusion_sql::sqlparser::ast::{Ident, SetExpr, Statement};
 
 use super::{
     build,
@@ -30,7 +30,7 @@ pub fn plan(sql: &str, catalog: &Catalog) -> Result<StreamGraph, SqlError> {
         Planner { catalog, text, functions: Functions::new(), stages: Vec::new(), outputs: Vec::new(), selects: 0 };
     let mut views = Scope::default();
     for (at, statement) in statements {
-        match statement {
+        match with_inside(statement) {
             Statement::CreateView(view) => {
                 let relation = planner.view(view, &views, at)?;
                 views.add(relation);
@@ -52,6 +52,25 @@ pub fn plan(sql: &str, catalog: &Catalog) -> Result<StreamGraph, SqlError> {
         return Err(SqlError::new(None, "writes to no sink; write at least one `INSERT INTO <sink> SELECT …`"));
     }
     build::graph(&planner.stages, &planner.outputs)
+}
+
+/// `WITH … INSERT INTO sink SELECT …` means `INSERT INTO sink WITH … SELECT …`.
+fn with_inside(statement: Statement) -> Statement {
+    match statement {
+        Statement::Query(mut query) => match (query.body.as_mut(), &mut query.with) {
+            (SetExpr::Insert(Statement::Insert(insert)), with @ Some(_))
+                if insert.source.as_ref().is_some_and(|source| source.with.is_none()) =>
+            {
+                let mut insert = insert.clone();
+                if let Some(source) = &mut insert.source {
+                    source.with = with.take();
+                }
+                Statement::Insert(insert)
+            }
+            _ => Statement::Query(query),
+        },
+        other => other,
+    }
 }
 
 pub(super) struct Planner<'a> {

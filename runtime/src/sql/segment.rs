@@ -66,11 +66,12 @@ pub(super) fn compile(plan: &LogicalPlan) -> Result<Segment> {
                 return Ok(segment);
             }
             let predicate = physical(&filter.predicate, &filter.input)?;
-            let step = open_step(&mut segment.steps);
+            let mut step = segment.open_step();
             step.predicate = Some(match step.predicate.take() {
                 None => predicate,
                 Some(earlier) => Arc::new(BinaryExpr::new(earlier, datafusion_expr::Operator::And, predicate)),
             });
+            segment.steps.push(step);
             Ok(segment)
         }
         LogicalPlan::Projection(projection) => {
@@ -82,20 +83,19 @@ pub(super) fn compile(plan: &LogicalPlan) -> Result<Segment> {
                 .zip(names)
                 .map(|(expr, name)| Ok((physical(expr, &projection.input)?, name)))
                 .collect::<Result<Vec<_>>>()?;
-            open_step(&mut segment.steps).columns = Some(columns);
+            let step = segment.open_step();
+            segment.steps.push(Step { columns: Some(columns), ..step });
             Ok(segment)
         }
         other => Err(internal_datafusion_err!("`{}` between two operators", other.display())),
     }
 }
 
-/// The last step, if columns can still be computed after it; else a new one.
-fn open_step(steps: &mut Vec<Step>) -> &mut Step {
-    if steps.last().is_none_or(|last| last.columns.is_some()) {
-        steps.push(Step::default());
+impl Segment {
+    /// Takes the last step, if columns can still be computed after it; else a new one.
+    fn open_step(&mut self) -> Step {
+        self.steps.pop_if(|last| last.columns.is_none()).unwrap_or_default()
     }
-    let last = steps.len() - 1;
-    &mut steps[last]
 }
 
 fn physical(expr: &Expr, input: &LogicalPlan) -> Result<Arc<dyn PhysicalExpr>> {

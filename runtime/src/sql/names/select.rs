@@ -56,8 +56,11 @@ impl Resolver<'_> {
     fn select(&mut self, select: &mut Select, names: &[Ident], near: Position) -> Result<(), SqlError> {
         let context = |clause| Context { clause, depth: 0, inside_aggregate: false, inside_over: false, near };
         let mut outputs = BTreeSet::new();
-        for (index, item) in select.projection.iter_mut().enumerate() {
-            self.item(item, names.get(index), &mut outputs, context(Clause::Select))?;
+        let mut place = 0;
+        for item in &mut select.projection {
+            let wide = matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+            self.item(item, names.get(place), &mut outputs, context(Clause::Select))?;
+            place += if wide { self.columns.names.len() } else { 1 };
         }
         if let Some(selection) = &mut select.selection {
             self.expr(selection, context(Clause::Where))?;

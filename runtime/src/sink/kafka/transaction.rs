@@ -155,24 +155,34 @@ fn refused_init(target: &Target<'_>, id: &str, error: KafkaError) -> Trouble {
     }
 }
 
-/// Keeps the first delivery that failed.
+/// Keeps the first delivery that failed, and why.
 #[derive(Default)]
 pub(super) struct Receipts {
     watch: Watch,
     failed: Mutex<Option<(KafkaError, String)>>,
+    /// librdkafka gives up all records of a transaction in trouble ("purged"), and tells the trouble in its log only.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Receipts {
     fn check(&self) -> Result<(), Trouble> {
-        match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some((error, place)) => Err(Trouble::failed(format!("deliver a record to {place}"), error)),
-            None => Ok(()),
+        let Some((error, place)) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        let action = format!("deliver a record to {place}");
+        match &*self.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(trouble) => Err(Trouble::failed(action, format!("{error}: {trouble}"))),
+            None => Err(Trouble::failed(action, error)),
         }
     }
 }
 
 impl ClientContext for Receipts {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "TXNERR" {
+            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            trouble.get_or_insert_with(|| message.to_owned());
+        }
         self.watch.log(level, facility, message);
     }
 

@@ -41,7 +41,7 @@ pub enum Body {
     EpochCommitted { epoch: Epoch },
     /// A clean end: whoever comes next may start at once.
     Released { finished: bool },
-    /// Ended by the claimant `by` (its record id): the owner appends nothing any more.
+    /// Ended by the process `by`, as its owner record would name it: the old owner appends nothing any more.
     Sealed { by: String },
 }
 
@@ -51,7 +51,7 @@ pub enum Body {
 pub struct Owner {
     /// `host:port` of its HTTP API.
     pub address: String,
-    /// The process, by a name that a restart of the same pod keeps: pod name, or host and storage path.
+    /// The process, by a name that a restart of the same pod keeps: its pod name, else host, process id and a random number.
     pub pod: String,
 }
 

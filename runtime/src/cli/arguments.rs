@@ -50,7 +50,7 @@ pub struct RunArguments {
     /// Address that other processes reach the HTTP API at. Default: the one it listens on.
     #[arg(long, env = "TIDEGATE_ADVERTISE")]
     pub advertise: Option<String>,
-    /// Name of this process that a restart keeps, such as its pod's. Default: host and process id.
+    /// Name of this process that a restart keeps, such as its pod's. Default: host, process id and a random number.
     #[arg(long, env = "TIDEGATE_POD_NAME")]
     pub pod_name: Option<String>,
     /// Version of the spec; a process never takes a job from a higher one.

@@ -11,9 +11,9 @@ use tokio::{
 use super::{arguments::RunArguments, prefixed, read};
 use crate::{
     checkpoint::{
-        claim::Identity,
+        claim::{ClaimError, Identity, read_newest},
         log::Claimant,
-        store,
+        store::{self, Store, prove},
     },
     coordinator::{
         api,
@@ -36,11 +36,12 @@ pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), Stri
     plan.preflight().await.map_err(|error| refuse(error_chain(&error)))?;
     let store =
         store::open(&plan.spec.checkpoint.storage, &plan.name).await.map_err(|error| refuse(error_chain(&error)))?;
+    prove_once(store.as_ref()).await.map_err(|error| refuse(error_chain(&error)))?;
     let shared = Shared::new(&plan.name, arguments.revision, store.location(), metrics);
     let listening = api::serve(arguments.listen, shared.clone()).await;
     let address = listening.map_err(|error| format!("--listen: failed to listen on {}: {error}", arguments.listen))?;
     tracing::info!(job = plan.name, %address, storage = store.location(), "starting");
-    let pod = arguments.pod_name.clone().unwrap_or_else(|| format!("{}:{}", host(), std::process::id()));
+    let pod = arguments.pod_name.clone().unwrap_or_else(|| format!("{}:{}:{}", host(), std::process::id(), env::unique_id()));
     let identity = Identity {
         claimant: Claimant { revision: Revision(arguments.revision), pod },
         address: arguments.advertise.clone().unwrap_or_else(|| address.to_string()),
@@ -61,6 +62,14 @@ pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), Stri
         Outcome::Failed { cause } => Err(format!("the job has failed, and the restart strategy has given up: {cause}")),
         Outcome::Refused { cause } => Err(cause),
     }
+}
+
+/// Before the store has decided anything, makes sure that it can.
+async fn prove_once(store: &dyn Store) -> Result<(), ClaimError> {
+    if read_newest(store).await?.is_none() {
+        prove(store).await?;
+    }
+    Ok(())
 }
 
 /// SIGTERM suspends the job, Ctrl-C cancels it; both take a last checkpoint.

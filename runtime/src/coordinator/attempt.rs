@@ -151,7 +151,10 @@ impl Current {
         }
         let rows = chunks.iter().map(|chunk| chunk.reference.rows).sum();
         self.pending.insert(epoch, chunks.iter().map(|chunk| chunk.reference.clone()).collect());
-        let pending = |AckedChunk { reference, chunk }| PendingChunk { reference, rows: Some(chunk) };
+        let pending = |AckedChunk { reference, chunk, rows }| {
+            rows.completed();
+            PendingChunk { reference, rows: Some(chunk) }
+        };
         self.lanes.publish(&permit, chunks.into_iter().map(pending).collect());
         let garbage = self.kept.completed(&manifest);
         Some(Completed { manifest: manifest.path(), bytes, rows, garbage })

@@ -233,11 +233,10 @@ impl Loop {
             }
             Effect::Abort => return Some(self.abort().await),
             Effect::Release { finished } => {
-                if self.scribe.is_none() {
-                    // Nothing was written yet that would have to be ended.
+                if !self.order(Order::Release { finished }) {
+                    // Nobody can write the attempt's end any more; a successor will ask, and find us gone.
                     return Some(Event::Released);
                 }
-                self.order(Order::Release { finished });
             }
             Effect::Done(_) => {}
         }
@@ -262,11 +261,9 @@ impl Loop {
         }
     }
 
-    fn order(&self, order: Order) {
-        if let Some(scribe) = &self.scribe {
-            // A scribe that is gone has answered why.
-            let _gone = scribe.send(order);
-        }
+    /// False when the scribe is gone; it has answered why.
+    fn order(&self, order: Order) -> bool {
+        self.scribe.as_ref().is_some_and(|scribe| scribe.send(order).is_ok())
     }
 
     fn claim(&mut self) {

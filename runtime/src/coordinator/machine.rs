@@ -98,6 +98,8 @@ pub struct Machine {
     stop_requested: bool,
     attempt: Option<Attempt>,
     next_epoch: Epoch,
+    /// Epochs that waited to be published when the tasks ended.
+    left_pending: u64,
     pub restarts: u64,
     /// First cause of the last failure.
     pub failure: Option<String>,
@@ -157,6 +159,7 @@ impl Machine {
             stop_requested: false,
             attempt: None,
             next_epoch: Epoch(1),
+            left_pending: 0,
             restarts: 0,
             failure: None,
         }
@@ -215,7 +218,7 @@ impl Machine {
             (State::Running(_), event) => self.run(event, now, jitter),
             (State::Aborting { .. }, Event::Aborted) => self.aborted(),
             (State::Restarting { at }, Event::Tick) if *at <= now => self.claim(),
-            (State::Releasing { outcome }, Event::Released | Event::Failed { .. }) => {
+            (State::Releasing { outcome }, Event::Released | Event::Failed { .. } | Event::Refused { .. }) => {
                 let outcome = outcome.clone();
                 self.finish(outcome)
             }
@@ -235,6 +238,7 @@ impl Machine {
     }
 
     fn abort(&mut self, then: AfterAbort) -> Vec<Effect> {
+        self.left_pending = self.pending();
         self.state = State::Aborting { then };
         vec![Effect::Abort]
     }
@@ -412,7 +416,7 @@ impl Machine {
     pub fn pending(&self) -> u64 {
         match &self.state {
             State::Running(running) => running.pending.len() as u64,
-            _ => 0,
+            _ => self.left_pending,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
         collect::{self, Kept},
         journal::{Journal, JournalError},
         manifest::{ChunkRef, Manifest, ManifestError},
-        store::{Store, StoreError, prove},
+        store::{Store, StoreError},
     },
     fault,
     ids::Epoch,
@@ -56,10 +56,11 @@ pub async fn recover(
     if let Some(checkpoint) = restored_from {
         let manifest = Manifest::read(store.as_ref(), &checkpoint).await?;
         settle_chunks(&targets, &mut journal, &manifest, committed).await?;
+        for older in collect::older_manifests(store.as_ref(), &manifest, plan.spec.checkpoint.retained).await? {
+            kept.completed(&older);
+        }
         kept.completed(&manifest);
         restored = Restored::load(&store, &manifest, &plan.operator_ids(), plan.spec.max_parallelism).await?;
-    } else {
-        prove(store.as_ref()).await?;
     }
     fault::reach("recovery-settled");
     let garbage = collect::sweep(store, &kept, journal.attempt()).await?;

@@ -42,12 +42,13 @@ pub struct Aligner {
 struct Channel {
     watermark: EventTime,
     at_barrier: bool,
+    idle: bool,
     ended: bool,
 }
 
 impl Aligner {
     pub fn new(channels: usize, exactly_once: bool) -> Self {
-        let channel = Channel { watermark: EventTime::MIN, at_barrier: false, ended: false };
+        let channel = Channel { watermark: EventTime::MIN, at_barrier: false, idle: false, ended: false };
         Self { channels: vec![channel; channels], exactly_once, current: None, watermark: EventTime::MIN }
     }
 
@@ -62,9 +63,17 @@ impl Aligner {
         }
         let Some(state) = self.channels.get_mut(channel) else { return Verdict::Consumed };
         match element {
-            Element::Batch(_) => Verdict::Deliver,
+            Element::Batch(_) => {
+                state.idle = false;
+                Verdict::Deliver
+            }
             Element::Watermark(watermark) => {
+                state.idle = false;
                 state.watermark = state.watermark.max(*watermark);
+                self.advance()
+            }
+            Element::Idle => {
+                state.idle = true;
                 self.advance()
             }
             Element::Barrier(barrier) => self.on_barrier(channel, *barrier),
@@ -100,12 +109,14 @@ impl Aligner {
     }
 
     fn advance(&mut self) -> Verdict {
-        let least = self.channels.iter().map(|channel| channel.watermark).min().unwrap_or(EventTime::MAX);
-        if least > self.watermark {
-            self.watermark = least;
-            Verdict::Advance(least)
-        } else {
-            Verdict::Consumed
+        // When all are idle, time stands still.
+        let active = self.channels.iter().filter(|channel| !channel.idle);
+        match active.map(|channel| channel.watermark).min() {
+            Some(least) if least > self.watermark => {
+                self.watermark = least;
+                Verdict::Advance(least)
+            }
+            _ => Verdict::Consumed,
         }
     }
 }
@@ -145,6 +156,15 @@ mod tests {
         assert_eq!(aligner.on_element(1, &Element::End), Verdict::Consumed);
         assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(11))), Verdict::Advance(EventTime(11)));
         assert_eq!(aligner.on_element(0, &Element::End), Verdict::End);
+    }
+
+    #[test]
+    fn an_idle_channel_does_not_hold_the_watermark_back() {
+        let mut aligner = Aligner::new(2, true);
+        assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Consumed);
+        assert_eq!(aligner.on_element(1, &Element::Idle), Verdict::Advance(EventTime(9)));
+        assert_eq!(aligner.on_element(1, &Element::Watermark(EventTime(4))), Verdict::Consumed);
+        assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(20))), Verdict::Consumed, "channel 1 is back");
     }
 
     #[test]

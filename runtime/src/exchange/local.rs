@@ -43,7 +43,7 @@ impl Sender {
 fn cost(element: &Element) -> u32 {
     let bytes = match element {
         Element::Batch(batch) => batch.get_array_memory_size(),
-        Element::Watermark(_) | Element::Barrier(_) | Element::End => UNIT,
+        Element::Watermark(_) | Element::Idle | Element::Barrier(_) | Element::End => UNIT,
     };
     bytes.div_ceil(UNIT).clamp(1, CHANNEL_BYTES / UNIT) as u32
 }

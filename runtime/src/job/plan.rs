@@ -15,7 +15,7 @@ use crate::{
     ids::{OperatorId, SubtaskIndex},
     metrics::Metrics,
     operator::window::{LateEncoder, late_encoder, late_schema},
-    sink::{DirectWriter, Publisher, SinkError},
+    sink::{DirectWriter, Publisher, SinkError, kafka::KafkaWriter},
     source::{Source, SourceError},
     sql::{self, Catalog, CatalogSource, SqlError},
 };
@@ -104,6 +104,16 @@ impl JobPlan {
             _ => None,
         });
         try_join_all(published).await?;
+        let direct = self.graph.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Sink { sink, .. } => {
+                let spec = self.spec.sinks.iter().find(|spec| spec.name == *sink)?;
+                let written_through = matches!(self.sinks.get(sink), Some(SinkTarget::Direct(_)));
+                let kafka = spec.kafka.as_ref().filter(|_| written_through)?;
+                Some(KafkaWriter::preflight(sink, kafka, &node.schema))
+            }
+            _ => None,
+        });
+        try_join_all(direct).await?;
         Ok(())
     }
 

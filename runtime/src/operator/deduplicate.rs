@@ -135,7 +135,7 @@ impl Deduplicate {
             bytes.copy_from_slice(hash);
             let hash = u128::from_le_bytes(bytes);
             if self.range.contains_hash(hash) {
-                insert(&mut self.seen, hash, *time);
+                insert(&mut self.seen, hash, *time, i64::MIN);
             }
         }
         Ok(())
@@ -160,6 +160,7 @@ impl Deduplicate {
         let times = rowtime::millis(batch.column(self.time))?;
         rowtime::require_no_nulls(&times)?;
         let hashes = hash_rows(&self.key_columns(&batch), batch.num_rows())?;
+        let oldest = self.ttl_ms.map_or(i64::MIN, |ttl| self.watermark.0.saturating_sub(ttl));
         let (mut late, mut duplicates) = (0, 0);
         let mut keep = Vec::with_capacity(hashes.len());
         for (hash, time) in hashes.iter().zip(times.values()) {
@@ -168,7 +169,7 @@ impl Deduplicate {
                 keep.push(false);
                 continue;
             }
-            let wins = match insert(&mut self.seen, *hash, *time) {
+            let wins = match insert(&mut self.seen, *hash, *time, oldest) {
                 Inserted::New => true,
                 Inserted::Earlier { replaced } => {
                     self.superseded.insert((*hash, replaced));
@@ -299,11 +300,16 @@ enum Inserted {
     NotEarlier,
 }
 
-fn insert(table: &mut HashTable<Seen>, hash: u128, time: i64) -> Inserted {
+/// Notes that a key was seen. What was seen before `oldest` is forgotten.
+fn insert(table: &mut HashTable<Seen>, hash: u128, time: i64, oldest: i64) -> Inserted {
     let key = halves(hash);
     match table.entry(key[1], |seen| seen.hash == key, |seen| seen.hash[1]) {
         Entry::Vacant(entry) => {
             entry.insert(Seen { hash: key, time });
+            Inserted::New
+        }
+        Entry::Occupied(mut entry) if entry.get().time < oldest => {
+            entry.get_mut().time = time;
             Inserted::New
         }
         Entry::Occupied(mut entry) if entry.get().time > time => {

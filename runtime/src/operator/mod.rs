@@ -4,6 +4,8 @@
 //! it. At a barrier it freezes, which means to list what it remembers ([`StateSnapshot`]), nothing more. Restored from
 //! such lists, of all subtasks that held some of its key groups, it goes on as if it had never stopped.
 
+use std::sync::Arc;
+
 use arrow::{array::RecordBatch, error::ArrowError};
 use datafusion_common::DataFusionError;
 use thiserror::Error;
@@ -11,7 +13,7 @@ use thiserror::Error;
 use crate::{
     ids::{EventTime, OperatorId},
     sink::{FlushFuture, SinkError},
-    state::{StatePart, StateSnapshot},
+    state::{ChunkRows, StatePart, StateSnapshot},
 };
 
 pub mod build;
@@ -36,6 +38,8 @@ pub enum Emitted {
     /// Rows for the operator's side output, such as late records.
     Side(RecordBatch),
     Watermark(EventTime),
+    /// Nothing comes for now; operators pass it on without being asked.
+    Idle,
 }
 
 impl Output {
@@ -76,8 +80,8 @@ pub trait Operator: Send {
 pub struct Frozen {
     /// What it remembers; `None` for an operator without state.
     pub state: Option<StateSnapshot>,
-    /// Rows of the epoch that its sink has to publish, cut into chunks.
-    pub chunks: Vec<Vec<RecordBatch>>,
+    /// Rows that its sink has to publish with this epoch, cut into chunks.
+    pub chunks: Vec<Arc<ChunkRows>>,
     /// What has to be waited for before the barrier is acknowledged.
     pub flush: Option<FlushFuture>,
 }
@@ -128,6 +132,6 @@ impl Named {
 }
 
 /// Parts as a snapshot lists them.
-pub(crate) fn snapshot(value: serde_json::Value, parts: Vec<std::sync::Arc<StatePart>>) -> Frozen {
+pub(crate) fn snapshot(value: serde_json::Value, parts: Vec<Arc<StatePart>>) -> Frozen {
     Frozen { state: Some(StateSnapshot { value, parts }), ..Frozen::default() }
 }

@@ -1,24 +1,27 @@
 //! Sinks as operators: one that keeps rows for the write-ahead log, one that writes them through.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use arrow::array::RecordBatch;
 
 use super::{Frozen, Operator, OperatorError, Output};
-use crate::{ids::EventTime, sink::DirectWriter};
+use crate::{ids::EventTime, sink::DirectWriter, state::ChunkRows};
 
 /// Most rows of one chunk: below ClickHouse's insert block, and little enough for one Kafka transaction.
 const CHUNK_ROWS: usize = 200_000;
 /// Most bytes of one chunk, as Arrow counts them.
 const CHUNK_BYTES: usize = 32 << 20;
 
-/// Keeps the rows of an epoch until its barrier cuts them into chunks.
+/// Keeps rows until a checkpoint that has them in its write-ahead log is completed. Those of one that was given up go
+/// into the next: its sources have moved past them.
 #[derive(Debug, Default)]
 pub struct Buffer {
     rows: VecDeque<RecordBatch>,
+    cut: Vec<Arc<ChunkRows>>,
 }
 
 impl Buffer {
+    /// Cuts what has come since the last barrier into chunks.
     fn cut(&mut self) -> Vec<Vec<RecordBatch>> {
         let mut chunks: Vec<Vec<RecordBatch>> = Vec::new();
         let (mut rows, mut bytes) = (0, 0);
@@ -57,7 +60,10 @@ impl Operator for Buffer {
     }
 
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {
-        Ok(Frozen { chunks: self.cut(), ..Frozen::default() })
+        self.cut.retain(|chunk| !chunk.is_completed());
+        let fresh = self.cut();
+        self.cut.extend(fresh.into_iter().map(ChunkRows::new));
+        Ok(Frozen { chunks: self.cut.clone(), ..Frozen::default() })
     }
 }
 
@@ -96,9 +102,16 @@ mod tests {
             buffer.on_batch(batch(rows), &mut Output::default()).unwrap();
         }
         let chunks = buffer.freeze().unwrap().chunks;
-        let sizes: Vec<usize> = chunks.iter().map(|chunk| chunk.iter().map(RecordBatch::num_rows).sum()).collect();
-        assert_eq!(sizes.iter().sum::<usize>(), 10 + 199_995 + 450_000 + 3);
-        assert!(sizes.iter().all(|rows| (1..=CHUNK_ROWS).contains(rows)), "{sizes:?}");
-        assert!(buffer.freeze().unwrap().chunks.is_empty(), "the next epoch starts empty");
+        let sizes = |chunks: &[Arc<ChunkRows>]| -> Vec<usize> {
+            chunks.iter().map(|chunk| chunk.batches.iter().map(RecordBatch::num_rows).sum()).collect()
+        };
+        assert_eq!(sizes(&chunks).iter().sum::<usize>(), 10 + 199_995 + 450_000 + 3);
+        assert!(sizes(&chunks).iter().all(|rows| (1..=CHUNK_ROWS).contains(rows)), "{:?}", sizes(&chunks));
+
+        buffer.on_batch(batch(5), &mut Output::default()).unwrap();
+        let again = buffer.freeze().unwrap().chunks;
+        assert_eq!(again.len(), chunks.len() + 1, "no checkpoint has completed, so all rows go into the next");
+        again.iter().for_each(|chunk| chunk.completed());
+        assert!(buffer.freeze().unwrap().chunks.is_empty(), "a completed checkpoint has them all");
     }
 }

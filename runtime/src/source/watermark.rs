@@ -20,6 +20,15 @@ pub struct Watermarks {
     idle_timeout: Option<Duration>,
     splits: Vec<Split>,
     last: EventTime,
+    idle: bool,
+}
+
+/// What a source says of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    Watermark(EventTime),
+    /// No split brings anything for now.
+    Idle,
 }
 
 #[derive(Debug, Clone)]
@@ -33,7 +42,7 @@ struct Split {
 
 impl Watermarks {
     pub fn new(delay: Duration, idle_timeout: Option<Duration>) -> Self {
-        Self { delay_ms: delay.as_millis() as i64, idle_timeout, splits: Vec::new(), last: EventTime::MIN }
+        Self { delay_ms: delay.as_millis() as i64, idle_timeout, splits: Vec::new(), last: EventTime::MIN, idle: false }
     }
 
     /// The reader's splits are these now; `known` has the newest event times of a checkpoint.
@@ -79,20 +88,25 @@ impl Watermarks {
         }
     }
 
-    /// The watermark, if it has risen.
-    pub fn advance(&mut self, now: Duration) -> Option<EventTime> {
+    /// What there is to say of time, if anything has changed.
+    pub fn advance(&mut self, now: Duration) -> Option<Progress> {
         let idle = |split: &Split| self.idle_timeout.is_some_and(|timeout| now.saturating_sub(split.active_at) >= timeout);
         let mut active = self.splits.iter().filter(|split| !split.ended && !idle(split)).peekable();
-        active.peek()?;
+        if active.peek().is_none() {
+            // Without splits, or with all of them silent or at their end, this source must not hold others back.
+            return (!std::mem::replace(&mut self.idle, true)).then_some(Progress::Idle);
+        }
         let mut least = EventTime::MAX;
         for split in active {
             // A split without events yet may bring any time.
-            least = least.min(EventTime(split.newest?.0.saturating_sub(self.delay_ms + 1)));
+            least = least.min(split.newest.map_or(EventTime::MIN, |newest| EventTime(newest.0 - self.delay_ms - 1)));
         }
-        (least > self.last).then(|| {
-            self.last = least;
-            least
-        })
+        let woken = std::mem::replace(&mut self.idle, false);
+        if least > self.last || woken {
+            self.last = self.last.max(least);
+            return Some(Progress::Watermark(self.last));
+        }
+        None
     }
 
     /// Whether a split is idle, or may become so without anything being read.
@@ -129,11 +143,12 @@ mod tests {
         observe(&mut watermarks, 0, &[5_000, 4_000], 1);
         assert_eq!(watermarks.advance(Duration::from_secs(1)), None, "b may bring anything");
         observe(&mut watermarks, 1, &[3_000], 2);
-        assert_eq!(watermarks.advance(Duration::from_secs(2)), Some(EventTime(2_899)));
+        assert_eq!(watermarks.advance(Duration::from_secs(2)), Some(Progress::Watermark(EventTime(2_899))));
         assert_eq!(watermarks.advance(Duration::from_secs(2)), None, "it has not risen");
         observe(&mut watermarks, 0, &[6_000], 12);
-        assert_eq!(watermarks.advance(Duration::from_secs(12)), Some(EventTime(5_899)), "b is idle");
-        assert_eq!(watermarks.advance(Duration::from_secs(60)), None, "all idle: time stands still");
+        assert_eq!(watermarks.advance(Duration::from_secs(12)), Some(Progress::Watermark(EventTime(5_899))), "b is idle");
+        assert_eq!(watermarks.advance(Duration::from_secs(60)), Some(Progress::Idle), "all idle: time stands still");
+        assert_eq!(watermarks.advance(Duration::from_secs(61)), None, "said once");
     }
 
     #[test]
@@ -141,7 +156,7 @@ mod tests {
         let mut watermarks = Watermarks::new(Duration::ZERO, None);
         let known = [SplitState { newest: Some(EventTime(700)), ..split("a") }];
         watermarks.assign(&[split("a")], &known, Duration::ZERO);
-        assert_eq!(watermarks.advance(Duration::ZERO), Some(EventTime(699)));
+        assert_eq!(watermarks.advance(Duration::ZERO), Some(Progress::Watermark(EventTime(699))));
         assert_eq!(watermarks.complete(vec![split("a")])[0].newest, Some(EventTime(700)));
     }
 
@@ -151,6 +166,6 @@ mod tests {
         watermarks.assign(&[split("a"), split("b")], &[], Duration::ZERO);
         observe(&mut watermarks, 0, &[900], 0);
         watermarks.update_ends(&[split("a"), SplitState { end: Some(0), ..split("b") }]);
-        assert_eq!(watermarks.advance(Duration::ZERO), Some(EventTime(899)));
+        assert_eq!(watermarks.advance(Duration::ZERO), Some(Progress::Watermark(EventTime(899))));
     }
 }

@@ -5,7 +5,9 @@
 //! what there is. The operator's thread does no more at a barrier than to list its parts; encoding and uploading happen
 //! elsewhere ([`file`]).
 
+mod chunk;
 pub mod file;
 mod part;
 
+pub use chunk::ChunkRows;
 pub use part::{Found, StatePart, StateSnapshot};

@@ -44,6 +44,11 @@ impl Chain {
         self.run(Emitted::Watermark(watermark))
     }
 
+    /// Nothing comes for now.
+    pub fn idle(&mut self) -> Result<(), OperatorError> {
+        self.run(Emitted::Idle)
+    }
+
     /// Rows for the side output of the first link.
     pub fn side(&mut self, batch: RecordBatch) -> Result<(), OperatorError> {
         self.forward(0, vec![Emitted::Side(batch)]);
@@ -69,6 +74,7 @@ impl Chain {
                 match element {
                     Emitted::Batch(batch) | Emitted::Side(batch) => link.operator.on_batch(batch, &mut output)?,
                     Emitted::Watermark(watermark) => link.operator.on_watermark(watermark, &mut output)?,
+                    Emitted::Idle => output.elements.push(Emitted::Idle),
                 }
             }
             self.forward(index, output.elements);
@@ -90,6 +96,12 @@ impl Chain {
                         self.inbox[*next].push(Emitted::Batch(batch.clone()));
                     }
                     self.outgoing.extend(link.edges.iter().map(|edge| (*edge, Element::Batch(batch.clone()))));
+                }
+                Emitted::Idle => {
+                    for next in &link.next {
+                        self.inbox[*next].push(Emitted::Idle);
+                    }
+                    self.outgoing.extend(link.edges.iter().map(|edge| (*edge, Element::Idle)));
                 }
                 Emitted::Watermark(watermark) => {
                     for next in &link.next {

@@ -32,6 +32,7 @@ impl KeyedTask {
         loop {
             match self.gate.next().await.ok_or(TaskError::Orphaned)? {
                 Delivery::Element(Element::Batch(batch)) => self.chain.batch(batch)?,
+                Delivery::Element(Element::Idle) => self.chain.idle()?,
                 Delivery::Element(Element::Watermark(watermark)) => self.chain.watermark(watermark)?,
                 Delivery::Element(Element::Barrier(barrier)) | Delivery::Barrier(barrier) => {
                     cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, Vec::new()).await?;

@@ -7,7 +7,7 @@ use crate::{
     element::Barrier,
     ids::{Epoch, OperatorId, SubtaskIndex},
     sink::Chunk,
-    state::StatePart,
+    state::{ChunkRows, StatePart},
 };
 
 /// One subtask of one task.
@@ -50,6 +50,8 @@ pub struct Ack {
 pub struct AckedChunk {
     pub reference: ChunkRef,
     pub chunk: Chunk,
+    /// To be told when the checkpoint has completed.
+    pub rows: Arc<ChunkRows>,
 }
 
 /// What a source task is told.

@@ -20,7 +20,7 @@ use crate::{
     fault,
     ids::{Attempt, Epoch, OperatorId},
     sink::{Chunk, ChunkId, SinkError},
-    state::{Found, StatePart, StateSnapshot, file},
+    state::{ChunkRows, Found, StatePart, StateSnapshot, file},
 };
 
 /// Uploads what a task has frozen, and reports.
@@ -132,18 +132,19 @@ impl Snapshotter {
         &self,
         epoch: Epoch,
         sink: &str,
-        chunks: Vec<Vec<RecordBatch>>,
+        chunks: Vec<Arc<ChunkRows>>,
     ) -> Result<Vec<AckedChunk>, SnapshotError> {
         let slot = self.task.subtask.0;
         let uploads = chunks.into_iter().enumerate().map(|(index, rows)| async move {
-            let Some(schema) = rows.first().map(RecordBatch::schema) else { return Ok(None) };
+            let Some(schema) = rows.batches.first().map(RecordBatch::schema) else { return Ok(None) };
             let id =
                 ChunkId { lineage: self.lineage.clone(), sink: sink.to_owned(), slot, epoch, index: index as u32 };
-            let bytes = file::encode(&schema, &rows)?;
+            let bytes = file::encode(&schema, &rows.batches)?;
             let file = self.put(epoch, &format!("wal-{sink}-{slot}-{index}.arrow"), bytes).await?;
-            let count = rows.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
+            let count = rows.batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
             let reference = ChunkRef { id: id.clone(), rows: count, file };
-            Ok(Some(AckedChunk { reference, chunk: Chunk { id, schema, rows } }))
+            let chunk = Chunk { id, schema, rows: rows.batches.clone() };
+            Ok(Some(AckedChunk { reference, chunk, rows }))
         });
         let uploaded: Vec<Option<AckedChunk>> = try_join_all::<_>(uploads).await.map_err(|e: SnapshotError| e)?;
         Ok(uploaded.into_iter().flatten().collect())

@@ -22,7 +22,7 @@ use crate::{
     format::intake::Intake,
     ids::{Epoch, EventTime, OperatorId},
     operator::Frozen,
-    source::{Fetched, Run, SourceError, SourceReader, SplitState, watermark::Watermarks},
+    source::{Fetched, Run, SourceError, SourceReader, SplitState, watermark::{Progress, Watermarks}},
     state::StateSnapshot,
 };
 
@@ -55,6 +55,8 @@ impl SourceTask {
     /// Runs until the last barrier.
     pub async fn run(mut self) -> Result<(), TaskError> {
         self.watermarks.assign(&self.reader.positions(), &self.restored, env::monotonic());
+        // Says so at once when it has no splits, or goes on with the checkpoint's watermark.
+        self.advance()?;
         let (mut paused, mut exhausted) = (false, false);
         loop {
             let tick = self.watermarks.idle_timeout();
@@ -131,9 +133,12 @@ impl SourceTask {
 
     fn advance(&mut self) -> Result<(), TaskError> {
         if self.intake.has_event_time()
-            && let Some(watermark) = self.watermarks.advance(env::monotonic())
+            && let Some(progress) = self.watermarks.advance(env::monotonic())
         {
-            self.chain.watermark(watermark)?;
+            match progress {
+                Progress::Watermark(watermark) => self.chain.watermark(watermark)?,
+                Progress::Idle => self.chain.idle()?,
+            }
         }
         Ok(())
     }

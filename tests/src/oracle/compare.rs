@@ -21,6 +21,11 @@ impl Rows {
         self.0.values().sum()
     }
 
+    /// Each row with how often it is there.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(row, count)| (row.as_str(), *count))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -27,6 +27,11 @@ impl Workload {
         Self { orders: Orders::new(&spec).expect("valid settings"), count }
     }
 
+    /// The orders of a document's generator, which must be bounded.
+    pub fn of(spec: &GeneratorSource) -> Self {
+        Self { orders: Orders::new(spec).expect("valid settings"), count: spec.count.expect("a count") }
+    }
+
     /// Makes a topic.
     pub async fn create_topic(bootstrap: &str, topic: &str, partitions: i32) {
         let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().expect("an admin client");

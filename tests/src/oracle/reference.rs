@@ -29,3 +29,12 @@ pub fn reference(workload: &Workload) -> Rows {
         .map(|((window, store), (cents, orders))| format!("{window} store {store}: {cents} cents, {orders} orders"))
         .collect()
 }
+
+/// Sum of all rows: cents, and orders.
+pub fn totals(rows: &Rows) -> (i64, i64) {
+    rows.iter().fold((0, 0), |(cents, orders), (row, count)| {
+        let numbers: Vec<i64> = row.split([' ', ':', ',']).filter_map(|word| word.parse().ok()).collect();
+        let [_, _, row_cents, row_orders] = numbers[..] else { panic!("no row of the reference: {row}") };
+        (cents + row_cents * count as i64, orders + row_orders * count as i64)
+    })
+}

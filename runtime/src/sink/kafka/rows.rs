@@ -1,24 +1,21 @@
-//! Rows as the records of a topic: a JSON object, and a key where columns are named for it.
-//!
-//! Timestamps are RFC 3339 in UTC with `Z`, decimals JSON numbers with all their digits (exact for a reader that reads
-//! decimals, as Flink's does), bytes hexadecimal, nulls `null`.
+//! Rows as the records of a topic: a JSON object ([`crate::format::json`]), and a key where columns are named for it.
 
-use std::{fmt::Write as _, io::Write};
+use std::fmt::Write as _;
 
 use arrow::{
     array::RecordBatch,
     error::ArrowError,
-    json::{LineDelimitedWriter, writer::LineDelimited, writer::WriterBuilder},
     util::display::{ArrayFormatter, FormatOptions},
 };
 
-/// For timestamps without a time zone, which are in UTC.
+use crate::format::json::{JsonLines, encode};
+
+/// Of timestamps in keys; without a time zone they are in UTC.
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
 
 /// A batch as records.
 pub(super) struct Records {
-    /// JSON objects, each followed by a line feed; inside an object a line feed is escaped.
-    lines: Vec<u8>,
+    lines: JsonLines,
     keys: Option<Keys>,
 }
 
@@ -31,27 +28,14 @@ struct Keys {
 impl Records {
     /// Encodes the whole batch in one go. A column of `key` that is missing is an error.
     pub(super) fn new(batch: &RecordBatch, key: &[String]) -> Result<Self, ArrowError> {
-        // About the size of a short row; it grows as needed.
-        let mut writer = WriterBuilder::new()
-            .with_explicit_nulls(true)
-            .with_timestamp_format(TIMESTAMP.into())
-            .build::<_, LineDelimited>(Vec::with_capacity(batch.num_rows() * 128));
-        write_batch(&mut writer, batch)?;
-        let lines = writer.into_inner();
         let keys = if key.is_empty() { None } else { Some(Keys::new(batch, key)?) };
-        Ok(Self { lines, keys })
+        Ok(Self { lines: encode(batch)?, keys })
     }
 
     /// Key and value of each row.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Option<&[u8]>, &[u8])> {
-        let lines = self.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.enumerate().map(|(row, line)| (self.keys.as_ref().and_then(|keys| keys.get(row)), line))
+        self.lines.rows().enumerate().map(|(row, line)| (self.keys.as_ref().and_then(|keys| keys.get(row)), line))
     }
-}
-
-fn write_batch<W: Write>(writer: &mut LineDelimitedWriter<W>, batch: &RecordBatch) -> Result<(), ArrowError> {
-    writer.write(batch)?;
-    writer.finish()
 }
 
 impl Keys {
@@ -121,7 +105,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                r#"{"name":"a\nb\"|","store":9223372036854775807,"amount":0.01,"at":"1970-01-01T00:00:00Z","ratio":0.1}"#,
+                r#"{"name":"a\nb\"|","store":9223372036854775807,"amount":0.01,"at":"1970-01-01T00:00:00.000Z","ratio":0.1}"#,
                 r#"{"name":"é","store":-2,"amount":null,"at":"2026-01-01T00:00:00.123Z","ratio":1e300}"#,
                 r#"{"name":null,"store":3,"amount":-123456789012345678901234567890.12,"at":null,"ratio":null}"#,
             ]
@@ -134,7 +118,7 @@ mod tests {
         let batch = RecordBatch::try_from_iter([("at", Arc::new(at) as ArrayRef)]).unwrap();
         let records = Records::new(&batch, &["at".into()]).unwrap();
         let (key, line) = records.iter().next().unwrap();
-        assert_eq!(line, br#"{"at":"1970-01-01T00:00:00Z"}"#);
+        assert_eq!(line, br#"{"at":"1970-01-01T00:00:00.000Z"}"#);
         assert_eq!(key.unwrap(), b"1970-01-01T00:00:00Z");
     }
 

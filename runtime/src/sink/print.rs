@@ -48,7 +48,10 @@ impl<W: Write + Send> DirectWriter for PrintWriter<W> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::{array::Int64Array, datatypes::{DataType, Field, Schema}};
+    use arrow::{
+        array::Int64Array,
+        datatypes::{DataType, Field, Schema},
+    };
 
     use super::*;
 

@@ -49,7 +49,7 @@ struct Blobs {
 impl Blobs {
     fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
-        // `fits` keeps a batch below 2 GiB.
+        // The decoder keeps a batch below 2 GiB.
         self.ends.push(self.bytes.len() as i32);
     }
 
@@ -278,14 +278,6 @@ impl Column {
             }
             Values::Text(_) => "a string".to_owned(),
             Values::Bytes(_) => "bytes in base64".to_owned(),
-        }
-    }
-
-    /// Whether another record of `bytes` bytes can't overflow the 32-bit offsets.
-    pub(super) fn fits(&self, bytes: usize) -> bool {
-        match &self.values {
-            Values::Text(blobs) | Values::Bytes(blobs) => blobs.bytes.len() + bytes <= i32::MAX as usize,
-            _ => true,
         }
     }
 

@@ -20,6 +20,8 @@ pub(super) struct Facts {
     pub columns: Vec<ColumnFacts>,
     /// The server's defaults for the settings a table does not name.
     pub defaults: BTreeMap<String, u64>,
+    /// What this user's profile says of `deduplicate_insert`; servers before 26 do not know it.
+    pub deduplicate_insert: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -65,6 +67,14 @@ fn window(pending: u64) -> u64 {
 }
 
 fn deduplicating(facts: &Facts, window: u64) -> Result<(), String> {
+    if facts.deduplicate_insert.as_deref() == Some("disable") {
+        return Err(
+            "this user's settings have deduplicate_insert = 'disable', and with it a repeated insert is stored twice; \
+                    accepted are 'enable' and 'backward_compatible_choice'. Run: ALTER USER <user> SETTINGS \
+                    deduplicate_insert = 'enable'"
+                .to_owned(),
+        );
+    }
     let replicated = facts.engine.starts_with("Replicated") || facts.engine.starts_with("Shared");
     let needed = if replicated {
         vec![(REPLICATED_WINDOW, window), (REPLICATED_SECONDS, LEAST_SECONDS)]
@@ -210,7 +220,10 @@ impl Facts {
     /// The version column of a `ReplacingMergeTree`: its first argument that is no quoted path or replica name.
     fn version(&self) -> Option<&str> {
         let arguments = self.engine_full.strip_prefix(&self.engine)?.strip_prefix('(')?.split_once(')')?.0;
-        arguments.split(',').map(|part| part.trim().trim_matches('`')).find(|part| !part.is_empty() && !part.starts_with('\''))
+        arguments
+            .split(',')
+            .map(|part| part.trim().trim_matches('`'))
+            .find(|part| !part.is_empty() && !part.starts_with('\''))
     }
 }
 

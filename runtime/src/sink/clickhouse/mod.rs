@@ -29,7 +29,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What makes an insert one block, honest about values that do not fit, and answered only when it is done. A user's
 /// profile may say otherwise of each.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("async_insert", "0"),
     ("max_insert_threads", "1"),
     ("min_insert_block_size_rows", "0"),
@@ -38,6 +38,8 @@ const SETTINGS: [(&str, &str); 8] = [
     // A repeat whose first try reached the table and not its materialized views reaches those.
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),
     ("input_format_null_as_default", "0"),
+    // A chunk over many partitions would be refused again and again.
+    ("max_partitions_per_insert_block", "0"),
     ("date_time_overflow_behavior", "throw"),
 ];
 
@@ -73,7 +75,9 @@ impl ClickHousePublisher {
     ) -> Result<Self, SinkError> {
         let refused = |message: String| SinkError::Refused { sink: sink.to_owned(), message };
         if !matches!(delivery, Delivery::ExactlyOnce | Delivery::Idempotent) {
-            return Err(refused(format!("{field}.delivery is {delivery:?}; ClickHouse takes ExactlyOnce or Idempotent")));
+            return Err(refused(format!(
+                "{field}.delivery is {delivery:?}; ClickHouse takes ExactlyOnce or Idempotent"
+            )));
         }
         let mut client = Client::default().with_url(&spec.url).with_compression(Compression::None);
         if let Some(user) = &spec.user {
@@ -94,7 +98,12 @@ impl ClickHousePublisher {
         })
     }
 
-    async fn insert(&self, rows: &[arrow::array::RecordBatch], schema: &SchemaRef, token: &str) -> Result<(), SinkError> {
+    async fn insert(
+        &self,
+        rows: &[arrow::array::RecordBatch],
+        schema: &SchemaRef,
+        token: &str,
+    ) -> Result<(), SinkError> {
         let action = || format!("insert `{token}` into {}.{}", self.database, self.table);
         let body = blocks::encode(rows, schema).map_err(|cause| SinkError::Failed {
             sink: self.sink.clone(),
@@ -108,8 +117,7 @@ impl ClickHousePublisher {
             quote(&self.table),
             columns.join(", ")
         );
-        let mut insert =
-            self.client.insert_formatted_with(sql).with_timeouts(Some(SEND_TIMEOUT), Some(ANSWER_TIMEOUT));
+        let mut insert = self.client.insert_formatted_with(sql).with_timeouts(Some(SEND_TIMEOUT), Some(ANSWER_TIMEOUT));
         for (name, value) in SETTINGS {
             insert = insert.with_setting(name, value);
         }

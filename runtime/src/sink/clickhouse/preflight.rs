@@ -31,7 +31,10 @@ impl ClickHousePublisher {
     pub(super) async fn look(&self) -> Result<Facts, SinkError> {
         let (database, table) = (&self.database, &self.table);
         let found: Vec<Table> = self
-            .ask("SELECT engine, engine_full, sorting_key FROM system.tables WHERE database = ? AND name = ?", &[database, table])
+            .ask(
+                "SELECT engine, engine_full, sorting_key FROM system.tables WHERE database = ? AND name = ?",
+                &[database, table],
+            )
             .await?;
         let Some(Table { engine, engine_full, sorting_key }) = found.into_iter().next() else {
             return Err(self.missing().await?);
@@ -49,22 +52,27 @@ impl ClickHousePublisher {
         };
         let defaults: Vec<Setting> = self.ask(settings, &[PLAIN_WINDOW, REPLICATED_WINDOW, REPLICATED_SECONDS]).await?;
         let defaults = defaults.into_iter().filter_map(|s| Some((s.name, s.value.parse().ok()?))).collect();
+        let user: Vec<Setting> =
+            self.ask("SELECT name, value FROM system.settings WHERE name = ?", &["deduplicate_insert"]).await?;
+        let deduplicate_insert = user.into_iter().next().map(|setting| setting.value);
         let (database, table) = (database.clone(), table.clone());
-        Ok(Facts { database, table, engine, engine_full, sorting_key, columns, defaults })
+        Ok(Facts { database, table, engine, engine_full, sorting_key, columns, defaults, deduplicate_insert })
     }
 
     /// Says which of the two is not there, and what is near.
     async fn missing(&self) -> Result<SinkError, SinkError> {
         let databases: Vec<Named> = self.ask("SELECT name FROM system.databases ORDER BY name", &[]).await?;
         let (what, name, candidates) = if databases.iter().any(|found| found.name == self.database) {
-            let tables = self.ask("SELECT name FROM system.tables WHERE database = ? ORDER BY name", &[&self.database]).await?;
+            let tables =
+                self.ask("SELECT name FROM system.tables WHERE database = ? ORDER BY name", &[&self.database]).await?;
             ("table", format!("{}.{}", self.database, self.table), tables)
         } else {
             ("database", self.database.clone(), databases)
         };
         let wanted = if what == "table" { &self.table } else { &self.database };
         let near = nearest(wanted, candidates.iter().map(|found| found.name.as_str()));
-        let message = format!("there is no {what} `{name}` at {}, or this user may not see it{near}; create it first", self.url);
+        let message =
+            format!("there is no {what} `{name}` at {}, or this user may not see it{near}; create it first", self.url);
         Ok(SinkError::Refused { sink: self.sink.clone(), message })
     }
 

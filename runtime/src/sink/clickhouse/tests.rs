@@ -40,7 +40,13 @@ fn facts(engine_full: &str, columns: &[(&str, &str)]) -> Facts {
         engine_full: engine_full.into(),
         sorting_key: "window_start, store_id".into(),
         columns: columns.iter().map(column).collect(),
-        defaults: [("non_replicated_deduplication_window".into(), 0), ("replicated_deduplication_window".into(), 10_000), ("replicated_deduplication_window_seconds".into(), 3600)].into(),
+        defaults: [
+            ("non_replicated_deduplication_window".into(), 0),
+            ("replicated_deduplication_window".into(), 10_000),
+            ("replicated_deduplication_window_seconds".into(), 3600),
+        ]
+        .into(),
+        deduplicate_insert: Some("enable".into()),
     }
 }
 
@@ -61,30 +67,63 @@ fn a_fit_table_is_taken_and_an_unfit_one_refused_with_what_fixes_it() {
         columns
     };
     let plain = "MergeTree ORDER BY (window_start, store_id) SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 4000";
-    let replacing = "ReplacingMergeTree(store_id_version) ORDER BY (window_start, store_id) SETTINGS index_granularity = 8192";
+    let replacing =
+        "ReplacingMergeTree(store_id_version) ORDER BY (window_start, store_id) SETTINGS index_granularity = 8192";
     for (engine, delivery, columns, words) in [
         (plain, ExactlyOnce, with(&[]), ""),
         (plain, ExactlyOnce, with(&[("note", "String=DEFAULT"), ("extra", "Nullable(String)")]), ""),
-        ("MergeTree ORDER BY x SETTINGS index_granularity = 8192", ExactlyOnce, with(&[]),
-            "ALTER TABLE `shop`.`sales` MODIFY SETTING non_replicated_deduplication_window = 4000"),
-        ("ReplicatedMergeTree('/p', 'r') ORDER BY x", ExactlyOnce, with(&[]),
-            "MODIFY SETTING replicated_deduplication_window_seconds = 604800"),
-        ("ReplicatedMergeTree('/p', 'r') ORDER BY x SETTINGS replicated_deduplication_window_seconds = 1000000", ExactlyOnce, with(&[]), ""),
-        ("Memory", ExactlyOnce, with(&[]),
-            "CREATE TABLE `shop`.`sales` (`window_start` DateTime64(3, 'UTC'), `store_id` Nullable(Int64), `total` Nullable(Decimal(22, 2))) ENGINE = MergeTree ORDER BY (<key>) SETTINGS non_replicated_deduplication_window = 4000"),
+        (
+            "MergeTree ORDER BY x SETTINGS index_granularity = 8192",
+            ExactlyOnce,
+            with(&[]),
+            "ALTER TABLE `shop`.`sales` MODIFY SETTING non_replicated_deduplication_window = 4000",
+        ),
+        (
+            "ReplicatedMergeTree('/p', 'r') ORDER BY x",
+            ExactlyOnce,
+            with(&[]),
+            "MODIFY SETTING replicated_deduplication_window_seconds = 604800",
+        ),
+        (
+            "ReplicatedMergeTree('/p', 'r') ORDER BY x SETTINGS replicated_deduplication_window_seconds = 1000000",
+            ExactlyOnce,
+            with(&[]),
+            "",
+        ),
+        (
+            "Memory",
+            ExactlyOnce,
+            with(&[]),
+            "CREATE TABLE `shop`.`sales` (`window_start` DateTime64(3, 'UTC'), `store_id` Nullable(Int64), `total` Nullable(Decimal(22, 2))) ENGINE = MergeTree ORDER BY (<key>) SETTINGS non_replicated_deduplication_window = 4000",
+        ),
         (plain, Idempotent, with(&[]), "ReplacingMergeTree(<version>)"),
         ("ReplacingMergeTree ORDER BY x", Idempotent, with(&[]), "without a version column"),
-        (replacing, Idempotent, with(&[]), "does not put out `store_id_version`; it puts out `window_start`, `store_id`, `total`"),
+        (
+            replacing,
+            Idempotent,
+            with(&[]),
+            "does not put out `store_id_version`; it puts out `window_start`, `store_id`, `total`",
+        ),
         ("ReplacingMergeTree(total) ORDER BY x", Idempotent, with(&[]), ""),
         ("ReplicatedReplacingMergeTree('/a', '{replica}', total) ORDER BY x", Idempotent, with(&[]), ""),
         ("ReplacingMergeTree(store_id) ORDER BY x", Idempotent, with(&[]), "no row ever replaces another"),
-        (plain, ExactlyOnce, with(&[("total", ""), ("totl", "Decimal(38, 2)")]), "no column `total` (did you mean `totl`?)"),
-        (plain, ExactlyOnce, with(&[("total", "Decimal(38, 1)")]), "Decimal with a scale of at least 2"),
+        (
+            plain,
+            ExactlyOnce,
+            with(&[("total", ""), ("totl", "Decimal(38, 2)")]),
+            "no column `total` (did you mean `totl`?)",
+        ),
+        (plain, ExactlyOnce, with(&[("total", "Decimal(38, 1)")]), "at least 20 digits before and 2 after the point"),
         (plain, ExactlyOnce, with(&[("total", "Float64")]), "MODIFY COLUMN `total` Nullable(Decimal(22, 2))"),
         (plain, ExactlyOnce, with(&[("store_id", "UInt64")]), "accepted are Int64"),
         (plain, ExactlyOnce, with(&[("window_start", "DateTime")]), "DateTime64(3, 'UTC')"),
         (plain, ExactlyOnce, with(&[("total", "Decimal(38, 2)=ALIAS")]), "is ALIAS and can't be written"),
-        (plain, ExactlyOnce, with(&[("region", "String")]), "MODIFY COLUMN `region` DEFAULT defaultValueOfTypeName('String')"),
+        (
+            plain,
+            ExactlyOnce,
+            with(&[("region", "String")]),
+            "MODIFY COLUMN `region` DEFAULT defaultValueOfTypeName('String')",
+        ),
     ] {
         let verdict = judge(&facts(engine, &columns), &sales(), delivery, 400);
         match verdict {
@@ -92,6 +131,14 @@ fn a_fit_table_is_taken_and_an_unfit_one_refused_with_what_fixes_it() {
             Err(message) => assert!(!words.is_empty() && message.contains(words), "{engine} {columns:?}: {message}"),
         }
     }
+}
+
+#[test]
+fn a_user_whose_repeats_are_stored_is_refused() {
+    let engine = "MergeTree ORDER BY x SETTINGS non_replicated_deduplication_window = 100000";
+    let facts = Facts { deduplicate_insert: Some("disable".into()), ..facts(engine, &GOOD) };
+    let message = judge(&facts, &sales(), Delivery::ExactlyOnce, 1).unwrap_err();
+    assert!(message.contains("ALTER USER <user> SETTINGS deduplicate_insert = 'enable'"), "{message}");
 }
 
 #[test]
@@ -104,7 +151,9 @@ fn types_go_into_what_holds_them() {
         (DataType::Boolean, "Bool", true),
         (DataType::Date32, "Date", true),
         (DataType::Float64, "Float32", false),
-        (DataType::Decimal128(12, 2), "Decimal(9, 2)", true),
+        (DataType::Decimal128(12, 2), "Decimal(9, 2)", false),
+        (DataType::Decimal128(12, 2), "Decimal(13, 3)", true),
+        (DataType::Decimal128(12, 2), "Decimal(12, 3)", false),
         (DataType::Decimal128(12, 2), "Decimal64(2)", true),
         (DataType::Decimal128(12, 2), "Decimal(9)", false),
         (DataType::Decimal128(12, 2), "SimpleAggregateFunction(sum, Decimal(38, 2))", true),
@@ -133,13 +182,21 @@ fn chunk(rows: &[usize]) -> Chunk {
 fn a_chunk_is_cut_at_the_same_rows_however_it_is_batched() {
     let sizes = |rows: &[usize]| {
         let pieces = cut(&chunk(rows));
-        pieces.into_iter().map(|(token, piece)| (token, piece.iter().map(RecordBatch::num_rows).sum())).collect::<Vec<(String, usize)>>()
+        pieces
+            .into_iter()
+            .map(|(token, piece)| (token, piece.iter().map(RecordBatch::num_rows).sum()))
+            .collect::<Vec<(String, usize)>>()
     };
     assert_eq!(sizes(&[5, 0, 7]), [("j/s/1/2/0".to_owned(), 12)]);
     assert_eq!(sizes(&[ROWS]), [("j/s/1/2/0".to_owned(), ROWS)]);
     assert_eq!(sizes(&[]), []);
     let expected = [("j/s/1/2/0#0".to_owned(), ROWS), ("j/s/1/2/0#1".to_owned(), ROWS), ("j/s/1/2/0#2".to_owned(), 1)];
-    for batches in [vec![2 * ROWS + 1], vec![1, 2 * ROWS], vec![ROWS - 1, 2, ROWS], vec![ROWS / 2; 4].into_iter().chain([1]).collect()] {
+    for batches in [
+        vec![2 * ROWS + 1],
+        vec![1, 2 * ROWS],
+        vec![ROWS - 1, 2, ROWS],
+        vec![ROWS / 2; 4].into_iter().chain([1]).collect(),
+    ] {
         assert_eq!(sizes(&batches), expected);
     }
 }

@@ -6,7 +6,9 @@ use arrow::datatypes::{DataType, TimeUnit};
 pub(super) fn accepted(kind: &DataType) -> Option<Vec<String>> {
     let owned = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
     match kind {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => owned(&["String", "FixedString(n)", "Enum8", "Enum16"]),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            owned(&["String", "FixedString(n)", "Enum8", "Enum16"])
+        }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => owned(&["String", "FixedString(n)"]),
         DataType::Boolean => owned(&["Bool", "UInt8"]),
         DataType::Int8 => owned(&["Int8", "Int16", "Int32", "Int64"]),
@@ -21,11 +23,14 @@ pub(super) fn accepted(kind: &DataType) -> Option<Vec<String>> {
         DataType::Float64 => owned(&["Float64"]),
         DataType::Date32 => owned(&["Date32", "Date"]),
         DataType::Decimal128(precision, scale) => {
-            Some(vec![format!("Decimal({precision}, {scale})"), format!("Decimal with a scale of at least {scale}")])
+            let whole = i16::from(*precision) - i16::from(*scale);
+            let wider = format!("a Decimal with at least {whole} digits before and {scale} after the point");
+            Some(vec![format!("Decimal({precision}, {scale})"), wider])
         }
         DataType::Timestamp(unit, _) => {
             let digits = digits(*unit);
-            let mut types = vec![format!("DateTime64({digits}, 'UTC')"), format!("DateTime64 of at least {digits} digits")];
+            let mut types =
+                vec![format!("DateTime64({digits}, 'UTC')"), format!("DateTime64 of at least {digits} digits")];
             if digits == 0 {
                 types.push("DateTime".to_owned());
             }
@@ -36,19 +41,29 @@ pub(super) fn accepted(kind: &DataType) -> Option<Vec<String>> {
     }
 }
 
-/// Whether values of `kind` go into a column of type `found` unchanged, or are refused by the server one by one (a
-/// decimal with too many digits before the point, a date out of range).
+/// Whether values of `kind` go into a column of type `found` unchanged.
 pub(super) fn accepts(kind: &DataType, found: &str) -> bool {
     let found = unwrap(found);
-    let (name, arguments) = found.split_once('(').map_or((found, ""), |(name, rest)| (name, rest.trim_end_matches(')')));
+    let (name, arguments) =
+        found.split_once('(').map_or((found, ""), |(name, rest)| (name, rest.trim_end_matches(')')));
     match kind {
-        DataType::Decimal128(_, scale) => {
-            let found_scale = match name {
-                "Decimal" => arguments.split(',').nth(1).unwrap_or("0"),
-                "Decimal32" | "Decimal64" | "Decimal128" | "Decimal256" => arguments,
+        // The server cuts surplus digits, and stores a value that is too large as it is, without a word.
+        DataType::Decimal128(precision, scale) => {
+            let (first, second) = arguments.split_once(',').unwrap_or((arguments, "0"));
+            let (found_precision, found_scale) = match name {
+                "Decimal" => (first, second),
+                "Decimal32" => ("9", first),
+                "Decimal64" => ("18", first),
+                "Decimal128" => ("38", first),
+                "Decimal256" => ("76", first),
                 _ => return false,
             };
-            found_scale.trim().parse::<i8>().is_ok_and(|found| found >= *scale)
+            let number = |text: &str| text.trim().parse::<i16>().ok();
+            let (Some(found_precision), Some(found_scale)) = (number(found_precision), number(found_scale)) else {
+                return false;
+            };
+            let (precision, scale) = (i16::from(*precision), i16::from(*scale));
+            found_scale >= scale && found_precision - found_scale >= precision - scale
         }
         DataType::Timestamp(unit, _) => match name {
             "DateTime" => digits(*unit) == 0,

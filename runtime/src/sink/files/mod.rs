@@ -70,7 +70,8 @@ impl FilesPublisher {
     }
 
     fn is_ours(&self, target: &Path, chunk: &Chunk, bytes: &[u8]) -> Result<bool, SinkError> {
-        let found = fs::read(target).map_err(|error| self.failed(format!("read file `{}`", target.display()), error))?;
+        let found =
+            fs::read(target).map_err(|error| self.failed(format!("read file `{}`", target.display()), error))?;
         Ok(found == bytes || content::names_chunk(self.format, found, &chunk.id))
     }
 }
@@ -81,9 +82,14 @@ impl Publisher for FilesPublisher {
         let this = self.clone();
         blocking(move || {
             let probe = this.folder.join(format!(".{}", env::unique_id()));
-            let tried = fs::create_dir_all(&this.folder).and_then(|()| File::create_new(&probe)).and_then(|_| fs::remove_file(&probe));
+            let tried = fs::create_dir_all(&this.folder)
+                .and_then(|()| File::create_new(&probe))
+                .and_then(|_| fs::remove_file(&probe));
             tried.map_err(|error| {
-                this.refused(format!("path `{}` is not a folder this process can write to: {error}", this.folder.display()))
+                this.refused(format!(
+                    "path `{}` is not a folder this process can write to: {error}",
+                    this.folder.display()
+                ))
             })
         })
         .await
@@ -114,11 +120,12 @@ async fn blocking(work: impl FnOnce() -> Result<(), SinkError> + Send + 'static)
 fn create(folder: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
     let temporary = folder.join(format!(".{}", env::unique_id()));
     let mut file = File::create_new(&temporary)?;
-    let result = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| match fs::hard_link(&temporary, target) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    });
+    let result =
+        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| match fs::hard_link(&temporary, target) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        });
     fs::remove_file(&temporary)?;
     let created = result?;
     File::open(folder)?.sync_all()?;

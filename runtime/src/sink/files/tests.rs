@@ -22,11 +22,18 @@ fn chunk(lineage: &str, index: u32, stores: &[&str]) -> Chunk {
         Field::new("window_start", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false),
     ]));
     let count = stores.len() as i64;
-    let rows = RecordBatch::try_new(schema.clone(), vec![
-        Arc::new(StringArray::from(stores.to_vec())),
-        Arc::new(Decimal128Array::from_iter((0..count).map(|n| (n > 0).then_some(i128::from(n) * 105))).with_precision_and_scale(22, 2).unwrap()),
-        Arc::new(TimestampMillisecondArray::from_iter_values((0..count).map(|n| n * 60_000)).with_timezone("UTC")),
-    ]);
+    let rows = RecordBatch::try_new(
+        schema.clone(),
+        vec![
+            Arc::new(StringArray::from(stores.to_vec())),
+            Arc::new(
+                Decimal128Array::from_iter((0..count).map(|n| (n > 0).then_some(i128::from(n) * 105)))
+                    .with_precision_and_scale(22, 2)
+                    .unwrap(),
+            ),
+            Arc::new(TimestampMillisecondArray::from_iter_values((0..count).map(|n| n * 60_000)).with_timezone("UTC")),
+        ],
+    );
     let id = ChunkId { lineage: lineage.into(), sink: "sales".into(), slot: 3, epoch: Epoch(12), index };
     Chunk { id, schema, rows: vec![rows.unwrap()] }
 }
@@ -40,8 +47,10 @@ fn permit() -> CommitPermit {
 }
 
 fn names(folder: &std::path::Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder.join("out")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(folder.join("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -58,7 +67,8 @@ async fn a_chunk_published_twice_is_there_once() {
                 publisher.publish(&permit(), chunk).await.unwrap();
             }
         }
-        let expected: Vec<String> = (0..2).map(|index| format!("sales-0003-0000000012-{index:04}.{extension}")).collect();
+        let expected: Vec<String> =
+            (0..2).map(|index| format!("sales-0003-0000000012-{index:04}.{extension}")).collect();
         assert_eq!(names(folder.path()), expected);
         let bytes = fs::read(folder.path().join("out").join(&expected[0])).unwrap();
         if format == FileFormat::JsonLines {
@@ -93,6 +103,7 @@ async fn a_file_of_another_job_is_refused_and_stays() {
 async fn a_path_that_is_no_folder_is_refused_before_the_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("out"), "a file").unwrap();
-    let error = publisher(folder.path(), FileFormat::JsonLines).preflight(&chunk("j", 0, &[]).schema).await.unwrap_err();
+    let error =
+        publisher(folder.path(), FileFormat::JsonLines).preflight(&chunk("j", 0, &[]).schema).await.unwrap_err();
     assert!(error.to_string().contains("is not a folder"), "{error}");
 }

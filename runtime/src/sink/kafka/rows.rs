@@ -76,7 +76,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::{
-        array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMillisecondArray},
+        array::{Array, ArrayRef, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMillisecondArray},
         datatypes::DataType,
     };
 

@@ -47,7 +47,10 @@ impl Files {
             paths.push(Path::new(&self.path).to_path_buf());
         } else {
             let matches = glob::glob(&self.path).map_err(|error| {
-                refused(&self.name, format!("path `{}` is not a glob: {} at character {}", self.path, error.msg, error.pos))
+                refused(
+                    &self.name,
+                    format!("path `{}` is not a glob: {} at character {}", self.path, error.msg, error.pos),
+                )
             })?;
             for found in matches {
                 let path = found.map_err(|error| failed(&self.name, format!("list `{}`", self.path), error))?;
@@ -71,7 +74,8 @@ impl Files {
             let Some(split) = path.to_str().map(str::to_owned) else {
                 return Err(refused(&self.name, format!("the name of file {} is not UTF-8", path.display())));
             };
-            let length = path.metadata().map_err(|error| failed(&self.name, format!("look at `{split}`"), error))?.len();
+            let length =
+                path.metadata().map_err(|error| failed(&self.name, format!("look at `{split}`"), error))?.len();
             Ok(SplitState { split, next: 0, end: Some(length), newest: None })
         };
         paths.iter().map(split).collect()

@@ -27,7 +27,8 @@ impl Reader {
     pub(super) fn open(name: String, splits: Vec<SplitState>) -> Result<Self, SourceError> {
         for state in splits.iter().filter(|state| !done(state)) {
             let file = open(&name, state)?;
-            let length = file.metadata().map_err(|error| failed(&name, format!("look at `{}`", state.split), error))?.len();
+            let length =
+                file.metadata().map_err(|error| failed(&name, format!("look at `{}`", state.split), error))?.len();
             let end = state.end.unwrap_or_default();
             if length < end {
                 return Err(refused(
@@ -79,7 +80,10 @@ fn open(source: &str, state: &SplitState) -> Result<File, SourceError> {
     File::open(&state.split).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => refused(
             source,
-            format!("file `{}` is gone, and was read to byte {} only; restore it, or start a new job", state.split, state.next),
+            format!(
+                "file `{}` is gone, and was read to byte {} only; restore it, or start a new job",
+                state.split, state.next
+            ),
         ),
         _ => failed(source, format!("open `{}`", state.split), error),
     })
@@ -106,7 +110,8 @@ impl SourceReader for Reader {
             let start = block.start;
             if block.bytes.len() >= LONGEST_LINE {
                 let path = self.splits.get(index).map(|state| state.split.clone()).unwrap_or_default();
-                let message = format!("file `{path}` has a line of more than 64 MiB at byte {start}; is it JSON lines?");
+                let message =
+                    format!("file `{path}` has a line of more than 64 MiB at byte {start}; is it JSON lines?");
                 return Err(refused(&name, message));
             }
             want = want.max(block.bytes.len() * 2).min(LONGEST_LINE + 1);
@@ -121,7 +126,9 @@ impl SourceReader for Reader {
                 Err(error) => {
                     let path = self.splits.get(index).map(|state| state.split.clone()).unwrap_or_default();
                     return Err(match error.kind() {
-                        io::ErrorKind::UnexpectedEof => refused(&name, format!("file `{path}` shrank while it was read")),
+                        io::ErrorKind::UnexpectedEof => {
+                            refused(&name, format!("file `{path}` shrank while it was read"))
+                        }
                         _ => failed(&name, format!("read `{path}`"), error),
                     });
                 }

@@ -10,7 +10,12 @@ fn files(path: &Path) -> Files {
     Files::new("orders", &tidegate_crds::FilesSource { path: path.to_str().unwrap().to_owned() })
 }
 
-async fn reader(source: &Files, subtask: u32, parallelism: u32, from: Option<Vec<SplitState>>) -> Result<Box<dyn SourceReader>, SourceError> {
+async fn reader(
+    source: &Files,
+    subtask: u32,
+    parallelism: u32,
+    from: Option<Vec<SplitState>>,
+) -> Result<Box<dyn SourceReader>, SourceError> {
     source.reader(ReaderContext { subtask: SubtaskIndex(subtask), parallelism }, from).await
 }
 
@@ -39,7 +44,11 @@ async fn lines_come_once_over_subtasks_and_resumes() {
     let mut expected = Vec::new();
     for file in 0..5 {
         let lines: Vec<String> = (0..20_000).map(|n| format!("{{\"file\":{file},\"n\":{n}}}")).collect();
-        fs::write(folder.path().join(format!("{file}.jsonl")), lines.join("\n") + if file % 2 == 0 { "\n" } else { "" }).unwrap();
+        fs::write(
+            folder.path().join(format!("{file}.jsonl")),
+            lines.join("\n") + if file % 2 == 0 { "\n" } else { "" },
+        )
+        .unwrap();
         expected.extend(lines);
     }
     fs::write(folder.path().join("other.txt"), "no\n").unwrap();

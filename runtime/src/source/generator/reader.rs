@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arrow::array::{
-    Decimal128Array, Int64Array, RecordBatch, StringBuilder, TimestampMillisecondArray,
-};
+use arrow::array::{Decimal128Array, Int64Array, RecordBatch, StringBuilder, TimestampMillisecondArray};
 use async_trait::async_trait;
 
 use super::{Generator, Orders, STRIPES};
@@ -35,7 +33,8 @@ impl Reader {
         context: ReaderContext,
         restored: &[SplitState],
     ) -> Result<Self, SourceError> {
-        let owned = (0..STRIPES).filter(|stripe| stripe % u64::from(context.parallelism.max(1)) == u64::from(context.subtask.0));
+        let owned = (0..STRIPES)
+            .filter(|stripe| stripe % u64::from(context.parallelism.max(1)) == u64::from(context.subtask.0));
         let mut stripes = Vec::new();
         for stripe in owned {
             let split = format!("stripe-{stripe}");
@@ -44,7 +43,10 @@ impl Reader {
                 Some(state) => {
                     return Err(SourceError::Refused {
                         source_name: source.name.clone(),
-                        message: format!("the checkpoint has position {} for `{split}`, which has no such order", state.next),
+                        message: format!(
+                            "the checkpoint has position {} for `{split}`, which has no such order",
+                            state.next
+                        ),
                     });
                 }
                 None => stripe,
@@ -56,9 +58,9 @@ impl Reader {
             name: source.name.clone(),
             orders: source.orders.clone(),
             rate: source.rate.map(|rate| (rate as f64 * share).max(f64::MIN_POSITIVE)),
-            batch_rows: source.rate.map_or(BATCH_ROWS, |rate| {
-                ((rate as f64 * share) as u64 / BATCHES_A_SECOND).clamp(1, BATCH_ROWS)
-            }),
+            batch_rows: source
+                .rate
+                .map_or(BATCH_ROWS, |rate| ((rate as f64 * share) as u64 / BATCHES_A_SECOND).clamp(1, BATCH_ROWS)),
             stripes,
             started: env::monotonic(),
             emitted: 0,

@@ -22,13 +22,17 @@ const ATTEMPTS: u32 = 4;
 const ANY_REGION: &str = "us-east-1";
 
 /// Two clients over one pool of connections: one that gives up on an attempt early and one that waits for large bodies.
-pub(super) async fn clients(spec: &S3Storage, location: &str) -> Result<(Client, Client), StoreError> {
+pub(super) async fn clients(
+    spec: &S3Storage,
+    keys: Option<(String, String)>,
+    location: &str,
+) -> Result<(Client, Client), StoreError> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if let Some(region) = spec.region.clone().or_else(|| spec.endpoint.is_some().then(|| ANY_REGION.to_owned())) {
         loader = loader.region(Region::new(region));
     }
-    if let Some(credentials) = credentials(spec, location)? {
-        loader = loader.credentials_provider(credentials);
+    if let Some((id, secret)) = keys {
+        loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "StreamJob"));
     }
     if let Some(endpoint) = &spec.endpoint {
         loader = loader.endpoint_url(endpoint);
@@ -59,17 +63,14 @@ pub(super) async fn clients(spec: &S3Storage, location: &str) -> Result<(Client,
     Ok((Client::from_conf(config.timeout_config(timeouts(ATTEMPT)).build()), patient))
 }
 
-/// The key pair, where the document names one; else the SDK looks in the usual places.
-fn credentials(spec: &S3Storage, location: &str) -> Result<Option<Credentials>, StoreError> {
+/// The key pair, where the document names one.
+pub(super) fn keys(spec: &S3Storage, location: &str) -> Result<Option<(String, String)>, StoreError> {
     let resolve = |name: &str, secret| {
         secrets::resolve(&format!("spec.checkpoint.storage.s3.{name}"), secret)
             .map_err(|missing| refused(location, missing.to_string()))
     };
     match (&spec.access_key_id, &spec.secret_access_key) {
-        (Some(id), Some(secret)) => {
-            let (id, secret) = (resolve("accessKeyId", id)?, resolve("secretAccessKey", secret)?);
-            Ok(Some(Credentials::new(id, secret, None, None, "StreamJob")))
-        }
+        (Some(id), Some(secret)) => Ok(Some((resolve("accessKeyId", id)?, resolve("secretAccessKey", secret)?))),
         (None, None) => Ok(None),
         _ => Err(refused(location, "accessKeyId and secretAccessKey are set together or not at all".into())),
     }

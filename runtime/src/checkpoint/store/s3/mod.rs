@@ -39,12 +39,17 @@ pub struct S3Store {
 }
 
 impl S3Store {
+    /// With the key pair that the document names, from the environment; without one the SDK looks in the usual places.
     /// Makes the clients; nothing is asked of the service yet.
     pub async fn open(spec: &S3Storage, job: &str) -> Result<Self, StoreError> {
-        let prefix = spec.prefix.trim_matches('/');
-        let root = if prefix.is_empty() { format!("{job}/") } else { format!("{prefix}/{job}/") };
-        let location = format!("s3://{}/{}", spec.bucket, root.trim_end_matches('/'));
-        let (client, patient) = connect::clients(spec, &location).await?;
+        let keys = connect::keys(spec, &location(spec, &root(spec, job)))?;
+        Self::with_keys(spec, job, keys).await
+    }
+
+    /// With this access key and secret key.
+    pub async fn with_keys(spec: &S3Storage, job: &str, keys: Option<(String, String)>) -> Result<Self, StoreError> {
+        let root = root(spec, job);
+        let (client, patient) = connect::clients(spec, keys, &location(spec, &root)).await?;
         Ok(Self { bucket: spec.bucket.clone(), root, client, patient })
     }
 
@@ -75,6 +80,17 @@ impl S3Store {
             }
         }
     }
+}
+
+fn root(spec: &S3Storage, job: &str) -> String {
+    match spec.prefix.trim_matches('/') {
+        "" => format!("{job}/"),
+        prefix => format!("{prefix}/{job}/"),
+    }
+}
+
+fn location(spec: &S3Storage, root: &str) -> String {
+    format!("s3://{}/{}", spec.bucket, root.trim_end_matches('/'))
 }
 
 #[async_trait]

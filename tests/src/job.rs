@@ -168,10 +168,10 @@ fn end(status: ExitStatus, log: String) -> End {
 pub fn program() -> PathBuf {
     std::env::var_os("TIDEGATE_BIN").map_or_else(
         || {
-            let tests = std::env::current_exe().expect("the test program");
-            let built = tests.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("tidegate");
-            assert!(built.exists(), "{} is not built; run the tests with `make test`", built.display());
-            built
+            // A program of this crate lies beside it, a test one folder below.
+            let own = std::env::current_exe().expect("this program");
+            let built = own.ancestors().skip(1).take(2).map(|folder| folder.join("tidegate")).find(|path| path.exists());
+            built.unwrap_or_else(|| panic!("`tidegate` is not built beside {}; use `make`", own.display()))
         },
         PathBuf::from,
     )

@@ -42,6 +42,11 @@ impl Dialect for StreamDialect {
         true
     }
 
+    // Read to be refused with a place.
+    fn supports_select_wildcard_except(&self) -> bool {
+        true
+    }
+
     fn supports_nested_comments(&self) -> bool {
         true
     }

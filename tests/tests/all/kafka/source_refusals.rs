@@ -7,7 +7,7 @@ use tidegate::{
 };
 use tidegate_crds::{KafkaSource, StartFrom, Until};
 
-use crate::{
+use super::{
     broker::{PATIENCE, admin, produce, topic},
     source::{open, spec},
 };

@@ -11,7 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use tidegate_tests::counterparts::{Kafka, kafka};
 
-use crate::leftovers::Traces;
+use super::leftovers::Traces;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -2,7 +2,7 @@
 
 use tidegate_tests::{job::End, oracle::Workload};
 
-use crate::world::{PATIENCE, World};
+use super::world::{PATIENCE, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_processes_one_publishes_and_the_other_leaves_with_a_clear_word() {

@@ -16,7 +16,7 @@ use tidegate::{
 };
 use tidegate_crds::{HumanDuration, KafkaSink};
 
-use crate::broker::{self, PATIENCE, committed, send_keyed, topic, transactional};
+use super::broker::{self, PATIENCE, committed, send_keyed, topic, transactional};
 
 pub(crate) async fn spec(topic: &str) -> KafkaSink {
     KafkaSink {

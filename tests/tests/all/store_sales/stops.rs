@@ -2,7 +2,7 @@
 
 use tidegate_tests::{job::End, oracle::Workload};
 
-use crate::world::{PATIENCE, World, status, until};
+use super::world::{PATIENCE, World, status, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_job_goes_on_where_it_was_and_a_finished_one_does_nothing_more() {

@@ -1,7 +1,7 @@
 use tidegate::sink::{DirectWriter, SinkError, kafka::KafkaWriter};
 use tidegate_crds::{Delivery, KafkaSink};
 
-use crate::{
+use super::{
     broker::{PATIENCE, committed, eventually, topic},
     publisher::{rows, schema, spec},
 };

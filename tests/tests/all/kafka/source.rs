@@ -12,7 +12,7 @@ use tidegate::{
 };
 use tidegate_crds::{HumanDuration, KafkaSource, StartFrom, Until};
 
-use crate::broker::{self, PATIENCE, admin, eventually, produce, topic, transactional};
+use super::broker::{self, PATIENCE, admin, eventually, produce, topic, transactional};
 
 pub(crate) async fn spec(topic: &str) -> KafkaSource {
     KafkaSource {

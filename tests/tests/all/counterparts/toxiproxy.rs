@@ -3,7 +3,7 @@ use std::time::Duration;
 use tidegate_tests::counterparts::ClickHouse;
 use tidegate_tests::counterparts::toxiproxy::{Direction, Toxic, Toxiproxy};
 
-use crate::leftovers::Traces;
+use super::leftovers::Traces;
 
 #[tokio::test]
 async fn a_way_can_be_closed_and_an_answer_lost() {

@@ -5,7 +5,7 @@ use rdkafka::{
 use tidegate::sink::{Publisher, SinkError, kafka::KafkaPublisher};
 use tidegate_crds::{HumanDuration, KafkaSink};
 
-use crate::{
+use super::{
     broker::{self, PATIENCE, admin, topic},
     publisher::{schema, spec},
 };

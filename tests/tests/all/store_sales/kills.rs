@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tidegate_tests::{job::End, oracle::Workload};
 
-use crate::world::{PATIENCE, World};
+use super::world::{PATIENCE, World};
 
 const ORDERS: u64 = 400_000;
 

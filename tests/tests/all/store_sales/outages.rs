@@ -11,7 +11,7 @@ use tidegate_tests::{
     oracle::Workload,
 };
 
-use crate::world::{PATIENCE, World, status, until};
+use super::world::{PATIENCE, World, status, until};
 
 const ORDERS: u64 = 1_500_000;
 

@@ -4,7 +4,7 @@ use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, Timestamp
 use arrow::ipc::writer::StreamWriter;
 use tidegate_tests::counterparts::{ClickHouse, Error, clickhouse};
 
-use crate::leftovers::Traces;
+use super::leftovers::Traces;
 
 /// A table of one test, with a deduplication window.
 async fn table(server: &ClickHouse, name: &str, columns: &str, partition: &str) -> String {

@@ -3,7 +3,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::SdkError;
 use tidegate_tests::counterparts::{S3, s3};
 
-use crate::leftovers::Traces;
+use super::leftovers::Traces;
 
 #[tokio::test]
 async fn a_store_keeps_its_objects_over_a_crash_and_leaves_nothing() {

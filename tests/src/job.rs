@@ -79,7 +79,7 @@ impl Job {
             command.arg("--set").arg(format!("{path}={value}"));
         }
         let own = self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        command.envs(own).envs(environment.iter().copied()).env_remove("RUST_LOG");
+        command.envs(own).envs(environment.iter().copied()).env("RUST_LOG", std::env::var("TIDEGATE_TEST_LOG").unwrap_or_else(|_| "warn,tidegate=info".to_owned()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
         Process { child: command.spawn().expect("the program starts"), log }
     }

@@ -123,7 +123,7 @@ impl Coordinator {
                     Some(Event::Stop)
                 }
                 Some((start, message)) = inbox.recv() => this.receive(start, message).await,
-                Some(report) = this.reports.recv() => this.report(report),
+                Some(report) = this.reports.recv(), if this.is_deployed() => this.report(report),
                 epoch = next_published(this.current.as_mut()) => Some(Event::Published { epoch }),
                 () = wake => Some(Event::Tick),
             };
@@ -139,6 +139,11 @@ async fn next_published(current: Option<&mut Current>) -> Epoch {
 }
 
 impl Loop {
+    /// Tasks may report before the answer to their deployment is here; the machine wants to hear the answer first.
+    fn is_deployed(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.running.is_some())
+    }
+
     /// Waits until the machine wants a tick, at most a second: the heartbeat goes on.
     fn until_wake(&self) -> impl Future<Output = ()> + use<> {
         let now = env::monotonic().as_millis() as u64;

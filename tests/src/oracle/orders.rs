@@ -22,7 +22,16 @@ impl Workload {
     /// `count` orders of 100 stores over as many milliseconds, a tenth of them duplicates, a fifth out of order by up to
     /// five seconds.
     pub fn new(seed: u64, count: u64) -> Self {
-        let settings = json!({ "seed": seed, "stores": 100, "duplicates": 0.1, "outOfOrder": 0.2 });
+        Self::with_stores(seed, count, 100)
+    }
+
+    /// As [`Workload::new`], with so many stores that nearly every order is a row of its own.
+    pub fn wide(seed: u64, count: u64) -> Self {
+        Self::with_stores(seed, count, 10_000_000)
+    }
+
+    fn with_stores(seed: u64, count: u64, stores: u64) -> Self {
+        let settings = json!({ "seed": seed, "stores": stores, "duplicates": 0.1, "outOfOrder": 0.2 });
         let spec: GeneratorSource = serde_json::from_value(settings).expect("a generator");
         Self { orders: Orders::new(&spec).expect("valid settings"), count }
     }

@@ -25,7 +25,8 @@ fn row(json: &[u8]) -> String {
 
 /// `12.34` as 1234. Text, since a float would hide an error of a cent.
 fn cents(total: &str) -> i64 {
-    let (whole, fraction) = total.trim_matches('"').split_once('.').unwrap_or((total, "00"));
+    let total = total.trim_matches('"');
+    let (whole, fraction) = total.split_once('.').unwrap_or((total, "00"));
     let fraction = format!("{fraction:0<2}");
     whole.parse::<i64>().expect("digits") * 100 + fraction.parse::<i64>().expect("two digits")
 }

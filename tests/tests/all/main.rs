@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // real servers live in real time
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed step is a failed test
 
+mod broken;
 mod counterparts;
 mod kafka;
 mod store_sales;

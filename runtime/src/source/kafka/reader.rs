@@ -24,6 +24,8 @@ use crate::{
     source::{Fetched, ReaderContext, SourceError, SourceReader, SplitState},
 };
 
+/// How long the queue is left alone when nothing is heard of it.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long the first record of a batch waits for others.
 const LINGER: Duration = Duration::from_millis(5);
 
@@ -210,7 +212,9 @@ impl KafkaReader {
             let now = env::monotonic();
             let wake = self.since.map(|since| since + LINGER);
             let look = self.discovery.filter(|_| self.looking.is_none()).map(|_| self.next_discovery);
-            let until = [wake, look].into_iter().flatten().min().map(|at| at.saturating_sub(now));
+            // The client wakes us when its queue was empty and no longer is. Should it ever not, we look ourselves.
+            let until = [wake, look].into_iter().flatten().map(|at| at.saturating_sub(now)).min();
+            let until = until.map_or(LOOK_AGAIN, |until| until.min(LOOK_AGAIN));
             let Some(client) = self.consumer.client() else {
                 return Err(Trouble::failed("read", "the client is closed"));
             };
@@ -218,7 +222,7 @@ impl KafkaReader {
                 biased;
                 () = client.context().wake.notified() => None,
                 found = looked(&mut self.looking) => Some(found),
-                () = passed(until) => None,
+                () = env::sleep(until) => None,
             };
             if let Some(found) = found {
                 self.looking = None;
@@ -275,9 +279,3 @@ async fn looked<T>(looking: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task
     }
 }
 
-async fn passed(duration: Option<Duration>) {
-    match duration {
-        Some(duration) => env::sleep(duration).await,
-        None => std::future::pending().await,
-    }
-}

@@ -6,14 +6,20 @@ use tidegate_tests::{job::End, oracle::Workload};
 
 use super::world::{PATIENCE, World};
 
-const ORDERS: u64 = 400_000;
+const ORDERS: u64 = 1_000_000;
+
+/// The place that is only reached with more rows in an epoch than one insert takes.
+const WIDE: &str = "clickhouse-between-inserts";
 
 /// Kills the job at each of `faults` in turn, one start each, then lets it finish.
 async fn exact_after(name: &str, faults: &[(&str, u64)]) {
     let world = World::shared().await;
-    let workload = Workload::new(7, ORDERS);
+    let (workload, interval) = match faults[0].0 {
+        WIDE => (Workload::wide(7, 600_000), "1h"),
+        _ => (Workload::new(7, ORDERS), "50ms"),
+    };
     let run = world.store_sales(name, &workload).await;
-    let mut job = world.job(&run, name);
+    let mut job = world.job(&run, name).set("spec.checkpoint.retained", 1).set("spec.checkpoint.interval", interval);
     for (place, nth) in faults {
         let end = job.start_with_fault(place, *nth).wait(PATIENCE);
         assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
@@ -32,19 +38,19 @@ macro_rules! killed_at {
 }
 
 killed_at! {
-    killed_before_a_state_upload: "before-state-upload"@5;
-    killed_after_a_state_upload: "after-state-upload"@5;
-    killed_before_a_manifest: "before-manifest"@3;
-    killed_after_a_manifest: "after-manifest"@3;
-    killed_before_owning_an_epoch: "before-own"@3;
-    killed_after_owning_an_epoch: "after-own"@3;
+    killed_before_a_state_upload: "before-state-upload"@9;
+    killed_after_a_state_upload: "after-state-upload"@9;
+    killed_before_a_manifest: "before-manifest"@2;
+    killed_after_a_manifest: "after-manifest"@2;
+    killed_before_owning_an_epoch: "before-own"@2;
+    killed_after_owning_an_epoch: "after-own"@2;
     killed_in_a_kafka_transaction: "kafka-transaction-open"@2;
     killed_after_a_kafka_transaction: "kafka-transaction-committed"@2;
     killed_between_two_clickhouse_inserts: "clickhouse-between-inserts"@1;
     killed_before_epoch_committed: "before-epoch-committed"@2;
     killed_after_epoch_committed: "after-epoch-committed"@2;
     killed_again_and_again_in_recovery:
-        "after-own"@3, "recovery-claimed"@1, "recovery-settling"@1, "kafka-transaction-open"@1,
+        "after-own"@2, "recovery-claimed"@1, "recovery-settling"@1, "kafka-transaction-open"@1,
         "kafka-transaction-committed"@1, "recovery-settled"@1;
     killed_while_collecting: "collecting"@2, "collecting"@1;
 }

@@ -6,3 +6,5 @@ mod outages;
 mod rivals;
 mod stops;
 mod world;
+
+pub use world::World;

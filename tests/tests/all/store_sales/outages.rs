@@ -73,7 +73,8 @@ async fn the_broker_is_killed_and_comes_back() {
     let mut world = World::start().await;
     let workload = Workload::new(23, ORDERS);
     let run = world.store_sales("broker-killed", &workload).await;
-    let mut process = world.job(&run, "broker-killed").start();
+    let mut job = world.job(&run, "broker-killed");
+    let mut process = job.start();
     wait_for_epoch(&mut process, 2).await;
     world.kafka.kill_9().unwrap();
     world.kafka.restart().await.unwrap();
@@ -86,7 +87,8 @@ async fn clickhouse_is_down_for_several_epochs() {
     let mut world = World::start().await;
     let workload = Workload::new(24, ORDERS);
     let run = world.store_sales("clickhouse-down", &workload).await;
-    let mut process = world.job(&run, "clickhouse-down").start();
+    let mut job = world.job(&run, "clickhouse-down");
+    let mut process = job.start();
     let api = wait_for_epoch(&mut process, 1).await;
     world.clickhouse.kill_9().unwrap();
     until("pending epochs", || async { status(&api).await.unwrap()["pendingEpochs"].as_u64() >= Some(3) }).await;

@@ -54,7 +54,7 @@ pub struct FormatSpec {
     /// The sink that takes bad records, with `badRecords: DeadLetter`: columns source, partition, offset, error, record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter_sink: Option<String>,
-    /// The sink that takes this source's late records, which are counted and dropped otherwise: columns source, window_end,
+    /// The sink that takes this source's late records, which are counted and dropped otherwise: columns source, `window_end`,
     /// record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_sink: Option<String>,

@@ -133,11 +133,10 @@ impl Process {
     pub fn api(&mut self, patience: Duration) -> String {
         let deadline = Instant::now() + patience;
         loop {
-            if let Some((_, rest)) = self.log().split_once("address=") {
-                if let Some((address, _)) = rest.split_once(char::is_whitespace) {
+            if let Some((_, rest)) = self.log().split_once("address=")
+                && let Some((address, _)) = rest.split_once(char::is_whitespace) {
                     return address.to_owned();
                 }
-            }
             if let Some(end) = self.ended() {
                 panic!("it has ended before it listened: {end:?}");
             }

@@ -33,7 +33,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct JobArguments {
-    /// The StreamJob document, YAML.
+    /// The `StreamJob` document, YAML.
     pub job: PathBuf,
     /// Sets a field over the document's, such as `spec.sources[0].kafka.bootstrapServers=localhost:9092`. Repeatable.
     #[arg(long, value_name = "PATH=VALUE", value_parser = pair)]
@@ -63,7 +63,7 @@ pub struct RunArguments {
 
 #[derive(Debug, Args)]
 pub struct InspectArguments {
-    /// A folder, an `s3://bucket/prefix/job` address, or a StreamJob document whose storage is meant.
+    /// A folder, an `s3://bucket/prefix/job` address, or a `StreamJob` document whose storage is meant.
     pub storage: String,
 }
 

@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(watermarks.advance(Duration::from_secs(2)), None, "it has not risen");
         observe(&mut watermarks, 0, &[6_000], 12);
         assert_eq!(watermarks.advance(Duration::from_secs(12)), Some(Progress::Watermark(EventTime(5_899))), "b is idle");
-        assert_eq!(watermarks.advance(Duration::from_secs(60)), Some(Progress::Idle), "all idle: time stands still");
+        assert_eq!(watermarks.advance(Duration::from_mins(1)), Some(Progress::Idle), "all idle: time stands still");
         assert_eq!(watermarks.advance(Duration::from_secs(61)), None, "said once");
     }
 

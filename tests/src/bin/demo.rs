@@ -17,7 +17,7 @@ use tidegate_tests::{
 };
 
 const EXAMPLE: &str = "store-sales-local.yaml";
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[tokio::main]
 async fn main() {

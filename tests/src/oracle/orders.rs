@@ -78,7 +78,7 @@ impl Workload {
                 record = again;
             }
         }
-        producer.flush(std::time::Duration::from_secs(120)).expect("all orders delivered");
+        producer.flush(std::time::Duration::from_mins(2)).expect("all orders delivered");
     }
 }
 

@@ -50,7 +50,7 @@ pub fn kafka_rows(bootstrap: &str, topic: &str) -> Rows {
     consumer.assign(&list).expect("an assignment");
     let (mut rows, mut ended) = (Vec::new(), 0);
     while ended < partitions {
-        match consumer.poll(Duration::from_secs(60)).expect("the end of each partition within a minute") {
+        match consumer.poll(Duration::from_mins(1)).expect("the end of each partition within a minute") {
             Ok(message) => rows.push(row(message.payload().expect("a value"))),
             Err(KafkaError::PartitionEOF(_)) => ended += 1,
             Err(error) => panic!("failed to read {topic}: {error}"),

@@ -21,7 +21,7 @@ use crate::env;
 
 const TEMPORARY: &str = ".temporary";
 /// A temporary file that is older was left by a process that is gone.
-const ABANDONED: Duration = Duration::from_secs(3600);
+const ABANDONED: Duration = Duration::from_hours(1);
 
 /// Objects as files below a root folder.
 #[derive(Debug, Clone)]

@@ -24,8 +24,8 @@ use self::fit::quote;
 use super::{Chunk, Publisher, SinkError};
 use crate::{checkpoint::CommitPermit, fault, job::secrets};
 
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+const SEND_TIMEOUT: Duration = Duration::from_mins(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What makes an insert one block, honest about values that do not fit, and answered only when it is done. A user's
 /// profile may say otherwise of each.

@@ -10,7 +10,7 @@ use tidegate_tests::{
 use tokio::sync::OnceCell;
 
 /// How long one start of the job may take.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 const PARTITIONS: i32 = 4;
 
 /// The three servers.

@@ -16,7 +16,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// One attempt of a request without a large body.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// One attempt of a request with up to 16 MiB.
-const PATIENT_ATTEMPT: Duration = Duration::from_secs(60);
+const PATIENT_ATTEMPT: Duration = Duration::from_mins(1);
 const ATTEMPTS: u32 = 4;
 /// Signed into requests to services that have no regions.
 const ANY_REGION: &str = "us-east-1";

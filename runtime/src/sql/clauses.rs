@@ -53,7 +53,7 @@ pub(super) fn not_a_select(body: &SetExpr, text: &Text, near: Position) -> SqlEr
             SqlError::new(at, format!("{op} is not supported; accepted is one SELECT"))
         }
         SetExpr::Values(_) => SqlError::new(
-            text.keyword_after(&[Keyword::VALUES, Keyword::VALUE], near),
+            text.keyword_before(Keyword::VALUES, near),
             "VALUES is not supported; accepted is SELECT … FROM a source or view",
         ),
         other => {

@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 
+use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, DataFusionError, tree_node::TreeNode};
 use datafusion_expr::ExprSchemable;
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
@@ -45,6 +46,18 @@ pub(super) fn locate(
             return SqlError::planning(&error, at.or_else(|| start(expr)).unwrap_or(near));
         }
     }
+    for (clause, condition) in [("WHERE", &select.selection), ("HAVING", &select.having), ("QUALIFY", &select.qualify)]
+    {
+        if let Some(condition) = condition
+            && let Ok(found) = search.data_type(condition)
+            && !matches!(found, DataType::Boolean | DataType::Null)
+        {
+            return SqlError::new(
+                start(condition).unwrap_or(near),
+                format!("found an expression of type {found} after {clause}; accepted is a condition, true or false"),
+            );
+        }
+    }
     // What can't fail alone is about the groups: a column that is no group, a HAVING without one.
     let near = select.having.as_ref().filter(|_| error.to_string().contains("HAVING")).and_then(start).unwrap_or(near);
     SqlError::planning(error, near)
@@ -63,8 +76,8 @@ impl Visitor for Search<'_> {
         if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Wildcard(_)) {
             return ControlFlow::Continue(());
         }
-        match self.check(expr) {
-            Ok(()) => ControlFlow::Continue(()),
+        match self.data_type(expr) {
+            Ok(_) => ControlFlow::Continue(()),
             Err(error) if error.diagnostic().is_some_and(|found| found.message.contains("column")) => {
                 ControlFlow::Continue(())
             }
@@ -74,10 +87,10 @@ impl Visitor for Search<'_> {
 }
 
 impl Search<'_> {
-    fn check(&self, expr: &Expr) -> Result<(), DataFusionError> {
+    fn data_type(&self, expr: &Expr) -> Result<DataType, DataFusionError> {
         let planned =
             SqlToRel::new(self.functions).sql_to_expr(expr.clone(), self.schema, &mut PlannerContext::new())?;
         let typed = planned.rewrite(&mut TypeCoercionRewriter::new(self.schema))?.data;
-        typed.get_type(self.schema).map(|_| ())
+        typed.get_type(self.schema)
     }
 }

@@ -19,6 +19,7 @@
 mod build;
 mod catalog;
 mod clauses;
+mod depth;
 mod dialect;
 mod error;
 mod from;

@@ -4,9 +4,12 @@
 //! for a stream. The rules here fold constants, move filters below projections, take out what is computed twice, and
 //! drop columns that nobody reads, so that most segments end as one filter and one projection.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use datafusion_common::{Result, ScalarValue, internal_datafusion_err};
+use datafusion_common::{
+    Result, ScalarValue, internal_datafusion_err,
+    tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+};
 use datafusion_expr::{
     Expr, LogicalPlan, execution_props::ExecutionProps, physical_planning_context::PhysicalPlanningContext,
 };
@@ -15,9 +18,14 @@ use datafusion_optimizer::{
     optimize_projections::OptimizeProjections, push_down_filter::PushDownFilter,
     simplify_expressions::SimplifyExpressions,
 };
-use datafusion_physical_expr::{PhysicalExpr, create_physical_expr, expressions::BinaryExpr};
+use datafusion_physical_expr::{
+    PhysicalExpr, create_physical_expr,
+    expressions::{BinaryExpr, Column, Literal},
+};
 
 use super::lineage;
+
+pub(super) type NamedExpr = (Arc<dyn PhysicalExpr>, String);
 
 /// A segment ready to run.
 #[derive(Debug)]
@@ -33,7 +41,7 @@ pub(super) struct Segment {
 pub(super) struct Step {
     pub(super) predicate: Option<Arc<dyn PhysicalExpr>>,
     /// With their names; all columns as they are if `None`.
-    pub(super) columns: Option<Vec<(Arc<dyn PhysicalExpr>, String)>>,
+    pub(super) columns: Option<Vec<NamedExpr>>,
 }
 
 pub(super) fn optimise(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -83,8 +91,7 @@ pub(super) fn compile(plan: &LogicalPlan) -> Result<Segment> {
                 .zip(names)
                 .map(|(expr, name)| Ok((physical(expr, &projection.input)?, name)))
                 .collect::<Result<Vec<_>>>()?;
-            let step = segment.open_step();
-            segment.steps.push(Step { columns: Some(columns), ..step });
+            segment.project(columns)?;
             Ok(segment)
         }
         other => Err(internal_datafusion_err!("`{}` between two operators", other.display())),
@@ -96,6 +103,55 @@ impl Segment {
     fn open_step(&mut self) -> Step {
         self.steps.pop_if(|last| last.columns.is_none()).unwrap_or_default()
     }
+
+    /// Computes columns after all that is there: in the last step if nothing would be computed twice.
+    fn project(&mut self, columns: Vec<NamedExpr>) -> Result<()> {
+        match self.steps.last_mut() {
+            Some(Step { columns: Some(before), .. }) if !uses_twice(&columns, before)? => {
+                *before = inlined(columns, before)?;
+            }
+            Some(Step { columns: Some(_), .. }) | None => {
+                self.steps.push(Step { predicate: None, columns: Some(columns) });
+            }
+            Some(step) => step.columns = Some(columns),
+        }
+        Ok(())
+    }
+}
+
+/// Whether a computed column of `before` is used more than once.
+fn uses_twice(columns: &[NamedExpr], before: &[NamedExpr]) -> Result<bool> {
+    let mut used = BTreeSet::new();
+    let mut twice = false;
+    for (expr, _) in columns {
+        expr.apply(|part| {
+            if let Some(column) = part.downcast_ref::<Column>()
+                && before.get(column.index()).is_some_and(|(expr, _)| !is_plain(expr))
+            {
+                twice |= !used.insert(column.index());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(twice)
+}
+
+fn is_plain(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    expr.downcast_ref::<Column>().is_some() || expr.downcast_ref::<Literal>().is_some()
+}
+
+/// `columns`, each column of `before` written out.
+fn inlined(columns: Vec<NamedExpr>, before: &[NamedExpr]) -> Result<Vec<NamedExpr>> {
+    let inline = |expr: Arc<dyn PhysicalExpr>| {
+        let expr = expr.transform_down(|part| {
+            let Some(column) = part.downcast_ref::<Column>() else { return Ok(Transformed::no(part)) };
+            let (written, _) =
+                before.get(column.index()).ok_or_else(|| internal_datafusion_err!("a column is missing"))?;
+            Ok(Transformed::new(Arc::clone(written), true, TreeNodeRecursion::Jump))
+        });
+        expr.map(|expr| expr.data)
+    };
+    columns.into_iter().map(|(expr, name)| Ok((inline(expr)?, name))).collect()
 }
 
 fn physical(expr: &Expr, input: &LogicalPlan) -> Result<Arc<dyn PhysicalExpr>> {

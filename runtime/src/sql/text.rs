@@ -8,6 +8,7 @@ use datafusion_sql::sqlparser::{
 };
 
 use super::{
+    depth::too_deep,
     dialect::StreamDialect,
     error::{Position, SqlError},
 };
@@ -33,6 +34,9 @@ impl Text {
                 Position::of(first_too_many.span),
                 format!("the text is too long; accepted are {MAX_TOKENS} words and signs"),
             ));
+        }
+        if let Some(deep) = too_deep(&tokens) {
+            return Err(SqlError::new(Position::of(deep.span), "the expression is nested too deeply or too long"));
         }
         Ok(Self { tokens })
     }

@@ -19,7 +19,7 @@ use crate::{
     graph::{Node, NodeId, NodeKind, StreamGraph, WindowAggregate, WindowColumn},
     ids::OperatorId,
     sql::{
-        segment::{self, Step},
+        segment::{self, NamedExpr, Step},
         stage::{Stage, Window, Work},
     },
 };
@@ -181,7 +181,7 @@ fn select(schema: &Schema, columns: &[usize]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-fn plan_fields(schema: &Schema, places: &[usize]) -> Vec<(Arc<dyn PhysicalExpr>, String)> {
+fn plan_fields(schema: &Schema, places: &[usize]) -> Vec<NamedExpr> {
     places
         .iter()
         .filter_map(|place| schema.fields().get(*place).map(|field| (*place, field.name())))
@@ -205,7 +205,7 @@ fn moved(step: Step, places: &[usize]) -> Result<Step> {
     Ok(Step { predicate: step.predicate.map(moved).transpose()?, columns: columns.transpose()? })
 }
 
-fn is_identity(columns: &[(Arc<dyn PhysicalExpr>, String)], schema: &Schema) -> bool {
+fn is_identity(columns: &[NamedExpr], schema: &Schema) -> bool {
     columns.len() == schema.fields().len()
         && columns.iter().zip(schema.fields()).enumerate().all(|(index, ((expr, name), field))| {
             expr.downcast_ref::<Column>().is_some_and(|column| column.index() == index) && name == field.name()

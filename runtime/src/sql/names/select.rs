@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use datafusion_sql::sqlparser::ast::{
     Expr, GroupByExpr, Ident, ObjectName, ObjectNamePart, Select, SelectItem, SelectItemQualifiedWildcardKind, Spanned,
+    WildcardAdditionalOptions,
 };
 
 use super::{Clause, Columns, Context, Resolver, columns::new_name, start};
@@ -86,6 +87,13 @@ impl Resolver<'_> {
         context: Context,
     ) -> Result<(), SqlError> {
         let at = Position::of(item.span()).unwrap_or(context.near);
+        if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item {
+            let plain =
+                WildcardAdditionalOptions { wildcard_token: options.wildcard_token.clone(), ..Default::default() };
+            if *options != plain {
+                return Err(SqlError::new(at, "nothing is accepted after `*`; name the columns instead"));
+            }
+        }
         match item {
             SelectItem::Wildcard(_) => self.columns.names.iter().try_for_each(|name| unique(outputs, name.clone(), at)),
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(relation), _) => {
@@ -106,6 +114,7 @@ impl Resolver<'_> {
                 self.columns.names.iter().try_for_each(|name| unique(outputs, name.clone(), at))
             }
             SelectItem::UnnamedExpr(expr) => {
+                let written = short(expr);
                 self.expr(expr, context)?;
                 if let Some(name) = name {
                     *item =
@@ -118,7 +127,9 @@ impl Resolver<'_> {
                         Some(column) => unique(outputs, column.value.clone(), at),
                         None => Ok(()),
                     },
-                    _ => Err(SqlError::new(at, format!("the column `{}` has no name; write `… AS name`", short(expr)))),
+                    _ => {
+                        Err(SqlError::new(at, format!("the column `{written}` has no name; write `{written} AS name`")))
+                    }
                 }
             }
             SelectItem::ExprWithAlias { expr, alias } => {

@@ -79,8 +79,10 @@ fn what_is_no_sql_is_refused_where_it_goes_wrong() {
     refused("SELEC 1", 1, 1, &["expected", "SELEC"]);
     let nested = format!("INSERT INTO totals SELECT {}ts{} AS a FROM orders", "(".repeat(200), ")".repeat(200));
     refused(&nested, 1, 1, &["nested too deeply"]);
-    let long = format!("INSERT INTO totals SELECT 1{} AS a FROM orders", " + 1".repeat(3000));
+    let long = format!("INSERT INTO totals SELECT 1{} AS a FROM orders", " + 1".repeat(120));
     refused(&long, 1, 27, &["nested too deeply; accepted are 100 levels"]);
+    let long = format!("INSERT INTO totals SELECT 1{} AS a FROM orders", " + 1".repeat(3000));
+    refused(&long, 1, 1629, &["nested too deeply or too long"]);
     let longer = format!("INSERT INTO totals SELECT 1{} AS a FROM orders", " + 1".repeat(6000));
     assert!(refusal(&longer).to_string().contains("too long; accepted are 10000"));
 }
@@ -123,7 +125,7 @@ fn columns_of_a_sink_have_names_each_its_own() {
         "INSERT INTO totals SELECT ts, amount * 2 FROM orders",
         1,
         31,
-        &["`amount` * 2`".trim_matches('`'), "AS name"],
+        &["`amount * 2` has no name", "`amount * 2 AS name`"],
     );
     refused(
         "INSERT INTO totals SELECT amount, store_id AS Amount FROM orders",
@@ -190,7 +192,7 @@ fn clauses_without_a_meaning_for_streams_are_refused_at_their_keyword() {
         ("SELECT ts FROM orders AS o (a, b)", 46, &["columns after an alias"]),
         ("SELECT ts FROM orders WHERE ts > $1", 54, &["parameter `$1`"]),
         ("SELECT ts FROM HOP(TABLE orders, DESCRIPTOR(ts), 1, 2)", 36, &["no table function `hop`"]),
-        ("SELECT ts FROM UNNEST(note)", 43, &["accepted after FROM"]),
+        ("SELECT ts FROM UNNEST(note)", 36, &["accepted after FROM"]),
         ("SELECT tumble(ts, 1) AS t FROM orders", 28, &["TUMBLE is accepted after FROM"]),
     ];
     for (sql, column, words) in cases {
@@ -203,7 +205,7 @@ fn an_aggregate_needs_a_window() {
     let words = ["needs a window", "FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY window_start"];
     refused("INSERT INTO totals\nSELECT store_id, sum(amount) AS s FROM orders\nGROUP BY store_id", 3, 10, &words);
     refused("INSERT INTO totals SELECT count(*) AS n FROM orders", 1, 27, &words);
-    refused(&format!("INSERT INTO totals SELECT store_id, count(*) AS n {WINDOW} GROUP BY store_id"), 1, 125, &words);
+    refused(&format!("INSERT INTO totals SELECT store_id, count(*) AS n {WINDOW} GROUP BY store_id"), 1, 123, &words);
     let again = format!(
         "CREATE VIEW m AS SELECT window_start, window_end, count(*) AS n {WINDOW} GROUP BY window_start, window_end;\n\
          INSERT INTO totals SELECT window_start, sum(n) AS n FROM m GROUP BY window_start"
@@ -229,16 +231,16 @@ fn what_a_window_cannot_aggregate_is_refused() {
         ("SELECT sum(count(*)) AS s {W} GROUP BY window_start", 31, &["inside another aggregate"]),
         (
             "SELECT count(*) AS s {W} WHERE sum(amount) > 1 GROUP BY window_start",
-            106,
+            110,
             &["SELECT list and after HAVING only"],
         ),
         ("SELECT note, count(*) AS s {W} GROUP BY window_start", 27, &["note"]),
-        ("SELECT count(*) AS s {W} GROUP BY window_time", 115, &["GROUP BY window_time is not supported"]),
-        ("SELECT count(*) AS s {W} GROUP BY CUBE (window_start)", 121, &["CUBE"]),
-        ("SELECT count(*) AS s {W} GROUP BY ALL", 106, &["GROUP BY ALL"]),
+        ("SELECT count(*) AS s {W} GROUP BY window_time", 113, &["GROUP BY window_time is not supported"]),
+        ("SELECT count(*) AS s {W} GROUP BY CUBE (window_start)", 119, &["CUBE"]),
+        ("SELECT count(*) AS s {W} GROUP BY ALL", 104, &["GROUP BY ALL"]),
         (
             "SELECT count(*) AS s {W} GROUP BY window_start, wndow_end",
-            129,
+            127,
             &["`wndow_end` (did you mean `window_end`?)"],
         ),
         ("SELECT upper(DISTINCT note) AS s FROM orders", 27, &["`upper` is no aggregate"]),

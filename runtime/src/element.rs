@@ -10,6 +10,8 @@ pub enum Element {
     Batch(RecordBatch),
     /// No later row on this channel has an event time at or before this one, but for late rows.
     Watermark(EventTime),
+    /// The channel brings nothing for now and says nothing of time, until the next batch or watermark.
+    Idle,
     Barrier(Barrier),
     /// Nothing follows.
     End,

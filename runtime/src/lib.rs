@@ -6,13 +6,33 @@
 //! into a plan by way of [`sql`] and [`graph`]; the [`coordinator`] decides, the [`worker`] does.
 
 pub mod checkpoint;
+pub mod cli;
+pub mod coordinator;
 pub mod element;
 pub mod env;
+pub mod exchange;
 pub mod fault;
 pub mod format;
 pub mod graph;
 pub mod ids;
 pub mod job;
+mod kafka;
+pub mod metrics;
+pub mod operator;
 pub mod sink;
 pub mod source;
 pub mod sql;
+pub mod state;
+pub mod worker;
+
+/// An error with its causes, as one line.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,22 +1,43 @@
 //! Checkpoints: what is durable, and who may decide that it is.
+//!
+//! Everything lives below one root in a [`store`]:
+//!
+//! ```text
+//! log/<attempt>/<seq>            records: who owns the job, which epochs it owned, what it published   [`record`]
+//! data/<attempt>/<epoch>/…       state files, write-ahead log chunks, manifest.json                    [`manifest`]
+//! hint                           where to start looking; never believed
+//! ```
+//!
+//! An attempt is one owner's time with the job. [`claim`] makes a new one and ends the one before; [`log`] holds the
+//! rules, pure; the [`journal`] is what the owner writes with. A checkpoint is owned when its `CheckpointCompleted` is in
+//! the journal: that single conditional create is the commit point of everything. [`collect`] deletes what nothing needs
+//! any more.
 
+pub mod claim;
+pub mod collect;
+pub mod journal;
+pub mod log;
+pub mod manifest;
+pub mod record;
 pub mod store;
 
+use crate::ids::Epoch;
+
 /// Proof that this process owned an epoch: the log has its `CheckpointCompleted`. Publishing takes it by reference, and
-/// only the log makes one.
+/// only the [`journal`] makes one.
 #[derive(Debug, Clone)]
 pub struct CommitPermit {
-    epoch: crate::ids::Epoch,
+    epoch: Epoch,
 }
 
 impl CommitPermit {
-    pub fn epoch(&self) -> crate::ids::Epoch {
+    pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
     /// A permit for tests of publishers, which have no log.
-    #[cfg(test)]
-    pub(crate) fn for_test(epoch: crate::ids::Epoch) -> Self {
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn for_test(epoch: Epoch) -> Self {
         Self { epoch }
     }
 }

@@ -1,1 +1,11 @@
 //! Formats: bytes to Arrow and back.
+//!
+//! A decoder takes a batch of records as the source's client holds them and gives one `RecordBatch`; a record that does
+//! not fit never harms its neighbours. An encoder takes a batch and gives the bytes of all its rows at once.
+
+mod calendar;
+pub mod intake;
+pub mod json;
+mod schema;
+
+pub use self::schema::arrow_schema;

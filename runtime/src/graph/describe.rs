@@ -53,6 +53,7 @@ pub(super) fn kind(kind: &NodeKind) -> String {
             let aggregates: Vec<&str> = window.aggregates.iter().map(|aggregate| aggregate.name()).collect();
             format!("{} of windows of {} ms by column {}", aggregates.join(", "), window.size_ms, window.time)
         }
-        NodeKind::Sink { sink } => format!("write {sink}"),
+        NodeKind::Sink { sink, side: false } => format!("write {sink}"),
+        NodeKind::Sink { sink, side: true } => format!("write to {sink} what is late or bad"),
     }
 }

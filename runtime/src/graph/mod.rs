@@ -49,10 +49,8 @@ pub enum NodeKind {
         time: usize,
     },
     WindowAggregate(WindowAggregate),
-    /// Writes to the named sink.
-    Sink {
-        sink: String,
-    },
+    /// Writes to the named sink what its input puts out, or what it puts out on the side: late or bad records.
+    Sink { sink: String, side: bool },
 }
 
 /// `GROUP BY window_start, window_end, keys…` over a tumbling window.
@@ -100,6 +98,11 @@ impl Node {
             NodeKind::WindowAggregate(window) => Partition::Hash(window.keys.clone()),
             NodeKind::Source { .. } | NodeKind::Map { .. } | NodeKind::Sink { .. } => Partition::Forward,
         }
+    }
+
+    /// Whether the node reads the side output of its input.
+    pub fn reads_side(&self) -> bool {
+        matches!(self.kind, NodeKind::Sink { side: true, .. })
     }
 }
 

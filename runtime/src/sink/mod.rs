@@ -17,6 +17,11 @@ use thiserror::Error;
 
 use crate::{checkpoint::CommitPermit, ids::Epoch};
 
+pub mod clickhouse;
+pub mod files;
+pub mod kafka;
+pub mod print;
+
 /// Identity of a chunk over the whole life of a job and its successors.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChunkId {

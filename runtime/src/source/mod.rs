@@ -7,16 +7,19 @@
 //!
 //! A source promises: read again from a position, a split gives the same records in the same order.
 
-use std::{fmt::Debug, ops::Range, sync::Arc};
+use std::{fmt::Debug, ops::Range};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::ids::{Epoch, EventTime, SubtaskIndex};
 
+pub mod files;
+pub mod generator;
 pub mod kafka;
+pub mod watermark;
 
 /// One split's place, as a checkpoint remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,12 +120,4 @@ pub enum SourceError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
-}
-
-/// A source with what the job says of it: shared by the subtasks.
-#[derive(Debug, Clone)]
-pub struct SourceTable {
-    pub name: String,
-    pub schema: SchemaRef,
-    pub source: Arc<dyn Source>,
 }

@@ -11,6 +11,20 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+mod local;
+#[cfg(any(test, feature = "test-util"))]
+pub mod memory;
+mod open;
+mod path;
+mod prove;
+mod s3;
+#[cfg(test)]
+mod tests;
+
+pub use self::{local::LocalStore, open::open, prove::prove, s3::S3Store};
+
 /// Path of an object below the store's root: segments of `[A-Za-z0-9._-]`, joined by `/`. Never the prefix of another
 /// path followed by `/`: some stores can't have an object and a folder of one name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

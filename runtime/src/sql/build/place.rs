@@ -102,7 +102,7 @@ impl Graph {
         let name = format!("sink-{sink}");
         let input = self.segment(plan, &name, sink)?;
         let schema = Arc::clone(&self.node(input)?.schema);
-        self.add(&name, sink, NodeKind::Sink { sink: sink.to_owned() }, Some(input), schema);
+        self.add(&name, sink, NodeKind::Sink { sink: sink.to_owned(), side: false }, Some(input), schema);
         Ok(())
     }
 

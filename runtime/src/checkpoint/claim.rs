@@ -1,0 +1,163 @@
+//! Taking a job: reads the log, follows the rules of [`super::log`], and carries the decisions out.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use super::{
+    journal::{Journal, create_known, write_hint},
+    log::{self, AttemptLog, Claim, Claimant, OwnerAnswer},
+    record::{self, Body, CheckpointRef, Hint, LOG, Owner, Record},
+    store::{ObjectPath, Store, StoreError},
+};
+use crate::{
+    env,
+    ids::{Attempt, Epoch, Revision, Seq},
+};
+
+/// How long a claimant that stands by waits before it asks the owner again.
+const STAND_BY: Duration = Duration::from_secs(2);
+
+/// Asks the owner of an attempt whether it still runs it.
+#[async_trait]
+pub trait AskOwner: Send + Sync {
+    async fn ask(&self, owner: &Owner, record_id: &str) -> OwnerAnswer;
+}
+
+/// What a process says of itself when it claims.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub claimant: Claimant,
+    pub address: String,
+    /// Digest of the spec it would run.
+    pub spec_digest: String,
+    /// The job's identity, where the log does not have one yet.
+    pub lineage: String,
+    /// Wait while a healthy owner runs the job, instead of giving up.
+    pub stand_by: bool,
+}
+
+/// A job that is ours.
+#[derive(Debug)]
+pub struct Claimed {
+    pub journal: Journal,
+    pub record_id: String,
+    pub lineage: String,
+    pub restored_from: Option<CheckpointRef>,
+    /// Newest epoch the attempt before knew to be published.
+    pub committed: Option<Epoch>,
+}
+
+#[derive(Debug, Error)]
+pub enum ClaimError {
+    #[error("the job is being run by {pod} at {address} (attempt {attempt}), which is healthy; stop it first, or start this one with --stand-by")]
+    Owned { pod: String, address: String, attempt: Attempt },
+    #[error("the job was taken over by revision {by}; this process runs revision {mine} and must not take it back")]
+    Superseded { by: Revision, mine: Revision },
+    #[error("the job has finished: attempt {attempt} read its bounded sources to the end and published everything")]
+    Finished { attempt: Attempt },
+    #[error("the log is damaged: {0}")]
+    Damaged(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Claims the job.
+pub async fn claim(store: Arc<dyn Store>, me: &Identity, owners: &dyn AskOwner) -> Result<Claimed, ClaimError> {
+    let mut asked: Option<(String, OwnerAnswer)> = None;
+    loop {
+        let newest = read_newest(store.as_ref()).await?;
+        let answer = match (&newest, &asked) {
+            (Some(log), Some((record_id, answer))) if log.record_id == *record_id => *answer,
+            _ => OwnerAnswer::NotAsked,
+        };
+        match log::claim(newest.as_ref(), &me.claimant, answer) {
+            Claim::Superseded { by } => return Err(ClaimError::Superseded { by, mine: me.claimant.revision }),
+            Claim::Finished { attempt } => return Err(ClaimError::Finished { attempt }),
+            Claim::Ask { owner, record_id } => {
+                let answer = owners.ask(&owner, &record_id).await;
+                asked = Some((record_id, answer));
+            }
+            Claim::Owned { owner, attempt } => {
+                if !me.stand_by {
+                    return Err(ClaimError::Owned { pod: owner.pod, address: owner.address, attempt });
+                }
+                asked = None;
+                env::sleep(STAND_BY).await;
+            }
+            Claim::Seal { attempt, seal_at } => {
+                let seal = Record::new(Body::Sealed { by: me.claimant.pod.clone() });
+                // Whether it was us or somebody else who took the place: read again.
+                create_known(store.as_ref(), &record::path(attempt, seal_at), &seal).await?;
+            }
+            Claim::Start { next, restored_from, lineage } => {
+                let lineage = lineage.unwrap_or_else(|| me.lineage.clone());
+                let started = Record::new(Body::AttemptStarted {
+                    attempt: next,
+                    revision: me.claimant.revision,
+                    spec_digest: me.spec_digest.clone(),
+                    lineage: lineage.clone(),
+                    restored_from: restored_from.clone(),
+                    owner: Owner { address: me.address.clone(), pod: me.claimant.pod.clone() },
+                });
+                if create_known(store.as_ref(), &record::path(next, Seq(0)), &started).await? {
+                    write_hint(store.as_ref(), next, Seq(0)).await;
+                    let inherited = restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
+                    return Ok(Claimed {
+                        journal: Journal::new(store, next, inherited),
+                        record_id: started.record_id,
+                        lineage,
+                        restored_from,
+                        committed: newest.and_then(|log| log.committed),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Reads what the newest attempt says; `None` if nobody ran the job yet.
+pub async fn read_newest(store: &dyn Store) -> Result<Option<AttemptLog>, ClaimError> {
+    let places = list_from_hint(store).await?;
+    let Some((attempt, last)) = places else { return Ok(None) };
+    let mut records = Vec::new();
+    let mut seq = last;
+    loop {
+        let record = read(store, attempt, seq).await?;
+        let enough = matches!(record.body, Body::CheckpointCompleted { .. });
+        records.push(record);
+        if seq.0 == 0 {
+            break;
+        }
+        seq = if enough { Seq(0) } else { Seq(seq.0 - 1) };
+    }
+    records.reverse();
+    log::summarize(attempt, last.next(), &records).map(Some).map_err(ClaimError::Damaged)
+}
+
+/// The newest attempt and its last place. The hint only says where a listing may begin.
+async fn list_from_hint(store: &dyn Store) -> Result<Option<(Attempt, Seq)>, ClaimError> {
+    let hint: Option<Hint> =
+        store.get(&record::hint_path()).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    if let Some(Hint { attempt, seq }) = hint
+        && seq.0 > 0
+    {
+        let newest = newest_place(store, Some(&record::path(attempt, Seq(seq.0 - 1)))).await?;
+        if newest.is_some() {
+            return Ok(newest);
+        }
+    }
+    newest_place(store, None).await
+}
+
+async fn newest_place(store: &dyn Store, after: Option<&ObjectPath>) -> Result<Option<(Attempt, Seq)>, ClaimError> {
+    let listed = store.list(LOG, after).await?;
+    Ok(listed.iter().filter_map(|object| record::parse_path(&object.path)).max())
+}
+
+async fn read(store: &dyn Store, attempt: Attempt, seq: Seq) -> Result<Record, ClaimError> {
+    let path = record::path(attempt, seq);
+    let bytes = store.get(&path).await?.ok_or_else(|| ClaimError::Damaged(format!("`{path}` is missing")))?;
+    Record::from_bytes(&bytes).map_err(|error| ClaimError::Damaged(format!("`{path}`: {error}")))
+}

@@ -1,0 +1,218 @@
+//! The rules of the log, as pure functions over facts already read.
+//!
+//! Who wants to run a job ends the newest attempt by a seal at its next place, reads what it left, and creates the next
+//! attempt's first record. Both creates are conditional: of two claimants, one wins each. From the seal on the old owner
+//! can append nothing, so it owns no further epoch, and what it owned before, its successor has read. Safety rests on
+//! these creates alone, never on who is alive.
+//!
+//! So that two healthy processes do not take a job from each other in turns, a claimant first asks the owner that
+//! `AttemptStarted` names. That is politeness: it decides when to claim, never whether a claim is safe.
+
+use super::record::{Body, CheckpointRef, Owner, Record};
+use crate::ids::{Attempt, Epoch, Revision, Seq};
+
+/// What was read of the newest attempt of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptLog {
+    pub attempt: Attempt,
+    pub revision: Revision,
+    pub lineage: String,
+    pub owner: Owner,
+    /// Record id of `AttemptStarted`.
+    pub record_id: String,
+    /// The first place without a record.
+    pub next: Seq,
+    /// How the attempt ended, if it has.
+    pub ending: Option<Ending>,
+    /// Newest checkpoint of the attempt, else the one it was restored from.
+    pub checkpoint: Option<CheckpointRef>,
+    /// Newest epoch that the attempt knew to be published.
+    pub committed: Option<Epoch>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Released { finished: bool },
+    Sealed,
+}
+
+/// Who wants to run the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimant {
+    pub revision: Revision,
+    pub pod: String,
+}
+
+/// What is known of the owner of an open attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnerAnswer {
+    NotAsked,
+    /// It runs this very attempt.
+    Alive,
+    /// It is gone, runs another attempt, or has not answered in time.
+    Gone,
+}
+
+/// What the newest log of a job tells a process that wants to run it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody ran this job yet, or the last attempt has ended: create `next`.
+    Start { next: Attempt, restored_from: Option<CheckpointRef>, lineage: Option<String> },
+    /// The last attempt is still open: seal it at `seal_at`, then read again.
+    Seal { attempt: Attempt, seal_at: Seq },
+    /// Ask the owner whether it is there, then decide again.
+    Ask { owner: Owner, record_id: String },
+    /// A healthy owner of the same or a lower revision runs the job.
+    Owned { owner: Owner, attempt: Attempt },
+    /// All output of the bounded job is published; there is nothing to run.
+    Finished { attempt: Attempt },
+    /// A newer revision owns the job. Exit; never try again.
+    Superseded { by: Revision },
+}
+
+/// The next step of a claim.
+pub fn claim(newest: Option<&AttemptLog>, claimant: &Claimant, answer: OwnerAnswer) -> Claim {
+    let Some(log) = newest else {
+        return Claim::Start { next: Attempt(1), restored_from: None, lineage: None };
+    };
+    if log.revision > claimant.revision {
+        return Claim::Superseded { by: log.revision };
+    }
+    match log.ending {
+        Some(Ending::Released { finished: true }) if log.revision == claimant.revision => {
+            Claim::Finished { attempt: log.attempt }
+        }
+        Some(_) => Claim::Start {
+            next: log.attempt.next(),
+            restored_from: log.checkpoint.clone(),
+            lineage: Some(log.lineage.clone()),
+        },
+        None => claim_open(log, claimant, answer),
+    }
+}
+
+fn claim_open(log: &AttemptLog, claimant: &Claimant, answer: OwnerAnswer) -> Claim {
+    let seal = Claim::Seal { attempt: log.attempt, seal_at: log.next };
+    if log.owner.pod == claimant.pod || claimant.revision > log.revision {
+        return seal;
+    }
+    match answer {
+        OwnerAnswer::NotAsked => Claim::Ask { owner: log.owner.clone(), record_id: log.record_id.clone() },
+        OwnerAnswer::Alive => Claim::Owned { owner: log.owner.clone(), attempt: log.attempt },
+        OwnerAnswer::Gone => seal,
+    }
+}
+
+/// What an attempt's records say together. `records` begin with seq 0; of the rest, those that matter are the newest
+/// `CheckpointCompleted` and everything after it, so a reader may leave out what is before.
+pub fn summarize(attempt: Attempt, next: Seq, records: &[Record]) -> Result<AttemptLog, String> {
+    let Some(Record { record_id, body: Body::AttemptStarted { revision, lineage, owner, restored_from, .. }, .. }) =
+        records.first()
+    else {
+        return Err(format!("attempt {attempt} does not begin with AttemptStarted"));
+    };
+    let mut log = AttemptLog {
+        attempt,
+        revision: *revision,
+        lineage: lineage.clone(),
+        owner: owner.clone(),
+        record_id: record_id.clone(),
+        next,
+        ending: None,
+        checkpoint: restored_from.clone(),
+        committed: None,
+    };
+    for record in records.iter().skip(1) {
+        match &record.body {
+            Body::AttemptStarted { .. } => return Err(format!("attempt {attempt} has a second AttemptStarted")),
+            _ if log.ending.is_some() => return Err(format!("attempt {attempt} goes on after its end")),
+            Body::CheckpointCompleted { checkpoint, .. } => {
+                if log.checkpoint.as_ref().is_some_and(|last| last.epoch >= checkpoint.epoch) {
+                    return Err(format!("attempt {attempt} owns epoch {} out of order", checkpoint.epoch));
+                }
+                log.checkpoint = Some(checkpoint.clone());
+            }
+            Body::EpochCommitted { epoch } => log.committed = Some(*epoch),
+            Body::Released { finished } => log.ending = Some(Ending::Released { finished: *finished }),
+            Body::Sealed { .. } => log.ending = Some(Ending::Sealed),
+        }
+    }
+    Ok(log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(revision: u64, pod: &str) -> AttemptLog {
+        AttemptLog {
+            attempt: Attempt(4),
+            revision: Revision(revision),
+            lineage: "shop".into(),
+            owner: Owner { address: "127.0.0.1:1".into(), pod: pod.into() },
+            record_id: "r4".into(),
+            next: Seq(7),
+            ending: None,
+            checkpoint: None,
+            committed: None,
+        }
+    }
+
+    #[test]
+    fn a_claim_is_decided_by_this_table() {
+        let me = Claimant { revision: Revision(2), pod: "me".into() };
+        let ended = |ending| AttemptLog { ending: Some(ending), ..open(2, "other") };
+        let start = Claim::Start { next: Attempt(5), restored_from: None, lineage: Some("shop".into()) };
+        let seal = || Claim::Seal { attempt: Attempt(4), seal_at: Seq(7) };
+        let cases = [
+            ("an open attempt of a newer revision", open(3, "other"), OwnerAnswer::Gone, Claim::Superseded { by: Revision(3) }),
+            ("an open attempt of an older revision", open(1, "other"), OwnerAnswer::NotAsked, seal()),
+            ("my own old attempt", open(2, "me"), OwnerAnswer::NotAsked, seal()),
+            ("an owner that is gone", open(2, "other"), OwnerAnswer::Gone, seal()),
+            (
+                "an owner nobody asked",
+                open(2, "other"),
+                OwnerAnswer::NotAsked,
+                Claim::Ask { owner: open(2, "other").owner, record_id: "r4".into() },
+            ),
+            (
+                "an owner that answers",
+                open(2, "other"),
+                OwnerAnswer::Alive,
+                Claim::Owned { owner: open(2, "other").owner, attempt: Attempt(4) },
+            ),
+            ("a sealed attempt", ended(Ending::Sealed), OwnerAnswer::NotAsked, start),
+            (
+                "a finished job",
+                ended(Ending::Released { finished: true }),
+                OwnerAnswer::NotAsked,
+                Claim::Finished { attempt: Attempt(4) },
+            ),
+        ];
+        for (what, log, answer, expected) in cases {
+            assert_eq!(claim(Some(&log), &me, answer), expected, "{what}");
+        }
+        assert_eq!(
+            claim(None, &me, OwnerAnswer::NotAsked),
+            Claim::Start { next: Attempt(1), restored_from: None, lineage: None }
+        );
+    }
+
+    #[test]
+    fn records_after_the_end_are_an_error_and_not_overlooked() {
+        let started = Record::new(Body::AttemptStarted {
+            attempt: Attempt(1),
+            revision: Revision(1),
+            spec_digest: String::new(),
+            lineage: "l".into(),
+            restored_from: None,
+            owner: Owner { address: String::new(), pod: String::new() },
+        });
+        let sealed = Record::new(Body::Sealed { by: "x".into() });
+        let committed = Record::new(Body::EpochCommitted { epoch: Epoch(3) });
+        let log = summarize(Attempt(1), Seq(3), &[started.clone(), committed.clone(), sealed.clone()]).unwrap();
+        assert_eq!((log.committed, log.ending), (Some(Epoch(3)), Some(Ending::Sealed)));
+        assert!(summarize(Attempt(1), Seq(3), &[started, sealed, committed.clone()]).is_err());
+        assert!(summarize(Attempt(1), Seq(1), &[committed]).is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! A checkpoint's table of contents: which file holds which state, and what waits to be published.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::{
+    record::{CheckpointRef, Trigger},
+    store::{ObjectPath, Store, StoreError},
+};
+use crate::{
+    ids::{Attempt, Epoch, OperatorId, Revision},
+    sink::ChunkId,
+};
+
+/// The version this code writes and reads.
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    pub format: u32,
+    pub job: String,
+    pub lineage: String,
+    pub epoch: Epoch,
+    pub attempt: Attempt,
+    pub revision: Revision,
+    pub trigger: Trigger,
+    pub max_parallelism: u32,
+    /// Milliseconds since 1970, UTC.
+    pub created_at_ms: u64,
+    pub operators: Vec<OperatorState>,
+    /// Chunks of all epochs not known to be published when this was written, by epoch.
+    pub chunks: Vec<ChunkRef>,
+}
+
+/// What one operator remembers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorState {
+    pub id: OperatorId,
+    /// By subtask index; as many as the operator's parallelism was.
+    pub subtasks: Vec<SubtaskState>,
+}
+
+/// What one subtask remembers: a small value, and references to rows in files.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubtaskState {
+    pub value: serde_json::Value,
+    pub parts: Vec<PartRef>,
+}
+
+/// Some rows of state: one record batch of an Arrow IPC file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartRef {
+    /// Which of the operator's collections the rows belong to.
+    pub kind: String,
+    /// What the rows have in common, such as the start of their window.
+    pub tag: i64,
+    pub rows: u64,
+    pub file: FileRef,
+    /// Which of the file's record batches.
+    pub batch: u32,
+}
+
+/// A file of the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileRef {
+    pub path: ObjectPath,
+    pub bytes: u64,
+    /// XXH3, 64 bits, hexadecimal, of the whole file.
+    pub xxh3: String,
+}
+
+/// A chunk of the write-ahead log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChunkRef {
+    pub id: ChunkId,
+    pub rows: u64,
+    pub file: FileRef,
+}
+
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    #[error("the manifest `{path}` is missing")]
+    Missing { path: ObjectPath },
+    #[error("the manifest `{path}` is damaged: {message}")]
+    Damaged { path: ObjectPath, message: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Folder of everything an epoch of an attempt writes.
+pub fn folder(attempt: Attempt, epoch: Epoch) -> String {
+    format!("data/{:08}/{:012}/", attempt.0, epoch.0)
+}
+
+/// The epoch and attempt whose folder a path is in.
+pub fn parse_folder(path: &ObjectPath) -> Option<(Attempt, Epoch)> {
+    let mut segments = path.0.strip_prefix("data/")?.split('/');
+    Some((Attempt(segments.next()?.parse().ok()?), Epoch(segments.next()?.parse().ok()?)))
+}
+
+impl FileRef {
+    pub fn of(path: ObjectPath, bytes: &[u8]) -> Self {
+        Self { path, bytes: bytes.len() as u64, xxh3: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytes)) }
+    }
+
+    /// Whether `bytes` are what was written.
+    pub fn matches(&self, bytes: &[u8]) -> bool {
+        *self == Self::of(self.path.clone(), bytes)
+    }
+}
+
+impl Manifest {
+    pub const FORMAT: u32 = FORMAT;
+
+    pub fn path(&self) -> ObjectPath {
+        ObjectPath(format!("{}manifest.json", folder(self.attempt, self.epoch)))
+    }
+
+    /// The bytes to write, and the reference that the log will hold.
+    pub fn encode(&self) -> serde_json::Result<(Bytes, CheckpointRef)> {
+        let bytes = Bytes::from(serde_json::to_vec(self)?);
+        let reference = CheckpointRef { epoch: self.epoch, manifest: self.path(), sha256: sha256(&bytes) };
+        Ok((bytes, reference))
+    }
+
+    /// Reads and verifies the manifest of a checkpoint.
+    pub async fn read(store: &dyn Store, checkpoint: &CheckpointRef) -> Result<Self, ManifestError> {
+        let path = checkpoint.manifest.clone();
+        let bytes =
+            store.get(&path).await?.ok_or_else(|| ManifestError::Missing { path: path.clone() })?;
+        if sha256(&bytes) != checkpoint.sha256 {
+            let message = format!("its SHA-256 is {}, the log says {}", sha256(&bytes), checkpoint.sha256);
+            return Err(ManifestError::Damaged { path, message });
+        }
+        let manifest: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| ManifestError::Damaged { path: path.clone(), message: error.to_string() })?;
+        if manifest.format != FORMAT {
+            let message = format!("it is of format {}, this program reads format {FORMAT}", manifest.format);
+            return Err(ManifestError::Damaged { path, message });
+        }
+        Ok(manifest)
+    }
+
+    /// Every file that the checkpoint needs, its own manifest included.
+    pub fn files(&self) -> impl Iterator<Item = ObjectPath> + '_ {
+        let parts = self.operators.iter().flat_map(|operator| &operator.subtasks).flat_map(|subtask| &subtask.parts);
+        parts
+            .map(|part| part.file.path.clone())
+            .chain(self.chunks.iter().map(|chunk| chunk.file.path.clone()))
+            .chain(std::iter::once(self.path()))
+    }
+
+    pub fn operator(&self, id: &OperatorId) -> Option<&OperatorState> {
+        self.operators.iter().find(|operator| operator.id == *id)
+    }
+}
+
+/// SHA-256, hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

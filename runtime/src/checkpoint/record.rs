@@ -1,0 +1,117 @@
+//! The records of the log: small JSON objects, each created once and never changed.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::store::ObjectPath;
+use crate::{
+    env,
+    ids::{Attempt, Epoch, Revision, Seq},
+};
+
+/// One record, with the identity by which its author knows it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Unique: a create whose answer was lost is recognised by it.
+    pub record_id: String,
+    /// Milliseconds since 1970, UTC, by the author's clock; for people.
+    pub at_ms: u64,
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum Body {
+    /// Seq 0: whose attempt this is, and what it goes on from.
+    AttemptStarted {
+        attempt: Attempt,
+        revision: Revision,
+        /// SHA-256 of the job's spec, hexadecimal.
+        spec_digest: String,
+        /// The job's identity in chunk ids.
+        lineage: String,
+        restored_from: Option<CheckpointRef>,
+        owner: Owner,
+    },
+    /// The epoch is owned.
+    CheckpointCompleted { checkpoint: CheckpointRef, trigger: Trigger },
+    /// Every chunk up to and including this epoch is published.
+    EpochCommitted { epoch: Epoch },
+    /// A clean end: whoever comes next may start at once.
+    Released { finished: bool },
+    /// Ended by the process `by`, as its owner record would name it: the old owner appends nothing any more.
+    Sealed { by: String },
+}
+
+/// How a claimant reaches the owner of an attempt, to ask whether it is still there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// `host:port` of its HTTP API.
+    pub address: String,
+    /// The process, by a name that a restart of the same pod keeps: its pod name, else host, process id and a random number.
+    pub pod: String,
+}
+
+/// A checkpoint, by its manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointRef {
+    pub epoch: Epoch,
+    pub manifest: ObjectPath,
+    /// SHA-256 of the manifest, hexadecimal.
+    pub sha256: String,
+}
+
+/// Why a checkpoint was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trigger {
+    Interval,
+    /// The last one before a stop.
+    Stop,
+    /// The last one of a bounded job: nothing follows it, ever.
+    Finish,
+}
+
+impl Record {
+    pub fn new(body: Body) -> Self {
+        Self { record_id: env::unique_id(), at_ms: env::wall_clock_ms(), body }
+    }
+
+    pub fn to_bytes(&self) -> Bytes {
+        // A record is plain data with string keys: serde_json has no case in which it can't write it.
+        serde_json::to_vec_pretty(self).map(Bytes::from).unwrap_or_default()
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+/// Folder of all records.
+pub const LOG: &str = "log/";
+
+/// Path of a record.
+pub fn path(attempt: Attempt, seq: Seq) -> ObjectPath {
+    ObjectPath(format!("{LOG}{:08}/{:012}", attempt.0, seq.0))
+}
+
+/// The place that a path of the log names.
+pub fn parse_path(path: &ObjectPath) -> Option<(Attempt, Seq)> {
+    let (attempt, seq) = path.0.strip_prefix(LOG)?.split_once('/')?;
+    Some((Attempt(attempt.parse().ok()?), Seq(seq.parse().ok()?)))
+}
+
+/// The hint's path.
+pub fn hint_path() -> ObjectPath {
+    ObjectPath("hint".to_owned())
+}
+
+/// Where to start looking; may be stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hint {
+    pub attempt: Attempt,
+    pub seq: Seq,
+}

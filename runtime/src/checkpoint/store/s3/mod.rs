@@ -1,0 +1,182 @@
+//! A bucket of an S3 service.
+//!
+//! `If-None-Match: *` on PUT makes a create conditional; the service decides, at once for all writers. The SDK repeats a
+//! request whose answer was lost, so a create that took place may answer "exists" to its own author: the log's records
+//! carry an id, and whoever gets that answer reads back (DESIGN §3, "unknown outcome").
+
+mod connect;
+mod error;
+mod multipart;
+
+use std::{ops::Range, time::Duration};
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use bytes::Bytes;
+use tidegate_crds::S3Storage;
+
+use self::error::{code, status};
+use super::{Create, Listed, ObjectPath, Store, StoreError, path};
+use crate::env;
+
+/// How often a create is tried that the service could not decide, because of others at the same moment.
+const CONFLICT_TRIES: u32 = 6;
+/// Larger objects are written in parts of this size.
+const PART_BYTES: usize = 16 << 20;
+/// How often a read is begun again when its body breaks off: the SDK repeats only up to the answer's head.
+const BODY_TRIES: u32 = 3;
+
+/// Objects below `<prefix>/<job>/` of a bucket.
+#[derive(Debug, Clone)]
+pub struct S3Store {
+    bucket: String,
+    /// Ends in `/`.
+    root: String,
+    /// For small requests: gives up on an attempt early.
+    client: Client,
+    /// For bodies of many megabytes.
+    patient: Client,
+}
+
+impl S3Store {
+    /// With the key pair that the document names, from the environment; without one the SDK looks in the usual places.
+    /// Makes the clients; nothing is asked of the service yet.
+    pub async fn open(spec: &S3Storage, job: &str) -> Result<Self, StoreError> {
+        let keys = connect::keys(spec, &location(spec, &root(spec, job)))?;
+        Self::with_keys(spec, job, keys).await
+    }
+
+    /// With this access key and secret key.
+    pub async fn with_keys(spec: &S3Storage, job: &str, keys: Option<(String, String)>) -> Result<Self, StoreError> {
+        let root = root(spec, job);
+        let (client, patient) = connect::clients(spec, keys, &location(spec, &root)).await?;
+        Ok(Self { bucket: spec.bucket.clone(), root, client, patient })
+    }
+
+    fn key(&self, path: &ObjectPath) -> Result<String, StoreError> {
+        Ok(format!("{}{}", self.root, path::check(path, &self.location())?))
+    }
+
+    async fn read(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Option<Bytes>, StoreError> {
+        let key = self.key(path)?;
+        let range = range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let request = self.client.get_object().bucket(&self.bucket).key(&key).set_range(range.clone());
+            let answer = match request.send().await {
+                Ok(answer) => answer,
+                Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
+                Err(error) if status(&error) == Some(404) && code(&error) != Some("NoSuchBucket") => return Ok(None),
+                Err(error) if status(&error) == Some(416) => return Ok(Some(Bytes::new())),
+                Err(error) => return Err(self.failed("read", &path.0, &error)),
+            };
+            match answer.body.collect().await {
+                Ok(body) => return Ok(Some(body.into_bytes())),
+                Err(error) if tries < BODY_TRIES => {
+                    tracing::debug!(%path, %error, "body broke off, reading again");
+                }
+                Err(cause) => return Err(self.broken("read", &path.0, cause.into())),
+            }
+        }
+    }
+}
+
+fn root(spec: &S3Storage, job: &str) -> String {
+    match spec.prefix.trim_matches('/') {
+        "" => format!("{job}/"),
+        prefix => format!("{prefix}/{job}/"),
+    }
+}
+
+fn location(spec: &S3Storage, root: &str) -> String {
+    format!("s3://{}/{}", spec.bucket, root.trim_end_matches('/'))
+}
+
+#[async_trait]
+impl Store for S3Store {
+    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
+        let key = self.key(path)?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let request = self.client.put_object().bucket(&self.bucket).key(&key).if_none_match("*");
+            match request.body(bytes.clone().into()).send().await {
+                Ok(_) => return Ok(Create::Created),
+                Err(error) if status(&error) == Some(412) => return Ok(Create::Exists),
+                Err(error) if error::undecided(&error) && tries < CONFLICT_TRIES => {
+                    env::sleep(Duration::from_millis(20 << tries)).await;
+                }
+                Err(error) => return Err(self.failed("create", &path.0, &error)),
+            }
+        }
+    }
+
+    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
+        let key = self.key(path)?;
+        if bytes.len() > PART_BYTES {
+            return self.put_in_parts(path, key, bytes).await;
+        }
+        let request = self.patient.put_object().bucket(&self.bucket).key(key).body(bytes.into());
+        request.send().await.map(drop).map_err(|error| self.failed("write", &path.0, &error))
+    }
+
+    async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
+        self.read(path, None).await
+    }
+
+    async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
+        if range.is_empty() {
+            return Ok(self.read(path, None).await?.map(|_| Bytes::new()));
+        }
+        self.read(path, Some(range)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(format!("{}{prefix}", self.root));
+        let request = request.set_start_after(after.map(|after| format!("{}{after}", self.root)));
+        let mut pages = request.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            for object in page.map_err(|error| self.failed("list", prefix, &error))?.contents.unwrap_or_default() {
+                // A service may show folders as objects whose names end in `/`.
+                let path = object.key.as_deref().and_then(|key| key.strip_prefix(&self.root));
+                if let Some(path) = path.filter(|path| !path.is_empty() && !path.ends_with('/')) {
+                    let bytes = object.size.unwrap_or_default().unsigned_abs();
+                    found.push(Listed { path: ObjectPath(path.to_owned()), bytes });
+                }
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let full = format!("{}{prefix}", self.root);
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&full).delimiter("/");
+        let mut pages = request.into_paginator().send();
+        let mut folders = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.failed("list", prefix, &error))?;
+            for folder in page.common_prefixes.unwrap_or_default() {
+                let name = folder.prefix.as_deref().and_then(|name| name.strip_prefix(&full)?.strip_suffix('/'));
+                folders.extend(name.map(str::to_owned));
+            }
+        }
+        folders.sort();
+        Ok(folders)
+    }
+
+    async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        let key = self.key(path)?;
+        match self.client.delete_object().bucket(&self.bucket).key(key).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if code(&error) == Some("NoSuchKey") => Ok(()),
+            Err(error) => Err(self.failed("delete", &path.0, &error)),
+        }
+    }
+
+    fn location(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.root.trim_end_matches('/'))
+    }
+}

@@ -1,0 +1,73 @@
+//! What can be said on the command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Exactly-once stream jobs.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// How log lines are written to standard error. `RUST_LOG` sets what is logged.
+    #[arg(long, global = true, value_enum, default_value = "text", env = "TIDEGATE_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs a job in this process, until its bounded sources end or it is stopped (SIGTERM, Ctrl-C).
+    Run(RunArguments),
+    /// Checks a job, asks its sources and sinks, and prints its operators.
+    Validate(JobArguments),
+    /// Shows what a checkpoint storage has: attempts, checkpoints, what waits to be published.
+    Inspect(InspectArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct JobArguments {
+    /// The StreamJob document, YAML.
+    pub job: PathBuf,
+    /// Sets a field over the document's, such as `spec.sources[0].kafka.bootstrapServers=localhost:9092`. Repeatable.
+    #[arg(long, value_name = "PATH=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    pub job: JobArguments,
+    /// Address of the HTTP API.
+    #[arg(long, default_value = "127.0.0.1:0", env = "TIDEGATE_LISTEN")]
+    pub listen: SocketAddr,
+    /// Address that other processes reach the HTTP API at. Default: the one it listens on.
+    #[arg(long, env = "TIDEGATE_ADVERTISE")]
+    pub advertise: Option<String>,
+    /// Name of this process that a restart keeps, such as its pod's. Default: host, process id and a random number.
+    #[arg(long, env = "TIDEGATE_POD_NAME")]
+    pub pod_name: Option<String>,
+    /// Version of the spec; a process never takes a job from a higher one.
+    #[arg(long, default_value_t = 1, env = "TIDEGATE_REVISION")]
+    pub revision: u64,
+    /// While another healthy process runs the job, wait instead of giving up.
+    #[arg(long, env = "TIDEGATE_STAND_BY")]
+    pub stand_by: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// A folder, an `s3://bucket/prefix/job` address, or a StreamJob document whose storage is meant.
+    pub storage: String,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (path, value) = text.split_once('=').ok_or("accepted is PATH=VALUE")?;
+    Ok((path.to_owned(), value.to_owned()))
+}

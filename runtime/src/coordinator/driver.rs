@@ -1,0 +1,495 @@
+//! Carries out what the machine decides, and tells it what came of it.
+//!
+//! One loop owns everything. Work that takes time runs beside it and answers with a [`Message`] that names its start, so
+//! that an answer of a start that is over is known as such.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::Duration,
+};
+
+use tidegate_crds::{
+    OnCancellation,
+    api::{CheckpointStatus, Phase},
+};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
+};
+
+use super::{
+    attempt::Current,
+    machine::{Effect, Event, Machine, Outcome},
+    owner::HttpOwner,
+    publish::Target,
+    recover::{RecoverError, Recovered, recover},
+    restart::Restart,
+    scribe::{self, Answer, Order},
+    shared::Shared,
+};
+use crate::{
+    checkpoint::{
+        claim::{self, ClaimError, Claimed, Identity},
+        collect,
+        record::CheckpointRef,
+        store::Store,
+    },
+    env, fault,
+    ids::Epoch,
+    job::{JobPlan, SinkTarget},
+    worker::{
+        deploy::{DeployError, Deployment, Running},
+        report::{Control, Report},
+    },
+};
+
+/// Everything a coordinator needs to run a job.
+#[derive(Debug)]
+pub struct Coordinator {
+    pub plan: Arc<JobPlan>,
+    pub store: Arc<dyn Store>,
+    pub identity: Identity,
+    pub shared: Arc<Shared>,
+    pub io: Handle,
+}
+
+/// Why the user wants the job to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopRequest {
+    /// To go on later: checkpoints stay.
+    Suspend,
+    /// For good: checkpoints stay or go as `onCancellation` says.
+    Cancel,
+}
+
+/// What came of something that was started.
+enum Message {
+    Claimed(Result<Claimed, ClaimError>),
+    Recovered(Result<Box<Recovered>, RecoverError>),
+    Deployed(Result<Running, DeployError>),
+    Written { epoch: Epoch, result: Result<CheckpointRef, String> },
+    Scribe(Answer),
+}
+
+struct Loop {
+    job: Coordinator,
+    machine: Machine,
+    messages: UnboundedSender<(u64, Message)>,
+    /// Counts starts of the job.
+    start: u64,
+    started_at: Duration,
+    claimed: Option<Claimed>,
+    scribe: Option<UnboundedSender<Order>>,
+    current: Option<Current>,
+    reports: UnboundedReceiver<Report>,
+    /// Work of this start that ends with it.
+    work: JoinSet<()>,
+    cancelled: bool,
+}
+
+impl Coordinator {
+    /// Runs the job to its end.
+    pub async fn run(self, mut stop: UnboundedReceiver<StopRequest>) -> Outcome {
+        let machine = Machine::new(self.plan.spec.checkpoint.clone(), Restart::new(&self.plan.spec.restart));
+        let (messages, mut inbox) = unbounded_channel();
+        let mut this = Loop {
+            job: self,
+            machine,
+            messages,
+            start: 0,
+            started_at: Duration::ZERO,
+            claimed: None,
+            scribe: None,
+            current: None,
+            reports: unbounded_channel().1,
+            work: JoinSet::new(),
+            cancelled: false,
+        };
+        let mut event = Some(Event::Tick);
+        loop {
+            if let Some(event) = event.take()
+                && let Some(outcome) = this.step(event).await
+            {
+                return outcome;
+            }
+            this.job.shared.beat();
+            let wake = this.until_wake();
+            event = tokio::select! {
+                biased;
+                Some(request) = stop.recv() => {
+                    this.cancelled |= request == StopRequest::Cancel;
+                    Some(Event::Stop)
+                }
+                Some((start, message)) = inbox.recv() => this.receive(start, message).await,
+                Some(report) = this.reports.recv() => this.report(report),
+                epoch = next_published(this.current.as_mut()) => Some(Event::Published { epoch }),
+                () = wake => Some(Event::Tick),
+            };
+        }
+    }
+}
+
+async fn next_published(current: Option<&mut Current>) -> Epoch {
+    match current {
+        Some(current) => current.lanes.next_published().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Loop {
+    /// Waits until the machine wants a tick, at most a second: the heartbeat goes on.
+    fn until_wake(&self) -> impl Future<Output = ()> + use<> {
+        let now = env::monotonic().as_millis() as u64;
+        let wait = self.machine.wake_at().map_or(1000, |at| at.saturating_sub(now).min(1000));
+        env::sleep(Duration::from_millis(wait))
+    }
+
+    /// Lets the machine take in an event, and all that follows from it at once.
+    async fn step(&mut self, event: Event) -> Option<Outcome> {
+        let now = env::monotonic().as_millis() as u64;
+        let jitter = (env::random() % 2001) as f64 / 1000.0 - 1.0;
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in self.machine.step(event, now, jitter) {
+                if let Effect::Done(outcome) = effect {
+                    self.end(&outcome).await;
+                    return Some(outcome);
+                }
+                events.extend(self.carry_out(effect).await);
+            }
+        }
+        self.show();
+        None
+    }
+
+    fn show(&self) {
+        let (phase, pending) = (self.machine.phase(), self.machine.pending());
+        let (restarts, failure) = (self.machine.restarts, self.machine.failure.clone());
+        self.job.shared.metrics.pending_epochs.set(pending as i64);
+        self.job.shared.update(|status| {
+            status.phase = phase;
+            status.pending_epochs = pending;
+            status.restarts = restarts;
+            status.failure = failure;
+        });
+    }
+
+    async fn end(&mut self, outcome: &Outcome) {
+        self.show();
+        let phase = match outcome {
+            Outcome::Finished => Phase::Finished,
+            Outcome::Stopped => Phase::Stopped,
+            Outcome::Failed { .. } | Outcome::Refused { .. } => Phase::Failed,
+        };
+        self.job.shared.update(|status| status.phase = phase);
+        let delete = self.job.plan.spec.checkpoint.on_cancellation == OnCancellation::Delete;
+        let settled = self.job.shared.status().pending_epochs == 0;
+        if delete && self.cancelled && *outcome == Outcome::Stopped {
+            if settled {
+                collect::delete_all(self.job.store.as_ref()).await;
+            } else {
+                tracing::warn!("output waits to be published, so the checkpoints stay; start the job once more to finish it");
+            }
+        }
+    }
+
+    /// Does what can be done at once, starts the rest.
+    async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Claim => self.claim(),
+            Effect::Settle => self.settle(),
+            Effect::Deploy => self.deploy(),
+            Effect::Trigger { barrier, trigger } => {
+                tracing::debug!(epoch = %barrier.epoch, ?trigger, "checkpoint triggered");
+                if let Some(current) = &mut self.current {
+                    current.triggered(barrier.epoch, trigger);
+                }
+                self.tell(Control::Trigger(barrier));
+            }
+            Effect::Write { epoch } => self.write(epoch),
+            Effect::Own { epoch, trigger } => {
+                let written = self.current.as_mut().and_then(|current| current.reference(epoch));
+                if let Some(checkpoint) = written {
+                    self.order(Order::Own { checkpoint, trigger });
+                }
+            }
+            Effect::Completed { epoch, started_at } => return self.completed(epoch, started_at),
+            Effect::Discard { epoch, cause, started_at } => self.discard(epoch, cause, started_at),
+            Effect::Record { epoch } => {
+                if let Some(current) = &mut self.current {
+                    current.published(epoch);
+                }
+                self.order(Order::Committed(epoch));
+            }
+            Effect::Pause => {
+                tracing::warn!("too many epochs wait to be published: the sources pause until the sinks catch up");
+                self.tell(Control::Pause);
+            }
+            Effect::Resume => {
+                tracing::info!("the sinks have caught up: the sources go on");
+                self.tell(Control::Resume);
+            }
+            Effect::Abort => return Some(self.abort().await),
+            Effect::Release { finished } => {
+                if !self.order(Order::Release { finished }) {
+                    // Nobody can write the attempt's end any more; a successor will ask, and find us gone.
+                    return Some(Event::Released);
+                }
+            }
+            Effect::Done(_) => {}
+        }
+        None
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = Message> + Send + 'static) {
+        let (messages, start) = (self.messages.clone(), self.start);
+        let answered = async move {
+            let message = work.await;
+            // The loop is gone when the job has ended.
+            let _gone = messages.send((start, message));
+        };
+        self.work.spawn_on(answered, &self.job.io);
+    }
+
+    fn tell(&self, control: Control) {
+        let running = self.current.as_ref().and_then(|current| current.running.as_ref());
+        for task in running.iter().flat_map(|running| &running.controls) {
+            // A task that is gone has reported why.
+            let _gone = task.send(control);
+        }
+    }
+
+    /// False when the scribe is gone; it has answered why.
+    fn order(&self, order: Order) -> bool {
+        self.scribe.as_ref().is_some_and(|scribe| scribe.send(order).is_ok())
+    }
+
+    fn claim(&mut self) {
+        self.start += 1;
+        self.started_at = env::monotonic();
+        self.scribe = None;
+        let (store, identity) = (self.job.store.clone(), self.job.identity.clone());
+        self.spawn(async move { Message::Claimed(claim::claim(store, &identity, &HttpOwner::default()).await) });
+    }
+
+    fn settle(&mut self) {
+        let Some(claimed) = self.claimed.take() else { return };
+        let (plan, store, targets) = (self.job.plan.clone(), self.job.store.clone(), self.targets());
+        self.spawn(async move { Message::Recovered(recover(plan, store, targets, claimed).await.map(Box::new)) });
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let published = self.job.plan.sinks.iter().filter_map(|(sink, target)| match target {
+            SinkTarget::Published(publisher) => Some((sink.clone(), publisher.clone())),
+            SinkTarget::Direct(_) => None,
+        });
+        published
+            .map(|(sink, publisher)| Target {
+                sink,
+                publisher,
+                store: self.job.store.clone(),
+                metrics: self.job.shared.metrics.clone(),
+            })
+            .collect()
+    }
+
+    fn deploy(&mut self) {
+        let (reports, inbox) = unbounded_channel();
+        self.reports = inbox;
+        let Some(current) = &mut self.current else { return };
+        let restored = std::mem::take(&mut current.restored);
+        let deployment = Deployment {
+            plan: self.job.plan.clone(),
+            attempt: current.attempt,
+            lineage: current.lineage.clone(),
+            store: self.job.store.clone(),
+            io: self.job.io.clone(),
+            reports,
+        };
+        self.spawn(async move { Message::Deployed(deployment.start(&restored).await) });
+    }
+
+    fn write(&mut self, epoch: Epoch) {
+        let Some(current) = &mut self.current else { return };
+        let manifest = current.manifest(epoch, &self.job.plan, self.job.identity.claimant.revision);
+        let store = self.job.store.clone();
+        self.spawn(async move {
+            let written = async {
+                let (bytes, reference) = manifest.encode().map_err(|error| error.to_string())?;
+                fault::reach("before-manifest");
+                store.put(&reference.manifest, bytes).await.map_err(|error| crate::error_chain(&error))?;
+                fault::reach("after-manifest");
+                Ok(reference)
+            };
+            Message::Written { epoch, result: written.await }
+        });
+    }
+
+    fn completed(&mut self, epoch: Epoch, started_at: u64) -> Option<Event> {
+        let store = self.job.store.clone();
+        let current = self.current.as_mut()?;
+        let done = current.completed(epoch)?;
+        let duration_ms = (env::monotonic().as_millis() as u64).saturating_sub(started_at);
+        let metrics = &self.job.shared.metrics;
+        metrics.checkpoints_completed.inc();
+        metrics.checkpoint_seconds.observe(duration_ms as f64 / 1000.0);
+        metrics.checkpoint_bytes.set(done.bytes as i64);
+        metrics.checkpoint_epoch.set(epoch.0 as i64);
+        tracing::debug!(%epoch, duration_ms, bytes = done.bytes, rows = done.rows, "checkpoint completed");
+        self.job.shared.checkpoint(CheckpointStatus {
+            epoch: epoch.0,
+            started_at_ms: env::wall_clock_ms().saturating_sub(duration_ms),
+            duration_ms,
+            bytes: done.bytes,
+            rows: done.rows,
+            manifest: Some(done.manifest.to_string()),
+            failure: None,
+        });
+        let nobody_publishes = current.lanes.is_empty();
+        self.tell(Control::Completed(epoch));
+        self.job.io.spawn(collect::delete(store, done.garbage));
+        nobody_publishes.then_some(Event::Published { epoch })
+    }
+
+    fn discard(&mut self, epoch: Epoch, cause: String, started_at: u64) {
+        if let Some(current) = &mut self.current {
+            current.discard(epoch);
+        }
+        let duration_ms = (env::monotonic().as_millis() as u64).saturating_sub(started_at);
+        tracing::warn!(%epoch, cause, "checkpoint failed");
+        self.job.shared.metrics.checkpoints_failed.inc();
+        self.job.shared.checkpoint(CheckpointStatus {
+            epoch: epoch.0,
+            started_at_ms: env::wall_clock_ms().saturating_sub(duration_ms),
+            duration_ms,
+            bytes: 0,
+            rows: 0,
+            manifest: None,
+            failure: Some(cause),
+        });
+    }
+
+    async fn abort(&mut self) -> Event {
+        if let Some(failure) = &self.machine.failure {
+            tracing::warn!(cause = failure, "the attempt has failed");
+        }
+        self.work.shutdown().await;
+        self.claimed = None;
+        if let Some(current) = self.current.take()
+            && let Some(running) = current.running
+        {
+            running.slots.stop().await;
+        }
+        Event::Aborted
+    }
+
+    async fn receive(&mut self, start: u64, message: Message) -> Option<Event> {
+        if let Message::Deployed(Ok(running)) = message {
+            return match &mut self.current {
+                Some(current) if start == self.start => {
+                    let (subtasks, sources) = (running.subtasks, running.sources);
+                    current.running = Some(running);
+                    self.show_recovered();
+                    Some(Event::Deployed { subtasks, sources })
+                }
+                _ => {
+                    running.slots.stop().await;
+                    None
+                }
+            };
+        }
+        if start != self.start {
+            return None;
+        }
+        Some(match message {
+            Message::Claimed(Ok(claimed)) => self.claimed(claimed),
+            Message::Claimed(Err(error)) => {
+                let cause = crate::error_chain(&error);
+                match error {
+                    ClaimError::Finished { .. } => Event::Refused { cause, finished: true },
+                    ClaimError::Owned { .. } | ClaimError::Superseded { .. } => Event::Refused { cause, finished: false },
+                    ClaimError::Damaged(_) | ClaimError::Store(_) => Event::Failed { cause },
+                }
+            }
+            Message::Recovered(Ok(recovered)) => self.recovered(*recovered),
+            Message::Recovered(Err(error)) => Event::Failed { cause: crate::error_chain(&error) },
+            Message::Deployed(Err(error)) => Event::Failed { cause: crate::error_chain(&error) },
+            Message::Deployed(Ok(_)) => return None,
+            Message::Written { epoch, result: Ok(reference) } => {
+                if let Some(current) = &mut self.current {
+                    current.written(epoch, reference);
+                }
+                Event::Written { epoch }
+            }
+            Message::Written { epoch, result: Err(cause) } => Event::Declined { epoch, cause },
+            Message::Scribe(answer) => self.answered(answer),
+        })
+    }
+
+    fn claimed(&mut self, claimed: Claimed) -> Event {
+        let attempt = claimed.journal.attempt();
+        let restored = claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
+        tracing::info!(%attempt, ?restored, "the job is ours");
+        self.job.shared.update(|status| {
+            status.attempt = Some(attempt.0);
+            status.record_id = Some(claimed.record_id.clone());
+        });
+        self.claimed = Some(claimed);
+        Event::Claimed { attempt, restored }
+    }
+
+    fn recovered(&mut self, recovered: Recovered) -> Event {
+        let Recovered { journal, lineage, restored, kept } = recovered;
+        self.current = Some(Current::new(journal.attempt(), lineage, restored, kept, self.targets(), &self.job.io));
+        let (messages, start) = (self.messages.clone(), self.start);
+        self.scribe = Some(scribe::start(&self.job.io, journal, move |answer| {
+            let _gone = messages.send((start, Message::Scribe(answer)));
+        }));
+        Event::Settled
+    }
+
+    fn show_recovered(&self) {
+        let seconds = env::monotonic().saturating_sub(self.started_at).as_secs_f64();
+        tracing::info!(seconds, "the job runs");
+        self.job.shared.update(|status| status.recovery_seconds = Some(seconds));
+    }
+
+    fn answered(&mut self, answer: Answer) -> Event {
+        match answer {
+            Answer::Owned(permit) => {
+                let epoch = permit.epoch();
+                if let Some(current) = &mut self.current {
+                    current.owned(permit);
+                }
+                Event::Owned { epoch }
+            }
+            Answer::Committed(epoch) => {
+                self.job.shared.metrics.committed_epoch.set(epoch.0 as i64);
+                self.job.shared.update(|status| status.committed_epoch = Some(epoch.0));
+                Event::Recorded { epoch }
+            }
+            Answer::Released => Event::Released,
+            Answer::Failed { cause, sealed: true } if !self.job.identity.stand_by => {
+                Event::Refused { cause, finished: false }
+            }
+            Answer::Failed { cause, .. } => Event::Failed { cause },
+        }
+    }
+
+    fn report(&mut self, report: Report) -> Option<Event> {
+        Some(match report {
+            Report::Acked(ack) => {
+                let (epoch, task) = (ack.epoch, ack.task);
+                self.current.as_mut()?.acked(ack);
+                Event::Acked { epoch, task }
+            }
+            Report::Declined { epoch, cause } => Event::Declined { epoch, cause },
+            Report::Exhausted(task) => Event::Exhausted { task },
+            // After the last barrier; what counts is that it is acknowledged.
+            Report::Ended(_) => return None,
+            Report::Failed { cause, .. } => Event::Failed { cause },
+        })
+    }
+}

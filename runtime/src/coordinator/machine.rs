@@ -1,0 +1,451 @@
+//! The life of a job, as a pure machine: an event and the time in, effects out.
+//!
+//! ```text
+//! Claiming -> Recovering -> Running -> Stopping -> done
+//!     ^                        |          |
+//!     +------- Restarting <----+----------+   after a failure, by the restart strategy
+//! ```
+//!
+//! Each start is an attempt of its own: after a failure the job is claimed anew, which also fences whatever the failed
+//! attempt has still under way. Late answers of an older attempt are told by its number and ignored.
+
+use std::collections::BTreeSet;
+
+use tidegate_crds::{CheckpointSpec, api::Phase};
+
+use super::{restart::Restart, tracker::InFlight};
+use crate::{
+    checkpoint::record::Trigger,
+    element::Barrier,
+    ids::{Attempt, Epoch},
+    worker::report::TaskId,
+};
+
+/// How long a stop waits for sinks before it leaves the rest to the next start.
+const STOP_GRACE_MS: u64 = 20_000;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The job is ours; `restored` is the epoch that it goes on from.
+    Claimed { attempt: Attempt, restored: Option<Epoch> },
+    /// Everything that was owned is published.
+    Settled,
+    /// The tasks run.
+    Deployed { subtasks: usize, sources: usize },
+    Acked { epoch: Epoch, task: TaskId },
+    /// A part of the checkpoint failed; the job may go on.
+    Declined { epoch: Epoch, cause: String },
+    /// The manifest is written.
+    Written { epoch: Epoch },
+    /// The log has the epoch.
+    Owned { epoch: Epoch },
+    /// Every sink has published everything up to this epoch.
+    Published { epoch: Epoch },
+    /// The log says so.
+    Recorded { epoch: Epoch },
+    Exhausted { task: TaskId },
+    /// Something without which the attempt can't go on.
+    Failed { cause: String },
+    /// The job can't or must not be run by this process.
+    Refused { cause: String, finished: bool },
+    Stop,
+    /// The attempt's tasks are gone.
+    Aborted,
+    Released,
+    Tick,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    Claim,
+    Settle,
+    Deploy,
+    Trigger { barrier: Barrier, trigger: Trigger },
+    /// Writes the manifest of what was acknowledged.
+    Write { epoch: Epoch },
+    Own { epoch: Epoch, trigger: Trigger },
+    /// Tells tasks, starts publishing, collects garbage.
+    Completed { epoch: Epoch, started_at: u64 },
+    /// Drops what was acknowledged for the epoch.
+    Discard { epoch: Epoch, cause: String, started_at: u64 },
+    Record { epoch: Epoch },
+    Pause,
+    Resume,
+    /// Tears the tasks down.
+    Abort,
+    Release { finished: bool },
+    Done(Outcome),
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Bounded sources were read to the end and all output is published.
+    Finished,
+    /// Stopped; the next start goes on.
+    Stopped,
+    /// The restart strategy has given up.
+    Failed { cause: String },
+    /// Somebody else runs the job, or must.
+    Refused { cause: String },
+}
+
+#[derive(Debug)]
+pub struct Machine {
+    spec: CheckpointSpec,
+    restart: Restart,
+    state: State,
+    stop_requested: bool,
+    attempt: Option<Attempt>,
+    next_epoch: Epoch,
+    /// Epochs that waited to be published when the tasks ended.
+    left_pending: u64,
+    pub restarts: u64,
+    /// First cause of the last failure.
+    pub failure: Option<String>,
+}
+
+#[derive(Debug)]
+enum State {
+    New,
+    Claiming,
+    Recovering,
+    Running(Running),
+    /// Waits until the tasks are gone.
+    Aborting { then: AfterAbort },
+    Restarting { at: u64 },
+    Releasing { outcome: Outcome },
+    Done,
+}
+
+#[derive(Debug)]
+enum AfterAbort {
+    Restart { at: u64 },
+    Release { finished: bool },
+    Done(Outcome),
+}
+
+#[derive(Debug)]
+struct Running {
+    subtasks: usize,
+    sources: usize,
+    exhausted: BTreeSet<TaskId>,
+    in_flight: Option<InFlight>,
+    /// All acknowledged; being written and owned.
+    finishing: Option<InFlight>,
+    next_trigger: u64,
+    failures_in_row: u32,
+    owned: Option<Epoch>,
+    published: Option<Epoch>,
+    pending: BTreeSet<Epoch>,
+    paused: bool,
+    /// The last checkpoint is owned; sinks catch up until then.
+    ending: Option<Ending>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    epoch: Epoch,
+    finished: bool,
+    give_up_at: u64,
+}
+
+impl Machine {
+    pub fn new(spec: CheckpointSpec, restart: Restart) -> Self {
+        Self {
+            spec,
+            restart,
+            state: State::New,
+            stop_requested: false,
+            attempt: None,
+            next_epoch: Epoch(1),
+            left_pending: 0,
+            restarts: 0,
+            failure: None,
+        }
+    }
+
+    pub fn phase(&self) -> Phase {
+        match &self.state {
+            State::New | State::Claiming => Phase::Claiming,
+            State::Recovering => Phase::Recovering,
+            State::Running(running) if running.is_stopping() || self.stop_requested => Phase::Stopping,
+            State::Running(_) => Phase::Running,
+            State::Restarting { .. } | State::Aborting { then: AfterAbort::Restart { .. } } => Phase::Restarting,
+            State::Aborting { .. } | State::Releasing { .. } => Phase::Stopping,
+            State::Done if self.failure.is_some() => Phase::Failed,
+            State::Done => Phase::Stopped,
+        }
+    }
+
+    /// The attempt whose answers count.
+    pub fn attempt(&self) -> Option<Attempt> {
+        self.attempt
+    }
+
+    /// Takes in an event at `now` milliseconds; `jitter` is random, from -1 to 1.
+    pub fn step(&mut self, event: Event, now: u64, jitter: f64) -> Vec<Effect> {
+        match (&mut self.state, event) {
+            (State::New, Event::Tick) => self.claim(),
+            (State::Claiming, Event::Claimed { attempt, restored }) => {
+                self.attempt = Some(attempt);
+                self.next_epoch = restored.map_or(Epoch(1), Epoch::next);
+                self.state = State::Recovering;
+                vec![Effect::Settle]
+            }
+            (State::Recovering, Event::Settled) => vec![Effect::Deploy],
+            (State::Recovering, Event::Deployed { subtasks, sources }) => {
+                let next_trigger = now + self.spec.interval.millis();
+                self.state = State::Running(Running::new(subtasks, sources, next_trigger));
+                Vec::new()
+            }
+            (State::Claiming | State::Recovering, Event::Refused { cause, finished }) => {
+                let outcome = if finished { Outcome::Finished } else { Outcome::Refused { cause } };
+                self.abort(AfterAbort::Done(outcome))
+            }
+            (State::Running(_), Event::Refused { cause, .. }) => {
+                self.abort(AfterAbort::Done(Outcome::Refused { cause }))
+            }
+            (State::Claiming | State::Recovering | State::Running(_), Event::Failed { cause }) => {
+                self.fail(cause, now, jitter)
+            }
+            (State::Claiming | State::Restarting { .. } | State::New, Event::Stop) => self.finish(Outcome::Stopped),
+            (State::Recovering, Event::Stop) => self.abort(AfterAbort::Release { finished: false }),
+            (State::Running(_) | State::Aborting { .. }, Event::Stop) => {
+                self.stop_requested = true;
+                self.tick(now, jitter)
+            }
+            (State::Running(_), event) => self.run(event, now, jitter),
+            (State::Aborting { .. }, Event::Aborted) => self.aborted(),
+            (State::Restarting { at }, Event::Tick) if *at <= now => self.claim(),
+            (State::Releasing { outcome }, Event::Released | Event::Failed { .. } | Event::Refused { .. }) => {
+                let outcome = outcome.clone();
+                self.finish(outcome)
+            }
+            // Answers to what no longer matters.
+            _ => Vec::new(),
+        }
+    }
+
+    fn claim(&mut self) -> Vec<Effect> {
+        self.state = State::Claiming;
+        vec![Effect::Claim]
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Vec<Effect> {
+        self.state = State::Done;
+        vec![Effect::Done(outcome)]
+    }
+
+    fn abort(&mut self, then: AfterAbort) -> Vec<Effect> {
+        self.left_pending = self.pending();
+        self.state = State::Aborting { then };
+        vec![Effect::Abort]
+    }
+
+    fn fail(&mut self, cause: String, now: u64, jitter: f64) -> Vec<Effect> {
+        self.failure = Some(cause.clone());
+        if self.stop_requested {
+            // What is owned stays owned; the next start goes on from there.
+            return self.abort(AfterAbort::Done(Outcome::Stopped));
+        }
+        match self.restart.on_failure(now, jitter) {
+            Some(pause) => {
+                self.restarts += 1;
+                self.abort(AfterAbort::Restart { at: now + pause })
+            }
+            None => self.abort(AfterAbort::Done(Outcome::Failed { cause })),
+        }
+    }
+
+    fn aborted(&mut self) -> Vec<Effect> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Aborting { then: AfterAbort::Restart { .. } } if self.stop_requested => self.finish(Outcome::Stopped),
+            State::Aborting { then: AfterAbort::Restart { at } } => {
+                self.state = State::Restarting { at };
+                Vec::new()
+            }
+            State::Aborting { then: AfterAbort::Release { finished } } => {
+                let outcome = if finished { Outcome::Finished } else { Outcome::Stopped };
+                self.state = State::Releasing { outcome };
+                vec![Effect::Release { finished }]
+            }
+            State::Aborting { then: AfterAbort::Done(outcome) } => self.finish(outcome),
+            other => {
+                self.state = other;
+                Vec::new()
+            }
+        }
+    }
+
+    fn run(&mut self, event: Event, now: u64, jitter: f64) -> Vec<Effect> {
+        let State::Running(running) = &mut self.state else { return Vec::new() };
+        match event {
+            Event::Acked { epoch, task } => {
+                let Some(in_flight) = running.in_flight.as_mut().filter(|in_flight| in_flight.epoch == epoch) else {
+                    return Vec::new();
+                };
+                if !in_flight.ack(task) {
+                    return Vec::new();
+                }
+                running.finishing = running.in_flight.take();
+                vec![Effect::Write { epoch }]
+            }
+            Event::Written { epoch } => match &running.finishing {
+                Some(finishing) if finishing.epoch == epoch => {
+                    vec![Effect::Own { epoch, trigger: finishing.trigger }]
+                }
+                _ => Vec::new(),
+            },
+            Event::Owned { epoch } => self.owned(epoch, now),
+            Event::Declined { epoch, cause } => self.declined(epoch, cause, now, jitter),
+            Event::Published { epoch } => {
+                running.published = running.published.max(Some(epoch));
+                running.pending = running.pending.split_off(&epoch.next());
+                let mut effects = vec![Effect::Record { epoch }];
+                if running.paused && running.pending.len() < self.spec.max_pending_epochs as usize / 2 + 1 {
+                    running.paused = false;
+                    effects.push(Effect::Resume);
+                }
+                effects
+            }
+            Event::Recorded { epoch } => match running.ending {
+                Some(Ending { epoch: last, finished, .. }) if epoch >= last => {
+                    self.abort(AfterAbort::Release { finished })
+                }
+                _ => Vec::new(),
+            },
+            Event::Exhausted { task } => {
+                running.exhausted.insert(task);
+                self.tick(now, jitter)
+            }
+            Event::Tick => self.tick(now, jitter),
+            _ => Vec::new(),
+        }
+    }
+
+    fn owned(&mut self, epoch: Epoch, now: u64) -> Vec<Effect> {
+        let State::Running(running) = &mut self.state else { return Vec::new() };
+        let Some(done) = running.finishing.take_if(|finishing| finishing.epoch == epoch) else { return Vec::new() };
+        running.owned = Some(epoch);
+        running.pending.insert(epoch);
+        running.failures_in_row = 0;
+        running.next_trigger =
+            (done.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
+        if done.trigger != Trigger::Interval {
+            let finished = done.trigger == Trigger::Finish;
+            let give_up_at = if finished { u64::MAX } else { now + STOP_GRACE_MS };
+            running.ending = Some(Ending { epoch, finished, give_up_at });
+        }
+        let mut effects = vec![Effect::Completed { epoch, started_at: done.started_at }];
+        if !running.paused && running.pending.len() >= self.spec.max_pending_epochs as usize {
+            running.paused = true;
+            effects.push(Effect::Pause);
+        }
+        effects
+    }
+
+    fn declined(&mut self, epoch: Epoch, cause: String, now: u64, jitter: f64) -> Vec<Effect> {
+        let State::Running(running) = &mut self.state else { return Vec::new() };
+        let of = |checkpoint: &mut InFlight| checkpoint.epoch == epoch;
+        let Some(given_up) = running.in_flight.take_if(of).or_else(|| running.finishing.take_if(of)) else {
+            return Vec::new();
+        };
+        running.failures_in_row += 1;
+        running.next_trigger =
+            (given_up.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
+        let mut effects = vec![Effect::Discard { epoch, cause: cause.clone(), started_at: given_up.started_at }];
+        // After its last barrier a source reads nothing more, so a failed last checkpoint can't be followed by another.
+        if given_up.trigger != Trigger::Interval || running.failures_in_row > self.spec.tolerable_failures {
+            let failures = running.failures_in_row;
+            let cause = format!("checkpoint {epoch} failed, {failures} in a row: {cause}");
+            effects.extend(self.fail(cause, now, jitter));
+        }
+        effects
+    }
+
+    /// What the time asks for.
+    fn tick(&mut self, now: u64, jitter: f64) -> Vec<Effect> {
+        let State::Running(running) = &mut self.state else { return Vec::new() };
+        if let Some(Ending { give_up_at, .. }) = running.ending {
+            return if now >= give_up_at { self.abort(AfterAbort::Release { finished: false }) } else { Vec::new() };
+        }
+        if let Some(in_flight) = &running.in_flight {
+            let timeout = self.spec.timeout.millis();
+            if now.saturating_sub(in_flight.started_at) >= timeout {
+                let (epoch, cause) = (in_flight.epoch, format!("it took longer than {}", self.spec.timeout));
+                return self.declined(epoch, cause, now, jitter);
+            }
+            return Vec::new();
+        }
+        if running.finishing.is_some() {
+            return Vec::new();
+        }
+        let trigger = if self.stop_requested {
+            Trigger::Stop
+        } else if running.exhausted.len() == running.sources {
+            Trigger::Finish
+        } else if now >= running.next_trigger && !running.paused {
+            Trigger::Interval
+        } else {
+            return Vec::new();
+        };
+        let epoch = self.next_epoch;
+        self.next_epoch = epoch.next();
+        running.in_flight = Some(InFlight::new(epoch, trigger, now, running.subtasks));
+        vec![Effect::Trigger { barrier: Barrier { epoch, last: trigger != Trigger::Interval }, trigger }]
+    }
+
+    /// When [`Event::Tick`] is wanted next, in milliseconds; `None`: not before another event.
+    pub fn wake_at(&self) -> Option<u64> {
+        match &self.state {
+            State::New => Some(0),
+            State::Restarting { at } => Some(*at),
+            State::Running(running) => match (&running.ending, &running.in_flight) {
+                (Some(ending), _) => Some(ending.give_up_at),
+                (None, Some(in_flight)) => Some(in_flight.started_at + self.spec.timeout.millis()),
+                // What comes next is an answer, not a time.
+                (None, None) if running.finishing.is_some() || running.paused => None,
+                (None, None) => Some(running.next_trigger),
+            },
+            _ => None,
+        }
+    }
+
+    /// Epochs that are owned and not known to be published.
+    pub fn pending(&self) -> u64 {
+        match &self.state {
+            State::Running(running) => running.pending.len() as u64,
+            _ => self.left_pending,
+        }
+    }
+
+    /// Whether the sources wait for sinks to catch up.
+    pub fn paused(&self) -> bool {
+        matches!(&self.state, State::Running(running) if running.paused)
+    }
+}
+
+impl Running {
+    fn new(subtasks: usize, sources: usize, next_trigger: u64) -> Self {
+        Self {
+            subtasks,
+            sources,
+            exhausted: BTreeSet::new(),
+            in_flight: None,
+            finishing: None,
+            next_trigger,
+            failures_in_row: 0,
+            owned: None,
+            published: None,
+            pending: BTreeSet::new(),
+            paused: false,
+            ending: None,
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        let last = |checkpoint: &Option<InFlight>| checkpoint.as_ref().is_some_and(|c| c.trigger != Trigger::Interval);
+        self.ending.is_some() || last(&self.in_flight) || last(&self.finishing)
+    }
+}

@@ -1,0 +1,93 @@
+//! From a claimed job to one that can start: settle, load, sweep.
+//!
+//! What the last attempt owned and may not have published is published first, before any source reads: publishers
+//! recognise what is there already. Then the state is downloaded, and what earlier attempts left half done is deleted.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use thiserror::Error;
+
+use super::publish::{Target, settle};
+use crate::{
+    checkpoint::{
+        claim::Claimed,
+        collect::{self, Kept},
+        journal::{Journal, JournalError},
+        manifest::{ChunkRef, Manifest, ManifestError},
+        store::{Store, StoreError},
+    },
+    fault,
+    ids::Epoch,
+    job::JobPlan,
+    worker::restore::{RestoreError, Restored},
+};
+
+/// A job that can start.
+#[derive(Debug)]
+pub struct Recovered {
+    pub journal: Journal,
+    pub lineage: String,
+    pub restored: Restored,
+    pub kept: Kept,
+}
+
+#[derive(Debug, Error)]
+pub enum RecoverError {
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+pub async fn recover(
+    plan: Arc<JobPlan>,
+    store: Arc<dyn Store>,
+    targets: Vec<Target>,
+    claimed: Claimed,
+) -> Result<Recovered, RecoverError> {
+    fault::reach("recovery-claimed");
+    let Claimed { mut journal, lineage, restored_from, committed, .. } = claimed;
+    let mut kept = Kept::new(plan.spec.checkpoint.retained);
+    let mut restored = Restored::default();
+    if let Some(checkpoint) = restored_from {
+        let manifest = Manifest::read(store.as_ref(), &checkpoint).await?;
+        settle_chunks(&targets, &mut journal, &manifest, committed).await?;
+        for older in collect::older_manifests(store.as_ref(), &manifest, plan.spec.checkpoint.retained).await? {
+            kept.completed(&older);
+        }
+        kept.completed(&manifest);
+        restored = Restored::load(&store, &manifest, &plan.operator_ids(), plan.spec.max_parallelism).await?;
+    }
+    fault::reach("recovery-settled");
+    let garbage = collect::sweep(store, &kept, journal.attempt()).await?;
+    if garbage > 0 {
+        tracing::info!(files = garbage, "deleted what earlier attempts had left");
+    }
+    Ok(Recovered { journal, lineage, restored, kept })
+}
+
+async fn settle_chunks(
+    targets: &[Target],
+    journal: &mut Journal,
+    manifest: &Manifest,
+    committed: Option<Epoch>,
+) -> Result<(), RecoverError> {
+    let mut epochs: BTreeMap<Epoch, Vec<ChunkRef>> = BTreeMap::new();
+    for chunk in manifest.chunks.iter().filter(|chunk| Some(chunk.id.epoch) > committed) {
+        epochs.entry(chunk.id.epoch).or_default().push(chunk.clone());
+    }
+    if epochs.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(epochs = epochs.len(), "publishing what was owned before the last end");
+    let permits = epochs
+        .into_iter()
+        .map(|(epoch, chunks)| Ok((journal.permit(epoch)?, chunks)))
+        .collect::<Result<Vec<_>, JournalError>>()?;
+    settle(targets, permits).await;
+    Ok(journal.committed(manifest.epoch).await?)
+}

@@ -1,0 +1,74 @@
+//! The one that writes to the log: orders in, answers out, one record at a time.
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::{
+    checkpoint::{
+        CommitPermit,
+        journal::{Journal, JournalError},
+        record::{CheckpointRef, Trigger},
+    },
+    fault,
+    ids::Epoch,
+};
+
+#[derive(Debug)]
+pub enum Order {
+    Own { checkpoint: CheckpointRef, trigger: Trigger },
+    Committed(Epoch),
+    Release { finished: bool },
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    Owned(CommitPermit),
+    Committed(Epoch),
+    Released,
+    /// Nothing more is written. `sealed`: another process has the job.
+    Failed { cause: String, sealed: bool },
+}
+
+/// Starts writing; `answer` is called in the order of the orders.
+pub fn start(
+    io: &tokio::runtime::Handle,
+    journal: Journal,
+    answer: impl Fn(Answer) + Send + 'static,
+) -> UnboundedSender<Order> {
+    let (orders, inbox) = unbounded_channel();
+    io.spawn(write(journal, inbox, answer));
+    orders
+}
+
+async fn write(mut journal: Journal, mut orders: UnboundedReceiver<Order>, answer: impl Fn(Answer) + Send) {
+    while let Some(order) = orders.recv().await {
+        match carry_out(&mut journal, order).await {
+            Ok(done) => answer(done),
+            Err(error) => {
+                let sealed = matches!(error, JournalError::Sealed { .. });
+                answer(Answer::Failed { cause: crate::error_chain(&error), sealed });
+                return;
+            }
+        }
+    }
+}
+
+async fn carry_out(journal: &mut Journal, order: Order) -> Result<Answer, JournalError> {
+    Ok(match order {
+        Order::Own { checkpoint, trigger } => {
+            fault::reach("before-own");
+            let permit = journal.own(checkpoint, trigger).await?;
+            fault::reach("after-own");
+            Answer::Owned(permit)
+        }
+        Order::Committed(epoch) => {
+            fault::reach("before-epoch-committed");
+            journal.committed(epoch).await?;
+            fault::reach("after-epoch-committed");
+            Answer::Committed(epoch)
+        }
+        Order::Release { finished } => {
+            journal.release(finished).await?;
+            Answer::Released
+        }
+    })
+}

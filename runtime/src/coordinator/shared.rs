@@ -1,0 +1,88 @@
+//! What the coordinator shows of itself, for the HTTP API.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, JobStatus, Phase};
+
+use crate::{env, metrics::Metrics};
+
+/// How many checkpoints the history has.
+const HISTORY: usize = 100;
+/// A coordinator that has not looked at its events for so long hangs.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct Shared {
+    state: Mutex<State>,
+    pub metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct State {
+    status: JobStatus,
+    history: VecDeque<CheckpointStatus>,
+    heartbeat: Duration,
+}
+
+impl Shared {
+    pub fn new(job: &str, revision: u64, storage: String, metrics: Arc<Metrics>) -> Arc<Self> {
+        let status = JobStatus {
+            job: job.to_owned(),
+            phase: Phase::Claiming,
+            attempt: None,
+            record_id: None,
+            revision,
+            last_checkpoint: None,
+            committed_epoch: None,
+            pending_epochs: 0,
+            restarts: 0,
+            failure: None,
+            recovery_seconds: None,
+            storage,
+        };
+        let state = State { status, history: VecDeque::new(), heartbeat: env::monotonic() };
+        Arc::new(Self { state: Mutex::new(state), metrics })
+    }
+
+    /// Changes the status.
+    pub fn update(&self, change: impl FnOnce(&mut JobStatus)) {
+        change(&mut self.lock().status);
+    }
+
+    pub fn status(&self) -> JobStatus {
+        self.lock().status.clone()
+    }
+
+    /// Adds a checkpoint to the history.
+    pub fn checkpoint(&self, checkpoint: CheckpointStatus) {
+        let mut state = self.lock();
+        if checkpoint.failure.is_none() {
+            state.status.last_checkpoint = Some(checkpoint.clone());
+        }
+        state.history.push_front(checkpoint);
+        state.history.truncate(HISTORY);
+    }
+
+    pub fn history(&self) -> CheckpointHistory {
+        CheckpointHistory { checkpoints: self.lock().history.iter().cloned().collect() }
+    }
+
+    /// The coordinator has come round to its events.
+    pub fn beat(&self) {
+        self.lock().heartbeat = env::monotonic();
+    }
+
+    /// Whether the coordinator still comes round to its events.
+    pub fn is_alive(&self) -> bool {
+        env::monotonic().saturating_sub(self.lock().heartbeat) < HEARTBEAT_TIMEOUT
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change leaves the status whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

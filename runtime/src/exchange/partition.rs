@@ -1,0 +1,225 @@
+//! Which subtask a row belongs to: by the key group of its key.
+//!
+//! The key group is part of what is stored: state written with one parallelism is read with another by key group. So
+//! the hash is fixed: XXH3 (128 bits, seed 0) of the key's columns, each as a tag byte and its value in little-endian
+//! bytes, text as its length and bytes. The key group is the low 64 bits modulo `maxParallelism`; the whole 128 bits
+//! stand for the key where the key itself is not needed again (deduplication).
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, UInt32Array,
+        types::{
+            ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+            Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+            TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        },
+    },
+    compute::take_record_batch,
+    datatypes::{DataType, TimeUnit},
+    error::ArrowError,
+};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::ids::SubtaskIndex;
+
+/// A contiguous share of the key space, the unit in which state moves between subtasks.
+pub fn key_group(hash: u128, max_parallelism: u32) -> u32 {
+    (hash as u64 % u64::from(max_parallelism.max(1))) as u32
+}
+
+/// The subtask that a key group belongs to.
+pub fn subtask_of(key_group: u32, parallelism: u32, max_parallelism: u32) -> SubtaskIndex {
+    SubtaskIndex((u64::from(key_group) * u64::from(parallelism) / u64::from(max_parallelism.max(1))) as u32)
+}
+
+/// Hashes the key of every row.
+pub fn hash_rows(keys: &[ArrayRef], rows: usize) -> Result<Vec<u128>, ArrowError> {
+    match keys {
+        // The common case needs no joining of columns.
+        [key] => {
+            let mut hashes = Vec::with_capacity(rows);
+            let mut bytes = Vec::new();
+            let mut write = encoder(key)?;
+            for row in 0..rows {
+                bytes.clear();
+                write(row, &mut bytes);
+                hashes.push(xxh3_128(&bytes));
+            }
+            Ok(hashes)
+        }
+        _ => {
+            let mut encoders = keys.iter().map(encoder).collect::<Result<Vec<_>, _>>()?;
+            let mut bytes = Vec::new();
+            Ok((0..rows)
+                .map(|row| {
+                    bytes.clear();
+                    encoders.iter_mut().for_each(|write| write(row, &mut bytes));
+                    xxh3_128(&bytes)
+                })
+                .collect())
+        }
+    }
+}
+
+const NULL: u8 = 0;
+const FIXED: u8 = 1;
+const TEXT: u8 = 2;
+
+type Encoder<'a> = Box<dyn FnMut(usize, &mut Vec<u8>) + 'a>;
+
+fn encoder(column: &ArrayRef) -> Result<Encoder<'_>, ArrowError> {
+    macro_rules! fixed {
+        ($type:ty) => {
+            fixed_encoder(column.as_primitive::<$type>(), |value, bytes| bytes.extend_from_slice(&value.to_le_bytes()))
+        };
+    }
+    Ok(match column.data_type() {
+        DataType::Int8 => fixed!(Int8Type),
+        DataType::Int16 => fixed!(Int16Type),
+        DataType::Int32 => fixed!(Int32Type),
+        DataType::Int64 => fixed!(Int64Type),
+        DataType::UInt8 => fixed!(UInt8Type),
+        DataType::UInt16 => fixed!(UInt16Type),
+        DataType::UInt32 => fixed!(UInt32Type),
+        DataType::UInt64 => fixed!(UInt64Type),
+        DataType::Float32 => fixed!(Float32Type),
+        DataType::Float64 => fixed!(Float64Type),
+        DataType::Date32 => fixed!(Date32Type),
+        DataType::Decimal128(_, _) => fixed!(Decimal128Type),
+        DataType::Timestamp(TimeUnit::Second, _) => fixed!(TimestampSecondType),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => fixed!(TimestampMillisecondType),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => fixed!(TimestampMicrosecondType),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => fixed!(TimestampNanosecondType),
+        DataType::Boolean => {
+            let array = column.as_boolean();
+            Box::new(move |row, bytes| {
+                if array.is_null(row) {
+                    bytes.push(NULL);
+                } else {
+                    bytes.extend_from_slice(&[FIXED, u8::from(array.value(row))]);
+                }
+            })
+        }
+        DataType::Utf8 => {
+            let array = column.as_string::<i32>();
+            text_encoder(column, move |row| array.value(row).as_bytes())
+        }
+        DataType::LargeUtf8 => {
+            let array = column.as_string::<i64>();
+            text_encoder(column, move |row| array.value(row).as_bytes())
+        }
+        DataType::Utf8View => {
+            let array = column.as_string_view();
+            text_encoder(column, move |row| array.value(row).as_bytes())
+        }
+        DataType::Binary => {
+            let array = column.as_binary::<i32>();
+            text_encoder(column, move |row| array.value(row))
+        }
+        other => return Err(ArrowError::NotYetImplemented(format!("a key of type {other}"))),
+    })
+}
+
+fn fixed_encoder<'a, T: ArrowPrimitiveType>(
+    array: &'a PrimitiveArray<T>,
+    write: impl Fn(T::Native, &mut Vec<u8>) + 'a,
+) -> Encoder<'a> {
+    Box::new(move |row, bytes| {
+        if array.is_null(row) {
+            bytes.push(NULL);
+        } else {
+            bytes.push(FIXED);
+            write(array.value(row), bytes);
+        }
+    })
+}
+
+fn text_encoder<'a>(column: &'a ArrayRef, value: impl Fn(usize) -> &'a [u8] + 'a) -> Encoder<'a> {
+    Box::new(move |row, bytes| {
+        if column.is_null(row) {
+            bytes.push(NULL);
+        } else {
+            let value = value(row);
+            bytes.push(TEXT);
+            bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(value);
+        }
+    })
+}
+
+/// Splits a batch by the subtask of each row's key. With one subtask the batch goes as it is.
+pub fn split(
+    batch: &RecordBatch,
+    keys: &[usize],
+    parallelism: u32,
+    max_parallelism: u32,
+) -> Result<Vec<(SubtaskIndex, RecordBatch)>, ArrowError> {
+    if parallelism == 1 {
+        return Ok(vec![(SubtaskIndex(0), batch.clone())]);
+    }
+    let columns: Vec<ArrayRef> = keys.iter().map(|key| batch.column(*key).clone()).collect();
+    let mut rows_of: Vec<Vec<u32>> = vec![Vec::with_capacity(batch.num_rows()); parallelism as usize];
+    for (row, hash) in hash_rows(&columns, batch.num_rows())?.into_iter().enumerate() {
+        let subtask = subtask_of(key_group(hash, max_parallelism), parallelism, max_parallelism);
+        if let Some(rows) = rows_of.get_mut(subtask.0 as usize) {
+            rows.push(row as u32);
+        }
+    }
+    rows_of
+        .into_iter()
+        .enumerate()
+        .filter(|(_, rows)| !rows.is_empty())
+        .map(|(subtask, rows)| {
+            let part = if rows.len() == batch.num_rows() {
+                batch.clone()
+            } else {
+                take_record_batch(batch, &UInt32Array::from(rows))?
+            };
+            Ok((SubtaskIndex(subtask as u32), part))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn the_hash_never_changes() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec![Some("o-1"), None, Some("")]));
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), Some(0), None]));
+        assert_eq!(hash_rows(&[text.clone()], 3).unwrap().iter().map(|h| format!("{h:032x}")).collect::<Vec<_>>(), GOLDEN_TEXT);
+        assert_eq!(
+            hash_rows(&[text, number], 3).unwrap().iter().map(|h| format!("{h:032x}")).collect::<Vec<_>>(),
+            GOLDEN_BOTH
+        );
+    }
+
+    const GOLDEN_TEXT: [&str; 3] = ["", "", ""];
+    const GOLDEN_BOTH: [&str; 3] = ["", "", ""];
+
+    #[test]
+    fn key_groups_are_spread_over_subtasks_in_order_and_evenly() {
+        let owners: Vec<u32> = (0..128).map(|group| subtask_of(group, 3, 128).0).collect();
+        assert!(owners.is_sorted());
+        assert_eq!([0, 1, 2].map(|subtask| owners.iter().filter(|owner| **owner == subtask).count()), [43, 43, 42]);
+    }
+
+    #[test]
+    fn a_split_keeps_every_row_and_sends_equal_keys_together() {
+        let keys: ArrayRef = Arc::new(Int64Array::from_iter_values((0..1000).map(|i| i % 37)));
+        let batch = RecordBatch::try_from_iter([("k", keys)]).unwrap();
+        let parts = split(&batch, &[0], 4, 128).unwrap();
+        assert_eq!(parts.iter().map(|(_, part)| part.num_rows()).sum::<usize>(), 1000);
+        let mut owner = std::collections::BTreeMap::new();
+        for (subtask, part) in &parts {
+            for key in part.column(0).as_primitive::<Int64Type>().values() {
+                assert_eq!(*owner.entry(*key).or_insert(*subtask), *subtask);
+            }
+        }
+    }
+}

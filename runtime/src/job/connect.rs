@@ -1,0 +1,66 @@
+//! From the document's sources and sinks to the systems behind them.
+
+use std::sync::Arc;
+
+use tidegate_crds::{Delivery, JobSpec, Problem, Problems, SinkSpec, SourceSpec};
+
+use super::plan::{JobError, SinkTarget, SourceTable};
+use crate::{
+    format::arrow_schema,
+    sink::{clickhouse::ClickHousePublisher, files::FilesPublisher, kafka::{KafkaPublisher, KafkaWriter}, print::PrintWriter},
+    source::{
+        Source,
+        files::Files,
+        generator::{Generator, Orders},
+        kafka::KafkaTopic,
+    },
+};
+
+/// The source at `spec.sources[index]`.
+pub(super) fn source(job: &str, index: usize, spec: &SourceSpec) -> Result<SourceTable, JobError> {
+    let mut schema = arrow_schema(&spec.schema);
+    let source: Arc<dyn Source> = match spec {
+        SourceSpec { kafka: Some(kafka), .. } => Arc::new(KafkaTopic::new(job, &spec.name, kafka)?),
+        SourceSpec { files: Some(files), .. } => Arc::new(Files::new(&spec.name, files)),
+        SourceSpec { generator: Some(generator), .. } => {
+            schema = Orders::schema();
+            Arc::new(Generator::new(&spec.name, generator)?)
+        }
+        _ => return Err(no_kind(format!("spec.sources[{index}]"))),
+    };
+    Ok(SourceTable {
+        name: spec.name.clone(),
+        schema,
+        watermark: spec.watermark.clone(),
+        format: spec.format.clone(),
+        source,
+    })
+}
+
+/// The sink at `spec.sinks[index]`.
+pub(super) fn sink(index: usize, spec: &SinkSpec, job: &JobSpec) -> Result<SinkTarget, JobError> {
+    let name = spec.name.clone();
+    let delivery = spec.delivery.unwrap_or(Delivery::ExactlyOnce);
+    Ok(match spec {
+        SinkSpec { kafka: Some(kafka), .. } if delivery == Delivery::ExactlyOnce => {
+            SinkTarget::Published(Arc::new(KafkaPublisher::new(&name, kafka, job.parallelism)?))
+        }
+        SinkSpec { kafka: Some(kafka), .. } => {
+            let kafka = kafka.clone();
+            SinkTarget::Direct(Box::new(move |_| Ok(Box::new(KafkaWriter::new(&name, &kafka, delivery)?))))
+        }
+        SinkSpec { click_house: Some(table), .. } => {
+            let pending = u64::from(job.checkpoint.max_pending_epochs) * u64::from(job.parallelism);
+            let field = format!("spec.sinks[{index}]");
+            SinkTarget::Published(Arc::new(ClickHousePublisher::new(&name, &field, table, delivery, pending)?))
+        }
+        SinkSpec { files: Some(files), .. } => SinkTarget::Published(Arc::new(FilesPublisher::new(&name, files))),
+        SinkSpec { print: Some(_), .. } => SinkTarget::Direct(Box::new(move |_| Ok(Box::new(PrintWriter::new(&name))))),
+        _ => return Err(no_kind(format!("spec.sinks[{index}]"))),
+    })
+}
+
+/// The document's own check says so first.
+fn no_kind(field: String) -> JobError {
+    Problems(vec![Problem::new(field, "names no system")]).into()
+}

@@ -1,0 +1,198 @@
+//! The plan of a job.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use futures::future::try_join_all;
+use thiserror::Error;
+use tidegate_crds::{CheckpointMode, FormatSpec, JobSpec, Problem, Problems, StreamJob, WatermarkSpec};
+
+use super::{connect, secrets::MissingSecret};
+use crate::{
+    checkpoint::manifest::sha256,
+    format::intake::dead_letter_schema,
+    graph::{Node, NodeId, NodeKind, StreamGraph, WindowAggregate},
+    ids::{OperatorId, SubtaskIndex},
+    metrics::Metrics,
+    operator::window::{LateEncoder, late_encoder, late_schema},
+    sink::{DirectWriter, Publisher, SinkError, kafka::KafkaWriter},
+    source::{Source, SourceError},
+    sql::{self, Catalog, CatalogSource, SqlError},
+};
+
+/// A job that has been checked, with everything it is run from.
+#[derive(Debug)]
+pub struct JobPlan {
+    pub name: String,
+    pub spec: JobSpec,
+    pub graph: StreamGraph,
+    pub sources: Vec<SourceTable>,
+    pub sinks: BTreeMap<String, SinkTarget>,
+    pub metrics: Arc<Metrics>,
+    /// SHA-256 of the spec, hexadecimal.
+    pub digest: String,
+}
+
+/// A source, as the job names it.
+#[derive(Debug)]
+pub struct SourceTable {
+    pub name: String,
+    pub schema: SchemaRef,
+    pub watermark: Option<WatermarkSpec>,
+    pub format: FormatSpec,
+    pub source: Arc<dyn Source>,
+}
+
+/// Opens a writer for one subtask.
+pub type OpenWriter = Box<dyn Fn(SubtaskIndex) -> Result<Box<dyn DirectWriter>, SinkError> + Send + Sync>;
+
+/// A sink, by how it is written to.
+pub enum SinkTarget {
+    /// By the write-ahead log.
+    Published(Arc<dyn Publisher>),
+    /// At once.
+    Direct(OpenWriter),
+}
+
+impl fmt::Debug for SinkTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Published(publisher) => publisher.fmt(f),
+            Self::Direct(_) => f.write_str("Direct"),
+        }
+    }
+}
+
+#[derive(Debug, Error)]
+pub enum JobError {
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    #[error(transparent)]
+    Secret(#[from] MissingSecret),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+impl JobPlan {
+    /// Plans the job.
+    pub fn new(job: &StreamJob, metrics: Arc<Metrics>) -> Result<Self, JobError> {
+        let spec = job.spec.clone();
+        let sources =
+            spec.sources.iter().enumerate().map(|(index, source)| connect::source(&job.metadata.name, index, source));
+        let sources = sources.collect::<Result<Vec<_>, JobError>>()?;
+        let graph = graph(&spec, &sources)?;
+        let sinks = spec.sinks.iter().enumerate().map(|(index, sink)| {
+            Ok((sink.name.clone(), connect::sink(index, sink, &spec)?))
+        });
+        let sinks = sinks.collect::<Result<_, JobError>>()?;
+        let digest = sha256(serde_json::to_string(&spec).unwrap_or_default().as_bytes());
+        Ok(Self { name: job.metadata.name.clone(), spec, graph, sources, sinks, metrics, digest })
+    }
+
+    /// Asks every source and sink whether the job can run.
+    pub async fn preflight(&self) -> Result<(), JobError> {
+        try_join_all(self.sources.iter().map(|table| table.source.preflight())).await?;
+        let published = self.graph.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Sink { sink, .. } => match self.sinks.get(sink) {
+                Some(SinkTarget::Published(publisher)) => Some(publisher.preflight(&node.schema)),
+                _ => None,
+            },
+            _ => None,
+        });
+        try_join_all(published).await?;
+        let direct = self.graph.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Sink { sink, .. } => {
+                let spec = self.spec.sinks.iter().find(|spec| spec.name == *sink)?;
+                let written_through = matches!(self.sinks.get(sink), Some(SinkTarget::Direct(_)));
+                let kafka = spec.kafka.as_ref().filter(|_| written_through)?;
+                Some(KafkaWriter::preflight(sink, kafka, &node.schema))
+            }
+            _ => None,
+        });
+        try_join_all(direct).await?;
+        Ok(())
+    }
+
+    pub fn source(&self, name: &str) -> Option<&SourceTable> {
+        self.sources.iter().find(|table| table.name == name)
+    }
+
+    /// Names of all operators.
+    pub fn operator_ids(&self) -> Vec<OperatorId> {
+        self.graph.nodes.iter().map(|node| node.id.clone()).collect()
+    }
+
+    /// Whether barriers are aligned.
+    pub fn exactly_once(&self) -> bool {
+        self.spec.checkpoint.mode == CheckpointMode::ExactlyOnce
+    }
+
+    /// How a window's late records become rows of their sink, where they have one.
+    pub fn late_encoder(&self, window: &WindowAggregate) -> Option<LateEncoder> {
+        self.source(&window.source)?.format.late_sink.as_ref()?;
+        Some(late_encoder(window.source.clone()))
+    }
+}
+
+/// The stream graph of the SQL, with the sinks that take late and bad records.
+fn graph(spec: &JobSpec, sources: &[SourceTable]) -> Result<StreamGraph, JobError> {
+    let catalog = Catalog {
+        sources: sources
+            .iter()
+            .map(|table| CatalogSource {
+                name: table.name.clone(),
+                schema: table.schema.clone(),
+                event_time: table.watermark.as_ref().map(|watermark| watermark.column.clone()),
+            })
+            .collect(),
+        sinks: spec.sinks.iter().map(|sink| sink.name.clone()).collect(),
+    };
+    let mut graph = sql::plan(&spec.sql, &catalog)?;
+    let mut problems = Vec::new();
+    for (index, table) in sources.iter().enumerate() {
+        let sides = [
+            ("deadLetterSink", &table.format.dead_letter_sink, dead_letter_schema()),
+            ("lateSink", &table.format.late_sink, late_schema()),
+        ];
+        for (field, sink, schema) in sides {
+            let Some(sink) = sink else { continue };
+            let path = format!("spec.sources[{index}].format.{field}");
+            if graph.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Sink { sink: used, .. } if used == sink)) {
+                problems.push(Problem::new(path, format!("sink `{sink}` is written to already; give this its own")));
+                continue;
+            }
+            let is_input = |node: &Node| match &node.kind {
+                NodeKind::Source { source, .. } => field == "deadLetterSink" && *source == table.name,
+                NodeKind::WindowAggregate(window) => field == "lateSink" && window.source == table.name,
+                _ => false,
+            };
+            let inputs: Vec<usize> = (0..graph.nodes.len()).filter(|node| is_input(&graph.nodes[*node])).collect();
+            match inputs.as_slice() {
+                [input] => graph.nodes.push(Node {
+                    id: OperatorId(format!("sink-{sink}")),
+                    kind: NodeKind::Sink { sink: sink.clone(), side: true },
+                    inputs: vec![NodeId(*input)],
+                    schema,
+                }),
+                [] => problems.push(Problem::new(path, format!("nothing of source `{}` can be late", table.name))),
+                _ => problems.push(Problem::new(
+                    path,
+                    format!("{} windows read source `{}`; one sink takes the late records of one", inputs.len(), table.name),
+                )),
+            }
+        }
+    }
+    for (index, sink) in spec.sinks.iter().enumerate() {
+        if !graph.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Sink { sink: used, .. } if *used == sink.name)) {
+            problems.push(Problem::new(
+                format!("spec.sinks[{index}]"),
+                format!("nothing is written to `{}`; add an `INSERT INTO {}`, or leave the sink out", sink.name, sink.name),
+            ));
+        }
+    }
+    if problems.is_empty() { Ok(graph) } else { Err(Problems(problems).into()) }
+}

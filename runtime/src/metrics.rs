@@ -1,0 +1,104 @@
+//! What the job counts, in Prometheus' words.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// Label of a source, an operator or a sink, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Named {
+    pub name: String,
+}
+
+/// All metrics of a process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    pub source_records: Family<Named, Counter>,
+    pub source_bad_records: Family<Named, Counter>,
+    pub late_records: Family<Named, Counter>,
+    pub duplicates: Family<Named, Counter>,
+    pub sink_rows: Family<Named, Counter>,
+    pub publish_failures: Family<Named, Counter>,
+    pub checkpoints_completed: Counter,
+    pub checkpoints_failed: Counter,
+    pub checkpoint_seconds: Histogram,
+    pub checkpoint_bytes: Gauge,
+    pub checkpoint_epoch: Gauge,
+    pub committed_epoch: Gauge,
+    pub pending_epochs: Gauge,
+    pub restarts: Counter,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tidegate"),
+            source_records: Family::default(),
+            source_bad_records: Family::default(),
+            late_records: Family::default(),
+            duplicates: Family::default(),
+            sink_rows: Family::default(),
+            publish_failures: Family::default(),
+            checkpoints_completed: Counter::default(),
+            checkpoints_failed: Counter::default(),
+            checkpoint_seconds: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]),
+            checkpoint_bytes: Gauge::default(),
+            checkpoint_epoch: Gauge::default(),
+            committed_epoch: Gauge::default(),
+            pending_epochs: Gauge::default(),
+            restarts: Counter::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("source_records", "Records read, by source", self.source_records.clone());
+        registry.register(
+            "source_bad_records",
+            "Records that are not of the source's format, by source",
+            self.source_bad_records.clone(),
+        );
+        registry.register("late_records", "Records that came after their window had closed", self.late_records.clone());
+        registry.register("duplicates", "Records dropped by deduplication", self.duplicates.clone());
+        registry.register("sink_rows", "Rows published, by sink", self.sink_rows.clone());
+        registry.register("publish_failures", "Tries to publish that failed, by sink", self.publish_failures.clone());
+        registry.register("checkpoints_completed", "Checkpoints owned", self.checkpoints_completed.clone());
+        registry.register("checkpoints_failed", "Checkpoints given up", self.checkpoints_failed.clone());
+        registry.register(
+            "checkpoint_seconds",
+            "Time from the start of a checkpoint until it was owned",
+            self.checkpoint_seconds.clone(),
+        );
+        registry.register("checkpoint_bytes", "Bytes uploaded by the newest checkpoint", self.checkpoint_bytes.clone());
+        registry.register("checkpoint_epoch", "Newest epoch owned", self.checkpoint_epoch.clone());
+        registry.register("committed_epoch", "Newest epoch published by all sinks", self.committed_epoch.clone());
+        registry.register("pending_epochs", "Epochs owned and not yet published", self.pending_epochs.clone());
+        registry.register("restarts", "Restarts after a failure", self.restarts.clone());
+    }
+
+    /// The text of `/metrics`.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The label of `name`.
+pub fn named(name: impl Into<String>) -> Named {
+    Named { name: name.into() }
+}

@@ -1,0 +1,353 @@
+//! Keeps of the rows with equal keys the one with the smallest event time.
+//!
+//! A row is put out when the watermark has passed it, so the choice does not depend on the order in which partitions are
+//! read, and a replay makes the same one. A row that comes when the watermark has already passed it is late and dropped.
+//!
+//! What is remembered of a key is a 128-bit hash of it and its smallest event time: of 10 million keys, two share a hash
+//! with a probability of 10⁻²⁵. With a time to live, a key is forgotten when the watermark is that far past it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch,
+        TimestampMillisecondArray,
+    },
+    compute::filter_record_batch,
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
+    error::ArrowError,
+};
+use hashbrown::{HashTable, hash_table::Entry};
+use prometheus_client::metrics::counter::Counter;
+
+use super::{Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredState, rowtime, snapshot};
+use crate::{
+    exchange::partition::hash_rows,
+    ids::EventTime,
+    state::StatePart,
+};
+
+/// Kind of the parts that hold keys; their tag is the newest event time in them.
+const KEYS: &str = "keys";
+/// Kind of the parts that hold rows the watermark has not passed yet.
+const WAITING: &str = "waiting";
+/// Forgetting is worth a walk over all keys when the watermark has moved by this share of the time to live.
+const SWEEPS_PER_LIFE: i64 = 4;
+
+/// Counters of what is left out.
+#[derive(Debug, Clone, Default)]
+pub struct Dropped {
+    pub duplicates: Counter,
+    pub late: Counter,
+}
+
+pub struct Deduplicate {
+    name: Named,
+    keys: Vec<usize>,
+    time: usize,
+    range: KeyRange,
+    ttl_ms: Option<i64>,
+    dropped: Dropped,
+    watermark: EventTime,
+    emitted: EventTime,
+    seen: HashTable<Seen>,
+    /// Keys since the last barrier, to be written at the next.
+    fresh: Vec<Seen>,
+    written: Vec<Arc<StatePart>>,
+    waiting: Vec<Waiting>,
+    /// Rows in `waiting` that an earlier one has replaced since.
+    superseded: BTreeSet<(u128, i64)>,
+    swept_at: EventTime,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// High and low half of the key's hash: two words, since a `u128` would be padded to 32 bytes with the time.
+    hash: [u64; 2],
+    time: i64,
+}
+
+/// Rows that came together, with what is needed to tell which of them count.
+struct Waiting {
+    batch: RecordBatch,
+    hashes: Vec<u128>,
+    times: TimestampMillisecondArray,
+    first: i64,
+    last: i64,
+}
+
+impl Deduplicate {
+    pub fn new(
+        name: Named,
+        keys: Vec<usize>,
+        time: usize,
+        range: KeyRange,
+        ttl_ms: Option<i64>,
+        dropped: Dropped,
+    ) -> Self {
+        Self {
+            name,
+            keys,
+            time,
+            range,
+            ttl_ms,
+            dropped,
+            watermark: EventTime::MIN,
+            emitted: EventTime::MIN,
+            seen: HashTable::new(),
+            fresh: Vec::new(),
+            written: Vec::new(),
+            waiting: Vec::new(),
+            superseded: BTreeSet::new(),
+            swept_at: EventTime::MIN,
+        }
+    }
+
+    /// Takes over the share of `states` that is in this subtask's key range.
+    pub fn restore(&mut self, states: Vec<RestoredState>) -> Result<(), OperatorError> {
+        for state in states {
+            let watermark = serde_json::from_value(state.value["watermark"].clone())
+                .map_err(|error| self.name.restore(format!("its watermark: {error}")))?;
+            self.watermark = self.watermark.max(watermark);
+            for part in state.parts {
+                match part.reference.kind.as_str() {
+                    KEYS => self.restore_keys(&part.batch).map_err(|cause| self.name.arrow(cause))?,
+                    WAITING => self.wait(&part.batch).map_err(|cause| self.name.arrow(cause))?,
+                    other => {
+                        let accepted = format!("found a part `{other}`; accepted are {KEYS} and {WAITING}");
+                        return Err(self.name.restore(accepted));
+                    }
+                }
+                if part.reference.kind == KEYS {
+                    // Named again by the next checkpoint as it is, also when only a share of it is ours.
+                    self.written.push(StatePart::named(KEYS, part.reference));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_keys(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let hashes = batch.column(0).as_fixed_size_binary();
+        let times = batch.column(1).as_primitive::<Int64Type>();
+        for (hash, time) in hashes.iter().flatten().zip(times.values()) {
+            let mut bytes = [0; 16];
+            bytes.copy_from_slice(hash);
+            let hash = u128::from_le_bytes(bytes);
+            if self.range.contains_hash(hash) {
+                insert(&mut self.seen, hash, *time, i64::MIN);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts rows of a checkpoint back among those that wait. Each is the winner of its key.
+    fn wait(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let batch = self.range.filter(batch, &self.key_columns(batch))?;
+        if batch.num_rows() > 0 {
+            let hashes = hash_rows(&self.key_columns(&batch), batch.num_rows())?;
+            let times = rowtime::millis(batch.column(self.time))?;
+            self.waiting.extend(Waiting::new(batch, hashes, times));
+        }
+        Ok(())
+    }
+
+    fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        self.keys.iter().map(|key| batch.column(*key).clone()).collect()
+    }
+
+    fn add(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
+        let times = rowtime::millis(batch.column(self.time))?;
+        rowtime::require_no_nulls(&times)?;
+        let hashes = hash_rows(&self.key_columns(&batch), batch.num_rows())?;
+        let oldest = self.ttl_ms.map_or(i64::MIN, |ttl| self.watermark.0.saturating_sub(ttl));
+        let (mut late, mut duplicates) = (0, 0);
+        let mut keep = Vec::with_capacity(hashes.len());
+        for (hash, time) in hashes.iter().zip(times.values()) {
+            if *time <= self.watermark.0 {
+                late += 1;
+                keep.push(false);
+                continue;
+            }
+            let wins = match insert(&mut self.seen, *hash, *time, oldest) {
+                Inserted::New => true,
+                Inserted::Earlier { replaced } => {
+                    self.superseded.insert((*hash, replaced));
+                    duplicates += 1;
+                    true
+                }
+                Inserted::NotEarlier => {
+                    duplicates += 1;
+                    false
+                }
+            };
+            if wins {
+                self.fresh.push(Seen { hash: halves(*hash), time: *time });
+            }
+            keep.push(wins);
+        }
+        self.dropped.late.inc_by(late);
+        self.dropped.duplicates.inc_by(duplicates);
+        if late + duplicates == 0 {
+            self.waiting.extend(Waiting::new(batch, hashes, times));
+        } else {
+            let mask = BooleanArray::from(keep);
+            self.waiting.extend(Waiting::new(batch, hashes, times).map(|rows| rows.filter(&mask)).transpose()?.flatten());
+        }
+        Ok(())
+    }
+
+    /// Puts out what the watermark has passed. A batch waits as a whole until its last row is passed, which delays the
+    /// watermark downstream a little and saves cutting the batch; only one that has waited for long is cut.
+    fn emit(&mut self, out: &mut Output) -> Result<(), ArrowError> {
+        let watermark = self.watermark.0;
+        let mut waiting = Vec::with_capacity(self.waiting.len());
+        let mut held = EventTime(watermark);
+        for rows in std::mem::take(&mut self.waiting) {
+            if rows.last <= watermark {
+                self.put_out(rows, out)?;
+            } else if rows.first > watermark || watermark - rows.first < CUT_AFTER_MS && watermark != i64::MAX {
+                held = held.min(EventTime(rows.first.saturating_sub(1)));
+                waiting.push(rows);
+            } else {
+                let passed: BooleanArray = rows.times.values().iter().map(|time| Some(*time <= watermark)).collect();
+                let rest = arrow::compute::not(&passed)?;
+                waiting.extend(rows.filter(&rest)?);
+                if let Some(passed) = rows.filter(&passed)? {
+                    self.put_out(passed, out)?;
+                }
+            }
+        }
+        self.waiting = waiting;
+        if held > self.emitted {
+            self.emitted = held;
+            out.watermark(held);
+        }
+        Ok(())
+    }
+
+    fn put_out(&mut self, rows: Waiting, out: &mut Output) -> Result<(), ArrowError> {
+        if self.superseded.is_empty() {
+            out.batch(rows.batch);
+            return Ok(());
+        }
+        let count: BooleanArray = rows
+            .hashes
+            .iter()
+            .zip(rows.times.values())
+            .map(|(hash, time)| Some(!self.superseded.remove(&(*hash, *time))))
+            .collect();
+        out.batch(filter_record_batch(&rows.batch, &count)?);
+        Ok(())
+    }
+
+    /// Forgets keys whose time to live is over.
+    fn sweep(&mut self) {
+        let Some(ttl) = self.ttl_ms else { return };
+        let due = self.swept_at.0.saturating_add(ttl / SWEEPS_PER_LIFE);
+        if self.watermark.0 < due || self.watermark == EventTime::MAX {
+            return;
+        }
+        self.swept_at = self.watermark;
+        let oldest = self.watermark.0.saturating_sub(ttl);
+        self.seen.retain(|seen| seen.time >= oldest);
+        self.written.retain(|part| part.tag >= oldest);
+    }
+
+    fn snapshot(&mut self) -> Result<Frozen, ArrowError> {
+        if !self.fresh.is_empty() {
+            let fresh = std::mem::take(&mut self.fresh);
+            let newest = fresh.iter().map(|seen| seen.time).max().unwrap_or(i64::MIN);
+            self.written.push(StatePart::write_only(KEYS, newest, keys_batch(&fresh)?));
+        }
+        let mut parts = self.written.clone();
+        for rows in &self.waiting {
+            let batch = if self.superseded.is_empty() {
+                rows.batch.clone()
+            } else {
+                let count = rows.hashes.iter().zip(rows.times.values());
+                let count: BooleanArray =
+                    count.map(|(hash, time)| Some(!self.superseded.contains(&(*hash, *time)))).collect();
+                filter_record_batch(&rows.batch, &count)?
+            };
+            parts.push(StatePart::new(WAITING, rows.first, batch));
+        }
+        Ok(snapshot(serde_json::json!({ "watermark": self.watermark }), parts))
+    }
+}
+
+/// A batch that only partly lies behind the watermark is cut when the watermark is so far past its first row.
+const CUT_AFTER_MS: i64 = 1_000;
+
+impl Waiting {
+    fn new(batch: RecordBatch, hashes: Vec<u128>, times: TimestampMillisecondArray) -> Option<Self> {
+        let first = arrow::compute::min(&times)?;
+        let last = arrow::compute::max(&times)?;
+        Some(Self { batch, hashes, times, first, last })
+    }
+
+    fn filter(&self, keep: &BooleanArray) -> Result<Option<Self>, ArrowError> {
+        let batch = filter_record_batch(&self.batch, keep)?;
+        let hashes = self.hashes.iter().zip(keep.values()).filter(|(_, keep)| *keep).map(|(hash, _)| *hash).collect();
+        let times = arrow::compute::filter(&self.times, keep)?;
+        Ok(Self::new(batch, hashes, TimestampMillisecondArray::from(times.to_data())))
+    }
+}
+
+enum Inserted {
+    New,
+    Earlier { replaced: i64 },
+    NotEarlier,
+}
+
+/// Notes that a key was seen. What was seen before `oldest` is forgotten.
+fn insert(table: &mut HashTable<Seen>, hash: u128, time: i64, oldest: i64) -> Inserted {
+    let key = halves(hash);
+    match table.entry(key[1], |seen| seen.hash == key, |seen| seen.hash[1]) {
+        Entry::Vacant(entry) => {
+            entry.insert(Seen { hash: key, time });
+            Inserted::New
+        }
+        Entry::Occupied(mut entry) if entry.get().time < oldest => {
+            entry.get_mut().time = time;
+            Inserted::New
+        }
+        Entry::Occupied(mut entry) if entry.get().time > time => {
+            let replaced = std::mem::replace(&mut entry.get_mut().time, time);
+            Inserted::Earlier { replaced }
+        }
+        Entry::Occupied(_) => Inserted::NotEarlier,
+    }
+}
+
+fn halves(hash: u128) -> [u64; 2] {
+    [(hash >> 64) as u64, hash as u64]
+}
+
+fn keys_batch(keys: &[Seen]) -> Result<RecordBatch, ArrowError> {
+    let hashes = keys.iter().map(|seen| (u128::from(seen.hash[0]) << 64 | u128::from(seen.hash[1])).to_le_bytes());
+    let hashes = FixedSizeBinaryArray::try_from_iter(hashes)?;
+    let times = Int64Array::from_iter_values(keys.iter().map(|seen| seen.time));
+    let schema: SchemaRef = Arc::new(Schema::new(vec![
+        Field::new("key_xxh3_128", DataType::FixedSizeBinary(16), false),
+        Field::new("time_ms", DataType::Int64, false),
+    ]));
+    RecordBatch::try_new(schema, vec![Arc::new(hashes), Arc::new(times)])
+}
+
+impl Operator for Deduplicate {
+    fn on_batch(&mut self, batch: RecordBatch, _: &mut Output) -> Result<(), OperatorError> {
+        self.add(batch).map_err(|cause| self.name.arrow(cause))
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<(), OperatorError> {
+        self.watermark = self.watermark.max(watermark);
+        self.emit(out).map_err(|cause| self.name.arrow(cause))?;
+        self.sweep();
+        Ok(())
+    }
+
+    fn freeze(&mut self) -> Result<Frozen, OperatorError> {
+        self.snapshot().map_err(|cause| self.name.arrow(cause))
+    }
+}

@@ -1,0 +1,137 @@
+//! Operators: what happens to rows between source and sink.
+//!
+//! An operator is synchronous and single-threaded: it is handed a batch or a watermark and puts out what follows from
+//! it. At a barrier it freezes, which means to list what it remembers ([`StateSnapshot`]), nothing more. Restored from
+//! such lists, of all subtasks that held some of its key groups, it goes on as if it had never stopped.
+
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, error::ArrowError};
+use datafusion_common::DataFusionError;
+use thiserror::Error;
+
+use crate::{
+    ids::{EventTime, OperatorId},
+    sink::{FlushFuture, SinkError},
+    state::{ChunkRows, StatePart, StateSnapshot},
+};
+
+pub mod build;
+pub mod deduplicate;
+pub mod key_range;
+pub mod map;
+pub mod rowtime;
+pub mod sink;
+pub mod window;
+
+pub use key_range::KeyRange;
+
+/// Where an operator puts what it makes.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub elements: Vec<Emitted>,
+}
+
+#[derive(Debug)]
+pub enum Emitted {
+    Batch(RecordBatch),
+    /// Rows for the operator's side output, such as late records.
+    Side(RecordBatch),
+    Watermark(EventTime),
+    /// Nothing comes for now; operators pass it on without being asked.
+    Idle,
+}
+
+impl Output {
+    pub fn batch(&mut self, batch: RecordBatch) {
+        if batch.num_rows() > 0 {
+            self.elements.push(Emitted::Batch(batch));
+        }
+    }
+
+    pub fn side(&mut self, batch: RecordBatch) {
+        if batch.num_rows() > 0 {
+            self.elements.push(Emitted::Side(batch));
+        }
+    }
+
+    pub fn watermark(&mut self, watermark: EventTime) {
+        self.elements.push(Emitted::Watermark(watermark));
+    }
+}
+
+/// One subtask of an operator.
+pub trait Operator: Send {
+    fn on_batch(&mut self, batch: RecordBatch, out: &mut Output) -> Result<(), OperatorError>;
+
+    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<(), OperatorError> {
+        out.watermark(watermark);
+        Ok(())
+    }
+
+    /// The epoch ends here. What is returned must not change any more.
+    fn freeze(&mut self) -> Result<Frozen, OperatorError> {
+        Ok(Frozen::default())
+    }
+}
+
+/// What an operator hands over at a barrier.
+#[derive(Default)]
+pub struct Frozen {
+    /// What it remembers; `None` for an operator without state.
+    pub state: Option<StateSnapshot>,
+    /// Rows that its sink has to publish with this epoch, cut into chunks.
+    pub chunks: Vec<Arc<ChunkRows>>,
+    /// What has to be waited for before the barrier is acknowledged.
+    pub flush: Option<FlushFuture>,
+}
+
+/// State of an operator as one of its former subtasks left it, rows included.
+#[derive(Debug)]
+pub struct RestoredState {
+    pub value: serde_json::Value,
+    pub parts: Vec<RestoredPart>,
+}
+
+#[derive(Debug)]
+pub struct RestoredPart {
+    pub reference: crate::checkpoint::manifest::PartRef,
+    pub batch: RecordBatch,
+}
+
+#[derive(Debug, Error)]
+pub enum OperatorError {
+    #[error("operator `{operator}` failed")]
+    Engine {
+        operator: OperatorId,
+        #[source]
+        cause: DataFusionError,
+    },
+    #[error("operator `{operator}`: its state can't be restored: {message}")]
+    Restore { operator: OperatorId, message: String },
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+/// Gives errors of the engine's libraries the operator's name.
+#[derive(Debug, Clone)]
+pub struct Named(pub OperatorId);
+
+impl Named {
+    pub fn engine(&self, cause: DataFusionError) -> OperatorError {
+        OperatorError::Engine { operator: self.0.clone(), cause }
+    }
+
+    pub fn arrow(&self, cause: ArrowError) -> OperatorError {
+        self.engine(DataFusionError::from(cause))
+    }
+
+    pub fn restore(&self, message: impl Into<String>) -> OperatorError {
+        OperatorError::Restore { operator: self.0.clone(), message: message.into() }
+    }
+}
+
+/// Parts as a snapshot lists them.
+pub(crate) fn snapshot(value: serde_json::Value, parts: Vec<Arc<StatePart>>) -> Frozen {
+    Frozen { state: Some(StateSnapshot { value, parts }), ..Frozen::default() }
+}

@@ -1,0 +1,67 @@
+//! Rows as JSON lines on standard output, for people.
+
+use std::io::{self, Write};
+
+use arrow::array::RecordBatch;
+
+use super::{DirectWriter, FlushFuture, SinkError};
+use crate::format::json;
+
+/// Writes through; a row is printed when it is written.
+#[derive(Debug)]
+pub struct PrintWriter<W = io::Stdout> {
+    sink: String,
+    out: W,
+}
+
+impl PrintWriter {
+    /// To standard output; `sink` is the sink's name in the document.
+    pub fn new(sink: &str) -> Self {
+        Self::to(sink, io::stdout())
+    }
+}
+
+impl<W: Write> PrintWriter<W> {
+    pub fn to(sink: &str, out: W) -> Self {
+        Self { sink: sink.to_owned(), out }
+    }
+
+    fn failed(&self, cause: impl std::error::Error + Send + Sync + 'static) -> SinkError {
+        SinkError::Failed { sink: self.sink.clone(), action: "print rows".to_owned(), cause: cause.into() }
+    }
+}
+
+impl<W: Write + Send> DirectWriter for PrintWriter<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        let lines = json::encode(batch).map_err(|error| self.failed(error))?;
+        // One call for all rows, so that subtasks do not write into each other's lines.
+        self.out.write_all(&lines.bytes).map_err(|error| self.failed(error))
+    }
+
+    fn flush(&mut self) -> FlushFuture {
+        let flushed = self.out.flush().map_err(|error| self.failed(error));
+        Box::pin(std::future::ready(flushed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::{
+        array::Int64Array,
+        datatypes::{DataType, Field, Schema},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn rows_are_printed_as_lines() {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let batch = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![1, 2]))]).unwrap();
+        let mut writer = PrintWriter::to("out", Vec::new());
+        writer.write(&batch).unwrap();
+        writer.flush().await.unwrap();
+        assert_eq!(writer.out, b"{\"n\":1}\n{\"n\":2}\n");
+    }
+}

@@ -1,0 +1,125 @@
+//! Files of lines: a laptop's way in, and a backfill's.
+//!
+//! Which files there are, and how long each is, is looked at once, when the job first starts; the checkpoint keeps both,
+//! so the source is bounded and every later run reads the same bytes. A split is a file and a position is the byte at
+//! which a line begins. Subtask *s* reads the files whose place in the sorted list is *s* modulo the parallelism. A file
+//! that grew is read to its old end; one that shrank or was written anew is refused.
+
+mod lines;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::OnceLock};
+
+use async_trait::async_trait;
+use tidegate_crds::nearest;
+
+use self::reader::Reader;
+use super::{ReaderContext, Source, SourceError, SourceReader, SplitState};
+
+/// Files as a source; a line is a record, blank lines are none.
+#[derive(Debug)]
+pub struct Files {
+    name: String,
+    path: String,
+    /// What was there at the first look, so that all subtasks see the same.
+    found: OnceLock<Vec<SplitState>>,
+}
+
+impl Files {
+    /// `name` is the source's in the document.
+    pub fn new(name: &str, spec: &tidegate_crds::FilesSource) -> Self {
+        Self { name: name.to_owned(), path: spec.path.clone(), found: OnceLock::new() }
+    }
+
+    fn found(&self) -> Result<Vec<SplitState>, SourceError> {
+        if let Some(found) = self.found.get() {
+            return Ok(found.clone());
+        }
+        let looked = self.look()?;
+        Ok(self.found.get_or_init(|| looked).clone())
+    }
+
+    fn look(&self) -> Result<Vec<SplitState>, SourceError> {
+        let mut paths = Vec::new();
+        if Path::new(&self.path).is_file() {
+            paths.push(Path::new(&self.path).to_path_buf());
+        } else {
+            let matches = glob::glob(&self.path).map_err(|error| {
+                refused(
+                    &self.name,
+                    format!("path `{}` is not a glob: {} at character {}", self.path, error.msg, error.pos),
+                )
+            })?;
+            for found in matches {
+                let path = found.map_err(|error| failed(&self.name, format!("list `{}`", self.path), error))?;
+                if path.is_file() {
+                    paths.push(path);
+                }
+            }
+        }
+        if paths.is_empty() {
+            return Err(refused(
+                &self.name,
+                format!(
+                    "no file matches path `{}`{}; accepted are a file, or a glob such as /data/orders/*.jsonl",
+                    self.path,
+                    neighbour(&self.path)
+                ),
+            ));
+        }
+        paths.sort();
+        let split = |path: &std::path::PathBuf| {
+            let Some(split) = path.to_str().map(str::to_owned) else {
+                return Err(refused(&self.name, format!("the name of file {} is not UTF-8", path.display())));
+            };
+            let length =
+                path.metadata().map_err(|error| failed(&self.name, format!("look at `{split}`"), error))?.len();
+            Ok(SplitState { split, next: 0, end: Some(length), newest: None })
+        };
+        paths.iter().map(split).collect()
+    }
+}
+
+#[async_trait]
+impl Source for Files {
+    async fn preflight(&self) -> Result<(), SourceError> {
+        self.found().map(drop)
+    }
+
+    async fn reader(
+        &self,
+        context: ReaderContext,
+        restored: Option<Vec<SplitState>>,
+    ) -> Result<Box<dyn SourceReader>, SourceError> {
+        let mut splits = match restored {
+            Some(restored) => restored,
+            None => self.found()?,
+        };
+        splits.sort_by(|a, b| a.split.cmp(&b.split));
+        let parallelism = context.parallelism.max(1) as usize;
+        let own = splits.into_iter().skip(context.subtask.0 as usize).step_by(parallelism).collect();
+        Ok(Box::new(Reader::open(self.name.clone(), own)?))
+    }
+}
+
+/// A file in the same folder whose name is close.
+fn neighbour(path: &str) -> String {
+    let path = Path::new(path);
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return String::new();
+    };
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    nearest(name, names.iter().map(String::as_str))
+}
+
+fn refused(source: &str, message: String) -> SourceError {
+    SourceError::Refused { source_name: source.to_owned(), message }
+}
+
+fn failed(source: &str, action: String, cause: impl std::error::Error + Send + Sync + 'static) -> SourceError {
+    SourceError::Failed { source_name: source.to_owned(), action, cause: cause.into() }
+}

@@ -1,0 +1,157 @@
+//! Asks the brokers for numbers: every partition gets its offset before the first record is read.
+//!
+//! Partitions are asked for together, one request a broker. The consumer reads what is committed, so the "latest" it is
+//! told is the last stable offset: nothing below it can still be committed or aborted.
+
+use std::collections::BTreeMap;
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaResult,
+};
+
+use super::{
+    assign::{Begin, Wanted},
+    split::Split,
+    start::Start,
+};
+use crate::kafka::{ANSWER_TIMEOUT, Trouble, Watch, failed_to};
+
+type Offsets = BTreeMap<i32, u64>;
+
+/// The splits that `wanted` asks for, each with a concrete place. Blocks.
+pub(super) fn resolve(
+    consumer: &BaseConsumer<Watch>,
+    topic: &str,
+    wanted: &[Wanted],
+    start: Start,
+    bounded: bool,
+) -> Result<Vec<Split>, Trouble> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let numbers = Numbers { consumer, topic };
+    let partitions: Vec<i32> = wanted.iter().map(|wanted| wanted.partition).collect();
+    let earliest = numbers.at(&partitions, Offset::Beginning)?;
+    let latest = numbers.at(&partitions, Offset::End)?;
+    let fresh: Vec<i32> =
+        wanted.iter().filter(|wanted| wanted.begin == Begin::Start).map(|wanted| wanted.partition).collect();
+    let starts = match start {
+        _ if fresh.is_empty() => Offsets::new(),
+        Start::Earliest => earliest.clone(),
+        Start::Latest => latest.clone(),
+        Start::GroupOffsets => or_else(numbers.committed(&fresh)?, &earliest),
+        // No record so late: behind the last one.
+        Start::Timestamp(time) => or_else(numbers.at(&fresh, Offset::Offset(time))?, &latest),
+    };
+    wanted
+        .iter()
+        .map(|Wanted { partition, begin }| {
+            let lowest = known(&earliest, *partition)?;
+            let highest = known(&latest, *partition)?;
+            let (next, end) = match begin {
+                Begin::Restored { next, end } => (*next, *end),
+                Begin::Start => (known(&starts, *partition)?, None),
+                Begin::Earliest => (lowest, None),
+            };
+            let end = if bounded { Some(end.unwrap_or(highest.max(next))) } else { None };
+            let is_done = end.is_some_and(|end| next >= end);
+            if next < lowest && !is_done {
+                return Err(Trouble::Refused(lost(topic, *partition, next, lowest, highest)));
+            }
+            Ok(Split::new(*partition, next, end))
+        })
+        .collect()
+}
+
+/// Why a place can't be gone on from.
+pub(super) fn lost(topic: &str, partition: i32, wanted: u64, lowest: u64, highest: u64) -> String {
+    let why = if wanted < lowest {
+        format!("the records {wanted} to {} were deleted by retention before they were read", lowest.saturating_sub(1))
+    } else {
+        "the topic was made anew or lost records".to_owned()
+    };
+    format!(
+        "partition {partition} of topic `{topic}` is to be read from offset {wanted}, and the brokers have {lowest} to \
+         {highest}: {why}. Nothing was skipped; to accept the gap begin with a new job name and `startFrom`, and give \
+         the topic a longer `retention.ms`"
+    )
+}
+
+fn known(offsets: &Offsets, partition: i32) -> Result<u64, Trouble> {
+    offsets
+        .get(&partition)
+        .copied()
+        .ok_or_else(|| Trouble::failed(format!("look up offsets of partition {partition}"), "the brokers named none"))
+}
+
+fn or_else(found: Offsets, fallback: &Offsets) -> Offsets {
+    let mut all = fallback.clone();
+    all.extend(found);
+    all
+}
+
+struct Numbers<'a> {
+    consumer: &'a BaseConsumer<Watch>,
+    topic: &'a str,
+}
+
+impl Numbers<'_> {
+    fn list(&self, partitions: &[i32], offset: Offset) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition_offset(self.topic, *partition, offset)?;
+        }
+        Ok(list)
+    }
+
+    /// Offsets at a time, or at the beginning or end; partitions without a record there are left out.
+    fn at(&self, partitions: &[i32], place: Offset) -> Result<Offsets, Trouble> {
+        let action = format!("look up offsets of topic `{}`", self.topic);
+        let list = self.list(partitions, place).map_err(failed_to(&action))?;
+        let found = self.consumer.offsets_for_times(list, ANSWER_TIMEOUT).map_err(failed_to(&action))?;
+        numbers(&found).map_err(failed_to(action))
+    }
+
+    /// Offsets that the group has committed; partitions without one are left out.
+    fn committed(&self, partitions: &[i32]) -> Result<Offsets, Trouble> {
+        let action = format!("look up the group's offsets of topic `{}`", self.topic);
+        let list = self.list(partitions, Offset::Invalid).map_err(failed_to(&action))?;
+        let found = self.consumer.committed_offsets(list, ANSWER_TIMEOUT).map_err(failed_to(&action))?;
+        numbers(&found).map_err(failed_to(action))
+    }
+}
+
+fn numbers(list: &TopicPartitionList) -> KafkaResult<Offsets> {
+    let mut offsets = Offsets::new();
+    for element in list.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset()
+            && let Ok(offset) = u64::try_from(offset)
+        {
+            offsets.insert(element.partition(), offset);
+        }
+    }
+    Ok(offsets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_place_names_partition_offset_range_and_way_out() {
+        let message = lost("orders", 3, 100, 500, 900);
+        for part in ["partition 3", "`orders`", "offset 100", "500 to 900", "100 to 499", "startFrom", "retention.ms"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert!(lost("orders", 0, 1000, 500, 900).contains("made anew"));
+    }
+
+    #[test]
+    fn a_partition_without_an_offset_takes_the_fallback() {
+        let fallback = Offsets::from([(0, 10), (1, 20)]);
+        assert_eq!(or_else(Offsets::from([(1, 25)]), &fallback), Offsets::from([(0, 10), (1, 25)]));
+    }
+}

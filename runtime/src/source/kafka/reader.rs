@@ -1,0 +1,283 @@
+//! Reads the partitions of one subtask.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use rdkafka::{Offset, TopicPartitionList, error::KafkaResult};
+use tokio::task::JoinHandle;
+
+use super::{
+    batch::BatchConsumer,
+    discovery::{self, Found},
+    gather::Gather,
+    offsets,
+    split::{Split, partition_of},
+};
+use crate::{
+    env,
+    ids::Epoch,
+    kafka::{
+        ANSWER_TIMEOUT, Trouble, blocking,
+        event::{self, Meaning},
+        failed_to,
+    },
+    source::{Fetched, ReaderContext, SourceError, SourceReader, SplitState},
+};
+
+/// How long the first record of a batch waits for others.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// Reads some partitions of a topic.
+///
+/// What was taken from librdkafka but not handed over lies in `gathered`, never in a future: a `fetch` that is dropped
+/// half way has lost nothing, and the next one goes on with it.
+pub(super) struct KafkaReader {
+    source: String,
+    topic: String,
+    context: ReaderContext,
+    consumer: Arc<BatchConsumer>,
+    splits: Vec<Split>,
+    bounded: bool,
+    gathered: Gather,
+    /// When the first gathered record came, in [`env::monotonic`] time.
+    since: Option<Duration>,
+    /// A partition whose place is not there any more: where the reader stops.
+    lost: Option<(i32, i64)>,
+    discovery: Option<Duration>,
+    next_discovery: Duration,
+    looking: Option<JoinHandle<Result<Found, Trouble>>>,
+}
+
+impl KafkaReader {
+    pub(super) fn new(
+        source: &str,
+        topic: &str,
+        context: ReaderContext,
+        discovery: Option<Duration>,
+        bounded: bool,
+        consumer: Arc<BatchConsumer>,
+        splits: Vec<Split>,
+    ) -> Result<Self, Trouble> {
+        let reader = Self {
+            source: source.to_owned(),
+            topic: topic.to_owned(),
+            context,
+            gathered: Gather::new(Arc::clone(&consumer)),
+            consumer,
+            splits,
+            bounded,
+            since: None,
+            lost: None,
+            discovery,
+            next_discovery: env::monotonic() + discovery.unwrap_or_default(),
+            looking: None,
+        };
+        reader.read_from(reader.splits.iter().filter(|split| !split.is_at_end()))?;
+        Ok(reader)
+    }
+
+    fn read_from<'a>(&self, splits: impl Iterator<Item = &'a Split>) -> Result<(), Trouble> {
+        let list = offset_list(&self.topic, splits.map(|split| (split.partition, split.next())))
+            .map_err(failed_to("name the partitions to read"))?;
+        if list.count() == 0 {
+            return Ok(());
+        }
+        self.consumer.assign(&list).map_err(failed_to("begin reading"))
+    }
+
+    /// Takes what waits in the queue.
+    fn take(&mut self) -> Result<(), Trouble> {
+        let events = self.gathered.take(&mut self.splits);
+        if self.since.is_none() && !self.gathered.is_empty() {
+            self.since = Some(env::monotonic());
+        }
+        for event in events {
+            match event::meaning(event.code) {
+                Meaning::EndOfPartition => {}
+                Meaning::Passing => tracing::warn!(
+                    source = self.source,
+                    partition = event.partition,
+                    error = %event.code,
+                    "kafka reports an error that passes: {}", event.text
+                ),
+                Meaning::Lost => self.lost = Some((event.partition, event.offset)),
+                Meaning::Final => {
+                    return Err(Trouble::failed(
+                        format!("read partition {} of topic `{}`", event.partition, self.topic),
+                        format!("{}: {}", event.code, event.text),
+                    ));
+                }
+            }
+        }
+        match self.consumer.client().and_then(|client| client.context().watch.newest_if(event::is_final)) {
+            Some(ailment) => Err(Trouble::failed(format!("read topic `{}`", self.topic), ailment.reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Why the place of a partition is gone.
+    async fn explain(&self, partition: i32, offset: i64) -> Trouble {
+        let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
+        let wanted = self
+            .splits
+            .iter()
+            .find(|split| split.partition == partition)
+            .map_or(u64::try_from(offset).unwrap_or_default(), Split::taken);
+        let explained = blocking("look up offsets", move || {
+            let client = consumer.client().ok_or_else(|| Trouble::failed("look up offsets", "the client is closed"))?;
+            let (low, high) = client
+                .fetch_watermarks(&topic, partition, ANSWER_TIMEOUT)
+                .map_err(failed_to(format!("look up what is left of partition {partition} behind offset {wanted}")))?;
+            Ok(offsets::lost(&topic, partition, wanted, low.max(0) as u64, high.max(0) as u64))
+        });
+        match explained.await {
+            Ok(message) => Trouble::Refused(message),
+            Err(trouble) => trouble,
+        }
+    }
+
+    /// What there is to return now.
+    fn ready(&mut self) -> Option<Fetched> {
+        let at_end = self.bounded && self.splits.iter().all(Split::is_at_end);
+        let waited = self.since.is_some_and(|since| env::monotonic() >= since + LINGER);
+        let is_due = at_end || waited || self.gathered.is_full();
+        if !self.gathered.is_empty() && !is_due {
+            return None;
+        }
+        for split in &mut self.splits {
+            split.hand_over();
+        }
+        self.since = None;
+        match self.gathered.hand_over() {
+            Some(records) => Some(Fetched::Records(Box::new(records))),
+            None if at_end => Some(Fetched::Exhausted),
+            None => None,
+        }
+    }
+
+    /// Starts to look for new partitions when it is time.
+    fn look_around(&mut self) {
+        if let Some(interval) = self.discovery
+            && self.looking.is_none()
+            && env::monotonic() >= self.next_discovery
+        {
+            self.next_discovery = env::monotonic() + interval;
+            let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
+            let known = self.splits.iter().map(|split| split.partition).collect();
+            let context = self.context;
+            self.looking =
+                Some(tokio::task::spawn_blocking(move || discovery::look(&consumer, &topic, context, &known)));
+        }
+    }
+
+    /// Whether new partitions were found.
+    fn found(&mut self, found: Result<Result<Found, Trouble>, tokio::task::JoinError>) -> Result<bool, Trouble> {
+        let new = match found {
+            Ok(Ok(new)) => new,
+            Ok(Err(Trouble::Refused(message))) => {
+                tracing::warn!(source = self.source, "failed to look for new partitions: {message}");
+                return Ok(false);
+            }
+            Ok(Err(Trouble::Failed { action, cause })) => {
+                tracing::warn!(source = self.source, cause, "failed to {action}, in search of new partitions");
+                return Ok(false);
+            }
+            Err(error) => return Err(Trouble::failed("look for new partitions", error)),
+        };
+        if new.is_empty() {
+            return Ok(false);
+        }
+        let splits: Vec<Split> = new.into_iter().map(|(partition, first)| Split::new(partition, first, None)).collect();
+        self.read_from(splits.iter())?;
+        for split in &splits {
+            tracing::info!(source = self.source, partition = split.partition, offset = split.next(), "new partition");
+        }
+        self.splits.extend(splits);
+        self.gathered.index(&self.splits);
+        Ok(true)
+    }
+
+    async fn next(&mut self) -> Result<Fetched, Trouble> {
+        loop {
+            self.take()?;
+            if let Some((partition, offset)) = self.lost {
+                return Err(self.explain(partition, offset).await);
+            }
+            if let Some(fetched) = self.ready() {
+                return Ok(fetched);
+            }
+            self.look_around();
+            let now = env::monotonic();
+            let wake = self.since.map(|since| since + LINGER);
+            let look = self.discovery.filter(|_| self.looking.is_none()).map(|_| self.next_discovery);
+            let until = [wake, look].into_iter().flatten().min().map(|at| at.saturating_sub(now));
+            let Some(client) = self.consumer.client() else {
+                return Err(Trouble::failed("read", "the client is closed"));
+            };
+            let found = tokio::select! {
+                biased;
+                () = client.context().wake.notified() => None,
+                found = looked(&mut self.looking) => Some(found),
+                () = passed(until) => None,
+            };
+            if let Some(found) = found {
+                self.looking = None;
+                if self.found(found)? {
+                    return Ok(Fetched::SplitsChanged);
+                }
+            }
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl SourceReader for KafkaReader {
+    async fn fetch(&mut self) -> Result<Fetched, SourceError> {
+        let fetched = self.next().await;
+        fetched.map_err(|trouble| trouble.of_source(&self.source))
+    }
+
+    fn positions(&self) -> Vec<SplitState> {
+        self.splits.iter().map(|split| split.state(&self.topic)).collect()
+    }
+
+    fn checkpoint_completed(&mut self, epoch: Epoch, positions: &[SplitState]) -> Result<(), SourceError> {
+        let mine = positions
+            .iter()
+            .filter_map(|state| Some((partition_of(&self.topic, &state.split)?, state.next)))
+            .filter(|(partition, _)| self.splits.iter().any(|split| split.partition == *partition));
+        let committed = offset_list(&self.topic, mine).and_then(|list| match list.count() {
+            0 => Ok(()),
+            _ => self.consumer.commit(&list),
+        });
+        if let Err(error) = committed {
+            tracing::warn!(
+                source = self.source, %epoch, %error,
+                "failed to commit offsets to the group; only lag monitors use them"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn offset_list(topic: &str, offsets: impl Iterator<Item = (i32, u64)>) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        list.add_partition_offset(topic, partition, Offset::Offset(offset as i64))?;
+    }
+    Ok(list)
+}
+
+async fn looked<T>(looking: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match looking {
+        Some(looking) => looking.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn passed(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => env::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}

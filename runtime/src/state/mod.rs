@@ -1,0 +1,13 @@
+//! State of operators, as immutable parts.
+//!
+//! What an operator learns in an epoch it adds as a *part*: one batch of rows that never changes. A part is uploaded
+//! with the first checkpoint that contains it and only named by the later ones, so a checkpoint costs what changed, not
+//! what there is. The operator's thread does no more at a barrier than to list its parts; encoding and uploading happen
+//! elsewhere ([`file`]).
+
+mod chunk;
+pub mod file;
+mod part;
+
+pub use chunk::ChunkRows;
+pub use part::{Found, StatePart, StateSnapshot};

@@ -1,0 +1,104 @@
+//! A part of state, in memory, durable, or both.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+
+use crate::checkpoint::manifest::PartRef;
+
+/// Some rows of an operator's state; see the module above.
+#[derive(Debug)]
+pub struct StatePart {
+    /// Which of the operator's collections the rows belong to.
+    pub kind: &'static str,
+    /// What the rows have in common, such as the start of their window in milliseconds.
+    pub tag: i64,
+    rows: usize,
+    /// Nobody reads the rows in this process once they are durable.
+    forget: bool,
+    place: Mutex<Place>,
+}
+
+/// Where a part's rows are. They never are nowhere.
+#[derive(Debug, Clone)]
+enum Place {
+    Memory(RecordBatch),
+    Both(RecordBatch, PartRef),
+    Durable(PartRef),
+}
+
+/// Where a part's rows can be had.
+#[derive(Debug, Clone)]
+pub enum Found {
+    Memory(RecordBatch),
+    Durable(PartRef),
+}
+
+impl StatePart {
+    /// A new part that the operator goes on reading.
+    pub fn new(kind: &'static str, tag: i64, batch: RecordBatch) -> Arc<Self> {
+        Self::build(kind, tag, batch.num_rows(), Place::Memory(batch), false)
+    }
+
+    /// A new part that is only written: its rows leave memory when they are durable.
+    pub fn write_only(kind: &'static str, tag: i64, batch: RecordBatch) -> Arc<Self> {
+        Self::build(kind, tag, batch.num_rows(), Place::Memory(batch), true)
+    }
+
+    /// A part read from a checkpoint; it needs no upload.
+    pub fn restored(kind: &'static str, tag: i64, batch: RecordBatch, durable: PartRef) -> Arc<Self> {
+        Self::build(kind, tag, batch.num_rows(), Place::Both(batch, durable), false)
+    }
+
+    /// A part of a checkpoint whose rows the operator has taken into its own structures.
+    pub fn named(kind: &'static str, durable: PartRef) -> Arc<Self> {
+        Self::build(kind, durable.tag, durable.rows as usize, Place::Durable(durable), true)
+    }
+
+    fn build(kind: &'static str, tag: i64, rows: usize, place: Place, forget: bool) -> Arc<Self> {
+        Arc::new(Self { kind, tag, rows, forget, place: Mutex::new(place) })
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The rows, while they are in memory.
+    pub fn batch(&self) -> Option<RecordBatch> {
+        match &*self.lock() {
+            Place::Memory(batch) | Place::Both(batch, _) => Some(batch.clone()),
+            Place::Durable(_) => None,
+        }
+    }
+
+    /// Where the rows can be had: in a completed checkpoint if there is one, else in memory.
+    pub fn found(&self) -> Found {
+        match &*self.lock() {
+            Place::Memory(batch) => Found::Memory(batch.clone()),
+            Place::Both(_, durable) | Place::Durable(durable) => Found::Durable(durable.clone()),
+        }
+    }
+
+    /// A checkpoint that holds the rows at `durable` has completed. Not to be called for one that only may: a file that
+    /// no completed checkpoint names can be deleted at any time.
+    pub fn completed(&self, durable: PartRef) {
+        let mut place = self.lock();
+        *place = match &*place {
+            Place::Memory(batch) | Place::Both(batch, _) if !self.forget => Place::Both(batch.clone(), durable),
+            _ => Place::Durable(durable),
+        };
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Place> {
+        // A place is replaced as a whole: a panic elsewhere leaves it usable.
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an operator's subtask remembers at a barrier.
+#[derive(Debug, Default)]
+pub struct StateSnapshot {
+    /// A small value, as JSON.
+    pub value: serde_json::Value,
+    pub parts: Vec<Arc<StatePart>>,
+}

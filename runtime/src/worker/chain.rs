@@ -1,0 +1,137 @@
+//! A chain: the operators of one task, joined by direct calls.
+
+use arrow::array::RecordBatch;
+
+use crate::{
+    element::Element,
+    ids::{EventTime, OperatorId},
+    operator::{Emitted, Frozen, Operator, OperatorError, Output},
+};
+
+/// One operator and where its output goes.
+pub struct Link {
+    pub id: OperatorId,
+    /// Name of the sink, where the operator keeps rows for one.
+    pub sink: Option<String>,
+    pub operator: Box<dyn Operator>,
+    /// Links that read this one; always later ones.
+    pub next: Vec<usize>,
+    /// Links that read its side output.
+    pub side: Vec<usize>,
+    /// Exchanges that it sends to.
+    pub edges: Vec<usize>,
+}
+
+/// The operators of a task; the first is where elements come in.
+pub struct Chain {
+    links: Vec<Link>,
+    /// What each link has still to be handed, in order. Kept over calls to save allocations.
+    inbox: Vec<Vec<Emitted>>,
+    outgoing: Vec<(usize, Element)>,
+}
+
+impl Chain {
+    pub fn new(links: Vec<Link>) -> Self {
+        let inbox = links.iter().map(|_| Vec::new()).collect();
+        Self { links, inbox, outgoing: Vec::new() }
+    }
+
+    pub fn batch(&mut self, batch: RecordBatch) -> Result<(), OperatorError> {
+        self.run(Emitted::Batch(batch))
+    }
+
+    pub fn watermark(&mut self, watermark: EventTime) -> Result<(), OperatorError> {
+        self.run(Emitted::Watermark(watermark))
+    }
+
+    /// Nothing comes for now.
+    pub fn idle(&mut self) -> Result<(), OperatorError> {
+        self.run(Emitted::Idle)
+    }
+
+    /// Rows for the side output of the first link.
+    pub fn side(&mut self, batch: RecordBatch) -> Result<(), OperatorError> {
+        self.forward(0, vec![Emitted::Side(batch)]);
+        self.drain(1)
+    }
+
+    fn run(&mut self, element: Emitted) -> Result<(), OperatorError> {
+        if let Some(first) = self.inbox.first_mut() {
+            first.push(element);
+        }
+        self.drain(0)
+    }
+
+    /// Works off the inboxes from `first` on. Links stand in topological order, so one pass is enough.
+    fn drain(&mut self, first: usize) -> Result<(), OperatorError> {
+        for index in first..self.links.len() {
+            let (Some(link), Some(inbox)) = (self.links.get_mut(index), self.inbox.get_mut(index)) else { break };
+            if inbox.is_empty() {
+                continue;
+            }
+            let mut output = Output::default();
+            for element in inbox.drain(..) {
+                match element {
+                    Emitted::Batch(batch) | Emitted::Side(batch) => link.operator.on_batch(batch, &mut output)?,
+                    Emitted::Watermark(watermark) => link.operator.on_watermark(watermark, &mut output)?,
+                    Emitted::Idle => output.elements.push(Emitted::Idle),
+                }
+            }
+            self.forward(index, output.elements);
+        }
+        Ok(())
+    }
+
+    fn forward(&mut self, from: usize, elements: Vec<Emitted>) {
+        let Some(link) = self.links.get(from) else { return };
+        for element in elements {
+            match element {
+                Emitted::Side(batch) => {
+                    for side in &link.side {
+                        self.inbox[*side].push(Emitted::Batch(batch.clone()));
+                    }
+                }
+                Emitted::Batch(batch) => {
+                    for next in &link.next {
+                        self.inbox[*next].push(Emitted::Batch(batch.clone()));
+                    }
+                    self.outgoing.extend(link.edges.iter().map(|edge| (*edge, Element::Batch(batch.clone()))));
+                }
+                Emitted::Idle => {
+                    for next in &link.next {
+                        self.inbox[*next].push(Emitted::Idle);
+                    }
+                    self.outgoing.extend(link.edges.iter().map(|edge| (*edge, Element::Idle)));
+                }
+                Emitted::Watermark(watermark) => {
+                    for next in &link.next {
+                        self.inbox[*next].push(Emitted::Watermark(watermark));
+                    }
+                    self.outgoing.extend(link.edges.iter().map(|edge| (*edge, Element::Watermark(watermark))));
+                }
+            }
+        }
+    }
+
+    /// What has to be sent, by edge, in order.
+    pub fn take_outgoing(&mut self) -> Vec<(usize, Element)> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// The epoch ends here for every operator of the chain.
+    pub fn freeze(&mut self) -> Result<Vec<FrozenLink>, OperatorError> {
+        self.links
+            .iter_mut()
+            .map(|link| {
+                Ok(FrozenLink { id: link.id.clone(), sink: link.sink.clone(), frozen: link.operator.freeze()? })
+            })
+            .collect()
+    }
+}
+
+/// What one operator handed over at a barrier.
+pub struct FrozenLink {
+    pub id: OperatorId,
+    pub sink: Option<String>,
+    pub frozen: Frozen,
+}

@@ -1,0 +1,271 @@
+//! Putting a job's tasks together: operators with their state, channels between them, one subtask a slot.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
+
+use super::{
+    chain::{Chain, Link},
+    edge::Edge,
+    keyed_task::{Entry, KeyedTask},
+    report::{Control, Report, TaskId},
+    restore::{RestoreError, Restored},
+    slot::{Slots, Subtask},
+    snapshot::Snapshotter,
+    source_task::SourceTask,
+    topology::{TaskShape, Topology},
+};
+use crate::{
+    checkpoint::store::Store,
+    exchange::local::{Gate, Sender, channels},
+    format::intake::Intake,
+    graph::{NodeId, NodeKind},
+    ids::{Attempt, SubtaskIndex},
+    job::JobPlan,
+    metrics::named,
+    operator::{
+        KeyRange, OperatorError,
+        build::{Context, build},
+    },
+    source::{ReaderContext, SourceError, watermark::Watermarks},
+};
+
+/// What all tasks of an attempt share.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    pub plan: Arc<JobPlan>,
+    pub attempt: Attempt,
+    pub lineage: String,
+    pub store: Arc<dyn Store>,
+    /// The runtime for uploads.
+    pub io: Handle,
+    pub reports: UnboundedSender<Report>,
+}
+
+/// A job that runs.
+#[derive(Debug)]
+pub struct Running {
+    pub slots: Slots,
+    /// To each source subtask.
+    pub controls: Vec<UnboundedSender<Control>>,
+    /// How many subtasks answer to a barrier.
+    pub subtasks: usize,
+    /// How many of them read sources.
+    pub sources: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error("failed to start a slot")]
+    Slot(#[from] std::io::Error),
+}
+
+impl Deployment {
+    /// Builds every subtask, with its state, and starts them.
+    pub async fn start(&self, restored: &Restored) -> Result<Running, DeployError> {
+        let topology = Topology::of(&self.plan.graph);
+        let parallelism = self.plan.spec.parallelism;
+        let mut wiring = Wiring::new(&topology, parallelism, self.plan.exactly_once());
+        let mut slots: Vec<Vec<Subtask>> = (0..parallelism).map(|_| Vec::new()).collect();
+        let mut controls = Vec::new();
+        for (task, shape) in topology.tasks.iter().enumerate() {
+            for subtask in (0..parallelism).map(SubtaskIndex) {
+                let id = TaskId { task, subtask };
+                let edges = wiring.edges(&self.plan, shape, task, subtask);
+                let gate = wiring.gate(task, subtask);
+                let ready = match gate {
+                    Some(gate) => self.keyed(id, shape, gate, edges, restored)?,
+                    None => {
+                        let (control, told) = unbounded_channel();
+                        controls.push(control);
+                        self.source(id, shape, edges, told, restored).await?
+                    }
+                };
+                if let Some(slot) = slots.get_mut(subtask.0 as usize) {
+                    slot.push(ready);
+                }
+            }
+        }
+        let (subtasks, sources) = (topology.tasks.len() * parallelism as usize, controls.len());
+        Ok(Running { slots: Slots::start(slots, &self.reports)?, controls, subtasks, sources })
+    }
+
+    fn keyed(
+        &self,
+        id: TaskId,
+        shape: &TaskShape,
+        gate: Gate,
+        edges: Vec<Edge>,
+        restored: &Restored,
+    ) -> Result<Subtask, DeployError> {
+        let chain = Chain::new(self.links(id, shape, restored)?);
+        let task = KeyedTask { gate, chain, edges, snapshotter: self.snapshotter(id) };
+        Ok(Subtask::new(id, self.name(id, shape), move || task.run()))
+    }
+
+    async fn source(
+        &self,
+        id: TaskId,
+        shape: &TaskShape,
+        edges: Vec<Edge>,
+        control: UnboundedReceiver<Control>,
+        restored: &Restored,
+    ) -> Result<Subtask, DeployError> {
+        let chain = Chain::new(self.links(id, shape, restored)?);
+        let root = shape.nodes.first().and_then(|node| self.plan.graph.nodes.get(node.0));
+        let Some((node, NodeKind::Source { source, projection })) = root.map(|node| (node, &node.kind)) else {
+            return Err(internal(&self.name(id, shape), "a task without inputs does not begin with a source"));
+        };
+        let table = self.plan.source(source).ok_or_else(|| internal(source, "the plan does not have the source"))?;
+        let splits = restored.splits(&node.id)?;
+        let context = ReaderContext { subtask: id.subtask, parallelism: self.plan.spec.parallelism };
+        let reader = table.source.reader(context, splits.clone()).await?;
+        let watermark = table.watermark.as_ref();
+        let metrics = &self.plan.metrics;
+        let task = SourceTask {
+            id: node.id.clone(),
+            reader,
+            intake: Intake::new(
+                source.clone(),
+                &table.schema,
+                projection,
+                watermark.map(|watermark| watermark.column.as_str()),
+                table.format.bad_records,
+                metrics.source_bad_records.get_or_create(&named(source)).clone(),
+            )?,
+            watermarks: Watermarks::new(
+                watermark.map(|watermark| watermark.delay.0).unwrap_or_default(),
+                watermark.and_then(|watermark| watermark.idle_timeout).map(|timeout| timeout.0),
+            ),
+            restored: splits.unwrap_or_default(),
+            chain,
+            edges,
+            snapshotter: self.snapshotter(id),
+            control,
+            reports: self.reports.clone(),
+            records: metrics.source_records.get_or_create(&named(source)).clone(),
+            positions: BTreeMap::new(),
+        };
+        Ok(Subtask::new(id, self.name(id, shape), move || task.run()))
+    }
+
+    fn links(&self, id: TaskId, shape: &TaskShape, restored: &Restored) -> Result<Vec<Link>, DeployError> {
+        let context = Context {
+            plan: &self.plan,
+            range: KeyRange {
+                subtask: id.subtask,
+                parallelism: self.plan.spec.parallelism,
+                max_parallelism: self.plan.spec.max_parallelism,
+            },
+            restored,
+        };
+        let position = |wanted: &NodeId| shape.nodes.iter().position(|node| node == wanted);
+        let mut links = Vec::new();
+        for node_id in &shape.nodes {
+            let Some(node) = self.plan.graph.nodes.get(node_id.0) else { continue };
+            let (operator, sink) = match &node.kind {
+                NodeKind::Source { .. } => (Box::new(Entry) as _, None),
+                _ => build(node, &context)?,
+            };
+            let readers = |side: bool| {
+                let reads = move |id: &&NodeId| {
+                    let reader = self.plan.graph.nodes.get(id.0);
+                    reader.is_some_and(|reader| reader.inputs.contains(node_id) && reader.reads_side() == side)
+                };
+                shape.nodes.iter().skip(1).filter(reads).filter_map(position).collect()
+            };
+            let edges = (0..).zip(&shape.edges).filter(|(_, edge)| edge.from == *node_id).map(|(index, _)| index);
+            links.push(Link {
+                id: node.id.clone(),
+                sink,
+                operator,
+                next: readers(false),
+                side: readers(true),
+                edges: edges.collect(),
+            });
+        }
+        Ok(links)
+    }
+
+    fn snapshotter(&self, task: TaskId) -> Snapshotter {
+        Snapshotter {
+            task,
+            attempt: self.attempt,
+            lineage: self.lineage.clone(),
+            store: self.store.clone(),
+            io: self.io.clone(),
+            reports: self.reports.clone(),
+        }
+    }
+
+    fn name(&self, id: TaskId, shape: &TaskShape) -> String {
+        let root = shape.nodes.first().and_then(|node| self.plan.graph.nodes.get(node.0));
+        format!("{}[{}]", root.map_or("task", |node| node.id.0.as_str()), id.subtask)
+    }
+}
+
+fn internal(source: &str, message: &str) -> DeployError {
+    SourceError::Refused { source_name: source.to_owned(), message: message.to_owned() }.into()
+}
+
+/// The channels of a job, until each end has found its subtask.
+struct Wiring {
+    gates: BTreeMap<(usize, u32), Gate>,
+    /// By receiving task and subtask: the sending ends, first those of its first input's subtasks, then the next's.
+    senders: BTreeMap<(usize, u32), Vec<Option<Sender>>>,
+    inputs: Vec<Vec<usize>>,
+    parallelism: u32,
+}
+
+impl Wiring {
+    fn new(topology: &Topology, parallelism: u32, exactly_once: bool) -> Self {
+        let mut wiring = Self {
+            gates: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            inputs: topology.tasks.iter().map(|task| task.inputs.clone()).collect(),
+            parallelism,
+        };
+        for (task, shape) in topology.tasks.iter().enumerate().filter(|(_, shape)| !shape.inputs.is_empty()) {
+            for subtask in 0..parallelism {
+                let (senders, gate) = channels(shape.inputs.len() * parallelism as usize, exactly_once);
+                wiring.gates.insert((task, subtask), gate);
+                wiring.senders.insert((task, subtask), senders.into_iter().map(Some).collect());
+            }
+        }
+        wiring
+    }
+
+    fn gate(&mut self, task: usize, subtask: SubtaskIndex) -> Option<Gate> {
+        self.gates.remove(&(task, subtask.0))
+    }
+
+    /// The sending ends of one subtask, edge by edge.
+    fn edges(&mut self, plan: &JobPlan, shape: &TaskShape, task: usize, subtask: SubtaskIndex) -> Vec<Edge> {
+        let mut used: BTreeMap<usize, usize> = BTreeMap::new();
+        shape
+            .edges
+            .iter()
+            .map(|edge| {
+                // The n-th edge to a task is the n-th of its inputs that is this one.
+                let nth = used.entry(edge.to).or_default();
+                let inputs = self.inputs.get(edge.to).map_or(&[][..], Vec::as_slice);
+                let input = inputs.iter().enumerate().filter(|(_, from)| **from == task).nth(*nth).map(|(index, _)| index);
+                *nth += 1;
+                let channel = input.unwrap_or(0) * self.parallelism as usize + subtask.0 as usize;
+                let senders = (0..self.parallelism)
+                    .filter_map(|to| self.senders.get_mut(&(edge.to, to))?.get_mut(channel)?.take())
+                    .collect();
+                Edge { keys: edge.keys.clone(), max_parallelism: plan.spec.max_parallelism, senders }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,91 @@
+//! The loop of a task that reads from exchanges.
+
+use super::{chain::Chain, edge::{Edge, EdgeError}, snapshot::Snapshotter};
+use crate::{
+    element::{Barrier, Element},
+    exchange::local::{Delivery, Gate},
+    operator::{Emitted, OperatorError},
+};
+
+pub struct KeyedTask {
+    pub gate: Gate,
+    pub chain: Chain,
+    pub edges: Vec<Edge>,
+    pub snapshotter: Snapshotter,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
+    #[error(transparent)]
+    Source(#[from] crate::source::SourceError),
+    #[error("the tasks that feed this one have ended before their last barrier")]
+    Orphaned,
+}
+
+impl KeyedTask {
+    /// Runs until the end of all channels.
+    pub async fn run(mut self) -> Result<(), TaskError> {
+        loop {
+            match self.gate.next().await.ok_or(TaskError::Orphaned)? {
+                Delivery::Element(Element::Batch(batch)) => self.chain.batch(batch)?,
+                Delivery::Element(Element::Idle) => self.chain.idle()?,
+                Delivery::Element(Element::Watermark(watermark)) => self.chain.watermark(watermark)?,
+                Delivery::Element(Element::Barrier(barrier)) | Delivery::Barrier(barrier) => {
+                    cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, Vec::new()).await?;
+                }
+                Delivery::Element(Element::End) | Delivery::End => {
+                    for edge in &self.edges {
+                        edge.send(Element::End).await?;
+                    }
+                    return Ok(());
+                }
+            }
+            send(&mut self.chain, &self.edges).await?;
+        }
+    }
+}
+
+/// Sends what the chain has put out.
+pub async fn send(chain: &mut Chain, edges: &[Edge]) -> Result<(), EdgeError> {
+    for (edge, element) in chain.take_outgoing() {
+        if let Some(edge) = edges.get(edge) {
+            edge.send(element).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends an epoch: freezes the chain, sends the barrier on, and starts the upload. `first` is what the task itself
+/// remembers.
+pub async fn cut(
+    chain: &mut Chain,
+    edges: &[Edge],
+    snapshotter: &Snapshotter,
+    barrier: Barrier,
+    mut first: Vec<super::chain::FrozenLink>,
+) -> Result<(), TaskError> {
+    first.extend(chain.freeze()?);
+    for edge in edges {
+        edge.send(Element::Barrier(barrier)).await?;
+    }
+    snapshotter.start(barrier.epoch, first);
+    Ok(())
+}
+
+/// Where a source's rows enter the chain: passed on unchanged.
+pub struct Entry;
+
+impl crate::operator::Operator for Entry {
+    fn on_batch(
+        &mut self,
+        batch: arrow::array::RecordBatch,
+        out: &mut crate::operator::Output,
+    ) -> Result<(), OperatorError> {
+        out.elements.push(Emitted::Batch(batch));
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! Reading state back: for each subtask, what the former subtasks that shared its key groups have left.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::array::RecordBatch;
+use futures::{StreamExt, TryStreamExt, stream};
+use thiserror::Error;
+
+use crate::{
+    checkpoint::{
+        manifest::{FileRef, Manifest, OperatorState, SubtaskState},
+        store::{ObjectPath, Store},
+    },
+    ids::{OperatorId, SubtaskIndex},
+    operator::{KeyRange, RestoredPart, RestoredState},
+    source::SplitState,
+    state::file::{self, FileError},
+};
+
+/// Files that are downloaded at the same time.
+const DOWNLOADS: usize = 8;
+
+/// The state of all operators, rows included.
+#[derive(Debug, Default)]
+pub struct Restored {
+    operators: BTreeMap<OperatorId, OperatorState>,
+    files: BTreeMap<ObjectPath, Vec<RecordBatch>>,
+    max_parallelism: u32,
+}
+
+#[derive(Debug, Error)]
+pub enum RestoreError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the checkpoint is damaged: `{file}` has {found} batches, the manifest names batch {wanted}")]
+    Batch { file: ObjectPath, found: usize, wanted: u32 },
+    #[error("the checkpoint is damaged: the splits of `{operator}`")]
+    Splits {
+        operator: OperatorId,
+        #[source]
+        cause: serde_json::Error,
+    },
+    #[error(
+        "spec.maxParallelism: found {found}; the checkpoint was taken with {fixed}, and key groups can't change: set {fixed}"
+    )]
+    MaxParallelism { found: u32, fixed: u32 },
+    #[error(
+        "the checkpoint has state of `{operator}`, and no operator of the job has that name: its state would be lost; \
+         give the operator its old name back, or start under a new job name"
+    )]
+    Homeless { operator: OperatorId },
+}
+
+impl Restored {
+    /// Downloads what the manifest names. `operators` are the job's.
+    pub async fn load(
+        store: &Arc<dyn Store>,
+        manifest: &Manifest,
+        operators: &[OperatorId],
+        max_parallelism: u32,
+    ) -> Result<Self, RestoreError> {
+        if manifest.max_parallelism != max_parallelism {
+            return Err(RestoreError::MaxParallelism { found: max_parallelism, fixed: manifest.max_parallelism });
+        }
+        if let Some(state) = manifest.operators.iter().find(|state| !operators.contains(&state.id)) {
+            return Err(RestoreError::Homeless { operator: state.id.clone() });
+        }
+        let parts = manifest.operators.iter().flat_map(|operator| &operator.subtasks).flat_map(|state| &state.parts);
+        let wanted: BTreeMap<ObjectPath, FileRef> =
+            parts.map(|part| (part.file.path.clone(), part.file.clone())).collect();
+        let files = stream::iter(wanted)
+            .map(|(path, file)| async move {
+                let (_, batches) = file::read(store, &file).await?;
+                Ok::<_, RestoreError>((path, batches))
+            })
+            .buffer_unordered(DOWNLOADS)
+            .try_collect()
+            .await?;
+        let operators = manifest.operators.iter().map(|state| (state.id.clone(), state.clone())).collect();
+        Ok(Self { operators, files, max_parallelism })
+    }
+
+    /// The splits of a source, of all its former subtasks; `None` if the checkpoint does not know the source.
+    pub fn splits(&self, source: &OperatorId) -> Result<Option<Vec<SplitState>>, RestoreError> {
+        let Some(state) = self.operators.get(source) else { return Ok(None) };
+        let mut splits = Vec::new();
+        for subtask in &state.subtasks {
+            let own: Vec<SplitState> = serde_json::from_value(subtask.value["splits"].clone())
+                .map_err(|cause| RestoreError::Splits { operator: source.clone(), cause })?;
+            splits.extend(own);
+        }
+        Ok(Some(splits))
+    }
+
+    /// What a keyed subtask takes over.
+    pub fn keyed(&self, operator: &OperatorId, range: KeyRange) -> Result<Vec<RestoredState>, RestoreError> {
+        let Some(state) = self.operators.get(operator) else { return Ok(Vec::new()) };
+        let parallelism = state.subtasks.len() as u32;
+        let former = |index| KeyRange {
+            subtask: SubtaskIndex(index),
+            parallelism,
+            max_parallelism: self.max_parallelism,
+        };
+        let mine = range.groups();
+        let mut seen = std::collections::BTreeSet::new();
+        (0..)
+            .zip(&state.subtasks)
+            .filter(|(index, _)| {
+                let groups = former(*index).groups();
+                groups.start < mine.end && mine.start < groups.end
+            })
+            .map(|(_, subtask)| self.rows(subtask, &mut seen))
+            .collect()
+    }
+
+    fn rows(
+        &self,
+        subtask: &SubtaskState,
+        seen: &mut std::collections::BTreeSet<(ObjectPath, u32)>,
+    ) -> Result<RestoredState, RestoreError> {
+        let mut parts = Vec::new();
+        for reference in &subtask.parts {
+            // After a rescale, several former subtasks may name the same rows.
+            if !seen.insert((reference.file.path.clone(), reference.batch)) {
+                continue;
+            }
+            let batches = self.files.get(&reference.file.path).map_or(&[][..], Vec::as_slice);
+            let batch = batches.get(reference.batch as usize).cloned().ok_or_else(|| RestoreError::Batch {
+                file: reference.file.path.clone(),
+                found: batches.len(),
+                wanted: reference.batch,
+            })?;
+            parts.push(RestoredPart { reference: reference.clone(), batch });
+        }
+        Ok(RestoredState { value: subtask.value.clone(), parts })
+    }
+}

@@ -1,0 +1,90 @@
+//! Slots: threads that run subtasks.
+
+use std::future::Future;
+
+use futures::future::LocalBoxFuture;
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc::UnboundedSender, oneshot, watch},
+    task::LocalSet,
+};
+
+use super::{
+    keyed_task::TaskError,
+    report::{Report, TaskId},
+};
+use crate::env;
+
+/// A subtask that is ready to run; made on any thread, run on its slot's.
+pub struct Subtask {
+    pub id: TaskId,
+    pub name: String,
+    pub run: Box<dyn FnOnce() -> LocalBoxFuture<'static, Result<(), TaskError>> + Send>,
+}
+
+impl Subtask {
+    pub fn new<F>(id: TaskId, name: String, run: impl FnOnce() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<(), TaskError>> + 'static,
+    {
+        Self { id, name, run: Box::new(move || Box::pin(run())) }
+    }
+}
+
+/// The threads of a deployed job. Dropping it tears the tasks down.
+#[derive(Debug)]
+pub struct Slots {
+    stop: watch::Sender<bool>,
+    ended: Vec<oneshot::Receiver<()>>,
+}
+
+impl Slots {
+    /// Starts one thread for each list of subtasks.
+    pub fn start(slots: Vec<Vec<Subtask>>, reports: &UnboundedSender<Report>) -> std::io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let mut ended = Vec::new();
+        for (index, subtasks) in slots.into_iter().enumerate() {
+            let (end, end_seen) = oneshot::channel();
+            let (stopped, reports) = (stopped.clone(), reports.clone());
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            env::spawn_thread(&format!("slot-{index}"), move || {
+                let local = LocalSet::new();
+                for subtask in subtasks {
+                    local.spawn_local(watched(subtask, reports.clone()));
+                }
+                runtime.block_on(local.run_until(until_stopped(stopped)));
+                drop(local);
+                let _nobody_waits = end.send(());
+            })?;
+            ended.push(end_seen);
+        }
+        Ok(Self { stop, ended })
+    }
+
+    /// Drops all tasks where they stand, and waits until their threads are gone.
+    pub async fn stop(self) {
+        // No receiver left: the threads have ended already.
+        let _all_gone = self.stop.send(true);
+        for end in self.ended {
+            let _gone = end.await;
+        }
+    }
+}
+
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+    // An error means that the `Slots` were dropped, which stops as well.
+    let _dropped = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Runs a subtask and reports how it ended, a panic included.
+async fn watched(subtask: Subtask, reports: UnboundedSender<Report>) {
+    let task = subtask.id;
+    let result = tokio::task::spawn_local((subtask.run)()).await;
+    let report = match result {
+        Ok(Ok(())) => Report::Ended(task),
+        Ok(Err(error)) => Report::Failed { task, cause: format!("{}: {}", subtask.name, crate::error_chain(&error)) },
+        Err(error) if error.is_cancelled() => return,
+        Err(error) => Report::Failed { task, cause: format!("{}: {error}", subtask.name) },
+    };
+    let _gone = reports.send(report);
+}

@@ -1,0 +1,159 @@
+//! The part of a checkpoint that happens behind the task's back: encoding and uploading.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use futures::future::try_join_all;
+use thiserror::Error;
+use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
+
+use super::{
+    chain::FrozenLink,
+    report::{Ack, AckedChunk, Report, TaskId},
+};
+use crate::{
+    checkpoint::{
+        manifest::{ChunkRef, FileRef, PartRef, SubtaskState, folder},
+        store::{ObjectPath, Store, StoreError},
+    },
+    fault,
+    ids::{Attempt, Epoch, OperatorId},
+    sink::{Chunk, ChunkId, SinkError},
+    state::{ChunkRows, Found, StatePart, StateSnapshot, file},
+};
+
+/// Uploads what a task has frozen, and reports.
+#[derive(Debug, Clone)]
+pub struct Snapshotter {
+    pub task: TaskId,
+    pub attempt: Attempt,
+    pub lineage: String,
+    pub store: Arc<dyn Store>,
+    pub io: Handle,
+    pub reports: UnboundedSender<Report>,
+}
+
+#[derive(Debug, Error)]
+enum SnapshotError {
+    #[error("failed to encode rows")]
+    Encode(#[from] arrow::error::ArrowError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Flush(#[from] SinkError),
+}
+
+impl Snapshotter {
+    /// Starts the upload and returns at once.
+    pub fn start(&self, epoch: Epoch, links: Vec<FrozenLink>) {
+        let this = self.clone();
+        self.io.spawn(async move {
+            let report = match this.upload(epoch, links).await {
+                Ok(ack) => Report::Acked(ack),
+                Err(error) => Report::Declined { epoch, cause: crate::error_chain(&error) },
+            };
+            // The coordinator is gone when the job is being torn down.
+            let _gone = this.reports.send(report);
+        });
+    }
+
+    async fn upload(&self, epoch: Epoch, links: Vec<FrozenLink>) -> Result<Ack, SnapshotError> {
+        fault::reach("before-state-upload");
+        let mut ack = Ack {
+            task: self.task,
+            epoch,
+            operators: Vec::new(),
+            chunks: Vec::new(),
+            parts: Vec::new(),
+            bytes: 0,
+        };
+        for link in links {
+            if let Some(flush) = link.frozen.flush {
+                flush.await?;
+            }
+            if let Some(state) = link.frozen.state {
+                let (subtask, uploaded) = self.upload_state(epoch, &link.id, state).await?;
+                ack.operators.push((link.id.clone(), subtask));
+                ack.parts.extend(uploaded);
+            }
+            if let Some(sink) = link.sink {
+                ack.chunks.extend(self.upload_chunks(epoch, &sink, link.frozen.chunks).await?);
+            }
+        }
+        let files = ack.parts.iter().map(|(_, part)| &part.file).chain(ack.chunks.iter().map(|c| &c.reference.file));
+        let sizes: BTreeMap<&ObjectPath, u64> = files.map(|file| (&file.path, file.bytes)).collect();
+        ack.bytes = sizes.values().sum();
+        fault::reach("after-state-upload");
+        Ok(ack)
+    }
+
+    /// Uploads the parts that no completed checkpoint holds yet: one file for each kind of them.
+    async fn upload_state(
+        &self,
+        epoch: Epoch,
+        operator: &OperatorId,
+        state: StateSnapshot,
+    ) -> Result<(SubtaskState, Vec<(Arc<StatePart>, PartRef)>), SnapshotError> {
+        let mut references = Vec::new();
+        let mut fresh: BTreeMap<&'static str, Vec<(Arc<StatePart>, RecordBatch)>> = BTreeMap::new();
+        for part in state.parts {
+            match part.found() {
+                Found::Durable(reference) => references.push(reference),
+                Found::Memory(batch) => fresh.entry(part.kind).or_default().push((part, batch)),
+            }
+        }
+        let files = fresh.into_iter().map(|(kind, parts)| self.upload_parts(epoch, operator, kind, parts));
+        let uploaded: Vec<_> = try_join_all(files).await?.into_iter().flatten().collect();
+        references.extend(uploaded.iter().map(|(_, reference)| reference.clone()));
+        Ok((SubtaskState { value: state.value, parts: references }, uploaded))
+    }
+
+    async fn upload_parts(
+        &self,
+        epoch: Epoch,
+        operator: &OperatorId,
+        kind: &'static str,
+        parts: Vec<(Arc<StatePart>, RecordBatch)>,
+    ) -> Result<Vec<(Arc<StatePart>, PartRef)>, SnapshotError> {
+        let Some(schema) = parts.first().map(|(_, batch)| batch.schema()) else { return Ok(Vec::new()) };
+        let bytes = file::encode(&schema, parts.iter().map(|(_, batch)| batch))?;
+        let name = format!("state-{operator}-{}-{kind}.arrow", self.task.subtask);
+        let file = self.put(epoch, &name, bytes).await?;
+        let reference = |(index, (part, _)): (usize, (Arc<StatePart>, RecordBatch))| {
+            let rows = part.rows() as u64;
+            let (tag, file) = (part.tag, file.clone());
+            (part, PartRef { kind: kind.to_owned(), tag, rows, file, batch: index as u32 })
+        };
+        Ok(parts.into_iter().enumerate().map(reference).collect())
+    }
+
+    async fn upload_chunks(
+        &self,
+        epoch: Epoch,
+        sink: &str,
+        chunks: Vec<Arc<ChunkRows>>,
+    ) -> Result<Vec<AckedChunk>, SnapshotError> {
+        let slot = self.task.subtask.0;
+        let uploads = chunks.into_iter().enumerate().map(|(index, rows)| async move {
+            let Some(schema) = rows.batches.first().map(RecordBatch::schema) else { return Ok(None) };
+            let id =
+                ChunkId { lineage: self.lineage.clone(), sink: sink.to_owned(), slot, epoch, index: index as u32 };
+            let bytes = file::encode(&schema, &rows.batches)?;
+            let file = self.put(epoch, &format!("wal-{sink}-{slot}-{index}.arrow"), bytes).await?;
+            let count = rows.batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
+            let reference = ChunkRef { id: id.clone(), rows: count, file };
+            let chunk = Chunk { id, schema, rows: rows.batches.clone() };
+            Ok(Some(AckedChunk { reference, chunk, rows }))
+        });
+        let uploaded: Vec<Option<AckedChunk>> = try_join_all::<_>(uploads).await.map_err(|e: SnapshotError| e)?;
+        Ok(uploaded.into_iter().flatten().collect())
+    }
+
+    async fn put(&self, epoch: Epoch, name: &str, bytes: Bytes) -> Result<FileRef, StoreError> {
+        let path = ObjectPath(format!("{}{name}", folder(self.attempt, epoch)));
+        let file = FileRef::of(path.clone(), &bytes);
+        self.store.put(&path, bytes).await?;
+        Ok(file)
+    }
+}

@@ -1,0 +1,168 @@
+//! The loop of a task that reads a source.
+//!
+//! Between two reads it does what it is told: cuts an epoch, pauses, goes on. So a barrier always lies between batches,
+//! and the positions that the reader names at that moment are exactly what has been put out.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use arrow::array::RecordBatch;
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use super::{
+    chain::{Chain, FrozenLink},
+    edge::Edge,
+    keyed_task::{TaskError, cut, send},
+    report::{Control, Report},
+    snapshot::Snapshotter,
+};
+use crate::{
+    element::{Barrier, Element},
+    env,
+    format::intake::Intake,
+    ids::{Epoch, EventTime, OperatorId},
+    operator::Frozen,
+    source::{Fetched, Run, SourceError, SourceReader, SplitState, watermark::{Progress, Watermarks}},
+    state::StateSnapshot,
+};
+
+pub struct SourceTask {
+    pub id: OperatorId,
+    pub reader: Box<dyn SourceReader>,
+    /// Turns what the reader fetched into rows.
+    pub intake: Intake,
+    pub watermarks: Watermarks,
+    /// Splits as the checkpoint had them.
+    pub restored: Vec<SplitState>,
+    pub chain: Chain,
+    pub edges: Vec<Edge>,
+    pub snapshotter: Snapshotter,
+    pub control: UnboundedReceiver<Control>,
+    pub reports: UnboundedSender<Report>,
+    pub records: Counter,
+    /// Positions of epochs that have been cut and not yet completed.
+    pub positions: BTreeMap<Epoch, Vec<SplitState>>,
+}
+
+/// What the loop waits for, and got.
+enum Next {
+    Told(Option<Control>),
+    Fetched(Result<Fetched, SourceError>),
+    Tick,
+}
+
+impl SourceTask {
+    /// Runs until the last barrier.
+    pub async fn run(mut self) -> Result<(), TaskError> {
+        self.watermarks.assign(&self.reader.positions(), &self.restored, env::monotonic());
+        // Says so at once when it has no splits, or goes on with the checkpoint's watermark.
+        self.advance()?;
+        let (mut paused, mut exhausted) = (false, false);
+        loop {
+            let tick = self.watermarks.idle_timeout();
+            let next = tokio::select! {
+                biased;
+                told = self.control.recv() => Next::Told(told),
+                fetched = self.reader.fetch(), if !paused && !exhausted => Next::Fetched(fetched),
+                () = idle(tick), if !exhausted => Next::Tick,
+            };
+            match next {
+                // The coordinator is gone: the job is being torn down.
+                Next::Told(None) => return Ok(()),
+                Next::Told(Some(Control::Pause)) => paused = true,
+                Next::Told(Some(Control::Resume)) => paused = false,
+                Next::Told(Some(Control::Completed(epoch))) => self.completed(epoch)?,
+                Next::Told(Some(Control::Trigger(barrier))) => {
+                    self.cut(barrier).await?;
+                    if barrier.last {
+                        for edge in &self.edges {
+                            edge.send(Element::End).await?;
+                        }
+                        // Stays to hear that the last checkpoint has completed.
+                        (paused, exhausted) = (true, true);
+                    }
+                }
+                Next::Fetched(fetched) => exhausted = self.take(fetched?)?,
+                Next::Tick => self.advance()?,
+            }
+            send(&mut self.chain, &self.edges).await?;
+        }
+    }
+
+    /// Takes in what was fetched; true when there is nothing more.
+    fn take(&mut self, fetched: Fetched) -> Result<bool, TaskError> {
+        match fetched {
+            Fetched::Records(records) => {
+                self.records.inc_by(records.len() as u64);
+                let taken = self.intake.decode(records.as_ref(), &self.reader.positions())?;
+                if let Some(dead_letters) = taken.dead_letters {
+                    self.chain.side(dead_letters)?;
+                }
+                self.put_out(taken.rows, &taken.runs)?;
+            }
+            Fetched::Rows { batch, runs } => {
+                self.records.inc_by(batch.num_rows() as u64);
+                let batch = self.intake.project(&batch)?;
+                self.put_out(batch, &runs)?;
+            }
+            Fetched::SplitsChanged => {
+                self.watermarks.assign(&self.reader.positions(), &self.restored, env::monotonic());
+            }
+            Fetched::Exhausted => {
+                self.chain.watermark(EventTime::MAX)?;
+                let _gone = self.reports.send(Report::Exhausted(self.snapshotter.task));
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn put_out(&mut self, batch: RecordBatch, runs: &[Run]) -> Result<(), TaskError> {
+        if let Some(times) = self.intake.event_times(&batch)? {
+            self.watermarks
+                .observe(&times, runs, env::monotonic())
+                .map_err(|cause| self.intake.failed("read event times", cause))?;
+        }
+        let batch = self.intake.wanted(batch)?;
+        if batch.num_rows() > 0 {
+            self.chain.batch(batch)?;
+        }
+        self.watermarks.update_ends(&self.reader.positions());
+        self.advance()
+    }
+
+    fn advance(&mut self) -> Result<(), TaskError> {
+        if self.intake.has_event_time()
+            && let Some(progress) = self.watermarks.advance(env::monotonic())
+        {
+            match progress {
+                Progress::Watermark(watermark) => self.chain.watermark(watermark)?,
+                Progress::Idle => self.chain.idle()?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn cut(&mut self, barrier: Barrier) -> Result<(), TaskError> {
+        let splits = self.watermarks.complete(self.reader.positions());
+        let value = serde_json::json!({ "splits": &splits });
+        self.positions.insert(barrier.epoch, splits);
+        let state = Some(StateSnapshot { value, parts: Vec::new() });
+        let own = FrozenLink { id: self.id.clone(), sink: None, frozen: Frozen { state, ..Frozen::default() } };
+        cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, vec![own]).await
+    }
+
+    fn completed(&mut self, epoch: Epoch) -> Result<(), SourceError> {
+        let later = self.positions.split_off(&epoch.next());
+        let completed = std::mem::replace(&mut self.positions, later).remove(&epoch);
+        completed.map_or(Ok(()), |positions| self.reader.checkpoint_completed(epoch, &positions))
+    }
+}
+
+/// Waits for a split to become idle; for ever where none can.
+async fn idle(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => env::sleep(timeout / 2).await,
+        None => std::future::pending().await,
+    }
+}

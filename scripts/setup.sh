@@ -1,0 +1,74 @@
+#!/bin/sh
+# Installs what building and testing Tidegate needs beyond Rust: on Debian and its relatives, by
+# apt-get, as root. Does nothing where everything is there. The servers that the tests run are not
+# installed here but by `counterparts fetch`, into the user's cache.
+set -eu
+
+missing=
+
+# need PACKAGE CHECK…: the package is needed unless the check succeeds.
+need() {
+    package=$1
+    shift
+    if "$@" >/dev/null 2>&1; then
+        echo "setup: $package: there"
+    else
+        echo "setup: $package: missing"
+        missing="$missing $package"
+    fi
+}
+
+has() { command -v "$1"; }
+library() { has pkg-config && pkg-config --exists "$1"; }
+libclang() { ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* | grep -q .; }
+sasl() { library libsasl2 || test -e /usr/include/sasl/sasl.h; }
+# A virtual environment with pip; `venv` alone may be there without the part that brings pip.
+venv() { python3 -c 'import venv, ensurepip'; }
+java_runs() { has java && java -version; }
+# From 1.21 on, go fetches the version that a module asks for.
+go_works() { has go && go version | grep -Eq 'go1\.(2[1-9]|[3-9][0-9])'; }
+
+# The build: bindgen reads C headers through libclang, librdkafka is built by cmake.
+need build-essential has cc
+need cmake has cmake
+need clang has clang
+need libclang-dev libclang
+need protobuf-compiler has protoc
+need pkg-config has pkg-config
+need libssl-dev library libssl
+need zlib1g-dev library zlib
+need libsasl2-dev sasl
+need libcurl4-openssl-dev library libcurl
+
+# The servers of the tests: Kafka's jars come by Maven, ClickHouse's engine by pip, two by Go.
+need default-jre-headless java_runs
+need maven has mvn
+need python3 has python3
+need python3-venv venv
+need golang go_works
+
+if [ -z "$missing" ]; then
+    echo "setup: nothing to do"
+    exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "setup: this machine has no apt-get; install what Debian calls:$missing" >&2
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    echo "setup: not root, so this is for you to run:" >&2
+    echo "    apt-get install --no-install-recommends$missing" >&2
+    exit 1
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+echo "setup: apt-get update"
+apt-get update -qq
+echo "setup: apt-get install$missing"
+# shellcheck disable=SC2086 # the names are separate words
+apt-get install -y -qq --no-install-recommends $missing >/dev/null
+if ! go_works; then
+    echo "setup: the go of this Debian is older than 1.21; install a newer one and put it on PATH" >&2
+    exit 1
+fi
+echo "setup: done"

@@ -1,0 +1,178 @@
+//! The program under test, as a process: started with a document and settings, killed, awaited.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A job that can be started again and again.
+#[derive(Debug)]
+pub struct Job {
+    document: PathBuf,
+    settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
+    /// Gets a log file for each start.
+    logs: tempfile::TempDir,
+    starts: usize,
+}
+
+/// One start of the job; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+/// How a start has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    Finished,
+    /// By `kill -9`.
+    Killed,
+    /// With this on standard error.
+    Failed(String),
+}
+
+impl Job {
+    /// A job from a document of `examples/`.
+    pub fn example(name: &str) -> Self {
+        Self::of(Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name))
+    }
+
+    pub fn of(document: impl Into<PathBuf>) -> Self {
+        let logs = tempfile::tempdir().expect("a temporary folder");
+        Self { document: document.into(), settings: Vec::new(), environment: Vec::new(), logs, starts: 0 }
+    }
+
+    /// Sets a field over the document's.
+    #[must_use]
+    pub fn set(mut self, path: &str, value: impl ToString) -> Self {
+        self.settings.push((path.to_owned(), value.to_string()));
+        self
+    }
+
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+        self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Starts the job.
+    pub fn start(&mut self) -> Process {
+        self.start_with(&[])
+    }
+
+    /// Starts the job so that it is killed when it reaches `place` for the `nth` time.
+    pub fn start_with_fault(&mut self, place: &str, nth: u64) -> Process {
+        assert!(tidegate::fault::PLACES.contains(&place), "there is no fault point `{place}`");
+        self.start_with(&[("TIDEGATE_FAULT", &format!("{place}@{nth}"))])
+    }
+
+    fn start_with(&mut self, environment: &[(&str, &str)]) -> Process {
+        self.starts += 1;
+        let log = self.logs.path().join(format!("{}.log", self.starts));
+        let mut command = Command::new(program());
+        command.arg("run").arg(&self.document);
+        for (path, value) in &self.settings {
+            command.arg("--set").arg(format!("{path}={value}"));
+        }
+        let own = self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        command.envs(own).envs(environment.iter().copied()).env_remove("RUST_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
+        Process { child: command.spawn().expect("the program starts"), log }
+    }
+
+    /// Runs the job to its end, however often it was killed before.
+    pub fn finish(&mut self, patience: Duration) {
+        let process = self.start();
+        assert_eq!(process.wait(patience), End::Finished);
+    }
+}
+
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the process has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("the log")
+    }
+
+    pub fn kill_9(mut self) -> End {
+        self.child.kill().expect("a process to kill");
+        end(self.child.wait().expect("its end"), String::new())
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        assert!(status.expect("kill runs").success(), "failed to send {name}");
+    }
+
+    /// The end, if it has come.
+    pub fn ended(&mut self) -> Option<End> {
+        self.child.try_wait().expect("a child").map(|status| end(status, self.log()))
+    }
+
+    /// Waits for the end.
+    pub fn wait(mut self, patience: Duration) -> End {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(end) = self.ended() {
+                return end;
+            }
+            assert!(Instant::now() < deadline, "still running after {patience:?}; its log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The `host:port` of the job's HTTP API, once it is logged.
+    pub fn api(&mut self, patience: Duration) -> String {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some((_, rest)) = self.log().split_once("address=") {
+                if let Some((address, _)) = rest.split_once(char::is_whitespace) {
+                    return address.to_owned();
+                }
+            }
+            if let Some(end) = self.ended() {
+                panic!("it has ended before it listened: {end:?}");
+            }
+            assert!(Instant::now() < deadline, "no address in its log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended can't be killed, which is as good.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+fn end(status: ExitStatus, log: String) -> End {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.success(), status.signal()) {
+        (true, _) => End::Finished,
+        (false, Some(9)) => End::Killed,
+        (false, _) => End::Failed(log),
+    }
+}
+
+/// The program: `TIDEGATE_BIN`, else the one that was built together with the tests.
+pub fn program() -> PathBuf {
+    std::env::var_os("TIDEGATE_BIN").map_or_else(
+        || {
+            // A program of this crate lies beside it, a test one folder below.
+            let own = std::env::current_exe().expect("this program");
+            let built = own.ancestors().skip(1).take(2).map(|folder| folder.join("tidegate")).find(|path| path.exists());
+            built.unwrap_or_else(|| panic!("`tidegate` is not built beside {}; use `make`", own.display()))
+        },
+        PathBuf::from,
+    )
+}

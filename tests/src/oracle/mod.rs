@@ -1,0 +1,14 @@
+//! The oracle: orders with unique ids go in, committed output is read back, and the two are compared row by row.
+//!
+//! The reference is as naive as can be: a map of first orders, a map of sums. It shares no code with the engine but the
+//! generator of the orders.
+
+mod compare;
+mod orders;
+mod readback;
+mod reference;
+
+pub use compare::{Rows, assert_same};
+pub use orders::Workload;
+pub use readback::{clickhouse_rows, file_rows, kafka_rows};
+pub use reference::{reference, totals};

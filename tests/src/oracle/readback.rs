@@ -1,0 +1,94 @@
+//! Reading the committed output back, in the reference's words.
+
+use std::{path::Path, time::Duration};
+
+use chrono::DateTime;
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+use serde_json::Value;
+
+use super::Rows;
+use crate::counterparts::ClickHouse;
+
+/// A row of the job's output, as JSON, in the reference's words.
+fn row(json: &[u8]) -> String {
+    let value: Value = serde_json::from_slice(json).expect("rows are JSON");
+    let field = |name: &str| value.get(name).unwrap_or_else(|| panic!("no field {name} in {value}")).to_string();
+    let window = field("window_start");
+    let window = DateTime::parse_from_rfc3339(window.trim_matches('"')).expect("an instant").timestamp_millis();
+    let total = field("total");
+    format!("{window} store {}: {} cents, {} orders", field("store_id"), cents(&total), field("orders"))
+}
+
+/// `12.34` as 1234. Text, since a float would hide an error of a cent.
+fn cents(total: &str) -> i64 {
+    let (whole, fraction) = total.trim_matches('"').split_once('.').unwrap_or((total, "00"));
+    let fraction = format!("{fraction:0<2}");
+    whole.parse::<i64>().expect("digits") * 100 + fraction.parse::<i64>().expect("two digits")
+}
+
+/// Everything in a topic that a read-committed reader sees.
+pub fn kafka_rows(bootstrap: &str, topic: &str) -> Rows {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "oracle")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+        .expect("a consumer");
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).expect("metadata");
+    let partitions = metadata.topics()[0].partitions().len();
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition as i32, Offset::Beginning).expect("a partition");
+    }
+    consumer.assign(&list).expect("an assignment");
+    let (mut rows, mut ended) = (Vec::new(), 0);
+    while ended < partitions {
+        match consumer.poll(Duration::from_secs(60)).expect("the end of each partition within a minute") {
+            Ok(message) => rows.push(row(message.payload().expect("a value"))),
+            Err(KafkaError::PartitionEOF(_)) => ended += 1,
+            Err(error) => panic!("failed to read {topic}: {error}"),
+        }
+    }
+    rows.into_iter().collect()
+}
+
+/// Everything in a table.
+pub async fn clickhouse_rows(server: &ClickHouse, table: &str) -> Rows {
+    let query = format!(
+        "SELECT toUnixTimestamp64Milli(window_start) AS window_start, store_id, toString(total) AS total, orders \
+         FROM {table} FORMAT JSONEachRow SETTINGS output_format_json_quote_64bit_integers = 0"
+    );
+    let lines = server.query(&query).await.expect("the table is readable");
+    lines
+        .lines()
+        .map(|line| {
+            let value: Value = serde_json::from_str(line).expect("rows are JSON");
+            let field = |name: &str| value[name].to_string();
+            format!(
+                "{} store {}: {} cents, {} orders",
+                field("window_start"),
+                field("store_id"),
+                cents(&field("total")),
+                field("orders")
+            )
+        })
+        .collect()
+}
+
+/// Everything in a folder of JSON lines.
+pub fn file_rows(folder: &Path) -> Rows {
+    let files = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    files
+        .flat_map(|path| {
+            let text = std::fs::read_to_string(&path).expect("a readable file");
+            text.lines().map(|line| row(line.as_bytes())).collect::<Vec<_>>()
+        })
+        .collect()
+}

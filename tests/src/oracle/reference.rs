@@ -1,0 +1,40 @@
+//! What the store-sales job must put out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tidegate::source::generator::Order;
+
+use super::{Rows, Workload};
+
+const MINUTE_MS: i64 = 60_000;
+
+/// Sales per store and minute, each order counted once: the row of its id with the smallest event time.
+pub fn reference(workload: &Workload) -> Rows {
+    let mut first: HashMap<u64, Order> = HashMap::new();
+    for index in 0..workload.count {
+        let order = workload.orders.order(index);
+        let kept = first.entry(order.number).or_insert(order);
+        if order.ts_ms < kept.ts_ms {
+            *kept = order;
+        }
+    }
+    let mut sums: BTreeMap<(i64, i64), (i64, i64)> = BTreeMap::new();
+    for order in first.into_values() {
+        let window = order.ts_ms.div_euclid(MINUTE_MS) * MINUTE_MS;
+        let sum = sums.entry((window, order.store_id)).or_default();
+        sum.0 += order.cents;
+        sum.1 += 1;
+    }
+    sums.into_iter()
+        .map(|((window, store), (cents, orders))| format!("{window} store {store}: {cents} cents, {orders} orders"))
+        .collect()
+}
+
+/// Sum of all rows: cents, and orders.
+pub fn totals(rows: &Rows) -> (i64, i64) {
+    rows.iter().fold((0, 0), |(cents, orders), (row, count)| {
+        let numbers: Vec<i64> = row.split([' ', ':', ',']).filter_map(|word| word.parse().ok()).collect();
+        let [_, _, row_cents, row_orders] = numbers[..] else { panic!("no row of the reference: {row}") };
+        (cents + row_cents * count as i64, orders + row_orders * count as i64)
+    })
+}

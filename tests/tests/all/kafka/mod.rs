@@ -1,0 +1,8 @@
+//! The Kafka source and the Kafka sink against a real broker, one for all tests, each with topics of its own.
+
+mod broker;
+mod publisher;
+mod publisher_preflight;
+mod source;
+mod source_refusals;
+mod writer;

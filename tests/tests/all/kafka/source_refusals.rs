@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use rdkafka::{Offset, TopicPartitionList, admin::AdminOptions};
+use tidegate::{
+    ids::SubtaskIndex,
+    source::{ReaderContext, Source, SourceError, SplitState, kafka::KafkaTopic},
+};
+use tidegate_crds::{KafkaSource, StartFrom, Until};
+
+use super::{
+    broker::{PATIENCE, admin, produce, topic},
+    source::{open, spec},
+};
+
+const ALONE: ReaderContext = ReaderContext { subtask: SubtaskIndex(0), parallelism: 1 };
+
+fn at(topic: &str, partition: u32, next: u64) -> SplitState {
+    SplitState { split: format!("{topic}-{partition}"), next, end: None, newest: None }
+}
+
+fn told(error: &SourceError, parts: &[&str]) {
+    let SourceError::Refused { message, .. } = error else { panic!("not a refusal: {error:?}") };
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+}
+
+async fn refused(spec: &KafkaSource, restored: Option<Vec<SplitState>>) -> SourceError {
+    let source = KafkaTopic::new("job", "orders", spec).unwrap();
+    match source.reader(ALONE, restored).await {
+        Err(error) => error,
+        Ok(reader) => panic!("not refused: {:?}", reader.positions()),
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_retention_passed_is_an_error_and_never_a_jump() {
+    let topic = topic("retention", 2, &[]).await;
+    produce(&topic, 1, (0..100).map(|n| n.to_string())).await;
+    let mut until = TopicPartitionList::new();
+    until.add_partition_offset(&topic, 1, Offset::Offset(60)).unwrap();
+
+    // While the reader has not begun to fetch there.
+    let restored = vec![at(&topic, 0, 0), at(&topic, 1, 10)];
+    admin().await.delete_records(&until, &AdminOptions::new()).await.unwrap();
+    let parts = ["partition 1", &topic, "offset 10", "60 to 100", "10 to 59", "startFrom"];
+    told(&refused(&spec(&topic).await, Some(restored)).await, &parts);
+}
+
+#[tokio::test]
+async fn a_place_that_is_not_there_yet_is_an_error_of_the_fetch() {
+    let topic = topic("ahead", 1, &[]).await;
+    produce(&topic, 0, (0..5).map(|n| n.to_string())).await;
+    let mut reader = open(&spec(&topic).await, 0, 1, Some(vec![at(&topic, 0, 4000)])).await;
+    for _ in 0..2 {
+        let error = tokio::time::timeout(PATIENCE, reader.fetch()).await.expect("fetch hangs").map(drop).unwrap_err();
+        told(&error, &["partition 0", &topic, "offset 4000", "0 to 5", "made anew"]);
+        assert_eq!(reader.positions()[0].next, 4000);
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_more_partitions_or_of_another_topic_is_refused() {
+    let topic = topic("shrank", 2, &[]).await;
+    let error = refused(&spec(&topic).await, Some(vec![at(&topic, 2, 7)])).await;
+    told(&error, &["has 2 partitions", "names partition 2", "new job name"]);
+    let error = refused(&spec(&topic).await, Some(vec![at("sales", 0, 7)])).await;
+    told(&error, &["`sales-0`", "no partition of topic"]);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_missing_names_the_nearest() {
+    let topic = topic("store-sales", 1, &[]).await;
+    let wrong = topic.replace("store-sales", "store-slaes");
+    let source = KafkaTopic::new("job", "orders", &spec(&wrong).await).unwrap();
+    told(&source.preflight().await.unwrap_err(), &[&wrong, "did you mean `store-sales"]);
+    KafkaTopic::new("job", "orders", &spec(&topic).await).unwrap().preflight().await.unwrap();
+}
+
+#[tokio::test]
+async fn brokers_that_do_not_answer_are_told_with_the_reason() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let spec = KafkaSource { bootstrap_servers: closed.clone(), ..spec("any").await };
+    let error = KafkaTopic::new("job", "orders", &spec).unwrap().preflight().await.unwrap_err();
+    told(&error, &[&closed, "Connection refused", "bootstrapServers"]);
+}
+
+#[tokio::test]
+async fn a_start_time_that_is_none_is_refused() {
+    let spec = KafkaSource {
+        start_from: StartFrom::Timestamp,
+        start_timestamp: Some("yesterday".into()),
+        ..spec("any").await
+    };
+    told(&KafkaTopic::new("job", "orders", &spec).unwrap_err(), &["startTimestamp", "yesterday", "RFC 3339"]);
+}
+
+#[tokio::test]
+async fn a_bounded_run_ignores_partitions_it_did_not_start_with() {
+    let topic = topic("bounded-grown", 2, &[]).await;
+    produce(&topic, 1, ["new".to_owned()]).await;
+    let spec = KafkaSource { until: Some(Until::Latest), ..spec(&topic).await };
+    let restored = SplitState { end: Some(0), ..at(&topic, 0, 0) };
+    let mut reader = open(&spec, 0, 1, Some(vec![restored.clone()])).await;
+    assert_eq!(reader.positions(), [restored]);
+    let fetched = tokio::time::timeout(Duration::from_secs(10), reader.fetch()).await.unwrap().unwrap();
+    assert!(matches!(fetched, tidegate::source::Fetched::Exhausted));
+}

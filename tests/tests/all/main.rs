@@ -1,0 +1,9 @@
+//! Tests against real servers, in one program, since linking is what takes time.
+
+#![allow(clippy::disallowed_methods)] // real servers live in real time
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed step is a failed test
+
+mod counterparts;
+mod kafka;
+mod store_sales;
+mod systems;

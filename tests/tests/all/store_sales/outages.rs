@@ -1,0 +1,96 @@
+//! Servers that fail while the job runs.
+
+use std::time::Duration;
+
+use tidegate_tests::{
+    counterparts::{
+        Toxiproxy,
+        toxiproxy::{Direction, Toxic},
+    },
+    job::{End, Process},
+    oracle::Workload,
+};
+
+use super::world::{PATIENCE, World, status, until};
+
+const ORDERS: u64 = 1_500_000;
+
+async fn wait_for_epoch(process: &mut Process, epochs: u64) -> String {
+    let api = process.api(PATIENCE);
+    until("committed epochs", || async {
+        status(&api).await.is_some_and(|status| status["committedEpoch"].as_u64() >= Some(epochs))
+    })
+    .await;
+    api
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_refuses_writes_for_a_while() {
+    let mut world = World::start().await;
+    let workload = Workload::new(21, ORDERS);
+    let run = world.store_sales("s3-refuses", &workload).await;
+    let mut job = world.job(&run, "s3-refuses").set("spec.checkpoint.tolerableFailures", 1000);
+    let mut process = job.start();
+    let api = wait_for_epoch(&mut process, 2).await;
+    let attempt = status(&api).await.unwrap()["attempt"].clone();
+    world.s3.refuse_writes().await.unwrap();
+    until("a failed checkpoint", || async {
+        let history = reqwest::get(format!("http://{api}/v1/checkpoints")).await.unwrap().text().await.unwrap();
+        history.contains("\"failure\":\"")
+    })
+    .await;
+    world.s3.accept_writes().await.unwrap();
+    assert_eq!(status(&api).await.unwrap()["attempt"], attempt, "the job went on within tolerableFailures");
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_s3_are_lost() {
+    let world = World::shared().await;
+    let workload = Workload::new(22, ORDERS);
+    let run = world.store_sales("answers-lost", &workload).await;
+    let proxies = Toxiproxy::start().await.unwrap();
+    let proxy = proxies.proxy(world.s3.endpoint().trim_start_matches("http://")).await.unwrap();
+    let address = format!("http://{}", proxy.address());
+    let mut job =
+        world.job_at(&run, "answers-lost", &address, world.clickhouse.url()).set("spec.checkpoint.tolerableFailures", 1000);
+    let mut process = job.start();
+    wait_for_epoch(&mut process, 2).await;
+    for _ in 0..4 {
+        // Requests arrive and are carried out, answers do not come.
+        proxy.add("lost", Toxic::Timeout { ms: 100 }, Direction::ToClient).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        proxy.remove("lost").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_is_killed_and_comes_back() {
+    let mut world = World::start().await;
+    let workload = Workload::new(23, ORDERS);
+    let run = world.store_sales("broker-killed", &workload).await;
+    let mut process = world.job(&run, "broker-killed").start();
+    wait_for_epoch(&mut process, 2).await;
+    world.kafka.kill_9().unwrap();
+    world.kafka.restart().await.unwrap();
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clickhouse_is_down_for_several_epochs() {
+    let mut world = World::start().await;
+    let workload = Workload::new(24, ORDERS);
+    let run = world.store_sales("clickhouse-down", &workload).await;
+    let mut process = world.job(&run, "clickhouse-down").start();
+    let api = wait_for_epoch(&mut process, 1).await;
+    world.clickhouse.kill_9().unwrap();
+    until("pending epochs", || async { status(&api).await.unwrap()["pendingEpochs"].as_u64() >= Some(3) }).await;
+    world.clickhouse.restart().await.unwrap();
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}

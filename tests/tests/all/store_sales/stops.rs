@@ -1,0 +1,25 @@
+//! Clean ends: a stop and going on, a finished job.
+
+use tidegate_tests::{job::End, oracle::Workload};
+
+use super::world::{PATIENCE, World, status, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_job_goes_on_where_it_was_and_a_finished_one_does_nothing_more() {
+    let world = World::shared().await;
+    let workload = Workload::new(3, 400_000);
+    let run = world.store_sales("stopped", &workload).await;
+    let mut job = world.job(&run, "stopped");
+    let mut process = job.start();
+    let api = process.api(PATIENCE);
+    until("a checkpoint", || async {
+        status(&api).await.is_some_and(|status| status["committedEpoch"].as_u64() >= Some(2))
+    })
+    .await;
+    process.signal("TERM");
+    assert_eq!(process.wait(PATIENCE), End::Finished, "a stop is a clean end");
+    job.finish(PATIENCE);
+    world.assert_exact(&run, &workload).await;
+    job.finish(PATIENCE);
+    world.assert_exact(&run, &workload).await;
+}

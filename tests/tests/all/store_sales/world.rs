@@ -1,0 +1,124 @@
+//! Servers, topics and tables for one run of the store-sales job.
+
+use std::{sync::OnceLock, time::Duration};
+
+use tidegate_tests::{
+    counterparts::{ClickHouse, Kafka, S3},
+    job::Job,
+    oracle::{Rows, Workload, assert_same, clickhouse_rows, kafka_rows, reference},
+};
+use tokio::sync::OnceCell;
+
+/// How long one start of the job may take.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+const PARTITIONS: i32 = 4;
+
+/// The three servers.
+pub struct World {
+    pub kafka: Kafka,
+    pub s3: S3,
+    pub clickhouse: ClickHouse,
+}
+
+impl World {
+    /// Servers of a test's own, which it may kill.
+    pub async fn start() -> Self {
+        let (kafka, s3, clickhouse) = tokio::join!(Kafka::start(), S3::start(), ClickHouse::start());
+        Self { kafka: kafka.unwrap(), s3: s3.unwrap(), clickhouse: clickhouse.unwrap() }
+    }
+
+    /// Servers that the tests share; they end with the test program.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceLock<OnceCell<World>> = OnceLock::new();
+        SHARED.get_or_init(OnceCell::new).get_or_init(Self::start).await
+    }
+
+    /// Orders in a topic, a table and a topic for the results, and the job between them.
+    pub async fn store_sales(&self, name: &str, workload: &Workload) -> Run {
+        let run = self.empty_run(name).await;
+        let (bootstrap, topic, workload) = (self.kafka.bootstrap().to_owned(), run.orders.clone(), workload.clone());
+        tokio::task::spawn_blocking(move || workload.produce(&bootstrap, &topic, PARTITIONS as u64)).await.unwrap();
+        run
+    }
+
+    /// As [`World::store_sales`], without orders.
+    pub async fn empty_run(&self, name: &str) -> Run {
+        let run = Run {
+            orders: format!("orders-{name}"),
+            feed: format!("sales-{name}"),
+            table: format!("sales_{}", name.replace('-', "_")),
+        };
+        let bootstrap = self.kafka.bootstrap();
+        Workload::create_topic(bootstrap, &run.orders, PARTITIONS).await;
+        Workload::create_topic(bootstrap, &run.feed, 2).await;
+        let table = format!(
+            "CREATE TABLE {} (window_start DateTime64(3, 'UTC'), store_id Int64, total Decimal(22, 2), orders Int64) \
+             ENGINE = MergeTree ORDER BY (window_start, store_id) \
+             SETTINGS non_replicated_deduplication_window = 10000",
+            run.table
+        );
+        self.clickhouse.query(&table).await.unwrap();
+        run
+    }
+
+    /// The example's document, pointed at these servers, reading to the end of the topic.
+    pub fn job(&self, run: &Run, name: &str) -> Job {
+        self.job_at(run, name, self.s3.endpoint(), self.clickhouse.url())
+    }
+
+    /// As [`World::job`], with S3 and ClickHouse at other addresses, such as a proxy's.
+    pub fn job_at(&self, run: &Run, name: &str, s3: &str, clickhouse: &str) -> Job {
+        Job::example("store-sales.yaml")
+            .set("metadata.name", name)
+            .set("spec.sources[0].kafka.bootstrapServers", self.kafka.bootstrap())
+            .set("spec.sources[0].kafka.topic", &run.orders)
+            .set("spec.sources[0].kafka.until", "Latest")
+            .set("spec.sinks[0].clickHouse.url", clickhouse)
+            .set("spec.sinks[0].clickHouse.table", &run.table)
+            .set("spec.sinks[1].kafka.bootstrapServers", self.kafka.bootstrap())
+            .set("spec.sinks[1].kafka.topic", &run.feed)
+            .set("spec.checkpoint.interval", "100ms")
+            .set("spec.checkpoint.storage.s3.endpoint", s3)
+            .set("spec.checkpoint.storage.s3.bucket", self.s3.bucket())
+            .env("TIDEGATE_SECRET_S3_ACCESS_KEY_ID", self.s3.access_key())
+            .env("TIDEGATE_SECRET_S3_SECRET_ACCESS_KEY", self.s3.secret_key())
+    }
+
+    /// Fails unless both sinks hold the reference, row by row.
+    pub async fn assert_exact(&self, run: &Run, workload: &Workload) {
+        let expected = reference(workload);
+        assert_same("ClickHouse", &self.table_rows(run).await, &expected);
+        assert_same("Kafka", &self.feed_rows(run).await, &expected);
+    }
+
+    pub async fn table_rows(&self, run: &Run) -> Rows {
+        clickhouse_rows(&self.clickhouse, &run.table).await
+    }
+
+    pub async fn feed_rows(&self, run: &Run) -> Rows {
+        let (bootstrap, feed) = (self.kafka.bootstrap().to_owned(), run.feed.clone());
+        tokio::task::spawn_blocking(move || kafka_rows(&bootstrap, &feed)).await.unwrap()
+    }
+}
+
+/// Names of one run's topics and table.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub orders: String,
+    pub feed: String,
+    pub table: String,
+}
+
+/// Waits for a condition; fails with `what` when it does not come.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(std::time::Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The job's status, if its API answers.
+pub async fn status(address: &str) -> Option<serde_json::Value> {
+    reqwest::get(format!("http://{address}/v1/status")).await.ok()?.json().await.ok()
+}

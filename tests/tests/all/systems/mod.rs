@@ -1,0 +1,4 @@
+//! The S3 store and the `ClickHouse` sink against real servers.
+
+mod clickhouse;
+mod store;

@@ -42,7 +42,11 @@ impl Dialect for StreamDialect {
         true
     }
 
-    // Read to be refused with a place.
+    // Read to be refused with a place, as the next.
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
     fn supports_select_wildcard_except(&self) -> bool {
         true
     }

@@ -79,7 +79,10 @@ impl Job {
             command.arg("--set").arg(format!("{path}={value}"));
         }
         let own = self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        command.envs(own).envs(environment.iter().copied()).env("RUST_LOG", std::env::var("TIDEGATE_TEST_LOG").unwrap_or_else(|_| "warn,tidegate=info".to_owned()));
+        command
+            .envs(own)
+            .envs(environment.iter().copied())
+            .env("RUST_LOG", std::env::var("TIDEGATE_TEST_LOG").unwrap_or_else(|_| "warn,tidegate=info".to_owned()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
         Process { child: command.spawn().expect("the program starts"), log }
     }
@@ -134,9 +137,10 @@ impl Process {
         let deadline = Instant::now() + patience;
         loop {
             if let Some((_, rest)) = self.log().split_once("address=")
-                && let Some((address, _)) = rest.split_once(char::is_whitespace) {
-                    return address.to_owned();
-                }
+                && let Some((address, _)) = rest.split_once(char::is_whitespace)
+            {
+                return address.to_owned();
+            }
             if let Some(end) = self.ended() {
                 panic!("it has ended before it listened: {end:?}");
             }
@@ -169,7 +173,8 @@ pub fn program() -> PathBuf {
         || {
             // A program of this crate lies beside it, a test one folder below.
             let own = std::env::current_exe().expect("this program");
-            let built = own.ancestors().skip(1).take(2).map(|folder| folder.join("tidegate")).find(|path| path.exists());
+            let built =
+                own.ancestors().skip(1).take(2).map(|folder| folder.join("tidegate")).find(|path| path.exists());
             built.unwrap_or_else(|| panic!("`tidegate` is not built beside {}; use `make`", own.display()))
         },
         PathBuf::from,

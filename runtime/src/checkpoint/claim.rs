@@ -51,7 +51,9 @@ pub struct Claimed {
 
 #[derive(Debug, Error)]
 pub enum ClaimError {
-    #[error("the job is being run by {pod} at {address} (attempt {attempt}), which is healthy; stop it first, or start this one with --stand-by")]
+    #[error(
+        "the job is being run by {pod} at {address} (attempt {attempt}), which is healthy; stop it first, or start this one with --stand-by"
+    )]
     Owned { pod: String, address: String, attempt: Attempt },
     #[error("the job was taken over by revision {by}; this process runs revision {mine} and must not take it back")]
     Superseded { by: Revision, mine: Revision },

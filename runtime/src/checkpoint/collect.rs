@@ -68,11 +68,7 @@ pub async fn delete(store: Arc<dyn Store>, files: BTreeSet<ObjectPath>) {
 
 /// The manifests before `newest` that are still to be kept, oldest first. One that was written and never owned may be
 /// among them; keeping it costs space until it leaves by age, nothing else.
-pub async fn older_manifests(
-    store: &dyn Store,
-    newest: &Manifest,
-    retained: u32,
-) -> Result<Vec<Manifest>, StoreError> {
+pub async fn older_manifests(store: &dyn Store, newest: &Manifest, retained: u32) -> Result<Vec<Manifest>, StoreError> {
     let listed = store.list("data/", None).await?;
     let mut paths: Vec<(Epoch, Attempt, ObjectPath)> = listed
         .into_iter()

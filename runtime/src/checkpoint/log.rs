@@ -165,7 +165,12 @@ mod tests {
         let start = Claim::Start { next: Attempt(5), restored_from: None, lineage: Some("shop".into()) };
         let seal = || Claim::Seal { attempt: Attempt(4), seal_at: Seq(7) };
         let cases = [
-            ("an open attempt of a newer revision", open(3, "other"), OwnerAnswer::Gone, Claim::Superseded { by: Revision(3) }),
+            (
+                "an open attempt of a newer revision",
+                open(3, "other"),
+                OwnerAnswer::Gone,
+                Claim::Superseded { by: Revision(3) },
+            ),
             ("an open attempt of an older revision", open(1, "other"), OwnerAnswer::NotAsked, seal()),
             ("my own old attempt", open(2, "me"), OwnerAnswer::NotAsked, seal()),
             ("an owner that is gone", open(2, "other"), OwnerAnswer::Gone, seal()),

@@ -134,8 +134,7 @@ impl Manifest {
     /// Reads and verifies the manifest of a checkpoint.
     pub async fn read(store: &dyn Store, checkpoint: &CheckpointRef) -> Result<Self, ManifestError> {
         let path = checkpoint.manifest.clone();
-        let bytes =
-            store.get(&path).await?.ok_or_else(|| ManifestError::Missing { path: path.clone() })?;
+        let bytes = store.get(&path).await?.ok_or_else(|| ManifestError::Missing { path: path.clone() })?;
         if sha256(&bytes) != checkpoint.sha256 {
             let message = format!("its SHA-256 is {}, the log says {}", sha256(&bytes), checkpoint.sha256);
             return Err(ManifestError::Damaged { path, message });

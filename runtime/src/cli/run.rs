@@ -41,7 +41,8 @@ pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), Stri
     let listening = api::serve(arguments.listen, shared.clone()).await;
     let address = listening.map_err(|error| format!("--listen: failed to listen on {}: {error}", arguments.listen))?;
     tracing::info!(job = plan.name, %address, storage = store.location(), "starting");
-    let pod = arguments.pod_name.clone().unwrap_or_else(|| format!("{}:{}:{}", host(), std::process::id(), env::unique_id()));
+    let pod =
+        arguments.pod_name.clone().unwrap_or_else(|| format!("{}:{}:{}", host(), std::process::id(), env::unique_id()));
     let identity = Identity {
         claimant: Claimant { revision: Revision(arguments.revision), pod },
         address: arguments.advertise.clone().unwrap_or_else(|| address.to_string()),
@@ -92,5 +93,6 @@ fn stop_requests() -> std::io::Result<UnboundedReceiver<StopRequest>> {
 }
 
 fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
 }

@@ -3,11 +3,7 @@
 //! One loop owns everything. Work that takes time runs beside it and answers with a [`Message`] that names its start, so
 //! that an answer of a start that is over is known as such.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tidegate_crds::{
     OnCancellation,
@@ -195,7 +191,9 @@ impl Loop {
             if settled {
                 collect::delete_all(self.job.store.as_ref()).await;
             } else {
-                tracing::warn!("output waits to be published, so the checkpoints stay; start the job once more to finish it");
+                tracing::warn!(
+                    "output waits to be published, so the checkpoints stay; start the job once more to finish it"
+                );
             }
         }
     }
@@ -414,7 +412,9 @@ impl Loop {
                 let cause = crate::error_chain(&error);
                 match error {
                     ClaimError::Finished { .. } => Event::Refused { cause, finished: true },
-                    ClaimError::Owned { .. } | ClaimError::Superseded { .. } => Event::Refused { cause, finished: false },
+                    ClaimError::Owned { .. } | ClaimError::Superseded { .. } => {
+                        Event::Refused { cause, finished: false }
+                    }
                     ClaimError::Damaged(_) | ClaimError::Store(_) => Event::Failed { cause },
                 }
             }

@@ -27,27 +27,54 @@ const STOP_GRACE_MS: u64 = 20_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The job is ours; `restored` is the epoch that it goes on from.
-    Claimed { attempt: Attempt, restored: Option<Epoch> },
+    Claimed {
+        attempt: Attempt,
+        restored: Option<Epoch>,
+    },
     /// Everything that was owned is published.
     Settled,
     /// The tasks run.
-    Deployed { subtasks: usize, sources: usize },
-    Acked { epoch: Epoch, task: TaskId },
+    Deployed {
+        subtasks: usize,
+        sources: usize,
+    },
+    Acked {
+        epoch: Epoch,
+        task: TaskId,
+    },
     /// A part of the checkpoint failed; the job may go on.
-    Declined { epoch: Epoch, cause: String },
+    Declined {
+        epoch: Epoch,
+        cause: String,
+    },
     /// The manifest is written.
-    Written { epoch: Epoch },
+    Written {
+        epoch: Epoch,
+    },
     /// The log has the epoch.
-    Owned { epoch: Epoch },
+    Owned {
+        epoch: Epoch,
+    },
     /// Every sink has published everything up to this epoch.
-    Published { epoch: Epoch },
+    Published {
+        epoch: Epoch,
+    },
     /// The log says so.
-    Recorded { epoch: Epoch },
-    Exhausted { task: TaskId },
+    Recorded {
+        epoch: Epoch,
+    },
+    Exhausted {
+        task: TaskId,
+    },
     /// Something without which the attempt can't go on.
-    Failed { cause: String },
+    Failed {
+        cause: String,
+    },
     /// The job can't or must not be run by this process.
-    Refused { cause: String, finished: bool },
+    Refused {
+        cause: String,
+        finished: bool,
+    },
     Stop,
     /// The attempt's tasks are gone.
     Aborted,
@@ -60,20 +87,39 @@ pub enum Effect {
     Claim,
     Settle,
     Deploy,
-    Trigger { barrier: Barrier, trigger: Trigger },
+    Trigger {
+        barrier: Barrier,
+        trigger: Trigger,
+    },
     /// Writes the manifest of what was acknowledged.
-    Write { epoch: Epoch },
-    Own { epoch: Epoch, trigger: Trigger },
+    Write {
+        epoch: Epoch,
+    },
+    Own {
+        epoch: Epoch,
+        trigger: Trigger,
+    },
     /// Tells tasks, starts publishing, collects garbage.
-    Completed { epoch: Epoch, started_at: u64 },
+    Completed {
+        epoch: Epoch,
+        started_at: u64,
+    },
     /// Drops what was acknowledged for the epoch.
-    Discard { epoch: Epoch, cause: String, started_at: u64 },
-    Record { epoch: Epoch },
+    Discard {
+        epoch: Epoch,
+        cause: String,
+        started_at: u64,
+    },
+    Record {
+        epoch: Epoch,
+    },
     Pause,
     Resume,
     /// Tears the tasks down.
     Abort,
-    Release { finished: bool },
+    Release {
+        finished: bool,
+    },
     Done(Outcome),
 }
 
@@ -112,9 +158,15 @@ enum State {
     Recovering,
     Running(Running),
     /// Waits until the tasks are gone.
-    Aborting { then: AfterAbort },
-    Restarting { at: u64 },
-    Releasing { outcome: Outcome },
+    Aborting {
+        then: AfterAbort,
+    },
+    Restarting {
+        at: u64,
+    },
+    Releasing {
+        outcome: Outcome,
+    },
     Done,
 }
 
@@ -260,7 +312,9 @@ impl Machine {
 
     fn aborted(&mut self) -> Vec<Effect> {
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Aborting { then: AfterAbort::Restart { .. } } if self.stop_requested => self.finish(Outcome::Stopped),
+            State::Aborting { then: AfterAbort::Restart { .. } } if self.stop_requested => {
+                self.finish(Outcome::Stopped)
+            }
             State::Aborting { then: AfterAbort::Restart { at } } => {
                 self.state = State::Restarting { at };
                 Vec::new()
@@ -330,8 +384,7 @@ impl Machine {
         running.owned = Some(epoch);
         running.pending.insert(epoch);
         running.failures_in_row = 0;
-        running.next_trigger =
-            (done.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
+        running.next_trigger = (done.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
         if done.trigger != Trigger::Interval {
             let finished = done.trigger == Trigger::Finish;
             let give_up_at = if finished { u64::MAX } else { now + STOP_GRACE_MS };

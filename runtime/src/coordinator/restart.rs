@@ -63,7 +63,10 @@ mod tests {
 
     #[test]
     fn each_strategy_gives_its_pauses() {
-        let exponential = RestartSpec { exponential_delay: Some(ExponentialDelay { jitter: 0.0, ..Default::default() }), ..Default::default() };
+        let exponential = RestartSpec {
+            exponential_delay: Some(ExponentialDelay { jitter: 0.0, ..Default::default() }),
+            ..Default::default()
+        };
         let second = HumanDuration::from_secs(1);
         let fixed = RestartSpec { fixed_delay: Some(FixedDelay { attempts: 2, delay: second }), ..Default::default() };
         let rate = RestartSpec {
@@ -73,7 +76,21 @@ mod tests {
         let never = RestartSpec { none: Some(NoRestart {}), ..Default::default() };
         // Seconds at which the job fails, and the pauses in milliseconds.
         let cases: [(&str, RestartSpec, &[u64], &[Option<u64>]); 5] = [
-            ("grows and is capped", exponential.clone(), &[0, 1, 2, 3, 4, 5, 6, 7], &[Some(1000), Some(2000), Some(4000), Some(8000), Some(16_000), Some(32_000), Some(60_000), Some(60_000)]),
+            (
+                "grows and is capped",
+                exponential.clone(),
+                &[0, 1, 2, 3, 4, 5, 6, 7],
+                &[
+                    Some(1000),
+                    Some(2000),
+                    Some(4000),
+                    Some(8000),
+                    Some(16_000),
+                    Some(32_000),
+                    Some(60_000),
+                    Some(60_000),
+                ],
+            ),
             ("is forgotten after a healthy while", exponential, &[0, 1, 700], &[Some(1000), Some(2000), Some(1000)]),
             ("gives up after its attempts", fixed, &[0, 1, 2], &[Some(1000), Some(1000), None]),
             ("gives up when failures are too many in a time", rate, &[0, 70, 80], &[Some(1000), Some(1000), None]),

@@ -25,7 +25,10 @@ pub enum Answer {
     Committed(Epoch),
     Released,
     /// Nothing more is written. `sealed`: another process has the job.
-    Failed { cause: String, sealed: bool },
+    Failed {
+        cause: String,
+        sealed: bool,
+    },
 }
 
 /// Starts writing; `answer` is called in the order of the orders.

@@ -140,10 +140,7 @@ mod tests {
         assert_eq!(aligner.on_element(0, &barrier(1)), Verdict::Consumed);
         assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Hold);
         assert_eq!(aligner.on_element(1, &Element::Watermark(EventTime(5))), Verdict::Consumed);
-        assert_eq!(
-            aligner.on_element(1, &barrier(1)),
-            Verdict::Aligned(Barrier { epoch: Epoch(1), last: false })
-        );
+        assert_eq!(aligner.on_element(1, &barrier(1)), Verdict::Aligned(Barrier { epoch: Epoch(1), last: false }));
         assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Advance(EventTime(5)));
     }
 

@@ -69,11 +69,7 @@ pub struct Gate {
 pub fn channels(senders: usize, exactly_once: bool) -> (Vec<Sender>, Gate) {
     let (queue, receiver) = mpsc::unbounded_channel();
     let ends = (0..senders)
-        .map(|channel| Sender {
-            channel,
-            queue: queue.clone(),
-            credit: Arc::new(Semaphore::new(CHANNEL_BYTES / UNIT)),
-        })
+        .map(|channel| Sender { channel, queue: queue.clone(), credit: Arc::new(Semaphore::new(CHANNEL_BYTES / UNIT)) })
         .collect();
     let aligner = Aligner::new(senders, exactly_once);
     (ends, Gate { queue: receiver, aligner, held: VecDeque::new(), again: VecDeque::new() })

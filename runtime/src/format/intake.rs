@@ -102,7 +102,14 @@ impl Intake {
                 ),
             }),
             BadRecords::Skip => {
-                tracing::warn!(source = self.source, split, position, count = bad.len(), error = first.error, "skipped bad records; the first is named");
+                tracing::warn!(
+                    source = self.source,
+                    split,
+                    position,
+                    count = bad.len(),
+                    error = first.error,
+                    "skipped bad records; the first is named"
+                );
                 Ok(None)
             }
             BadRecords::DeadLetter => {
@@ -111,9 +118,11 @@ impl Intake {
                     Arc::new(StringArray::from_iter_values(bad.iter().map(|bad| split_of(bad.index)))),
                     Arc::new(Int64Array::from_iter_values(bad.iter().map(|bad| records.position(bad.index) as i64))),
                     Arc::new(StringArray::from_iter_values(bad.iter().map(|bad| &bad.error))),
-                    Arc::new(StringArray::from_iter(
-                        bad.iter().map(|bad| records.payload(bad.index).map(String::from_utf8_lossy)),
-                    )),
+                    Arc::new(
+                        bad.iter()
+                            .map(|bad| records.payload(bad.index).map(String::from_utf8_lossy))
+                            .collect::<StringArray>(),
+                    ),
                 ];
                 let batch = RecordBatch::try_new(dead_letter_schema(), columns.to_vec());
                 batch.map(Some).map_err(|cause| self.failed("build dead letters", cause))

@@ -50,7 +50,10 @@ pub enum NodeKind {
     },
     WindowAggregate(WindowAggregate),
     /// Writes to the named sink what its input puts out, or what it puts out on the side: late or bad records.
-    Sink { sink: String, side: bool },
+    Sink {
+        sink: String,
+        side: bool,
+    },
 }
 
 /// `GROUP BY window_start, window_end, keys…` over a tumbling window.

@@ -7,7 +7,12 @@ use tidegate_crds::{Delivery, JobSpec, Problem, Problems, SinkSpec, SourceSpec};
 use super::plan::{JobError, SinkTarget, SourceTable};
 use crate::{
     format::arrow_schema,
-    sink::{clickhouse::ClickHousePublisher, files::FilesPublisher, kafka::{KafkaPublisher, KafkaWriter}, print::PrintWriter},
+    sink::{
+        clickhouse::ClickHousePublisher,
+        files::FilesPublisher,
+        kafka::{KafkaPublisher, KafkaWriter},
+        print::PrintWriter,
+    },
     source::{
         Source,
         files::Files,

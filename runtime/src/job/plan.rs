@@ -85,9 +85,11 @@ impl JobPlan {
             spec.sources.iter().enumerate().map(|(index, source)| connect::source(&job.metadata.name, index, source));
         let sources = sources.collect::<Result<Vec<_>, JobError>>()?;
         let graph = graph(&spec, &sources)?;
-        let sinks = spec.sinks.iter().enumerate().map(|(index, sink)| {
-            Ok((sink.name.clone(), connect::sink(index, sink, &spec)?))
-        });
+        let sinks = spec
+            .sinks
+            .iter()
+            .enumerate()
+            .map(|(index, sink)| Ok((sink.name.clone(), connect::sink(index, sink, &spec)?)));
         let sinks = sinks.collect::<Result<_, JobError>>()?;
         let digest = sha256(serde_json::to_string(&spec).unwrap_or_default().as_bytes());
         Ok(Self { name: job.metadata.name.clone(), spec, graph, sources, sinks, metrics, digest })
@@ -181,16 +183,24 @@ fn graph(spec: &JobSpec, sources: &[SourceTable]) -> Result<StreamGraph, JobErro
                 [] => problems.push(Problem::new(path, format!("nothing of source `{}` can be late", table.name))),
                 _ => problems.push(Problem::new(
                     path,
-                    format!("{} windows read source `{}`; one sink takes the late records of one", inputs.len(), table.name),
+                    format!(
+                        "{} windows read source `{}`; one sink takes the late records of one",
+                        inputs.len(),
+                        table.name
+                    ),
                 )),
             }
         }
     }
     for (index, sink) in spec.sinks.iter().enumerate() {
-        if !graph.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Sink { sink: used, .. } if *used == sink.name)) {
+        if !graph.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Sink { sink: used, .. } if *used == sink.name))
+        {
             problems.push(Problem::new(
                 format!("spec.sinks[{index}]"),
-                format!("nothing is written to `{}`; add an `INSERT INTO {}`, or leave the sink out", sink.name, sink.name),
+                format!(
+                    "nothing is written to `{}`; add an `INSERT INTO {}`, or leave the sink out",
+                    sink.name, sink.name
+                ),
             ));
         }
     }

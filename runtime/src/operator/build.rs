@@ -53,9 +53,8 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<(Box<dyn Operator>, O
                 encode: plan.late_encoder(spec),
             };
             let engine = name.clone();
-            let mut operator =
-                Window::new(name, spec.clone(), context.range, input, node.schema.clone(), late)
-                    .map_err(|cause| engine.engine(cause))?;
+            let mut operator = Window::new(name, spec.clone(), context.range, input, node.schema.clone(), late)
+                .map_err(|cause| engine.engine(cause))?;
             operator.restore(context.restored.keyed(&node.id, context.range)?)?;
             (Box::new(operator), None)
         }

@@ -21,11 +21,7 @@ use hashbrown::{HashTable, hash_table::Entry};
 use prometheus_client::metrics::counter::Counter;
 
 use super::{Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredState, rowtime, snapshot};
-use crate::{
-    exchange::partition::hash_rows,
-    ids::EventTime,
-    state::StatePart,
-};
+use crate::{exchange::partition::hash_rows, ids::EventTime, state::StatePart};
 
 /// Kind of the parts that hold keys; their tag is the newest event time in them.
 const KEYS: &str = "keys";
@@ -111,7 +107,7 @@ impl Deduplicate {
             self.watermark = self.watermark.max(watermark);
             for part in state.parts {
                 match part.reference.kind.as_str() {
-                    KEYS => self.restore_keys(&part.batch).map_err(|cause| self.name.arrow(cause))?,
+                    KEYS => self.restore_keys(&part.batch),
                     WAITING => self.wait(&part.batch).map_err(|cause| self.name.arrow(cause))?,
                     other => {
                         let accepted = format!("found a part `{other}`; accepted are {KEYS} and {WAITING}");
@@ -127,7 +123,7 @@ impl Deduplicate {
         Ok(())
     }
 
-    fn restore_keys(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+    fn restore_keys(&mut self, batch: &RecordBatch) {
         let hashes = batch.column(0).as_fixed_size_binary();
         let times = batch.column(1).as_primitive::<Int64Type>();
         for (hash, time) in hashes.iter().flatten().zip(times.values()) {
@@ -138,7 +134,6 @@ impl Deduplicate {
                 insert(&mut self.seen, hash, *time, i64::MIN);
             }
         }
-        Ok(())
     }
 
     /// Puts rows of a checkpoint back among those that wait. Each is the winner of its key.
@@ -192,7 +187,8 @@ impl Deduplicate {
             self.waiting.extend(Waiting::new(batch, hashes, times));
         } else {
             let mask = BooleanArray::from(keep);
-            self.waiting.extend(Waiting::new(batch, hashes, times).map(|rows| rows.filter(&mask)).transpose()?.flatten());
+            self.waiting
+                .extend(Waiting::new(batch, hashes, times).map(|rows| rows.filter(&mask)).transpose()?.flatten());
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Event times of a batch, in milliseconds, whatever the column's unit.
 
 use arrow::{
-    array::{Array, AsArray, ArrayRef, TimestampMillisecondArray},
+    array::{Array, ArrayRef, AsArray, TimestampMillisecondArray},
     compute::cast,
     datatypes::{DataType, TimeUnit, TimestampMillisecondType},
     error::ArrowError,

@@ -94,9 +94,8 @@ mod tests {
 
     #[test]
     fn a_large_epoch_is_cut_into_chunks_without_losing_a_row() {
-        let batch = |rows: i64| {
-            RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from_iter_values(0..rows)) as _)]).unwrap()
-        };
+        let batch =
+            |rows: i64| RecordBatch::try_from_iter([("n", Arc::new((0..rows).collect::<Int64Array>()) as _)]).unwrap();
         let mut buffer = Buffer::default();
         for rows in [10, 199_995, 450_000, 3] {
             buffer.on_batch(batch(rows), &mut Output::default()).unwrap();

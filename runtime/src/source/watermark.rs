@@ -6,10 +6,7 @@
 
 use std::time::Duration;
 
-use arrow::{
-    array::TimestampMillisecondArray,
-    error::ArrowError,
-};
+use arrow::{array::TimestampMillisecondArray, error::ArrowError};
 
 use super::{Run, SplitState};
 use crate::ids::EventTime;
@@ -90,7 +87,8 @@ impl Watermarks {
 
     /// What there is to say of time, if anything has changed.
     pub fn advance(&mut self, now: Duration) -> Option<Progress> {
-        let idle = |split: &Split| self.idle_timeout.is_some_and(|timeout| now.saturating_sub(split.active_at) >= timeout);
+        let idle =
+            |split: &Split| self.idle_timeout.is_some_and(|timeout| now.saturating_sub(split.active_at) >= timeout);
         let mut active = self.splits.iter().filter(|split| !split.ended && !idle(split)).peekable();
         if active.peek().is_none() {
             // Without splits, or with all of them silent or at their end, this source must not hold others back.
@@ -146,7 +144,11 @@ mod tests {
         assert_eq!(watermarks.advance(Duration::from_secs(2)), Some(Progress::Watermark(EventTime(2_899))));
         assert_eq!(watermarks.advance(Duration::from_secs(2)), None, "it has not risen");
         observe(&mut watermarks, 0, &[6_000], 12);
-        assert_eq!(watermarks.advance(Duration::from_secs(12)), Some(Progress::Watermark(EventTime(5_899))), "b is idle");
+        assert_eq!(
+            watermarks.advance(Duration::from_secs(12)),
+            Some(Progress::Watermark(EventTime(5_899))),
+            "b is idle"
+        );
         assert_eq!(watermarks.advance(Duration::from_mins(1)), Some(Progress::Idle), "all idle: time stands still");
         assert_eq!(watermarks.advance(Duration::from_secs(61)), None, "said once");
     }

@@ -29,10 +29,7 @@ pub enum FileError {
 }
 
 /// Batches of one schema as an Arrow IPC file.
-pub fn encode<'a>(
-    schema: &SchemaRef,
-    batches: impl IntoIterator<Item = &'a RecordBatch>,
-) -> Result<Bytes, ArrowError> {
+pub fn encode<'a>(schema: &SchemaRef, batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Bytes, ArrowError> {
     let mut writer = FileWriter::try_new(Vec::new(), schema)?;
     for batch in batches {
         writer.write(batch)?;

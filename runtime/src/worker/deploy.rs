@@ -258,7 +258,8 @@ impl Wiring {
                 // The n-th edge to a task is the n-th of its inputs that is this one.
                 let nth = used.entry(edge.to).or_default();
                 let inputs = self.inputs.get(edge.to).map_or(&[][..], Vec::as_slice);
-                let input = inputs.iter().enumerate().filter(|(_, from)| **from == task).nth(*nth).map(|(index, _)| index);
+                let input =
+                    inputs.iter().enumerate().filter(|(_, from)| **from == task).nth(*nth).map(|(index, _)| index);
                 *nth += 1;
                 let channel = input.unwrap_or(0) * self.parallelism as usize + subtask.0 as usize;
                 let senders = (0..self.parallelism)

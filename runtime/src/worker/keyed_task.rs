@@ -1,6 +1,10 @@
 //! The loop of a task that reads from exchanges.
 
-use super::{chain::Chain, edge::{Edge, EdgeError}, snapshot::Snapshotter};
+use super::{
+    chain::Chain,
+    edge::{Edge, EdgeError},
+    snapshot::Snapshotter,
+};
 use crate::{
     element::{Barrier, Element},
     exchange::local::{Delivery, Gate},

@@ -96,11 +96,8 @@ impl Restored {
     pub fn keyed(&self, operator: &OperatorId, range: KeyRange) -> Result<Vec<RestoredState>, RestoreError> {
         let Some(state) = self.operators.get(operator) else { return Ok(Vec::new()) };
         let parallelism = state.subtasks.len() as u32;
-        let former = |index| KeyRange {
-            subtask: SubtaskIndex(index),
-            parallelism,
-            max_parallelism: self.max_parallelism,
-        };
+        let former =
+            |index| KeyRange { subtask: SubtaskIndex(index), parallelism, max_parallelism: self.max_parallelism };
         let mine = range.groups();
         let mut seen = std::collections::BTreeSet::new();
         (0..)

@@ -60,14 +60,8 @@ impl Snapshotter {
 
     async fn upload(&self, epoch: Epoch, links: Vec<FrozenLink>) -> Result<Ack, SnapshotError> {
         fault::reach("before-state-upload");
-        let mut ack = Ack {
-            task: self.task,
-            epoch,
-            operators: Vec::new(),
-            chunks: Vec::new(),
-            parts: Vec::new(),
-            bytes: 0,
-        };
+        let mut ack =
+            Ack { task: self.task, epoch, operators: Vec::new(), chunks: Vec::new(), parts: Vec::new(), bytes: 0 };
         for link in links {
             if let Some(flush) = link.frozen.flush {
                 flush.await?;
@@ -137,8 +131,7 @@ impl Snapshotter {
         let slot = self.task.subtask.0;
         let uploads = chunks.into_iter().enumerate().map(|(index, rows)| async move {
             let Some(schema) = rows.batches.first().map(RecordBatch::schema) else { return Ok(None) };
-            let id =
-                ChunkId { lineage: self.lineage.clone(), sink: sink.to_owned(), slot, epoch, index: index as u32 };
+            let id = ChunkId { lineage: self.lineage.clone(), sink: sink.to_owned(), slot, epoch, index: index as u32 };
             let bytes = file::encode(&schema, &rows.batches)?;
             let file = self.put(epoch, &format!("wal-{sink}-{slot}-{index}.arrow"), bytes).await?;
             let count = rows.batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;

@@ -22,7 +22,10 @@ use crate::{
     format::intake::Intake,
     ids::{Epoch, EventTime, OperatorId},
     operator::Frozen,
-    source::{Fetched, Run, SourceError, SourceReader, SplitState, watermark::{Progress, Watermarks}},
+    source::{
+        Fetched, Run, SourceError, SourceReader, SplitState,
+        watermark::{Progress, Watermarks},
+    },
     state::StateSnapshot,
 };
 

@@ -9,9 +9,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tidegate_tests::counterparts::cache::Program;
-use tidegate_tests::counterparts::{
-    ClickHouse, Error, Kafka, S3, clickhouse, kafka, s3, toxiproxy,
-};
+use tidegate_tests::counterparts::{ClickHouse, Error, Kafka, S3, clickhouse, kafka, s3, toxiproxy};
 
 /// Real servers for Tidegate's tests, from a cache below ~/.cache/tidegate/counterparts.
 #[derive(Debug, Parser)]
@@ -62,12 +60,7 @@ async fn main() -> ExitCode {
 }
 
 async fn fetch() -> Result<(), Error> {
-    let programs: [Program; 4] = [
-        kafka::PROGRAM,
-        s3::PROGRAM,
-        clickhouse::PROGRAM,
-        toxiproxy::PROGRAM,
-    ];
+    let programs: [Program; 4] = [kafka::PROGRAM, s3::PROGRAM, clickhouse::PROGRAM, toxiproxy::PROGRAM];
     for program in programs {
         let started = Instant::now();
         let folder = program.ready().await?;

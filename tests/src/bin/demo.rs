@@ -46,7 +46,10 @@ async fn main() {
     }
     let end = process.wait(PATIENCE);
     assert_eq!(end, End::Finished, "the job ends by itself");
-    println!("==> finished after {:.1} s; comparing with a reference that never failed", started.elapsed().as_secs_f64());
+    println!(
+        "==> finished after {:.1} s; comparing with a reference that never failed",
+        started.elapsed().as_secs_f64()
+    );
     report(&workload, &file_rows(&output), &recoveries);
 }
 

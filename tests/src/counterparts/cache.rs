@@ -55,12 +55,7 @@ impl Program {
         let marker = partial.join(MARKER);
         fs::write(&marker, b"").map_err(Error::io("create", &marker))?;
         fs::rename(&partial, &folder).map_err(Error::io("rename to", &folder))?;
-        say(&format!(
-            "{} {}: installed in {:.1} s",
-            self.name,
-            self.version,
-            started.elapsed().as_secs_f64()
-        ));
+        say(&format!("{} {}: installed in {:.1} s", self.name, self.version, started.elapsed().as_secs_f64()));
         Ok(folder)
     }
 
@@ -85,17 +80,13 @@ pub fn root() -> Result<PathBuf, Error> {
 
 /// A file of this crate's `counterparts/` folder: a pom, a server script.
 pub(crate) fn recipe(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("counterparts")
-        .join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("counterparts").join(path)
 }
 
 /// Runs one step of an installation to its end; its output is shown only if it fails.
 pub(crate) fn run(name: &str, command: &mut Command) -> Result<(), Error> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .map_err(|source| Error::Spawn { program, source })?;
+    let output = command.output().map_err(|source| Error::Spawn { program, source })?;
     if output.status.success() {
         return Ok(());
     }
@@ -116,17 +107,10 @@ pub(crate) fn tail(output: &[u8], lines: usize) -> String {
 
 /// Holds the lock until the file is dropped or its process ends, however it ends.
 fn lock(path: &Path) -> Result<File, Error> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(Error::io("open", path))?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(Error::io("open", path))?;
     if file.try_lock().is_err() {
-        say(&format!(
-            "waiting for another process at {}",
-            path.display()
-        ));
+        say(&format!("waiting for another process at {}", path.display()));
         file.lock().map_err(Error::io("lock", path))?;
     }
     Ok(file)
@@ -134,9 +118,7 @@ fn lock(path: &Path) -> Result<File, Error> {
 
 fn remove_folder(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", folder)(error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", folder)(error)),
         _ => Ok(()),
     }
 }
@@ -195,19 +177,11 @@ mod tests {
         const PROGRAM: Program = Program {
             name: "broken",
             version: "1",
-            fill: |_| {
-                run(
-                    "broken",
-                    Command::new("sh").args(["-c", "echo no space; exit 3"]),
-                )
-            },
+            fill: |_| run("broken", Command::new("sh").args(["-c", "echo no space; exit 3"])),
         };
         let root = tempfile::tempdir().unwrap();
         let error = PROGRAM.install_in(root.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("no space") && error.contains("exit status: 3"),
-            "{error}"
-        );
+        assert!(error.contains("no space") && error.contains("exit status: 3"), "{error}");
         assert!(!root.path().join("broken-1").exists());
     }
 }

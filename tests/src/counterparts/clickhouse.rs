@@ -58,11 +58,7 @@ pub const VARIABLE: &str = "TIDEGATE_TEST_CLICKHOUSE";
 const NAME: &str = "clickhouse";
 
 /// A Python environment with the engine, `chdb-core`.
-pub const PROGRAM: Program = Program {
-    name: "chdb",
-    version: "26.9.0",
-    fill,
-};
+pub const PROGRAM: Program = Program { name: "chdb", version: "26.9.0", fill };
 
 /// A running engine with an empty database `default`.
 #[derive(Debug)]
@@ -80,10 +76,7 @@ impl ClickHouse {
             return Ok(Self {
                 url: url.trim_end_matches('/').to_owned(),
                 client,
-                origin: Origin::Theirs {
-                    server: NAME,
-                    variable: VARIABLE,
-                },
+                origin: Origin::Theirs { server: NAME, variable: VARIABLE },
             });
         }
         let installed = PROGRAM.ready().await?;
@@ -99,11 +92,7 @@ impl ClickHouse {
             environment: vec![("PYTHONDONTWRITEBYTECODE", "1".into())],
         };
         let server = Server::start(NAME, place, launch).await?;
-        Ok(Self {
-            url: format!("http://{}", server.address()),
-            client,
-            origin: server.into(),
-        })
+        Ok(Self { url: format!("http://{}", server.address()), client, origin: server.into() })
     }
 
     /// The HTTP address, without a trailing slash.
@@ -117,12 +106,7 @@ impl ClickHouse {
     }
 
     /// Runs `INSERT INTO … FORMAT …` on `data`, with settings such as `insert_deduplication_token`.
-    pub async fn insert(
-        &self,
-        sql: &str,
-        settings: &[(&str, &str)],
-        data: Vec<u8>,
-    ) -> Result<(), Error> {
+    pub async fn insert(&self, sql: &str, settings: &[(&str, &str)], data: Vec<u8>) -> Result<(), Error> {
         self.send(sql, settings, data).await.map(drop)
     }
 
@@ -151,57 +135,29 @@ impl ClickHouse {
         self.origin.ours("resume")?.resume()
     }
 
-    async fn send(
-        &self,
-        sql: &str,
-        settings: &[(&str, &str)],
-        data: Vec<u8>,
-    ) -> Result<String, Error> {
-        let failed = |source| Error::Http {
-            server: NAME,
-            url: self.url.clone(),
-            source,
-        };
+    async fn send(&self, sql: &str, settings: &[(&str, &str)], data: Vec<u8>) -> Result<String, Error> {
+        let failed = |source| Error::Http { server: NAME, url: self.url.clone(), source };
         // A long statement goes into the body, where an insert has its data.
-        let (sql, body) = if data.is_empty() {
-            (None, sql.as_bytes().to_vec())
-        } else {
-            (Some(("query", sql)), data)
-        };
+        let (sql, body) = if data.is_empty() { (None, sql.as_bytes().to_vec()) } else { (Some(("query", sql)), data) };
         let parameters = sql.iter().chain(settings);
-        let url = reqwest::Url::parse_with_params(&self.url, parameters).map_err(|_| {
-            Error::Variable {
-                variable: VARIABLE,
-                value: self.url.clone(),
-                expected: "an HTTP address",
-            }
+        let url = reqwest::Url::parse_with_params(&self.url, parameters).map_err(|_| Error::Variable {
+            variable: VARIABLE,
+            value: self.url.clone(),
+            expected: "an HTTP address",
         })?;
-        let response = self
-            .client
-            .post(url)
-            .body(body)
-            .send()
-            .await
-            .map_err(failed)?;
+        let response = self.client.post(url).body(body).send().await.map_err(failed)?;
         let status = response.status();
         let text = response.text().await.map_err(failed)?;
         if status.is_success() {
             return Ok(text);
         }
-        Err(Error::Refused {
-            server: NAME,
-            status: status.as_u16(),
-            message: text,
-        })
+        Err(Error::Refused { server: NAME, status: status.as_u16(), message: text })
     }
 }
 
 fn fill(folder: &Path) -> Result<(), Error> {
     let venv = folder.join("venv");
-    cache::run(
-        NAME,
-        Command::new("python3").args(["-m", "venv"]).arg(&venv),
-    )?;
+    cache::run(NAME, Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     cache::run(
         NAME,
         // Not `bin/pip`: its first line names the folder before it is renamed.

@@ -24,12 +24,7 @@ pub enum Error {
     },
 
     #[error("failed to install {name}: `{command}` ended with {status}\n{output}")]
-    Install {
-        name: String,
-        command: String,
-        status: ExitStatus,
-        output: String,
-    },
+    Install { name: String, command: String, status: ExitStatus, output: String },
 
     #[error("no home for the cache of test servers: set HOME or XDG_CACHE_HOME")]
     NoCacheFolder,
@@ -38,18 +33,10 @@ pub enum Error {
     NoFreePort { from: u16, to: u16 },
 
     #[error("{server} ended before it was ready ({status}); the end of its log:\n{log}")]
-    Died {
-        server: &'static str,
-        status: ExitStatus,
-        log: String,
-    },
+    Died { server: &'static str, status: ExitStatus, log: String },
 
     #[error("{server} was not ready after {waited:?}; the end of its log:\n{log}")]
-    NotReady {
-        server: &'static str,
-        waited: Duration,
-        log: String,
-    },
+    NotReady { server: &'static str, waited: Duration, log: String },
 
     #[error("{server} is already running")]
     Running { server: &'static str },
@@ -58,25 +45,13 @@ pub enum Error {
     NotRunning { server: &'static str },
 
     #[error("{server} did not obey {signal} within {waited:?}")]
-    Signal {
-        server: &'static str,
-        signal: &'static str,
-        waited: Duration,
-    },
+    Signal { server: &'static str, signal: &'static str, waited: Duration },
 
     #[error("can't {action} {server}: it was named by {variable}, so it isn't ours")]
-    External {
-        server: &'static str,
-        action: &'static str,
-        variable: &'static str,
-    },
+    External { server: &'static str, action: &'static str, variable: &'static str },
 
     #[error("failed to understand {variable}=`{value}`, expected {expected}")]
-    Variable {
-        variable: &'static str,
-        value: String,
-        expected: &'static str,
-    },
+    Variable { variable: &'static str, value: String, expected: &'static str },
 
     #[error("failed to ask {server} at {url}")]
     Http {
@@ -97,15 +72,8 @@ pub enum Error {
 
 impl Error {
     /// Names the file behind an I/O error: `.map_err(Error::io("create", &path))`.
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 }

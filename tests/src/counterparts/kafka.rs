@@ -24,11 +24,7 @@ const NAME: &str = "kafka";
 
 /// The broker's jars in `lib/`, the metadata folder of an empty cluster in `formatted/`, and the
 /// JVM's archive of loaded classes.
-pub const PROGRAM: Program = Program {
-    name: NAME,
-    version: "4.3.1",
-    fill,
-};
+pub const PROGRAM: Program = Program { name: NAME, version: "4.3.1", fill };
 
 /// Any 16 bytes in base64; every broker of ours is a cluster of its own.
 const CLUSTER_ID: &str = "dGlkZWdhdGUtdGVzdHMtMQ";
@@ -58,10 +54,7 @@ impl Kafka {
         if let Some(bootstrap) = named_by(VARIABLE) {
             return Ok(Self {
                 bootstrap,
-                origin: Origin::Theirs {
-                    server: NAME,
-                    variable: VARIABLE,
-                },
+                origin: Origin::Theirs { server: NAME, variable: VARIABLE },
                 _controller: None,
             });
         }
@@ -71,11 +64,7 @@ impl Kafka {
         let archive = format!("-XX:SharedArchiveFile={}", archive(&installed).display());
         let launch = launch(&installed, &place, &controller, &archive)?;
         let server = Server::start(NAME, place, launch).await?;
-        Ok(Self {
-            bootstrap: server.address(),
-            origin: server.into(),
-            _controller: Some(controller),
-        })
+        Ok(Self { bootstrap: server.address(), origin: server.into(), _controller: Some(controller) })
     }
 
     /// For `bootstrap.servers`.
@@ -110,12 +99,7 @@ impl Kafka {
 }
 
 /// Lays out the broker's folder and says how to run it there.
-fn launch(
-    installed: &Path,
-    place: &Place,
-    controller: &Port,
-    archive: &str,
-) -> Result<Launch, Error> {
+fn launch(installed: &Path, place: &Place, controller: &Port, archive: &str) -> Result<Launch, Error> {
     let data = place.path().join("data");
     copy_folder(&installed.join("formatted"), &data)?;
     // The JVM refuses an archive of classes if the class path isn't the same, letter by letter.
@@ -128,11 +112,7 @@ fn launch(
     let mut arguments = vec!["-Xms256m".into(), "-Xmx256m".into(), archive.into()];
     arguments.extend(JVM.map(Into::into));
     arguments.extend(["kafka.Kafka".into(), properties.into()]);
-    Ok(Launch {
-        program: "java".into(),
-        arguments,
-        environment: Vec::new(),
-    })
+    Ok(Launch { program: "java".into(), arguments, environment: Vec::new() })
 }
 
 fn fill(folder: &Path) -> Result<(), Error> {

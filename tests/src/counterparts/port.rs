@@ -39,10 +39,7 @@ impl Port {
                 .open(&path)
                 .map_err(Error::io("open", &path))?;
             if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Ok(Self {
-                    number,
-                    _lock: lock,
-                });
+                return Ok(Self { number, _lock: lock });
             }
         }
         Err(Error::NoFreePort { from: FROM, to: TO })

@@ -52,25 +52,13 @@ impl Process {
             .stderr(Stdio::null())
             .process_group(0) // a Ctrl-C is for us, and we then end the servers
             .spawn()
-            .map_err(|source| Error::Spawn {
-                program: "sh".to_owned(),
-                source,
-            })?;
+            .map_err(|source| Error::Spawn { program: "sh".to_owned(), source })?;
         let (Some(signals), Some(answers)) = (keeper.stdin.take(), keeper.stdout.take()) else {
             return Err(Error::NotRunning { server: name });
         };
-        let mut process = Self {
-            name,
-            pid: 0,
-            log: folder.join("server.log"),
-            keeper,
-            signals,
-            answers: BufReader::new(answers),
-        };
-        process.pid = process
-            .answer()
-            .parse()
-            .map_err(|_| Error::NotRunning { server: name })?;
+        let mut process =
+            Self { name, pid: 0, log: folder.join("server.log"), keeper, signals, answers: BufReader::new(answers) };
+        process.pid = process.answer().parse().map_err(|_| Error::NotRunning { server: name })?;
         Ok(process)
     }
 
@@ -93,13 +81,11 @@ impl Process {
     /// `SIGTERM`, and waits for a clean end.
     pub async fn terminate(&mut self, patience: Duration) -> Result<(), Error> {
         self.signal("TERM");
-        until(patience, || self.ended().is_some())
-            .await
-            .map_err(|waited| Error::Signal {
-                server: self.name,
-                signal: "SIGTERM",
-                waited,
-            })
+        until(patience, || self.ended().is_some()).await.map_err(|waited| Error::Signal {
+            server: self.name,
+            signal: "SIGTERM",
+            waited,
+        })
     }
 
     /// `SIGSTOP`: the server keeps its connections and answers nothing.
@@ -114,10 +100,7 @@ impl Process {
 
     /// The end of the server's log, for an error message.
     pub fn log_tail(&self) -> String {
-        std::fs::read(&self.log).map_or_else(
-            |error| format!("(no log: {error})"),
-            |log| cache::tail(&log, 30),
-        )
+        std::fs::read(&self.log).map_or_else(|error| format!("(no log: {error})"), |log| cache::tail(&log, 30))
     }
 
     /// Returns when the signal was sent, or when the server has ended anyway.
@@ -142,16 +125,11 @@ impl Drop for Process {
 }
 
 /// Asks `condition` every 10 ms until it holds; the error is the time waited in vain.
-pub async fn until(
-    patience: Duration,
-    mut condition: impl FnMut() -> bool,
-) -> Result<(), Duration> {
+pub async fn until(patience: Duration, mut condition: impl FnMut() -> bool) -> Result<(), Duration> {
     let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(patience, wait)
-        .await
-        .map_err(|_| patience)
+    tokio::time::timeout(patience, wait).await.map_err(|_| patience)
 }

@@ -31,11 +31,7 @@ const NAME: &str = "s3";
 const MODULE: &str = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
 
 /// The gateway's one binary, `versitygw`.
-pub const PROGRAM: Program = Program {
-    name: "versitygw",
-    version: "1.8.0",
-    fill,
-};
+pub const PROGRAM: Program = Program { name: "versitygw", version: "1.8.0", fill };
 
 const BUCKET: &str = "tidegate";
 const ACCESS_KEY: &str = "tidegate-tests";
@@ -91,10 +87,7 @@ impl S3 {
             access_key: access_key.to_owned(),
             secret_key: secret_key.to_owned(),
             folder: None,
-            origin: Origin::Theirs {
-                server: NAME,
-                variable: VARIABLE,
-            },
+            origin: Origin::Theirs { server: NAME, variable: VARIABLE },
         })
     }
 
@@ -119,11 +112,7 @@ impl S3 {
     pub fn path_of(&self, key: &str) -> Result<PathBuf, Error> {
         match &self.folder {
             Some(folder) => Ok(folder.join(key)),
-            None => Err(Error::External {
-                server: NAME,
-                action: "look into",
-                variable: VARIABLE,
-            }),
+            None => Err(Error::External { server: NAME, action: "look into", variable: VARIABLE }),
         }
     }
 
@@ -180,19 +169,14 @@ fn launch(address: &str, folder: &Path, options: &[&str]) -> Result<Launch, Erro
     Ok(Launch {
         program: PROGRAM.install()?.join("versitygw"),
         arguments,
-        environment: vec![
-            ("ROOT_ACCESS_KEY_ID", ACCESS_KEY.into()),
-            ("ROOT_SECRET_ACCESS_KEY", SECRET_KEY.into()),
-        ],
+        environment: vec![("ROOT_ACCESS_KEY_ID", ACCESS_KEY.into()), ("ROOT_SECRET_ACCESS_KEY", SECRET_KEY.into())],
     })
 }
 
 fn fill(folder: &Path) -> Result<(), Error> {
     cache::run(
         PROGRAM.name,
-        Command::new("go")
-            .args(["install", "-trimpath", "-ldflags=-s -w", MODULE])
-            .env("GOBIN", folder),
+        Command::new("go").args(["install", "-trimpath", "-ldflags=-s -w", MODULE]).env("GOBIN", folder),
     )
 }
 
@@ -214,9 +198,7 @@ mod tests {
     #[test]
     fn a_variable_with_a_part_missing_says_what_is_expected() {
         assert_eq!(
-            S3::named("http://s3:9000,b".to_owned())
-                .unwrap_err()
-                .to_string(),
+            S3::named("http://s3:9000,b".to_owned()).unwrap_err().to_string(),
             "failed to understand TIDEGATE_TEST_S3=`http://s3:9000,b`, \
              expected endpoint,bucket,access key,secret key"
         );

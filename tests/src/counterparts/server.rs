@@ -52,13 +52,7 @@ impl Place {
 impl Server {
     /// Starts the server and waits until its port accepts connections.
     pub async fn start(name: &'static str, place: Place, launch: Launch) -> Result<Self, Error> {
-        let mut server = Self {
-            name,
-            launch,
-            process: None,
-            folder: place.folder,
-            port: place.port,
-        };
+        let mut server = Self { name, launch, process: None, folder: place.folder, port: place.port };
         server.spawn().await?;
         Ok(server)
     }
@@ -131,17 +125,9 @@ impl Server {
         let server = self.name;
         if let Some(status) = ended {
             let log = process.log_tail();
-            return Err(Error::Died {
-                server,
-                status,
-                log,
-            });
+            return Err(Error::Died { server, status, log });
         }
-        ready.map_err(|waited| Error::NotReady {
-            server,
-            waited,
-            log: process.log_tail(),
-        })?;
+        ready.map_err(|waited| Error::NotReady { server, waited, log: process.log_tail() })?;
         self.process = Some(process);
         Ok(())
     }
@@ -151,10 +137,7 @@ impl Server {
 #[derive(Debug)]
 pub(crate) enum Origin {
     Ours(Box<Server>),
-    Theirs {
-        server: &'static str,
-        variable: &'static str,
-    },
+    Theirs { server: &'static str, variable: &'static str },
 }
 
 impl From<Server> for Origin {
@@ -168,11 +151,7 @@ impl Origin {
     pub(crate) fn ours(&mut self, action: &'static str) -> Result<&mut Server, Error> {
         match self {
             Self::Ours(server) => Ok(server),
-            Self::Theirs { server, variable } => Err(Error::External {
-                server,
-                action,
-                variable,
-            }),
+            Self::Theirs { server, variable } => Err(Error::External { server, action, variable }),
         }
     }
 
@@ -186,9 +165,7 @@ impl Origin {
 
 /// The value of an environment variable that names a server, if it is set and not empty.
 pub(crate) fn named_by(variable: &'static str) -> Option<String> {
-    std::env::var(variable)
-        .ok()
-        .filter(|value| !value.is_empty())
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

@@ -23,11 +23,7 @@ use super::server::{Place, Server};
 const NAME: &str = "toxiproxy";
 
 /// The proxy's one binary, `toxiproxy-server`.
-pub const PROGRAM: Program = Program {
-    name: NAME,
-    version: "2.5.0",
-    fill,
-};
+pub const PROGRAM: Program = Program { name: NAME, version: "2.5.0", fill };
 
 /// A running toxiproxy; the proxies it carries end with it.
 #[derive(Debug)]
@@ -74,12 +70,7 @@ impl Toxiproxy {
         let place = Place::reserve(NAME)?;
         let launch = Launch {
             program: installed.join("toxiproxy-server"),
-            arguments: vec![
-                "-host".into(),
-                "127.0.0.1".into(),
-                "-port".into(),
-                place.port.number().to_string().into(),
-            ],
+            arguments: vec!["-host".into(), "127.0.0.1".into(), "-port".into(), place.port.number().to_string().into()],
             environment: Vec::new(),
         };
         let server = Server::start(NAME, place, launch).await?;
@@ -134,9 +125,7 @@ impl Proxy {
         let (kind, attributes) = match toxic {
             Toxic::Timeout { ms } => ("timeout", json!({ "timeout": ms })),
             Toxic::LimitData { bytes } => ("limit_data", json!({ "bytes": bytes })),
-            Toxic::Latency { ms, jitter_ms } => {
-                ("latency", json!({ "latency": ms, "jitter": jitter_ms }))
-            }
+            Toxic::Latency { ms, jitter_ms } => ("latency", json!({ "latency": ms, "jitter": jitter_ms })),
             Toxic::ResetPeer { ms } => ("reset_peer", json!({ "timeout": ms })),
         };
         let stream = match direction {
@@ -154,8 +143,7 @@ impl Proxy {
 
     /// Heals what the toxic `name` did.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
-        self.ask(Method::DELETE, &format!("/toxics/{name}"), None)
-            .await
+        self.ask(Method::DELETE, &format!("/toxics/{name}"), None).await
     }
 
     async fn set_enabled(&self, enabled: bool) -> Result<(), Error> {
@@ -169,21 +157,12 @@ impl Proxy {
     }
 }
 
-async fn ask(
-    client: &reqwest::Client,
-    method: Method,
-    url: String,
-    body: Option<Value>,
-) -> Result<(), Error> {
+async fn ask(client: &reqwest::Client, method: Method, url: String, body: Option<Value>) -> Result<(), Error> {
     let mut request = client.request(method, &url);
     if let Some(body) = body {
         request = request.json(&body);
     }
-    let failed = |source| Error::Http {
-        server: NAME,
-        url,
-        source,
-    };
+    let failed = |source| Error::Http { server: NAME, url, source };
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => return Err(failed(error)),
@@ -192,11 +171,7 @@ async fn ask(
     if status.is_success() {
         return Ok(());
     }
-    Err(Error::Refused {
-        server: NAME,
-        status: status.as_u16(),
-        message: response.text().await.map_err(failed)?,
-    })
+    Err(Error::Refused { server: NAME, status: status.as_u16(), message: response.text().await.map_err(failed)? })
 }
 
 fn fill(folder: &Path) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseRecord, Producer, ThreadedProducer, DefaultProducerContext},
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
 use serde_json::json;
 use tidegate::source::generator::Orders;

@@ -9,7 +9,11 @@ use super::store_sales::World;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_broken_document_is_refused_with_a_clear_word() {
     let world = World::shared().await;
-    world.clickhouse.query("CREATE TABLE unfit (store_id Int64, amount Decimal(12, 2)) ENGINE = MergeTree ORDER BY store_id").await.unwrap();
+    world
+        .clickhouse
+        .query("CREATE TABLE unfit (store_id Int64, amount Decimal(12, 2)) ENGINE = MergeTree ORDER BY store_id")
+        .await
+        .unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("broken");
     let mut documents: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     documents.sort();

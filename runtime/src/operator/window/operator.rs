@@ -125,7 +125,8 @@ impl Window {
         rowtime::require_no_nulls(&times)?;
         let starts = window_starts(&times, self.spec.size_ms);
         let Some(first) = arrow::compute::min(&starts) else { return Ok(()) };
-        let (batch, starts) = if self.is_closed(first) { self.drop_late(&batch, &starts, out)? } else { (batch, starts) };
+        let (batch, starts) =
+            if self.is_closed(first) { self.drop_late(&batch, &starts, out)? } else { (batch, starts) };
         let Some(first) = arrow::compute::min(&starts) else { return Ok(()) };
         self.first_current = Some(self.first_current.map_or(first, |known| known.min(first)));
         let mut keys: Vec<ArrayRef> = vec![Arc::new(starts)];

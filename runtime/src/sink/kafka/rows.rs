@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn batch() -> RecordBatch {
-        let decimal = Decimal128Array::from(vec![Some(1), None, Some(-123_456_789_012_345_678_901_234_567_890_12)])
+        let decimal = Decimal128Array::from(vec![Some(1), None, Some(-12_345_678_901_234_567_890_123_456_789_012)])
             .with_precision_and_scale(38, 2)
             .unwrap();
         assert!(matches!(decimal.data_type(), &DataType::Decimal128(..)));

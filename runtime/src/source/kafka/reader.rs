@@ -278,4 +278,3 @@ async fn looked<T>(looking: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task
         None => std::future::pending().await,
     }
 }
-

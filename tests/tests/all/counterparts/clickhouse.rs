@@ -21,10 +21,7 @@ async fn table(server: &ClickHouse, name: &str, columns: &str, partition: &str) 
 async fn insert(server: &ClickHouse, table: &str, token: &str, batches: &[RecordBatch]) {
     let sql = format!("INSERT INTO {table} FORMAT ArrowStream");
     let settings = [("insert_deduplication_token", token)];
-    server
-        .insert(&sql, &settings, stream(batches))
-        .await
-        .unwrap();
+    server.insert(&sql, &settings, stream(batches)).await.unwrap();
 }
 
 fn stream(batches: &[RecordBatch]) -> Vec<u8> {
@@ -40,10 +37,7 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 }
 
 fn ids(ids: &[i64]) -> RecordBatch {
-    batch(vec![(
-        "id",
-        Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef,
-    )])
+    batch(vec![("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef)])
 }
 
 async fn all(server: &ClickHouse, table: &str) -> String {
@@ -115,33 +109,22 @@ async fn arrow_decimals_and_instants_arrive_exactly() {
     );
     assert_eq!(server.query(&about).await.unwrap(), "MergeTree\tid\t1\t1\n");
     let about = format!("SELECT name, type FROM system.columns WHERE table = '{name}' LIMIT 2");
-    assert_eq!(
-        server.query(&about).await.unwrap(),
-        "id\tInt64\nprice\tDecimal(18, 4)\n"
-    );
+    assert_eq!(server.query(&about).await.unwrap(), "id\tInt64\nprice\tDecimal(18, 4)\n");
 }
 
 #[tokio::test]
 async fn an_error_carries_the_code_and_the_text_of_clickhouse() {
     let server = ClickHouse::start().await.unwrap();
     let error = server.query("SELECT * FROM nowhere").await.unwrap_err();
-    let Error::Refused {
-        status, message, ..
-    } = error
-    else {
+    let Error::Refused { status, message, .. } = error else {
         panic!("{error}");
     };
     assert_eq!(status, 404);
-    assert!(
-        message.starts_with("Code: 60. DB::Exception: "),
-        "{message}"
-    );
+    assert!(message.starts_with("Code: 60. DB::Exception: "), "{message}");
 
     // A setting is for one statement only.
     let name = table(&server, "settings", "id Int64", "").await;
     insert(&server, &name, "a", &[ids(&[1])]).await;
-    let token = server
-        .query("SELECT getSetting('insert_deduplication_token')")
-        .await;
+    let token = server.query("SELECT getSetting('insert_deduplication_token')").await;
     assert_eq!(token.unwrap(), "\n");
 }

@@ -37,10 +37,7 @@ async fn a_broker_keeps_what_was_committed_over_a_crash_and_leaves_nothing() {
     broker.restart().await.unwrap();
     let producer = transactional(broker.bootstrap(), &topic);
     commit(&producer, &topic, &["three"]);
-    assert_eq!(
-        committed(broker.bootstrap(), &topic),
-        ["one", "two", "three"]
-    );
+    assert_eq!(committed(broker.bootstrap(), &topic), ["one", "two", "three"]);
     drop(broker);
     assert!(traces.are_gone());
 }
@@ -53,10 +50,7 @@ async fn create_topic(bootstrap: &str, topic: &str) {
 }
 
 fn transactional(bootstrap: &str, id: &str) -> BaseProducer {
-    let producer: BaseProducer = config(bootstrap)
-        .set("transactional.id", id)
-        .create()
-        .unwrap();
+    let producer: BaseProducer = config(bootstrap).set("transactional.id", id).create().unwrap();
     producer.init_transactions(PATIENCE).unwrap();
     producer
 }
@@ -83,8 +77,7 @@ fn committed(bootstrap: &str, topic: &str) -> Vec<String> {
         .create()
         .unwrap();
     let mut all = TopicPartitionList::new();
-    all.add_partition_offset(topic, 0, Offset::Beginning)
-        .unwrap();
+    all.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
     consumer.assign(&all).unwrap();
     let mut values = Vec::new();
     loop {

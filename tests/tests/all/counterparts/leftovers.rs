@@ -36,27 +36,17 @@ async fn a_test_that_is_killed_leaves_nothing() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(harness.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    assert!(
-        line.starts_with("export TIDEGATE_TEST_S3='http://127.0.0.1:"),
-        "{line}"
-    );
+    BufReader::new(harness.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("export TIDEGATE_TEST_S3='http://127.0.0.1:"), "{line}");
 
     let keeper = children_of(harness.id())[0];
-    let server = children_of(keeper)
-        .into_iter()
-        .find(|pid| command_of(*pid).contains("versitygw"))
-        .unwrap();
+    let server = children_of(keeper).into_iter().find(|pid| command_of(*pid).contains("versitygw")).unwrap();
     let traces = Traces::of(Some(server));
     harness.kill().unwrap(); // SIGKILL: no destructor runs
     harness.wait().unwrap();
-    until(Duration::from_secs(10), || {
-        traces.are_gone() && !Path::new(&format!("/proc/{keeper}")).exists()
-    })
-    .await
-    .unwrap();
+    until(Duration::from_secs(10), || traces.are_gone() && !Path::new(&format!("/proc/{keeper}")).exists())
+        .await
+        .unwrap();
 }
 
 fn children_of(parent: u32) -> Vec<u32> {

@@ -83,7 +83,5 @@ async fn read(client: &Client, store: &S3, key: &str) -> Result<String, u16> {
 }
 
 fn status<E>(error: &SdkError<E>) -> u16 {
-    error
-        .raw_response()
-        .map_or(0, |response| response.status().as_u16())
+    error.raw_response().map_or(0, |response| response.status().as_u16())
 }

@@ -19,11 +19,7 @@ async fn a_way_can_be_closed_and_an_answer_lost() {
     let way = network.proxy(upstream).await.unwrap();
     let through = format!("http://{}", way.address());
     // One connection per request: what a toxic did to one must not meet the next.
-    let client = reqwest::Client::builder()
-        .pool_max_idle_per_host(0)
-        .timeout(Duration::from_secs(20))
-        .build()
-        .unwrap();
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(20)).build().unwrap();
     let post = |sql: &str| client.post(&through).body(sql.to_owned()).send();
     assert!(post(&insert).await.unwrap().status().is_success());
 
@@ -40,19 +36,14 @@ async fn a_way_can_be_closed_and_an_answer_lost() {
     }
     assert_eq!(server.query(&count).await.unwrap(), "3\n");
 
-    let slow = Toxic::Latency {
-        ms: 300,
-        jitter_ms: 0,
-    };
+    let slow = Toxic::Latency { ms: 300, jitter_ms: 0 };
     way.add("slow", slow, Direction::ToServer).await.unwrap();
     let started = std::time::Instant::now();
     assert!(post(&count).await.unwrap().status().is_success());
     assert!(started.elapsed() >= Duration::from_millis(300));
     way.remove("slow").await.unwrap();
 
-    way.add("reset", Toxic::ResetPeer { ms: 0 }, Direction::ToServer)
-        .await
-        .unwrap();
+    way.add("reset", Toxic::ResetPeer { ms: 0 }, Direction::ToServer).await.unwrap();
     post(&count).await.unwrap_err();
 
     let traces = Traces::of(network.pid());

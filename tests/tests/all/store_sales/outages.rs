@@ -53,8 +53,9 @@ async fn answers_of_s3_are_lost() {
     let proxies = Toxiproxy::start().await.unwrap();
     let proxy = proxies.proxy(world.s3.endpoint().trim_start_matches("http://")).await.unwrap();
     let address = format!("http://{}", proxy.address());
-    let mut job =
-        world.job_at(&run, "answers-lost", &address, world.clickhouse.url()).set("spec.checkpoint.tolerableFailures", 1000);
+    let mut job = world
+        .job_at(&run, "answers-lost", &address, world.clickhouse.url())
+        .set("spec.checkpoint.tolerableFailures", 1000);
     let mut process = job.start();
     wait_for_epoch(&mut process, 2).await;
     for _ in 0..4 {

@@ -12,7 +12,8 @@ async fn of_two_processes_one_publishes_and_the_other_leaves_with_a_clear_word()
     let mut job = world.job(&run, "rivals");
     let (first, second) = (job.start(), job.start());
     let ends = [first.wait(PATIENCE), second.wait(PATIENCE)];
-    let left: Vec<&String> = ends.iter().filter_map(|end| if let End::Failed(log) = end { Some(log) } else { None }).collect();
+    let left: Vec<&String> =
+        ends.iter().filter_map(|end| if let End::Failed(log) = end { Some(log) } else { None }).collect();
     assert_eq!(left.len(), 1, "{ends:?}");
     assert!(left[0].contains("the job is being run by"), "{}", left[0]);
     assert!(ends.contains(&End::Finished));

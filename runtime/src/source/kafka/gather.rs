@@ -29,6 +29,8 @@ pub(super) struct Gather {
     messages: Messages,
     bytes: usize,
     runs: Vec<Run>,
+    /// Whether the last take left off because it had no more room, not because the queue was empty.
+    has_more: bool,
     /// Index of a partition's split, by partition.
     split_of: Vec<Option<usize>>,
 }
@@ -36,7 +38,7 @@ pub(super) struct Gather {
 impl Gather {
     pub(super) fn new(consumer: Arc<BatchConsumer>) -> Self {
         let messages = Messages::new(Arc::clone(&consumer), FULL);
-        Self { consumer, messages, bytes: 0, runs: Vec::new(), split_of: Vec::new() }
+        Self { consumer, messages, bytes: 0, runs: Vec::new(), has_more: false, split_of: Vec::new() }
     }
 
     /// Must be told of new splits before records of theirs are taken.
@@ -57,6 +59,11 @@ impl Gather {
         self.messages.len() == 0
     }
 
+    /// Whether the queue may hold messages that no wake-up will tell of: it was not seen empty.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.messages.len() >= FULL || self.bytes >= FULL_BYTES
     }
@@ -68,7 +75,9 @@ impl Gather {
         }
         let mut events = Vec::new();
         let before = self.messages.len();
-        self.messages.take(FULL.saturating_sub(before));
+        let room = FULL.saturating_sub(before);
+        self.messages.take(room);
+        self.has_more = self.messages.len() - before == room;
         let mut kept = before;
         for index in before..self.messages.len() {
             match self.messages.get(index) {

@@ -27,7 +27,9 @@ fn chunk(lineage: &str, index: u32, stores: &[&str]) -> Chunk {
         vec![
             Arc::new(StringArray::from(stores.to_vec())),
             Arc::new(
-                Decimal128Array::from_iter((0..count).map(|n| (n > 0).then_some(i128::from(n) * 105)))
+                (0..count)
+                    .map(|n| (n > 0).then_some(i128::from(n) * 105))
+                    .collect::<Decimal128Array>()
                     .with_precision_and_scale(22, 2)
                     .unwrap(),
             ),

@@ -106,7 +106,7 @@ mod tests {
             lines,
             [
                 r#"{"name":"a\nb\"|","store":9223372036854775807,"amount":0.01,"at":"1970-01-01T00:00:00.000Z","ratio":0.1}"#,
-                r#"{"name":"é","store":-2,"amount":null,"at":"2026-01-01T00:00:00.123Z","ratio":1e300}"#,
+                r#"{"name":"é","store":-2,"amount":null,"at":"2026-01-01T00:00:00.123Z","ratio":1.0e300}"#,
                 r#"{"name":null,"store":3,"amount":-123456789012345678901234567890.12,"at":null,"ratio":null}"#,
             ]
         );

@@ -6,9 +6,10 @@ SHELL := /bin/bash
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
+SCHEMA := docs/reference/streamjob.schema.json
 BIN := $(CARGO_TARGET_DIR)/debug
 
-.PHONY: help setup build demo test lint bench generate counterparts
+.PHONY: help setup build demo test lint generate counterparts
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -33,15 +34,12 @@ test: counterparts ## Runs every test: units, properties, and the whole system a
 	@echo '==> testing'
 	cargo test --workspace
 
-lint: setup ## Formatting, clippy, shell syntax
+lint: setup ## Formatting, clippy, generated files, shell syntax
 	@echo '==> checking format and lints'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo run -q -p tidegate-crds --example schema | diff - $(SCHEMA) || { echo 'run `make generate`'; exit 1; }
 	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
 
-bench: setup ## Figures of the store-sales job beside the limits of its parts (release build)
-	cargo build --release -p tidegate -p tidegate-tests --bins
-	$(CARGO_TARGET_DIR)/release/bench
-
 generate: setup ## Writes the files that are generated from the code
-	cargo run -q -p tidegate-crds --example schema > docs/reference/streamjob.schema.json
+	cargo run -q -p tidegate-crds --example schema > $(SCHEMA)

@@ -28,7 +28,10 @@ impl S3Store {
         let refuse = |message: String| StoreError::Refused { location: self.location(), message };
         match code(error) {
             Some("NoSuchBucket") => refuse(format!("there is no bucket `{}`; create it, or name another", self.bucket)),
-            Some("InvalidAccessKeyId") => refuse("the service does not know the access key".to_owned()),
+            // The second is how versitygw says it.
+            Some("InvalidAccessKeyId" | "XAdminUserNotFound") => {
+                refuse("the service does not know the access key".to_owned())
+            }
             Some("SignatureDoesNotMatch") => refuse("the secret key is not the one of the access key".to_owned()),
             found => {
                 let text = match (found, error.as_service_error().and_then(ProvideErrorMetadata::message)) {

@@ -12,6 +12,3 @@ mod operator;
 
 pub use late::{LateEncoder, late_encoder, late_schema};
 pub use operator::{LateRows, Window};
-
-#[cfg(test)]
-mod tests;

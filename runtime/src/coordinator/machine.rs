@@ -187,8 +187,6 @@ struct Running {
     finishing: Option<InFlight>,
     next_trigger: u64,
     failures_in_row: u32,
-    owned: Option<Epoch>,
-    published: Option<Epoch>,
     pending: BTreeSet<Epoch>,
     paused: bool,
     /// The last checkpoint is owned; sinks catch up until then.
@@ -354,7 +352,6 @@ impl Machine {
             Event::Owned { epoch } => self.owned(epoch, now),
             Event::Declined { epoch, cause } => self.declined(epoch, cause, now, jitter),
             Event::Published { epoch } => {
-                running.published = running.published.max(Some(epoch));
                 running.pending = running.pending.split_off(&epoch.next());
                 let mut effects = vec![Effect::Record { epoch }];
                 if running.paused && running.pending.len() < self.spec.max_pending_epochs as usize / 2 + 1 {
@@ -381,7 +378,6 @@ impl Machine {
     fn owned(&mut self, epoch: Epoch, now: u64) -> Vec<Effect> {
         let State::Running(running) = &mut self.state else { return Vec::new() };
         let Some(done) = running.finishing.take_if(|finishing| finishing.epoch == epoch) else { return Vec::new() };
-        running.owned = Some(epoch);
         running.pending.insert(epoch);
         running.failures_in_row = 0;
         running.next_trigger = (done.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
@@ -472,11 +468,6 @@ impl Machine {
             _ => self.left_pending,
         }
     }
-
-    /// Whether the sources wait for sinks to catch up.
-    pub fn paused(&self) -> bool {
-        matches!(&self.state, State::Running(running) if running.paused)
-    }
 }
 
 impl Running {
@@ -489,8 +480,6 @@ impl Running {
             finishing: None,
             next_trigger,
             failures_in_row: 0,
-            owned: None,
-            published: None,
             pending: BTreeSet::new(),
             paused: false,
             ending: None,

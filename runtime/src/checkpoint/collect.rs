@@ -68,19 +68,24 @@ pub async fn delete(store: Arc<dyn Store>, files: BTreeSet<ObjectPath>) {
 
 /// The manifests before `newest` that are still to be kept, oldest first. One that was written and never owned may be
 /// among them; keeping it costs space until it leaves by age, nothing else.
-pub async fn older_manifests(store: &dyn Store, newest: &Manifest, retained: u32) -> Result<Vec<Manifest>, StoreError> {
-    let listed = store.list("data/", None).await?;
-    let mut paths: Vec<(Epoch, Attempt, ObjectPath)> = listed
-        .into_iter()
-        .filter(|object| object.path.0.ends_with("/manifest.json"))
-        .filter_map(|object| parse_folder(&object.path).map(|(attempt, epoch)| (epoch, attempt, object.path)))
+/// `listed` is what the store has.
+pub async fn older_manifests(
+    store: &dyn Store,
+    listed: &[ObjectPath],
+    newest: &Manifest,
+    retained: u32,
+) -> Result<Vec<Manifest>, StoreError> {
+    let mut paths: Vec<(Epoch, Attempt, &ObjectPath)> = listed
+        .iter()
+        .filter(|path| path.0.ends_with("/manifest.json"))
+        .filter_map(|path| parse_folder(path).map(|(attempt, epoch)| (epoch, attempt, path)))
         .filter(|(epoch, ..)| *epoch < newest.epoch)
         .collect();
     paths.sort();
     let from = paths.len().saturating_sub(retained.saturating_sub(1) as usize);
     let mut manifests = Vec::new();
     for (.., path) in paths.into_iter().skip(from) {
-        if let Some(bytes) = store.get(&path).await?
+        if let Some(bytes) = store.get(path).await?
             && let Ok(manifest) = serde_json::from_slice(&bytes)
         {
             manifests.push(manifest);
@@ -89,13 +94,17 @@ pub async fn older_manifests(store: &dyn Store, newest: &Manifest, retained: u32
     Ok(manifests)
 }
 
-/// Finds and deletes what earlier attempts left.
-pub async fn sweep(store: Arc<dyn Store>, kept: &Kept, attempt: Attempt) -> Result<usize, StoreError> {
-    let listed = store.list("data/", None).await?;
-    let garbage = kept.garbage(attempt, listed.into_iter().map(|object| object.path));
+/// All files of checkpoints that the store has.
+pub async fn list(store: &dyn Store) -> Result<Vec<ObjectPath>, StoreError> {
+    Ok(store.list("data/", None).await?.into_iter().map(|object| object.path).collect())
+}
+
+/// Deletes what earlier attempts left of what is `listed`.
+pub async fn sweep(store: Arc<dyn Store>, kept: &Kept, attempt: Attempt, listed: Vec<ObjectPath>) -> usize {
+    let garbage = kept.garbage(attempt, listed);
     let count = garbage.len();
     delete(store, garbage).await;
-    Ok(count)
+    count
 }
 
 /// Deletes everything that the store has of the job. Only after a clean end, with nothing left to publish.

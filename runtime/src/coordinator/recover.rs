@@ -53,17 +53,19 @@ pub async fn recover(
     let Claimed { mut journal, lineage, restored_from, committed, .. } = claimed;
     let mut kept = Kept::new(plan.spec.checkpoint.retained);
     let mut restored = Restored::default();
+    let listed = collect::list(store.as_ref()).await?;
     if let Some(checkpoint) = restored_from {
         let manifest = Manifest::read(store.as_ref(), &checkpoint).await?;
         settle_chunks(&targets, &mut journal, &manifest, committed).await?;
-        for older in collect::older_manifests(store.as_ref(), &manifest, plan.spec.checkpoint.retained).await? {
+        let retained = plan.spec.checkpoint.retained;
+        for older in collect::older_manifests(store.as_ref(), &listed, &manifest, retained).await? {
             kept.completed(&older);
         }
         kept.completed(&manifest);
         restored = Restored::load(&store, &manifest, &plan.operator_ids(), plan.spec.max_parallelism).await?;
     }
     fault::reach("recovery-settled");
-    let garbage = collect::sweep(store, &kept, journal.attempt()).await?;
+    let garbage = collect::sweep(store, &kept, journal.attempt(), listed).await;
     if garbage > 0 {
         tracing::info!(files = garbage, "deleted what earlier attempts had left");
     }

@@ -1,6 +1,7 @@
 //! The program under test, as a process: started with a document and settings, killed, awaited.
 
 use std::{
+    ffi::OsString,
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -59,6 +60,13 @@ impl Job {
         self
     }
 
+    /// The document and the settings, as arguments of a program that takes a job.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let settings =
+            self.settings.iter().flat_map(|(path, value)| ["--set".into(), format!("{path}={value}").into()]);
+        std::iter::once(self.document.clone().into()).chain(settings).collect()
+    }
+
     /// Starts the job.
     pub fn start(&mut self) -> Process {
         self.start_with(&[])
@@ -74,10 +82,7 @@ impl Job {
         self.starts += 1;
         let log = self.logs.path().join(format!("{}.log", self.starts));
         let mut command = Command::new(program());
-        command.arg("run").arg(&self.document);
-        for (path, value) in &self.settings {
-            command.arg("--set").arg(format!("{path}={value}"));
-        }
+        command.arg("run").args(self.arguments());
         let own = self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         command
             .envs(own)

@@ -11,4 +11,4 @@ mod reference;
 pub use compare::{Rows, assert_same};
 pub use orders::Workload;
 pub use readback::{clickhouse_rows, file_rows, kafka_rows};
-pub use reference::{reference, totals};
+pub use reference::{reference, reference_with_duplicates, totals};

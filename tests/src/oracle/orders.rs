@@ -30,7 +30,8 @@ impl Workload {
         Self::with_stores(seed, count, 10_000_000)
     }
 
-    fn with_stores(seed: u64, count: u64, stores: u64) -> Self {
+    /// As [`Workload::new`], with `stores` stores.
+    pub fn with_stores(seed: u64, count: u64, stores: u64) -> Self {
         let settings = json!({ "seed": seed, "stores": stores, "duplicates": 0.1, "outOfOrder": 0.2 });
         let spec: GeneratorSource = serde_json::from_value(settings).expect("a generator");
         Self { orders: Orders::new(&spec).expect("valid settings"), count }

@@ -18,8 +18,17 @@ pub fn reference(workload: &Workload) -> Rows {
             *kept = order;
         }
     }
+    sums(first.into_values())
+}
+
+/// As [`reference`], with duplicates counted as often as they come.
+pub fn reference_with_duplicates(workload: &Workload) -> Rows {
+    sums((0..workload.count).map(|index| workload.orders.order(index)))
+}
+
+fn sums(orders: impl Iterator<Item = Order>) -> Rows {
     let mut sums: BTreeMap<(i64, i64), (i64, i64)> = BTreeMap::new();
-    for order in first.into_values() {
+    for order in orders {
         let window = order.ts_ms.div_euclid(MINUTE_MS) * MINUTE_MS;
         let sum = sums.entry((window, order.store_id)).or_default();
         sum.0 += order.cents;

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use tidegate_tests::job::program;
 
-use super::store_sales::World;
+use tidegate_tests::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_broken_document_is_refused_with_a_clear_word() {

@@ -9,9 +9,8 @@ use tidegate_tests::{
     },
     job::{End, Process},
     oracle::Workload,
+    world::{PATIENCE, World, status, until},
 };
-
-use super::world::{PATIENCE, World, status, until};
 
 const ORDERS: u64 = 1_500_000;
 

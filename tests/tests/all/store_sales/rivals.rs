@@ -1,8 +1,10 @@
 //! Two processes for one job.
 
-use tidegate_tests::{job::End, oracle::Workload};
-
-use super::world::{PATIENCE, World};
+use tidegate_tests::{
+    job::End,
+    oracle::Workload,
+    world::{PATIENCE, World, status, until},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_processes_one_publishes_and_the_other_leaves_with_a_clear_word() {
@@ -17,5 +19,32 @@ async fn of_two_processes_one_publishes_and_the_other_leaves_with_a_clear_word()
     assert_eq!(left.len(), 1, "{ends:?}");
     assert!(left[0].contains("the job is being run by"), "{}", left[0]);
     assert!(ends.contains(&End::Finished));
+    world.assert_exact(&run, &workload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_slept_while_another_took_over_publishes_nothing_more() {
+    let world = World::shared().await;
+    let workload = Workload::new(32, 1_500_000);
+    let run = world.store_sales("sleeper", &workload).await;
+    let mut job = world.job(&run, "sleeper");
+    let mut sleeper = job.start();
+    let api = sleeper.api(PATIENCE);
+    until("a committed epoch", || async {
+        status(&api).await.is_some_and(|status| status["committedEpoch"].as_u64() >= Some(2))
+    })
+    .await;
+    // It answers nobody, yet all it had under way goes on when it wakes.
+    sleeper.signal("STOP");
+    let mut successor = job.start();
+    let api = successor.api(PATIENCE);
+    until("output of the successor", || async {
+        status(&api).await.is_some_and(|status| status["committedEpoch"].as_u64().is_some())
+    })
+    .await;
+    sleeper.signal("CONT");
+    let End::Failed(log) = sleeper.wait(PATIENCE) else { panic!("the sleeper is to leave with an error") };
+    assert!(log.contains("was ended by another process"), "{log}");
+    assert_eq!(successor.wait(PATIENCE), End::Finished);
     world.assert_exact(&run, &workload).await;
 }

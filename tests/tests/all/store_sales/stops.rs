@@ -1,8 +1,10 @@
 //! Clean ends: a stop and going on, a finished job.
 
-use tidegate_tests::{job::End, oracle::Workload};
-
-use super::world::{PATIENCE, World, status, until};
+use tidegate_tests::{
+    job::End,
+    oracle::Workload,
+    world::{PATIENCE, World, status, until},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_job_goes_on_where_it_was_and_a_finished_one_does_nothing_more() {

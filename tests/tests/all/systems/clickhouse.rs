@@ -8,8 +8,11 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use tidegate::{
-    checkpoint::CommitPermit,
-    ids::Epoch,
+    checkpoint::{
+        CommitPermit, record,
+        store::{Store, memory::MemoryStore},
+    },
+    ids::{Attempt, Epoch, Seq},
     sink::{Chunk, ChunkId, Publisher, SinkError, clickhouse::ClickHousePublisher},
 };
 use tidegate_crds::{ClickHouseSink, Delivery};
@@ -90,6 +93,19 @@ async fn a_chunk_published_again_changes_nothing() {
     publisher(&server, &table, Delivery::ExactlyOnce).publish(&permit(), &first).await.unwrap();
     let sql = format!("SELECT count(), sum(total), min(window_start), max(window_start) FROM {table}");
     assert_eq!(ask(&server, &sql).await, "11\t25.25\t2026-01-01 00:00:00.000\t2026-01-01 00:05:00.000");
+}
+
+#[tokio::test]
+async fn who_has_lost_the_job_inserts_nothing_more() {
+    let server = ClickHouse::start().await.unwrap();
+    let table = table(&server, "lost", &format!("({COLUMNS}) ENGINE = MergeTree ORDER BY store_id {WINDOW}")).await;
+    let sink = publisher(&server, &table, Delivery::ExactlyOnce);
+    let log = Arc::new(MemoryStore::default());
+    let permit = CommitPermit::for_test_in(Epoch(1), log.clone());
+    sink.publish(&permit, &chunk(1, 0, vec![sales(0..3)])).await.unwrap();
+    log.create(&record::path(Attempt(2), Seq(0)), "{}".into()).await.unwrap();
+    sink.publish(&permit, &chunk(2, 0, vec![sales(3..5)])).await.expect_err("a later attempt has begun");
+    assert_eq!(ask(&server, &format!("SELECT count() FROM {table}")).await, "3");
 }
 
 #[tokio::test]

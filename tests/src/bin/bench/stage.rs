@@ -1,0 +1,81 @@
+//! Parts of the job, as programs of their own: the raw limit that the job is measured against.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tidegate::{
+    format::intake::Intake,
+    graph::NodeKind,
+    ids::SubtaskIndex,
+    job::JobPlan,
+    metrics::{Metrics, named},
+    source::{Fetched, ReaderContext},
+};
+use tidegate_crds::StreamJob;
+
+/// A job's document, with fields set over it.
+#[derive(Debug, Args)]
+pub struct Stage {
+    job: PathBuf,
+    #[arg(long, value_name = "PATH=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(path, value)| (path.to_owned(), value.to_owned())).ok_or("accepted is PATH=VALUE".into())
+}
+
+impl Stage {
+    /// Reads the job's one source to its end, on as many threads as the job has subtasks, and prints the records.
+    pub fn run(&self, decode: bool) {
+        let text = std::fs::read_to_string(&self.job).expect("the document");
+        let job = StreamJob::from_yaml_with(&text, &self.set).expect("a valid document");
+        let plan = JobPlan::new(&job, Metrics::new().into()).expect("a plan");
+        let threads = plan.spec.parallelism;
+        let read: usize = std::thread::scope(|scope| {
+            let plan = &plan;
+            let subtasks: Vec<_> =
+                (0..threads).map(|subtask| scope.spawn(move || read(plan, subtask, decode))).collect();
+            subtasks.into_iter().map(|subtask| subtask.join().expect("a subtask")).sum()
+        });
+        println!("{read}");
+    }
+}
+
+/// One subtask's share.
+fn read(plan: &JobPlan, subtask: u32, decode: bool) -> usize {
+    let (table, projection) = plan
+        .graph
+        .nodes
+        .iter()
+        .find_map(|node| match &node.kind {
+            NodeKind::Source { source, projection } => Some((plan.source(source).expect("the source"), projection)),
+            _ => None,
+        })
+        .expect("a source");
+    let event_time = table.watermark.as_ref().map(|watermark| watermark.column.as_str());
+    let bad = plan.metrics.source_bad_records.get_or_create(&named(&table.name)).clone();
+    let policy = table.format.bad_records;
+    let mut intake =
+        Intake::new(table.name.clone(), &table.schema, projection, event_time, policy, bad).expect("a decoder");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let context = ReaderContext { subtask: SubtaskIndex(subtask), parallelism: plan.spec.parallelism };
+        let mut reader = table.source.reader(context, None).await.expect("a reader");
+        let mut read = 0;
+        loop {
+            match reader.fetch().await.expect("records") {
+                Fetched::Records(records) => {
+                    read += records.len();
+                    if decode {
+                        let taken = intake.decode(records.as_ref(), &reader.positions()).expect("good records");
+                        assert_eq!(taken.rows.num_rows(), records.len());
+                    }
+                }
+                Fetched::SplitsChanged => {}
+                Fetched::Rows { .. } => panic!("the source is to be decoded"),
+                Fetched::Exhausted => return read,
+            }
+        }
+    })
+}

@@ -26,10 +26,23 @@ pub struct JobStatus {
     pub restarts: u64,
     /// The first cause of the last failure.
     pub failure: Option<String>,
+    /// The sinks that publish from the write-ahead log.
+    pub sinks: Vec<SinkStatus>,
     /// Seconds from the claim to the first record read, of the last start.
     pub recovery_seconds: Option<f64>,
     /// Where the checkpoints are.
     pub storage: String,
+}
+
+/// How a sink fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SinkStatus {
+    pub name: String,
+    /// Tries to publish that failed since the last one that did not.
+    pub failures: u64,
+    /// Why the last try failed; none while the sink takes what it is given.
+    pub failure: Option<String>,
 }
 
 /// Where a job stands.

@@ -64,13 +64,13 @@ impl Journal {
         let epoch = checkpoint.epoch;
         self.append(Body::CheckpointCompleted { checkpoint, trigger }).await?;
         self.owned = Some(epoch);
-        Ok(CommitPermit { epoch })
+        Ok(CommitPermit::new(epoch, self.attempt, self.store.clone()))
     }
 
     /// A permit for an epoch that this attempt, or the one it inherited from, owns.
     pub fn permit(&self, epoch: Epoch) -> Result<CommitPermit, JournalError> {
         match self.owned {
-            Some(newest) if epoch <= newest => Ok(CommitPermit { epoch }),
+            Some(newest) if epoch <= newest => Ok(CommitPermit::new(epoch, self.attempt, self.store.clone())),
             newest => Err(JournalError::NotOwned { epoch, newest }),
         }
     }
@@ -113,7 +113,12 @@ impl Journal {
 /// A create that has no answer is tried again with the same bytes; an object that is there already is read back, since
 /// it may be ours from a try whose answer was lost.
 pub(super) async fn create_known(store: &dyn Store, path: &ObjectPath, record: &Record) -> Result<bool, StoreError> {
-    let bytes = record.to_bytes();
+    let bytes = record.to_bytes().map_err(|cause| StoreError::Failed {
+        action: "encode",
+        path: path.to_string(),
+        location: store.location(),
+        cause: cause.into(),
+    })?;
     let mut pause = FIRST_PAUSE;
     let mut tries = 1;
     loop {

@@ -18,26 +18,8 @@ pub mod collect;
 pub mod journal;
 pub mod log;
 pub mod manifest;
+mod permit;
 pub mod record;
 pub mod store;
 
-use crate::ids::Epoch;
-
-/// Proof that this process owned an epoch: the log has its `CheckpointCompleted`. Publishing takes it by reference, and
-/// only the [`journal`] makes one.
-#[derive(Debug, Clone)]
-pub struct CommitPermit {
-    epoch: Epoch,
-}
-
-impl CommitPermit {
-    pub fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
-    /// A permit for tests of publishers, which have no log.
-    #[cfg(any(test, feature = "test-util"))]
-    pub fn for_test(epoch: Epoch) -> Self {
-        Self { epoch }
-    }
-}
+pub use permit::{CommitPermit, PermitError};

@@ -80,9 +80,8 @@ impl Record {
         Self { record_id: env::unique_id(), at_ms: env::wall_clock_ms(), body }
     }
 
-    pub fn to_bytes(&self) -> Bytes {
-        // A record is plain data with string keys: serde_json has no case in which it can't write it.
-        serde_json::to_vec_pretty(self).map(Bytes::from).unwrap_or_default()
+    pub fn to_bytes(&self) -> serde_json::Result<Bytes> {
+        serde_json::to_vec_pretty(self).map(Bytes::from)
     }
 
     pub fn from_bytes(bytes: &[u8]) -> serde_json::Result<Self> {

@@ -127,6 +127,11 @@ impl Coordinator {
     }
 }
 
+/// A start that failed: tried again as the restart strategy says, but for one that the same job can never bring off.
+fn given_up(is_refusal: bool, cause: String) -> Event {
+    if is_refusal { Event::Refused { cause, finished: false } } else { Event::Failed { cause } }
+}
+
 async fn next_published(current: Option<&mut Current>) -> Epoch {
     match current {
         Some(current) => current.lanes.next_published().await,
@@ -293,7 +298,7 @@ impl Loop {
                 sink,
                 publisher,
                 store: self.job.store.clone(),
-                metrics: self.job.shared.metrics.clone(),
+                shared: self.job.shared.clone(),
             })
             .collect()
     }
@@ -419,8 +424,8 @@ impl Loop {
                 }
             }
             Message::Recovered(Ok(recovered)) => self.recovered(*recovered),
-            Message::Recovered(Err(error)) => Event::Failed { cause: crate::error_chain(&error) },
-            Message::Deployed(Err(error)) => Event::Failed { cause: crate::error_chain(&error) },
+            Message::Recovered(Err(error)) => given_up(error.is_refusal(), crate::error_chain(&error)),
+            Message::Deployed(Err(error)) => given_up(error.is_refusal(), crate::error_chain(&error)),
             Message::Deployed(Ok(_)) => return None,
             Message::Written { epoch, result: Ok(reference) } => {
                 if let Some(current) = &mut self.current {

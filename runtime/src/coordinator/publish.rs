@@ -17,11 +17,12 @@ use tokio::{
     task::JoinSet,
 };
 
+use super::shared::Shared;
 use crate::{
     checkpoint::{CommitPermit, manifest::ChunkRef, store::Store},
     env, fault,
     ids::Epoch,
-    metrics::{Metrics, named},
+    metrics::named,
     sink::{Chunk, Publisher},
     state::file,
 };
@@ -44,7 +45,7 @@ pub struct Target {
     pub sink: String,
     pub publisher: Arc<dyn Publisher>,
     pub store: Arc<dyn Store>,
-    pub metrics: Arc<Metrics>,
+    pub shared: Arc<Shared>,
 }
 
 /// The lanes of all sinks. Dropping them stops publishing; what was under way may still take place.
@@ -146,11 +147,13 @@ impl Target {
         loop {
             match self.try_publish(permit, &reference, &mut rows).await {
                 Ok(()) => {
-                    self.metrics.sink_rows.get_or_create(&named(&self.sink)).inc_by(reference.rows);
+                    self.shared.sink_tried(&self.sink, None);
+                    self.shared.metrics.sink_rows.get_or_create(&named(&self.sink)).inc_by(reference.rows);
                     return;
                 }
                 Err(cause) => {
-                    self.metrics.publish_failures.get_or_create(&named(&self.sink)).inc();
+                    self.shared.metrics.publish_failures.get_or_create(&named(&self.sink)).inc();
+                    self.shared.sink_tried(&self.sink, Some(cause.clone()));
                     tracing::warn!(sink = self.sink, chunk = %reference.id, cause, ?pause, "a chunk is not published yet, trying again");
                     env::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);

@@ -43,6 +43,13 @@ pub enum RecoverError {
     Store(#[from] StoreError),
 }
 
+impl RecoverError {
+    /// The checkpoint and the job do not fit each other: another try ends the same way.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Restore(RestoreError::MaxParallelism { .. } | RestoreError::Homeless { .. }))
+    }
+}
+
 pub async fn recover(
     plan: Arc<JobPlan>,
     store: Arc<dyn Store>,

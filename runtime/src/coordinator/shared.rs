@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, JobStatus, Phase};
+use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, JobStatus, Phase, SinkStatus};
 
 use crate::{env, metrics::Metrics};
 
@@ -41,6 +41,7 @@ impl Shared {
             pending_epochs: 0,
             restarts: 0,
             failure: None,
+            sinks: Vec::new(),
             recovery_seconds: None,
             storage,
         };
@@ -55,6 +56,18 @@ impl Shared {
 
     pub fn status(&self) -> JobStatus {
         self.lock().status.clone()
+    }
+
+    /// A try to publish to a sink: its failure, or none.
+    pub fn sink_tried(&self, name: &str, failure: Option<String>) {
+        let mut state = self.lock();
+        let sinks = &mut state.status.sinks;
+        let sink = match sinks.iter_mut().find(|sink| sink.name == name) {
+            Some(sink) => sink,
+            None => sinks.push_mut(SinkStatus { name: name.to_owned(), failures: 0, failure: None }),
+        };
+        sink.failures = if failure.is_some() { sink.failures + 1 } else { 0 };
+        sink.failure = failure;
     }
 
     /// Adds a checkpoint to the history.

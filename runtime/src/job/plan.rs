@@ -75,6 +75,8 @@ pub enum JobError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Sink(#[from] SinkError),
+    #[error("failed to write the spec as JSON, for its digest")]
+    Digest(#[from] serde_json::Error),
 }
 
 impl JobPlan {
@@ -91,7 +93,7 @@ impl JobPlan {
             .enumerate()
             .map(|(index, sink)| Ok((sink.name.clone(), connect::sink(index, sink, &spec)?)));
         let sinks = sinks.collect::<Result<_, JobError>>()?;
-        let digest = sha256(serde_json::to_string(&spec).unwrap_or_default().as_bytes());
+        let digest = sha256(&serde_json::to_vec(&spec)?);
         Ok(Self { name: job.metadata.name.clone(), spec, graph, sources, sinks, metrics, digest })
     }
 

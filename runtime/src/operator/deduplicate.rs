@@ -21,7 +21,11 @@ use hashbrown::{HashTable, hash_table::Entry};
 use prometheus_client::metrics::counter::Counter;
 
 use super::{Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredState, rowtime, snapshot};
-use crate::{exchange::partition::hash_rows, ids::EventTime, state::StatePart};
+use crate::{
+    exchange::partition::hash_rows,
+    ids::EventTime,
+    state::{StatePart, retain_distinct},
+};
 
 /// Kind of the parts that hold keys; their tag is the newest event time in them.
 const KEYS: &str = "keys";
@@ -247,7 +251,7 @@ impl Deduplicate {
         self.swept_at = self.watermark;
         let oldest = self.watermark.0.saturating_sub(ttl);
         self.seen.retain(|seen| seen.time >= oldest);
-        self.written.retain(|part| part.tag >= oldest);
+        self.written.retain(|part| part.tag() >= oldest);
     }
 
     fn snapshot(&mut self) -> Result<Frozen, ArrowError> {
@@ -256,6 +260,7 @@ impl Deduplicate {
             let newest = fresh.iter().map(|seen| seen.time).max().unwrap_or(i64::MIN);
             self.written.push(StatePart::write_only(KEYS, newest, keys_batch(&fresh)?));
         }
+        retain_distinct(&mut self.written);
         let mut parts = self.written.clone();
         for rows in &self.waiting {
             let batch = if self.superseded.is_empty() {

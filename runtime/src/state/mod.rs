@@ -2,12 +2,12 @@
 //!
 //! What an operator learns in an epoch it adds as a *part*: one batch of rows that never changes. A part is uploaded
 //! with the first checkpoint that contains it and only named by the later ones, so a checkpoint costs what changed, not
-//! what there is. The operator's thread does no more at a barrier than to list its parts; encoding and uploading happen
-//! elsewhere ([`file`]).
+//! what there is. The operator's thread does no more at a barrier than to list its parts; encoding and uploading ([`file`])
+//! happen elsewhere, and so does the merging of small parts that nobody reads here.
 
 mod chunk;
 pub mod file;
 mod part;
 
 pub use chunk::ChunkRows;
-pub use part::{Found, StatePart, StateSnapshot};
+pub use part::{Found, StatePart, StateSnapshot, retain_distinct};

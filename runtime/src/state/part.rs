@@ -1,6 +1,9 @@
 //! A part of state, in memory, durable, or both.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arrow::array::RecordBatch;
 
@@ -11,8 +14,7 @@ use crate::checkpoint::manifest::PartRef;
 pub struct StatePart {
     /// Which of the operator's collections the rows belong to.
     pub kind: &'static str,
-    /// What the rows have in common, such as the start of their window in milliseconds.
-    pub tag: i64,
+    tag: i64,
     rows: usize,
     /// Nobody reads the rows in this process once they are durable.
     forget: bool,
@@ -59,6 +61,20 @@ impl StatePart {
         Arc::new(Self { kind, tag, rows, forget, place: Mutex::new(place) })
     }
 
+    /// What the rows have in common, such as the start of their window in milliseconds.
+    pub fn tag(&self) -> i64 {
+        match &*self.lock() {
+            Place::Memory(_) => self.tag,
+            // Merged with others, it has what they all have in common.
+            Place::Both(_, durable) | Place::Durable(durable) => durable.tag,
+        }
+    }
+
+    /// Nobody reads the rows in this process: they may be merged with others where they are durable.
+    pub fn is_write_only(&self) -> bool {
+        self.forget
+    }
+
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -93,6 +109,15 @@ impl StatePart {
         // A place is replaced as a whole: a panic elsewhere leaves it usable.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Lists parts that were merged in one place once.
+pub fn retain_distinct(parts: &mut Vec<Arc<StatePart>>) {
+    let mut places = BTreeSet::new();
+    parts.retain(|part| match part.found() {
+        Found::Memory(_) => true,
+        Found::Durable(reference) => places.insert((reference.file.path, reference.batch)),
+    });
 }
 
 /// What an operator's subtask remembers at a barrier.

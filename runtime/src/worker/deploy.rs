@@ -69,6 +69,13 @@ pub enum DeployError {
     Slot(#[from] std::io::Error),
 }
 
+impl DeployError {
+    /// The checkpoint, the sources and the job do not fit each other: another try ends the same way.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Source(SourceError::Refused { .. }) | Self::Operator(OperatorError::Restore { .. }))
+    }
+}
+
 impl Deployment {
     /// Builds every subtask, with its state, and starts them.
     pub async fn start(&self, restored: &Restored) -> Result<Running, DeployError> {

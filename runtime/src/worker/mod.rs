@@ -4,12 +4,13 @@
 //! every task runs in slot *i*, a thread with a single-threaded runtime ([`slot`]); inside a task everything is a direct
 //! call ([`chain`]). A task has one loop: [`source_task`] where records come from a source, [`keyed_task`] where they come
 //! from an exchange. At a barrier the loop freezes its chain, sends the barrier on, and leaves the upload to
-//! [`snapshot`]. What happened is told to the coordinator in [`report::Report`]s.
+//! [`snapshot`], which also keeps the number of files small ([`merge`]). What happened is told to the coordinator in [`report::Report`]s.
 
 pub mod chain;
 pub mod deploy;
 pub mod edge;
 pub mod keyed_task;
+pub mod merge;
 pub mod report;
 pub mod restore;
 pub mod slot;

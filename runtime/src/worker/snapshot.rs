@@ -1,6 +1,9 @@
 //! The part of a checkpoint that happens behind the task's back: encoding and uploading.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -10,6 +13,7 @@ use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
 
 use super::{
     chain::FrozenLink,
+    merge,
     report::{Ack, AckedChunk, Report, TaskId},
 };
 use crate::{
@@ -20,7 +24,10 @@ use crate::{
     fault,
     ids::{Attempt, Epoch, OperatorId},
     sink::{Chunk, ChunkId, SinkError},
-    state::{ChunkRows, Found, StatePart, StateSnapshot, file},
+    state::{
+        ChunkRows, Found, StatePart, StateSnapshot,
+        file::{self, FileError},
+    },
 };
 
 /// Uploads what a task has frozen, and reports.
@@ -89,18 +96,66 @@ impl Snapshotter {
         operator: &OperatorId,
         state: StateSnapshot,
     ) -> Result<(SubtaskState, Vec<(Arc<StatePart>, PartRef)>), SnapshotError> {
-        let mut references = Vec::new();
+        let mut durable = Vec::new();
         let mut fresh: BTreeMap<&'static str, Vec<(Arc<StatePart>, RecordBatch)>> = BTreeMap::new();
         for part in state.parts {
             match part.found() {
-                Found::Durable(reference) => references.push(reference),
+                Found::Durable(reference) => durable.push((part, reference)),
                 Found::Memory(batch) => fresh.entry(part.kind).or_default().push((part, batch)),
             }
         }
         let files = fresh.into_iter().map(|(kind, parts)| self.upload_parts(epoch, operator, kind, parts));
-        let uploaded: Vec<_> = try_join_all(files).await?.into_iter().flatten().collect();
-        references.extend(uploaded.iter().map(|(_, reference)| reference.clone()));
-        Ok((SubtaskState { value: state.value, parts: references }, uploaded))
+        let (uploaded, merged) = tokio::join!(try_join_all(files), self.merge(epoch, operator, &mut durable));
+        let mut uploaded: Vec<_> = uploaded?.into_iter().flatten().collect();
+        uploaded.extend(merged);
+        let mut parts: Vec<PartRef> = Vec::new();
+        let mut named = BTreeSet::new();
+        for (_, reference) in durable.iter().chain(&uploaded) {
+            // Parts that were merged have one place.
+            if named.insert((&reference.file.path, reference.batch)) {
+                parts.push(reference.clone());
+            }
+        }
+        Ok((SubtaskState { value: state.value, parts }, uploaded))
+    }
+
+    /// Writes small durable parts anew as one, if it is time. Those it takes out of `durable` and returns with their new
+    /// place, which they have from this checkpoint on; if it fails, they stay where they are.
+    async fn merge(
+        &self,
+        epoch: Epoch,
+        operator: &OperatorId,
+        durable: &mut Vec<(Arc<StatePart>, PartRef)>,
+    ) -> Vec<(Arc<StatePart>, PartRef)> {
+        let mut candidates: Vec<PartRef> = Vec::new();
+        for (_, reference) in durable.iter().filter(|(part, _)| part.is_write_only()) {
+            if !candidates.contains(reference) {
+                candidates.push(reference.clone());
+            }
+        }
+        let due = merge::due(&candidates);
+        let Some(first) = due.first() else { return Vec::new() };
+        let merged = async {
+            let batch = merge::read(&self.store, &due).await?;
+            let bytes = file::encode(&batch.schema(), [&batch])?;
+            let name = format!("state-{operator}-{}-{}-merged.arrow", self.task.subtask, first.kind);
+            let file = self.put(epoch, &name, bytes).await?;
+            let tag = due.iter().map(|part| part.tag).max().unwrap_or(first.tag);
+            Ok::<_, FileError>(PartRef { kind: first.kind.clone(), tag, rows: batch.num_rows() as u64, file, batch: 0 })
+        };
+        match merged.await {
+            Ok(merged) => {
+                let (replaced, rest) =
+                    std::mem::take(durable).into_iter().partition(|(_, reference)| due.contains(reference));
+                *durable = rest;
+                let replaced: Vec<(Arc<StatePart>, PartRef)> = replaced;
+                replaced.into_iter().map(|(part, _)| (part, merged.clone())).collect()
+            }
+            Err(error) => {
+                tracing::warn!(%operator, %epoch, error = crate::error_chain(&error), "files of state were not merged; the next checkpoint tries again");
+                Vec::new()
+            }
+        }
     }
 
     async fn upload_parts(
@@ -116,7 +171,7 @@ impl Snapshotter {
         let file = self.put(epoch, &name, bytes).await?;
         let reference = |(index, (part, _)): (usize, (Arc<StatePart>, RecordBatch))| {
             let rows = part.rows() as u64;
-            let (tag, file) = (part.tag, file.clone());
+            let (tag, file) = (part.tag(), file.clone());
             (part, PartRef { kind: kind.to_owned(), tag, rows, file, batch: index as u32 })
         };
         Ok(parts.into_iter().enumerate().map(reference).collect())

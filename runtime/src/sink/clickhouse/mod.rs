@@ -2,8 +2,10 @@
 //!
 //! `ExactlyOnce` rests on `insert_deduplication_token`: a server drops a block whose token it has seen in the table's
 //! deduplication window. A token counts for a block, so a chunk is sent as one block, or, when it is large, as several
-//! inserts cut at fixed rows with a token each; a repeat sends the same blocks under the same tokens. `Idempotent` sends
-//! without tokens, into a `ReplacingMergeTree` that keeps the newest row of a key.
+//! inserts cut at fixed rows with a token each; a repeat sends the same blocks under the same tokens. The window is
+//! finite, so right before each insert the log is asked whether the job is still ours: a process that slept past the
+//! window, while another took over, sends nothing more. `Idempotent` sends without tokens, into a `ReplacingMergeTree`
+//! that keeps the newest row of a key.
 
 mod blocks;
 mod error;
@@ -140,11 +142,16 @@ impl Publisher for ClickHousePublisher {
             .map_err(|message| SinkError::Refused { sink: self.sink.clone(), message })
     }
 
-    async fn publish(&self, _permit: &CommitPermit, chunk: &Chunk) -> Result<(), SinkError> {
+    async fn publish(&self, permit: &CommitPermit, chunk: &Chunk) -> Result<(), SinkError> {
         for (nth, (token, rows)) in blocks::cut(chunk).into_iter().enumerate() {
             if nth > 0 || chunk.id.index > 0 {
                 fault::reach("clickhouse-between-inserts");
             }
+            permit.confirm().await.map_err(|cause| SinkError::Failed {
+                sink: self.sink.clone(),
+                action: format!("insert `{token}`"),
+                cause: cause.into(),
+            })?;
             self.insert(&rows, &chunk.schema, &token).await?;
         }
         Ok(())

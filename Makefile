@@ -8,8 +8,9 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 SCHEMA := docs/reference/streamjob.schema.json
 BIN := $(CARGO_TARGET_DIR)/debug
+RELEASE := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo test lint generate counterparts
+.PHONY: help setup build demo test lint bench generate counterparts
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -40,6 +41,13 @@ lint: setup ## Formatting, clippy, generated files, shell syntax
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo run -q -p tidegate-crds --example schema | diff - $(SCHEMA) || { echo 'run `make generate`'; exit 1; }
 	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
+
+bench: setup ## Measures the store-sales job against real servers, beside consuming and decoding alone
+	@echo '==> building for release (about 25 minutes on two cores the first time)'
+	cargo build --release --workspace --bins
+	@echo '==> fetching Kafka, S3 and ClickHouse'
+	$(RELEASE)/counterparts fetch
+	@$(RELEASE)/bench
 
 generate: setup ## Writes the files that are generated from the code
 	cargo run -q -p tidegate-crds --example schema > $(SCHEMA)

@@ -7,6 +7,7 @@
 pub const PLACES: &[&str] = &[
     "before-state-upload",
     "after-state-upload",
+    "chunk-spilled",
     "before-manifest",
     "after-manifest",
     "before-own",

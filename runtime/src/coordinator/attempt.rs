@@ -153,7 +153,7 @@ impl Current {
         self.pending.insert(epoch, chunks.iter().map(|chunk| chunk.reference.clone()).collect());
         let pending = |AckedChunk { reference, chunk, rows }| {
             rows.completed();
-            PendingChunk { reference, rows: Some(chunk) }
+            PendingChunk { reference, rows: chunk }
         };
         self.lanes.publish(&permit, chunks.into_iter().map(pending).collect());
         let garbage = self.kept.completed(&manifest);

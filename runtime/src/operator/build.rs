@@ -11,6 +11,7 @@ use crate::{
     graph::{Node, NodeKind},
     job::{JobPlan, SinkTarget},
     metrics::named,
+    state::Spill,
     worker::{deploy::DeployError, restore::Restored},
 };
 
@@ -19,10 +20,19 @@ pub struct Context<'a> {
     pub plan: &'a JobPlan,
     pub range: KeyRange,
     pub restored: &'a Restored,
+    /// Where a sink's rows are written ahead.
+    pub spill: &'a dyn Fn(&str) -> Spill,
 }
 
-/// The operator, and the name of its sink if it keeps rows for one.
-pub fn build(node: &Node, context: &Context<'_>) -> Result<(Box<dyn Operator>, Option<String>), DeployError> {
+/// A sink that an operator keeps rows for.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub sink: String,
+    pub spill: Spill,
+}
+
+/// The operator, and its sink if it keeps rows for one.
+pub fn build(node: &Node, context: &Context<'_>) -> Result<(Box<dyn Operator>, Option<Kept>), DeployError> {
     let name = Named(node.id.clone());
     let plan = context.plan;
     let input = node.inputs.first().and_then(|input| plan.graph.nodes.get(input.0)).map(|input| &input.schema);
@@ -59,7 +69,10 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<(Box<dyn Operator>, O
             (Box::new(operator), None)
         }
         NodeKind::Sink { sink, .. } => match plan.sinks.get(sink) {
-            Some(SinkTarget::Published(_)) => (Box::new(Buffer::default()), Some(sink.clone())),
+            Some(SinkTarget::Published(_)) => {
+                let spill = (context.spill)(sink);
+                (Box::new(Buffer::new(spill.clone())), Some(Kept { sink: sink.clone(), spill }))
+            }
             Some(SinkTarget::Direct(open)) => {
                 (Box::new(Direct(open(context.range.subtask).map_err(OperatorError::from)?)), None)
             }

@@ -1,57 +1,67 @@
 //! Sinks as operators: one that keeps rows for the write-ahead log, one that writes them through.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
 use super::{Frozen, Operator, OperatorError, Output};
-use crate::{ids::EventTime, sink::DirectWriter, state::ChunkRows};
+use crate::{
+    ids::EventTime,
+    sink::DirectWriter,
+    state::{ChunkRows, Spill},
+};
 
 /// Most rows of one chunk: below ClickHouse's insert block, and little enough for one Kafka transaction.
 const CHUNK_ROWS: usize = 200_000;
 /// Most bytes of one chunk, as Arrow counts them.
-const CHUNK_BYTES: usize = 32 << 20;
+const CHUNK_BYTES: usize = 16 << 20;
 
 /// Keeps rows until a checkpoint that has them in its write-ahead log is completed. Those of one that was given up go
-/// into the next: its sources have moved past them.
-#[derive(Debug, Default)]
+/// into the next: its sources have moved past them. Full chunks are written ahead, and leave memory.
+#[derive(Debug)]
 pub struct Buffer {
-    rows: VecDeque<RecordBatch>,
+    spill: Spill,
+    /// The chunk that is being filled.
+    open: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
     cut: Vec<Arc<ChunkRows>>,
 }
 
 impl Buffer {
-    /// Cuts what has come since the last barrier into chunks.
-    fn cut(&mut self) -> Vec<Vec<RecordBatch>> {
-        let mut chunks: Vec<Vec<RecordBatch>> = Vec::new();
-        let (mut rows, mut bytes) = (0, 0);
-        while let Some(batch) = self.rows.pop_front() {
-            let size = batch.get_array_memory_size();
-            if chunks.is_empty() || rows + batch.num_rows() > CHUNK_ROWS || bytes + size > CHUNK_BYTES {
-                chunks.push(Vec::new());
-                (rows, bytes) = (0, 0);
-            }
-            rows += batch.num_rows();
-            bytes += size;
-            if rows > CHUNK_ROWS {
-                // A single batch above the limit goes on as two.
-                let over = rows - CHUNK_ROWS;
-                let keep = batch.num_rows() - over;
-                self.rows.push_front(batch.slice(keep, over));
-                if let Some(chunk) = chunks.last_mut() {
-                    chunk.push(batch.slice(0, keep));
-                }
-            } else if let Some(chunk) = chunks.last_mut() {
-                chunk.push(batch);
-            }
+    pub fn new(spill: Spill) -> Self {
+        Self { spill, open: Vec::new(), rows: 0, bytes: 0, cut: Vec::new() }
+    }
+
+    fn add(&mut self, batch: RecordBatch) {
+        let size = batch.get_array_memory_size();
+        if self.rows + batch.num_rows() > CHUNK_ROWS || self.bytes + size > CHUNK_BYTES {
+            self.close(true);
         }
-        chunks
+        self.rows += batch.num_rows();
+        self.bytes += size;
+        self.open.push(batch);
+    }
+
+    /// What was filled is a chunk; `spill` says whether it is written at once.
+    fn close(&mut self, spill: bool) {
+        if self.open.is_empty() {
+            return;
+        }
+        let chunk = ChunkRows::new(std::mem::take(&mut self.open));
+        (self.rows, self.bytes) = (0, 0);
+        if spill {
+            self.spill.start(&chunk);
+        }
+        self.cut.push(chunk);
     }
 }
 
 impl Operator for Buffer {
     fn on_batch(&mut self, batch: RecordBatch, _: &mut Output) -> Result<(), OperatorError> {
-        self.rows.push_back(batch);
+        for from in (0..batch.num_rows()).step_by(CHUNK_ROWS) {
+            self.add(batch.slice(from, CHUNK_ROWS.min(batch.num_rows() - from)));
+        }
         Ok(())
     }
 
@@ -61,8 +71,7 @@ impl Operator for Buffer {
 
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {
         self.cut.retain(|chunk| !chunk.is_completed());
-        let fresh = self.cut();
-        self.cut.extend(fresh.into_iter().map(ChunkRows::new));
+        self.close(false);
         Ok(Frozen { chunks: self.cut.clone(), ..Frozen::default() })
     }
 }
@@ -86,26 +95,25 @@ impl Operator for Direct {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::Int64Array;
+    use tokio::runtime::Handle;
 
     use super::*;
+    use crate::checkpoint::store::memory::MemoryStore;
 
-    #[test]
-    fn a_large_epoch_is_cut_into_chunks_without_losing_a_row() {
+    #[tokio::test]
+    async fn a_large_epoch_is_cut_into_chunks_without_losing_a_row() {
         let batch =
             |rows: i64| RecordBatch::try_from_iter([("n", Arc::new((0..rows).collect::<Int64Array>()) as _)]).unwrap();
-        let mut buffer = Buffer::default();
+        let store = Arc::new(MemoryStore::default());
+        let mut buffer = Buffer::new(Spill::new(store, Handle::current(), "data/1/0/".to_owned()));
         for rows in [10, 199_995, 450_000, 3] {
             buffer.on_batch(batch(rows), &mut Output::default()).unwrap();
         }
         let chunks = buffer.freeze().unwrap().chunks;
-        let sizes = |chunks: &[Arc<ChunkRows>]| -> Vec<usize> {
-            chunks.iter().map(|chunk| chunk.batches.iter().map(RecordBatch::num_rows).sum()).collect()
-        };
-        assert_eq!(sizes(&chunks).iter().sum::<usize>(), 10 + 199_995 + 450_000 + 3);
-        assert!(sizes(&chunks).iter().all(|rows| (1..=CHUNK_ROWS).contains(rows)), "{:?}", sizes(&chunks));
+        let sizes: Vec<u64> = chunks.iter().map(|chunk| chunk.rows()).collect();
+        assert_eq!(sizes.iter().sum::<u64>(), 10 + 199_995 + 450_000 + 3);
+        assert!(sizes.iter().all(|rows| (1..=CHUNK_ROWS as u64).contains(rows)), "{sizes:?}");
 
         buffer.on_batch(batch(5), &mut Output::default()).unwrap();
         let again = buffer.freeze().unwrap().chunks;

@@ -1,4 +1,4 @@
-//! Rows that a sink has to publish, from their barrier until a checkpoint has them.
+//! Rows that a sink has to publish, until a checkpoint has them.
 
 use std::sync::{
     Arc,
@@ -6,17 +6,67 @@ use std::sync::{
 };
 
 use arrow::array::RecordBatch;
+use tokio::sync::Mutex;
 
-/// The rows of one chunk of the write-ahead log.
+use super::file::{self, FileError};
+use crate::checkpoint::{
+    manifest::FileRef,
+    store::{ObjectPath, Store},
+};
+
+/// The rows of one chunk of the write-ahead log: in memory, in a file, or both.
 #[derive(Debug)]
 pub struct ChunkRows {
-    pub batches: Vec<RecordBatch>,
+    rows: u64,
+    /// Held while the rows are written, so that they are written once.
+    place: Mutex<Place>,
     completed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// Empty once they have left memory.
+    batches: Vec<RecordBatch>,
+    durable: Option<FileRef>,
 }
 
 impl ChunkRows {
     pub fn new(batches: Vec<RecordBatch>) -> Arc<Self> {
-        Arc::new(Self { batches, completed: AtomicBool::new(false) })
+        let rows = batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
+        let place = Mutex::new(Place { batches, durable: None });
+        Arc::new(Self { rows, place, completed: AtomicBool::new(false) })
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The file that has the rows: one at `path`, unless they were written before.
+    pub async fn write(&self, store: &dyn Store, path: ObjectPath) -> Result<FileRef, FileError> {
+        let mut place = self.place.lock().await;
+        if let Some(durable) = &place.durable {
+            return Ok(durable.clone());
+        }
+        let first = place.batches.first().ok_or_else(|| FileError::Missing { path: path.to_string() })?;
+        let bytes = file::encode(&first.schema(), &place.batches)?;
+        let durable = FileRef::of(path, &bytes);
+        store.put(&durable.path, bytes).await?;
+        place.durable = Some(durable.clone());
+        Ok(durable)
+    }
+
+    /// Rows that are in a file leave memory.
+    pub async fn forget(&self) {
+        let mut place = self.place.lock().await;
+        if place.durable.is_some() {
+            place.batches = Vec::new();
+        }
+    }
+
+    /// The rows, while they are in memory.
+    pub async fn batches(&self) -> Option<Vec<RecordBatch>> {
+        let place = self.place.lock().await;
+        (!place.batches.is_empty()).then(|| place.batches.clone())
     }
 
     /// A checkpoint whose manifest names the chunk has completed. Told before the next barrier, so that no chunk is in

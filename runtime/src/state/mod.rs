@@ -8,6 +8,8 @@
 mod chunk;
 pub mod file;
 mod part;
+mod spill;
 
 pub use chunk::ChunkRows;
 pub use part::{Found, StatePart, StateSnapshot, retain_distinct};
+pub use spill::Spill;

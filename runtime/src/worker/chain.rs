@@ -5,14 +5,14 @@ use arrow::array::RecordBatch;
 use crate::{
     element::Element,
     ids::{EventTime, OperatorId},
-    operator::{Emitted, Frozen, Operator, OperatorError, Output},
+    operator::{Emitted, Frozen, Operator, OperatorError, Output, build::Kept},
 };
 
 /// One operator and where its output goes.
 pub struct Link {
     pub id: OperatorId,
-    /// Name of the sink, where the operator keeps rows for one.
-    pub sink: Option<String>,
+    /// The sink, where the operator keeps rows for one.
+    pub sink: Option<Kept>,
     pub operator: Box<dyn Operator>,
     /// Links that read this one; always later ones.
     pub next: Vec<usize>,
@@ -118,12 +118,20 @@ impl Chain {
         std::mem::take(&mut self.outgoing)
     }
 
+    /// Waits while more rows wait to be written ahead than should be in memory.
+    pub async fn room(&self) {
+        for kept in self.links.iter().filter_map(|link| link.sink.as_ref()) {
+            kept.spill.room().await;
+        }
+    }
+
     /// The epoch ends here for every operator of the chain.
     pub fn freeze(&mut self) -> Result<Vec<FrozenLink>, OperatorError> {
         self.links
             .iter_mut()
             .map(|link| {
-                Ok(FrozenLink { id: link.id.clone(), sink: link.sink.clone(), frozen: link.operator.freeze()? })
+                let sink = link.sink.as_ref().map(|kept| kept.sink.clone());
+                Ok(FrozenLink { id: link.id.clone(), sink, frozen: link.operator.freeze()? })
             })
             .collect()
     }

@@ -166,6 +166,7 @@ impl Deployment {
     }
 
     fn links(&self, id: TaskId, shape: &TaskShape, restored: &Restored) -> Result<Vec<Link>, DeployError> {
+        let snapshotter = self.snapshotter(id);
         let context = Context {
             plan: &self.plan,
             range: KeyRange {
@@ -174,6 +175,7 @@ impl Deployment {
                 max_parallelism: self.plan.spec.max_parallelism,
             },
             restored,
+            spill: &|sink| snapshotter.spill(sink),
         };
         let position = |wanted: &NodeId| shape.nodes.iter().position(|node| node == wanted);
         let mut links = Vec::new();

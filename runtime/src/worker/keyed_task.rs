@@ -53,13 +53,14 @@ impl KeyedTask {
     }
 }
 
-/// Sends what the chain has put out.
+/// Sends what the chain has put out, and waits until it may take in more.
 pub async fn send(chain: &mut Chain, edges: &[Edge]) -> Result<(), EdgeError> {
     for (edge, element) in chain.take_outgoing() {
         if let Some(edge) = edges.get(edge) {
             edge.send(element).await?;
         }
     }
+    chain.room().await;
     Ok(())
 }
 

@@ -49,7 +49,7 @@ pub struct Ack {
 #[derive(Debug)]
 pub struct AckedChunk {
     pub reference: ChunkRef,
-    pub chunk: Chunk,
+    pub chunk: Option<Chunk>,
     /// To be told when the checkpoint has completed.
     pub rows: Arc<ChunkRows>,
 }

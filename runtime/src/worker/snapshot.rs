@@ -25,7 +25,7 @@ use crate::{
     ids::{Attempt, Epoch, OperatorId},
     sink::{Chunk, ChunkId, SinkError},
     state::{
-        ChunkRows, Found, StatePart, StateSnapshot,
+        ChunkRows, Found, Spill, StatePart, StateSnapshot,
         file::{self, FileError},
     },
 };
@@ -45,6 +45,8 @@ pub struct Snapshotter {
 enum SnapshotError {
     #[error("failed to encode rows")]
     Encode(#[from] arrow::error::ArrowError),
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -185,17 +187,21 @@ impl Snapshotter {
     ) -> Result<Vec<AckedChunk>, SnapshotError> {
         let slot = self.task.subtask.0;
         let uploads = chunks.into_iter().enumerate().map(|(index, rows)| async move {
-            let Some(schema) = rows.batches.first().map(RecordBatch::schema) else { return Ok(None) };
+            let path = ObjectPath(format!("{}wal-{sink}-{slot}-{index}.arrow", folder(self.attempt, epoch)));
+            let file = rows.write(self.store.as_ref(), path).await?;
             let id = ChunkId { lineage: self.lineage.clone(), sink: sink.to_owned(), slot, epoch, index: index as u32 };
-            let bytes = file::encode(&schema, &rows.batches)?;
-            let file = self.put(epoch, &format!("wal-{sink}-{slot}-{index}.arrow"), bytes).await?;
-            let count = rows.batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
-            let reference = ChunkRef { id: id.clone(), rows: count, file };
-            let chunk = Chunk { id, schema, rows: rows.batches.clone() };
-            Ok(Some(AckedChunk { reference, chunk, rows }))
+            let reference = ChunkRef { id: id.clone(), rows: rows.rows(), file };
+            let batches = rows.batches().await.unwrap_or_default();
+            let chunk = batches.first().map(RecordBatch::schema).map(|schema| Chunk { id, schema, rows: batches });
+            Ok(AckedChunk { reference, chunk, rows })
         });
-        let uploaded: Vec<Option<AckedChunk>> = try_join_all::<_>(uploads).await.map_err(|e: SnapshotError| e)?;
-        Ok(uploaded.into_iter().flatten().collect())
+        try_join_all(uploads).await
+    }
+
+    /// Writes chunks of a sink ahead of their barrier: into the folder of no epoch, since they do not know theirs.
+    pub fn spill(&self, sink: &str) -> Spill {
+        let prefix = format!("{}wal-{sink}-{}-", folder(self.attempt, Epoch(0)), self.task.subtask);
+        Spill::new(self.store.clone(), self.io.clone(), prefix)
     }
 
     async fn put(&self, epoch: Epoch, name: &str, bytes: Bytes) -> Result<FileRef, StoreError> {

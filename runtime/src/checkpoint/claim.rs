@@ -163,3 +163,6 @@ async fn read(store: &dyn Store, attempt: Attempt, seq: Seq) -> Result<Record, C
     let bytes = store.get(&path).await?.ok_or_else(|| ClaimError::Damaged(format!("`{path}` is missing")))?;
     Record::from_bytes(&bytes).map_err(|error| ClaimError::Damaged(format!("`{path}`: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use crate::{
 
 /// How often a create without an answer is tried, with a pause that grows from [`FIRST_PAUSE`].
 const TRIES: u32 = 8;
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
 
 #[derive(Debug)]
 pub struct Journal {
@@ -147,3 +147,6 @@ pub(super) async fn write_hint(store: &dyn Store, attempt: Attempt, seq: Seq) {
         tracing::debug!(%error, "the hint was not written");
     }
 }
+
+#[cfg(test)]
+mod tests;

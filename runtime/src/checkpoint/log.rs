@@ -141,6 +141,9 @@ pub fn summarize(attempt: Attempt, next: Seq, records: &[Record]) -> Result<Atte
 }
 
 #[cfg(test)]
+mod races;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

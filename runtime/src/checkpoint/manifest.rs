@@ -35,6 +35,12 @@ pub struct Manifest {
     pub chunks: Vec<ChunkRef>,
 }
 
+/// What manifests of all formats have in common.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// What one operator remembers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -139,13 +145,14 @@ impl Manifest {
             let message = format!("its SHA-256 is {}, the log says {}", sha256(&bytes), checkpoint.sha256);
             return Err(ManifestError::Damaged { path, message });
         }
-        let manifest: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| ManifestError::Damaged { path: path.clone(), message: error.to_string() })?;
-        if manifest.format != FORMAT {
-            let message = format!("it is of format {}, this program reads format {FORMAT}", manifest.format);
-            return Err(ManifestError::Damaged { path, message });
+        let damaged = |message| ManifestError::Damaged { path: path.clone(), message };
+        let parse = |error: serde_json::Error| damaged(error.to_string());
+        // The number first: another format may have other fields.
+        let Format { format } = serde_json::from_slice(&bytes).map_err(parse)?;
+        if format != FORMAT {
+            return Err(damaged(format!("it is of format {format}, this program reads format {FORMAT}")));
         }
-        Ok(manifest)
+        serde_json::from_slice(&bytes).map_err(parse)
     }
 
     /// Every file that the checkpoint needs, its own manifest included.
@@ -166,3 +173,6 @@ impl Manifest {
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

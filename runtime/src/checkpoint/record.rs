@@ -114,3 +114,6 @@ pub struct Hint {
     pub attempt: Attempt,
     pub seq: Seq,
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,8 +183,10 @@ struct Running {
     sources: usize,
     exhausted: BTreeSet<TaskId>,
     in_flight: Option<InFlight>,
-    /// All acknowledged; being written and owned.
-    finishing: Option<InFlight>,
+    /// All acknowledged; its manifest is being written.
+    writing: Option<InFlight>,
+    /// Being owned: the log may have it, so it can't be given up.
+    owning: Option<InFlight>,
     next_trigger: u64,
     failures_in_row: u32,
     pending: BTreeSet<Epoch>,
@@ -261,9 +263,17 @@ impl Machine {
             }
             (State::Claiming | State::Restarting { .. } | State::New, Event::Stop) => self.finish(Outcome::Stopped),
             (State::Recovering, Event::Stop) => self.abort(AfterAbort::Release { finished: false }),
-            (State::Running(_) | State::Aborting { .. }, Event::Stop) => {
+            (State::Running(running), Event::Stop) => {
                 self.stop_requested = true;
+                if let Some(ending) = &mut running.ending {
+                    // The output of a job that has read everything is waited for without limit, until a stop sets one.
+                    ending.give_up_at = ending.give_up_at.min(now + STOP_GRACE_MS);
+                }
                 self.tick(now, jitter)
+            }
+            (State::Aborting { .. }, Event::Stop) => {
+                self.stop_requested = true;
+                Vec::new()
             }
             (State::Running(_), event) => self.run(event, now, jitter),
             (State::Aborting { .. }, Event::Aborted) => self.aborted(),
@@ -340,15 +350,17 @@ impl Machine {
                 if !in_flight.ack(task) {
                     return Vec::new();
                 }
-                running.finishing = running.in_flight.take();
+                running.writing = running.in_flight.take();
                 vec![Effect::Write { epoch }]
             }
-            Event::Written { epoch } => match &running.finishing {
-                Some(finishing) if finishing.epoch == epoch => {
-                    vec![Effect::Own { epoch, trigger: finishing.trigger }]
-                }
-                _ => Vec::new(),
-            },
+            Event::Written { epoch } => {
+                let Some(written) = running.writing.take_if(|writing| writing.epoch == epoch) else {
+                    return Vec::new();
+                };
+                let trigger = written.trigger;
+                running.owning = Some(written);
+                vec![Effect::Own { epoch, trigger }]
+            }
             Event::Owned { epoch } => self.owned(epoch, now),
             Event::Declined { epoch, cause } => self.declined(epoch, cause, now, jitter),
             Event::Published { epoch } => {
@@ -377,13 +389,13 @@ impl Machine {
 
     fn owned(&mut self, epoch: Epoch, now: u64) -> Vec<Effect> {
         let State::Running(running) = &mut self.state else { return Vec::new() };
-        let Some(done) = running.finishing.take_if(|finishing| finishing.epoch == epoch) else { return Vec::new() };
+        let Some(done) = running.owning.take_if(|owning| owning.epoch == epoch) else { return Vec::new() };
         running.pending.insert(epoch);
         running.failures_in_row = 0;
         running.next_trigger = (done.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
         if done.trigger != Trigger::Interval {
             let finished = done.trigger == Trigger::Finish;
-            let give_up_at = if finished { u64::MAX } else { now + STOP_GRACE_MS };
+            let give_up_at = if self.stop_requested { now + STOP_GRACE_MS } else { u64::MAX };
             running.ending = Some(Ending { epoch, finished, give_up_at });
         }
         let mut effects = vec![Effect::Completed { epoch, started_at: done.started_at }];
@@ -397,7 +409,7 @@ impl Machine {
     fn declined(&mut self, epoch: Epoch, cause: String, now: u64, jitter: f64) -> Vec<Effect> {
         let State::Running(running) = &mut self.state else { return Vec::new() };
         let of = |checkpoint: &mut InFlight| checkpoint.epoch == epoch;
-        let Some(given_up) = running.in_flight.take_if(of).or_else(|| running.finishing.take_if(of)) else {
+        let Some(given_up) = running.in_flight.take_if(of).or_else(|| running.writing.take_if(of)) else {
             return Vec::new();
         };
         running.failures_in_row += 1;
@@ -427,12 +439,12 @@ impl Machine {
             }
             return Vec::new();
         }
-        if running.finishing.is_some() {
+        if running.is_finishing() {
             return Vec::new();
         }
         let trigger = if self.stop_requested {
             Trigger::Stop
-        } else if running.exhausted.len() == running.sources {
+        } else if running.is_exhausted() {
             Trigger::Finish
         } else if now >= running.next_trigger && !running.paused {
             Trigger::Interval
@@ -454,7 +466,9 @@ impl Machine {
                 (Some(ending), _) => Some(ending.give_up_at),
                 (None, Some(in_flight)) => Some(in_flight.started_at + self.spec.timeout.millis()),
                 // What comes next is an answer, not a time.
-                (None, None) if running.finishing.is_some() || running.paused => None,
+                (None, None) if running.is_finishing() => None,
+                (None, None) if self.stop_requested || running.is_exhausted() => Some(0),
+                (None, None) if running.paused => None,
                 (None, None) => Some(running.next_trigger),
             },
             _ => None,
@@ -477,7 +491,8 @@ impl Running {
             sources,
             exhausted: BTreeSet::new(),
             in_flight: None,
-            finishing: None,
+            writing: None,
+            owning: None,
             next_trigger,
             failures_in_row: 0,
             pending: BTreeSet::new(),
@@ -488,6 +503,19 @@ impl Running {
 
     fn is_stopping(&self) -> bool {
         let last = |checkpoint: &Option<InFlight>| checkpoint.as_ref().is_some_and(|c| c.trigger != Trigger::Interval);
-        self.ending.is_some() || last(&self.in_flight) || last(&self.finishing)
+        self.ending.is_some() || last(&self.in_flight) || last(&self.writing) || last(&self.owning)
+    }
+
+    /// Everybody has acknowledged; the checkpoint is being written and owned.
+    fn is_finishing(&self) -> bool {
+        self.writing.is_some() || self.owning.is_some()
+    }
+
+    /// Every source has read all there is.
+    fn is_exhausted(&self) -> bool {
+        self.exhausted.len() == self.sources
     }
 }
+
+#[cfg(test)]
+mod tests;

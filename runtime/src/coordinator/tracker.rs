@@ -25,3 +25,31 @@ impl InFlight {
         self.acked.insert(task) && self.acked.len() == self.expected
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::SubtaskIndex;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_last_missing_acknowledgement_is_told_once(
+            expected in 1_usize..6,
+            acks in prop::collection::vec(0_usize..6, 0..40),
+        ) {
+            let mut in_flight = InFlight::new(Epoch(1), Trigger::Interval, 0, expected);
+            let mut acknowledged = BTreeSet::new();
+            for ack in acks.into_iter().filter(|ack| *ack < expected) {
+                let missing = !acknowledged.contains(&ack) && acknowledged.len() + 1 == expected;
+                acknowledged.insert(ack);
+                // Tasks and subtasks are told apart.
+                let task = TaskId { task: ack / 2, subtask: SubtaskIndex(ack as u32 % 2) };
+                prop_assert_eq!(in_flight.ack(task), missing);
+            }
+        }
+    }
+}

@@ -105,36 +105,43 @@ impl Deduplicate {
 
     /// Takes over the share of `states` that is in this subtask's key range.
     pub fn restore(&mut self, states: Vec<RestoredState>) -> Result<(), OperatorError> {
-        for state in states {
+        for state in &states {
             let watermark = serde_json::from_value(state.value["watermark"].clone())
                 .map_err(|error| self.name.restore(format!("its watermark: {error}")))?;
             self.watermark = self.watermark.max(watermark);
-            for part in state.parts {
-                match part.reference.kind.as_str() {
-                    KEYS => self.restore_keys(&part.batch),
-                    WAITING => self.wait(&part.batch).map_err(|cause| self.name.arrow(cause))?,
-                    other => {
-                        let accepted = format!("found a part `{other}`; accepted are {KEYS} and {WAITING}");
-                        return Err(self.name.restore(accepted));
-                    }
+        }
+        for part in states.into_iter().flat_map(|state| state.parts) {
+            match part.reference.kind.as_str() {
+                KEYS => self.restore_keys(&part.batch),
+                WAITING => self.wait(&part.batch).map_err(|cause| self.name.arrow(cause))?,
+                other => {
+                    let accepted = format!("found a part `{other}`; accepted are {KEYS} and {WAITING}");
+                    return Err(self.name.restore(accepted));
                 }
-                if part.reference.kind == KEYS {
-                    // Named again by the next checkpoint as it is, also when only a share of it is ours.
-                    self.written.push(StatePart::named(KEYS, part.reference));
-                }
+            }
+            if part.reference.kind == KEYS {
+                // Named again by the next checkpoint as it is, also when only a share of it is ours.
+                self.written.push(StatePart::named(KEYS, part.reference));
             }
         }
         Ok(())
     }
 
+    /// What was seen before this is forgotten.
+    fn oldest(&self) -> i64 {
+        self.ttl_ms.map_or(i64::MIN, |ttl| self.watermark.0.saturating_sub(ttl))
+    }
+
     fn restore_keys(&mut self, batch: &RecordBatch) {
+        let oldest = self.oldest();
         let hashes = batch.column(0).as_fixed_size_binary();
         let times = batch.column(1).as_primitive::<Int64Type>();
         for (hash, time) in hashes.iter().flatten().zip(times.values()) {
             let mut bytes = [0; 16];
             bytes.copy_from_slice(hash);
             let hash = u128::from_le_bytes(bytes);
-            if self.range.contains_hash(hash) {
+            // A key that was forgotten and seen again is there twice, and the forgotten sight must not win.
+            if *time >= oldest && self.range.contains_hash(hash) {
                 insert(&mut self.seen, hash, *time, i64::MIN);
             }
         }
@@ -159,7 +166,7 @@ impl Deduplicate {
         let times = rowtime::millis(batch.column(self.time))?;
         rowtime::require_no_nulls(&times)?;
         let hashes = hash_rows(&self.key_columns(&batch), batch.num_rows())?;
-        let oldest = self.ttl_ms.map_or(i64::MIN, |ttl| self.watermark.0.saturating_sub(ttl));
+        let oldest = self.oldest();
         let (mut late, mut duplicates) = (0, 0);
         let mut keep = Vec::with_capacity(hashes.len());
         for (hash, time) in hashes.iter().zip(times.values()) {
@@ -262,13 +269,14 @@ impl Deduplicate {
         }
         retain_distinct(&mut self.written);
         let mut parts = self.written.clone();
+        let mut superseded = self.superseded.clone();
         for rows in &self.waiting {
-            let batch = if self.superseded.is_empty() {
+            let batch = if superseded.is_empty() {
                 rows.batch.clone()
             } else {
+                // Each is one row: after its key was forgotten, a row with the same time may count again.
                 let count = rows.hashes.iter().zip(rows.times.values());
-                let count: BooleanArray =
-                    count.map(|(hash, time)| Some(!self.superseded.contains(&(*hash, *time)))).collect();
+                let count: BooleanArray = count.map(|(hash, time)| Some(!superseded.remove(&(*hash, *time)))).collect();
                 filter_record_batch(&rows.batch, &count)?
             };
             parts.push(StatePart::new(WAITING, rows.first, batch));
@@ -352,3 +360,6 @@ impl Operator for Deduplicate {
         self.snapshot().map_err(|cause| self.name.arrow(cause))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ use crate::{
 
 pub mod build;
 pub mod deduplicate;
+#[cfg(test)]
+mod fleet;
 pub mod key_range;
 pub mod map;
 pub mod rowtime;

@@ -1,4 +1,5 @@
-//! A store in memory, for tests: honest in what it promises, and able to fail in the ways a network does.
+//! A store in memory, for tests: honest in what it promises, and able to fail in the ways a network does. Each request
+//! lets other tasks go first, so that processes which share it get in each other's way.
 
 use std::{
     collections::BTreeMap,
@@ -8,6 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::task::yield_now;
 
 use super::{Create, Listed, ObjectPath, Store, StoreError, path};
 
@@ -99,6 +101,11 @@ impl MemoryStore {
         }
     }
 
+    /// Whether some request is late.
+    pub fn is_late(&self) -> bool {
+        !self.lock().late.is_empty()
+    }
+
     /// All paths, in order.
     pub fn paths(&self) -> Vec<String> {
         self.lock().objects.keys().cloned().collect()
@@ -158,18 +165,22 @@ impl MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
+        yield_now().await;
         self.write(Action::Create, "create", path, Write::Create(path.0.clone(), bytes))
     }
 
     async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
+        yield_now().await;
         self.write(Action::Put, "write", path, Write::Put(path.0.clone(), bytes)).map(drop)
     }
 
     async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
+        yield_now().await;
         self.read(Action::Get, "read", &path.0, |objects| objects.get(&path.0).cloned())
     }
 
     async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
+        yield_now().await;
         self.read(Action::Get, "read", &path.0, |objects| {
             objects.get(&path.0).map(|bytes| {
                 let end = bytes.len().min(range.end as usize);
@@ -179,6 +190,7 @@ impl Store for MemoryStore {
     }
 
     async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
+        yield_now().await;
         self.read(Action::List, "list", prefix, |objects| {
             let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.0.clone()));
             objects
@@ -190,10 +202,12 @@ impl Store for MemoryStore {
     }
 
     async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        yield_now().await;
         self.read(Action::List, "list", prefix, |objects| path::folders(objects.keys().map(String::as_str), prefix))
     }
 
     async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        yield_now().await;
         self.write(Action::Delete, "delete", path, Write::Delete(path.0.clone())).map(drop)
     }
 

@@ -9,6 +9,8 @@
 mod accumulate;
 mod late;
 mod operator;
+#[cfg(test)]
+mod tests;
 
 pub use late::{LateEncoder, late_encoder, late_schema};
 pub use operator::{LateRows, Window};

@@ -1,0 +1,272 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, atomic::AtomicU32, atomic::Ordering::Relaxed},
+};
+
+use futures::future::join_all;
+use proptest::prelude::*;
+
+use super::*;
+use crate::checkpoint::{
+    journal::JournalError,
+    record::Trigger,
+    store::memory::{Action, Fault, MemoryStore},
+};
+
+/// Answers the same to everybody, and counts.
+struct Owners(OwnerAnswer, AtomicU32);
+
+#[async_trait]
+impl AskOwner for Owners {
+    async fn ask(&self, _: &Owner, _: &str) -> OwnerAnswer {
+        self.1.fetch_add(1, Relaxed);
+        self.0
+    }
+}
+
+fn owners(answer: OwnerAnswer) -> Owners {
+    Owners(answer, AtomicU32::new(0))
+}
+
+fn identity(pod: &str, revision: u64) -> Identity {
+    Identity {
+        claimant: Claimant { revision: Revision(revision), pod: pod.into() },
+        address: format!("{pod}:8080"),
+        spec_digest: "digest".into(),
+        lineage: format!("lineage-of-{pod}"),
+        stand_by: false,
+    }
+}
+
+async fn take(store: &MemoryStore, pod: &str, revision: u64, answer: OwnerAnswer) -> Result<Claimed, ClaimError> {
+    claim(Arc::new(store.clone()), &identity(pod, revision), &owners(answer)).await
+}
+
+async fn own(claimed: &mut Claimed, epoch: u64) -> Result<(), JournalError> {
+    let manifest = ObjectPath(format!("data/{epoch}"));
+    let checkpoint = CheckpointRef { epoch: Epoch(epoch), manifest, sha256: epoch.to_string() };
+    claimed.journal.own(checkpoint, Trigger::Interval).await.map(drop)
+}
+
+fn restored(claimed: &Claimed) -> Option<u64> {
+    claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch.0)
+}
+
+#[tokio::test]
+async fn a_second_claim_goes_on_where_the_first_ended() {
+    let store = MemoryStore::new();
+    let mut first = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+    assert_eq!((first.journal.attempt(), restored(&first), first.committed), (Attempt(1), None, None));
+    for epoch in 1..=3 {
+        own(&mut first, epoch).await.unwrap();
+    }
+    first.journal.committed(Epoch(2)).await.unwrap();
+
+    let mut second = take(&store, "b", 1, OwnerAnswer::Gone).await.unwrap();
+    assert_eq!((second.journal.attempt(), restored(&second)), (Attempt(2), Some(3)));
+    assert_eq!((second.committed, second.lineage.as_str()), (Some(Epoch(2)), "lineage-of-a"));
+    assert!(second.journal.permit(Epoch(3)).is_ok() && second.journal.permit(Epoch(4)).is_err());
+    assert!(matches!(own(&mut first, 4).await, Err(JournalError::Sealed { .. })), "the old owner owns on");
+
+    // An attempt that owned nothing hands on what it began with.
+    own(&mut second, 4).await.unwrap();
+    let third = take(&store, "c", 1, OwnerAnswer::Gone).await.unwrap();
+    let fourth = take(&store, "d", 1, OwnerAnswer::Gone).await.unwrap();
+    assert_eq!((third.journal.attempt(), restored(&third)), (Attempt(3), Some(4)));
+    assert_eq!((fourth.journal.attempt(), restored(&fourth)), (Attempt(4), Some(4)));
+    assert_eq!(fourth.lineage, "lineage-of-a");
+}
+
+#[tokio::test]
+async fn who_may_claim_and_who_may_not() {
+    let store = MemoryStore::new();
+    let mut first = take(&store, "a", 5, OwnerAnswer::NotAsked).await.unwrap();
+    let before = store.paths();
+    let refused = take(&store, "b", 4, OwnerAnswer::Gone).await.unwrap_err();
+    assert!(matches!(refused, ClaimError::Superseded { by: Revision(5), mine: Revision(4) }), "{refused}");
+    let owned = take(&store, "b", 5, OwnerAnswer::Alive).await.unwrap_err();
+    assert!(matches!(&owned, ClaimError::Owned { pod, .. } if pod == "a"), "{owned}");
+    assert_eq!(store.paths(), before, "who is refused writes nothing");
+    own(&mut first, 1).await.unwrap();
+
+    // A newer revision does not ask, nor does the pod whose attempt it was.
+    let next = owners(OwnerAnswer::Alive);
+    let newer = claim(Arc::new(store.clone()), &identity("b", 6), &next).await.unwrap();
+    let again = claim(Arc::new(store.clone()), &identity("b", 6), &next).await.unwrap();
+    assert_eq!((restored(&newer), restored(&again), next.1.load(Relaxed)), (Some(1), Some(1), 0));
+
+    // A clean end lets anybody begin, but for a job that is finished, which only a new revision runs again.
+    let mut last = again;
+    last.journal.release(false).await.unwrap();
+    let mut last = take(&store, "c", 6, OwnerAnswer::Alive).await.unwrap();
+    last.journal.release(true).await.unwrap();
+    let finished = take(&store, "d", 6, OwnerAnswer::Gone).await.unwrap_err();
+    assert!(matches!(finished, ClaimError::Finished { attempt: Attempt(4) }), "{finished}");
+    assert_eq!(take(&store, "d", 7, OwnerAnswer::Gone).await.unwrap().journal.attempt(), Attempt(5));
+}
+
+#[tokio::test]
+async fn of_two_claimants_one_wins() {
+    // From the same request on, or one behind the other by so many requests.
+    for behind in 0..6 {
+        let store = MemoryStore::new();
+        let late = async {
+            for _ in 0..behind {
+                tokio::task::yield_now().await;
+            }
+            take(&store, "b", 1, OwnerAnswer::Alive).await
+        };
+        let (first, second) = tokio::join!(take(&store, "a", 1, OwnerAnswer::Alive), late);
+        let (winner, loser) = if first.is_ok() { (first, second) } else { (second, first) };
+        assert_eq!(winner.unwrap().journal.attempt(), Attempt(1), "{behind}");
+        assert!(matches!(loser, Err(ClaimError::Owned { attempt: Attempt(1), .. })), "{behind}: {loser:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_stands_by_takes_over_when_the_owner_is_gone() {
+    struct DiesWhenAskedAgain(AtomicU32);
+    #[async_trait]
+    impl AskOwner for DiesWhenAskedAgain {
+        async fn ask(&self, owner: &Owner, _: &str) -> OwnerAnswer {
+            assert_eq!(owner.address, "a:8080");
+            if self.0.fetch_add(1, Relaxed) == 0 { OwnerAnswer::Alive } else { OwnerAnswer::Gone }
+        }
+    }
+    let store = MemoryStore::new();
+    take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+    let patient = Identity { stand_by: true, ..identity("b", 1) };
+    let owners = DiesWhenAskedAgain(AtomicU32::new(0));
+    let claimed = claim(Arc::new(store), &patient, &owners).await.unwrap();
+    assert_eq!((claimed.journal.attempt(), owners.0.load(Relaxed)), (Attempt(2), 2));
+}
+
+#[tokio::test]
+async fn a_lost_answer_neither_loses_the_job_nor_takes_it_twice() {
+    for fault in [Fault::Before, Fault::After, Fault::Late] {
+        let store = MemoryStore::new();
+        let mut first = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+        own(&mut first, 1).await.unwrap();
+        // The seal's answer, then the answer of the new attempt's first record.
+        store.fail(Action::Create, "log/00000001/000000000002", fault, 1);
+        store.fail(Action::Create, "log/00000002/000000000000", fault, 1);
+        let mut second = take(&store, "b", 1, OwnerAnswer::Gone).await.unwrap();
+        store.land();
+        assert_eq!((second.journal.attempt(), restored(&second)), (Attempt(2), Some(1)), "{fault:?}");
+        own(&mut second, 2).await.unwrap();
+        assert_eq!(store.list(LOG, None).await.unwrap().len(), 5, "{fault:?}: {:?}", store.paths());
+    }
+    let store = MemoryStore::new();
+    store.fail(Action::List, "", Fault::Before, 1);
+    assert!(matches!(take(&store, "a", 1, OwnerAnswer::Gone).await, Err(ClaimError::Store(_))));
+}
+
+#[tokio::test]
+async fn a_hint_is_never_believed() {
+    let hints = [None, Some(""), Some("{}"), Some(r#"{"attempt":1,"seq":1}"#), Some(r#"{"attempt":9,"seq":9}"#)];
+    for hint in hints {
+        let store = MemoryStore::new();
+        let mut first = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+        for epoch in 1..=70 {
+            own(&mut first, epoch).await.unwrap();
+        }
+        assert_eq!(store.get(&record::hint_path()).await.unwrap().unwrap(), r#"{"attempt":1,"seq":64}"#);
+        match hint {
+            Some(hint) => store.plant("hint", hint.to_owned()),
+            None => store.delete(&record::hint_path()).await.unwrap(),
+        }
+        let second = take(&store, "b", 1, OwnerAnswer::Gone).await.unwrap();
+        assert_eq!((second.journal.attempt(), restored(&second)), (Attempt(2), Some(70)), "{hint:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_named_and_not_claimed() {
+    for (path, bytes) in [
+        ("log/00000001/000000000001", "{}"),
+        ("log/00000001/000000000000", r#"{"recordId":"r","atMs":0,"type":"EpochCommitted","epoch":1}"#),
+        ("log/00000001/000000000005", r#"{"recordId":"r","atMs":0,"type":"EpochCommitted","epoch":1}"#),
+    ] {
+        let store = MemoryStore::new();
+        let mut first = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+        own(&mut first, 1).await.unwrap();
+        store.plant(path, bytes);
+        let before = store.paths();
+        let error = take(&store, "b", 1, OwnerAnswer::Gone).await.unwrap_err();
+        assert!(matches!(error, ClaimError::Damaged(_)), "{path}: {error}");
+        assert_eq!(store.paths(), before, "{path}");
+    }
+}
+
+/// Every epoch that some process was told it owns, with its attempt.
+type Told = Mutex<Vec<(Attempt, Epoch)>>;
+
+/// Claims, owns some epochs, and again: as one of several that believe each other dead.
+async fn contend(store: &MemoryStore, pod: &str, steps: &[(u8, u64)], told: &Told) {
+    for (delay, epochs) in steps {
+        for _ in 0..*delay {
+            tokio::task::yield_now().await;
+        }
+        store.land();
+        let newest = told.lock().unwrap().iter().map(|(_, epoch)| epoch.0).max();
+        let Ok(mut claimed) = take(store, pod, 1, OwnerAnswer::Gone).await else { continue };
+        assert!(restored(&claimed) >= newest, "{newest:?} is owned, and {pod} begins at {:?}", restored(&claimed));
+        let first = restored(&claimed).map_or(1, |epoch| epoch + 1);
+        for epoch in first..first + epochs {
+            if own(&mut claimed, epoch).await.is_err() {
+                break;
+            }
+            told.lock().unwrap().push((claimed.journal.attempt(), Epoch(epoch)));
+        }
+    }
+}
+
+/// The epochs that the log holds, attempt by attempt, each of which begins where the one before ended.
+async fn chain(store: &MemoryStore) -> Vec<(Attempt, Epoch)> {
+    let mut attempts: BTreeMap<Attempt, Vec<Record>> = BTreeMap::new();
+    for object in store.list(LOG, None).await.unwrap() {
+        let (attempt, seq) = record::parse_path(&object.path).unwrap();
+        attempts.entry(attempt).or_default().push(read(store, attempt, seq).await.unwrap());
+    }
+    let (mut chain, mut newest) = (Vec::new(), None);
+    for (attempt, records) in attempts {
+        let Body::AttemptStarted { restored_from, .. } = &records[0].body else { panic!("{records:?}") };
+        assert_eq!(*restored_from, newest, "attempt {attempt}");
+        newest = log::summarize(attempt, Seq(0), &records).unwrap().checkpoint;
+        chain.extend(records.iter().filter_map(|record| match &record.body {
+            Body::CheckpointCompleted { checkpoint, .. } => Some((attempt, checkpoint.epoch)),
+            _ => None,
+        }));
+    }
+    chain
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn among_claimants_that_believe_each_other_dead_no_epoch_is_lost_or_owned_twice(
+        scripts in prop::array::uniform3(prop::collection::vec((0_u8..40, 0_u64..6), 1..4)),
+        faults in prop::collection::vec(
+            (1_u64..5, 0_u64..6, prop::sample::select(&[Fault::Before, Fault::After, Fault::Late]), 1_u32..4),
+            0..6,
+        ),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (store, told) = (MemoryStore::new(), Told::default());
+            for (attempt, seq, fault, times) in faults {
+                store.fail(Action::Create, &record::path(Attempt(attempt), Seq(seq)).0, fault, times);
+            }
+            let pods = ["a", "b", "c"];
+            join_all(pods.iter().zip(&scripts).map(|(pod, steps)| contend(&store, pod, steps, &told))).await;
+            store.heal();
+            store.land();
+            let chain = chain(&store).await;
+            assert!(chain.is_sorted_by_key(|(_, epoch)| epoch), "{chain:?}");
+            assert!(chain.windows(2).all(|two| two[0].1 < two[1].1), "{chain:?}");
+            let told = told.into_inner().unwrap();
+            assert!(told.iter().all(|epoch| chain.contains(epoch)), "told of {told:?}, the log has {chain:?}");
+        });
+    }
+}

@@ -1,0 +1,169 @@
+use std::task::Poll;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::checkpoint::store::memory::{
+    Action, Fault,
+    Fault::{After, Before, Late},
+    MemoryStore,
+};
+
+fn journal(store: &MemoryStore) -> Journal {
+    Journal::new(Arc::new(store.clone()), Attempt(1), None)
+}
+
+fn checkpoint(epoch: u64) -> CheckpointRef {
+    CheckpointRef { epoch: Epoch(epoch), manifest: ObjectPath(format!("data/{epoch}")), sha256: epoch.to_string() }
+}
+
+async fn own(journal: &mut Journal, epoch: u64) -> Result<CommitPermit, JournalError> {
+    journal.own(checkpoint(epoch), Trigger::Interval).await
+}
+
+async fn body(store: &MemoryStore, seq: u64) -> Option<Body> {
+    let bytes = store.get(&record::path(Attempt(1), Seq(seq))).await.unwrap()?;
+    Some(Record::from_bytes(&bytes).unwrap().body)
+}
+
+fn owned(epoch: u64) -> Body {
+    Body::CheckpointCompleted { checkpoint: checkpoint(epoch), trigger: Trigger::Interval }
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_not_known_is_read_back_and_nothing_is_written_twice() {
+    let cases: &[&[(Action, Fault, u32)]] = &[
+        &[(Action::Create, Before, 1)],
+        &[(Action::Create, After, 1)],
+        &[(Action::Create, Late, 1)],
+        &[(Action::Create, Before, TRIES - 1)],
+        &[(Action::Create, Late, 2), (Action::Create, After, 1)],
+        // The answer is lost, and so are the first answers to the question what is there.
+        &[(Action::Create, After, 1), (Action::Get, Before, 3)],
+    ];
+    for faults in cases {
+        let store = MemoryStore::new();
+        let mut journal = journal(&store);
+        for (action, fault, times) in *faults {
+            store.fail(*action, "log/", *fault, *times);
+        }
+        let permit = own(&mut journal, 1).await.unwrap();
+        assert_eq!(permit.epoch(), Epoch(1), "{faults:?}");
+        journal.committed(Epoch(1)).await.unwrap();
+        store.land();
+        assert_eq!(body(&store, 1).await, Some(owned(1)), "{faults:?}");
+        assert_eq!(body(&store, 2).await, Some(Body::EpochCommitted { epoch: Epoch(1) }), "{faults:?}");
+        assert_eq!(store.paths().len(), 2, "{faults:?}");
+    }
+}
+
+#[tokio::test]
+async fn after_an_outcome_that_stays_unknown_nothing_more_is_written() {
+    for (fault, found) in [(Before, None), (After, Some(owned(1))), (Late, None)] {
+        let store = MemoryStore::new();
+        let mut journal = journal(&store);
+        store.fail(Action::Create, "log/", fault, TRIES);
+        store.fail(Action::Get, "log/", Before, TRIES);
+        let error = own(&mut journal, 1).await.unwrap_err();
+        assert!(matches!(error, JournalError::Unknown { seq: Seq(1), .. }), "{fault:?}: {error}");
+        store.heal();
+        assert_eq!(body(&store, 1).await, found, "{fault:?}");
+        let before = store.paths();
+        assert!(matches!(own(&mut journal, 1).await, Err(JournalError::Poisoned { .. })), "{fault:?}");
+        assert!(matches!(journal.committed(Epoch(1)).await, Err(JournalError::Poisoned { .. })), "{fault:?}");
+        assert!(matches!(journal.release(false).await, Err(JournalError::Poisoned { .. })), "{fault:?}");
+        assert!(journal.permit(Epoch(1)).is_err(), "{fault:?}: a permit for an epoch that may not be owned");
+        assert_eq!(store.paths(), before, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_seal_at_its_place_ends_the_journal() {
+    // Found at once, or by a create that was sent again after its first answer was lost.
+    for fault in [None, Some(Before), Some(Late)] {
+        let store = MemoryStore::new();
+        let mut journal = journal(&store);
+        own(&mut journal, 1).await.unwrap();
+        let seal = Record::new(Body::Sealed { by: "successor".into() });
+        store.create(&record::path(Attempt(1), Seq(2)), seal.to_bytes().unwrap()).await.unwrap();
+        if let Some(fault) = fault {
+            store.fail(Action::Create, "log/", fault, 1);
+        }
+        let error = own(&mut journal, 2).await.unwrap_err();
+        assert!(matches!(error, JournalError::Sealed { seq: Seq(2), .. }), "{fault:?}: {error}");
+        assert!(matches!(own(&mut journal, 2).await, Err(JournalError::Poisoned { .. })), "{fault:?}");
+        store.land();
+        assert_eq!(body(&store, 2).await, Some(seal.body), "{fault:?}");
+        assert_eq!(store.paths().len(), 2, "{fault:?}");
+        // What was owned before the seal may still be published.
+        assert_eq!(journal.permit(Epoch(1)).unwrap().epoch(), Epoch(1));
+        assert!(journal.permit(Epoch(2)).is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_append_that_was_dropped_half_way_ends_the_journal() {
+    let store = MemoryStore::new();
+    let mut journal = journal(&store);
+    store.fail(Action::Create, "log/", Late, 1);
+    {
+        let mut owning = Box::pin(own(&mut journal, 1));
+        while !store.is_late() {
+            assert!(matches!(futures::poll!(owning.as_mut()), Poll::Pending));
+        }
+    }
+    assert!(matches!(own(&mut journal, 1).await, Err(JournalError::Poisoned { .. })));
+    assert_eq!(store.paths(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_permit_is_given_for_what_is_owned_or_inherited_only() {
+    let store = MemoryStore::new();
+    let mut journal = Journal::new(Arc::new(store.clone()), Attempt(1), Some(Epoch(4)));
+    assert_eq!(journal.permit(Epoch(3)).unwrap().epoch(), Epoch(3));
+    assert_eq!(journal.permit(Epoch(4)).unwrap().epoch(), Epoch(4));
+    let error = journal.permit(Epoch(5)).unwrap_err().to_string();
+    assert!(error.contains("epoch 5 is not owned"), "{error}");
+    own(&mut journal, 5).await.unwrap();
+    assert_eq!(journal.permit(Epoch(5)).unwrap().epoch(), Epoch(5));
+    journal.release(true).await.unwrap();
+    assert_eq!(body(&store, 2).await, Some(Body::Released { finished: true }));
+    assert!(matches!(own(&mut journal, 6).await, Err(JournalError::Poisoned { .. })), "it wrote after its release");
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop::sample::select(&[Before, After, Late])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the network does: the log holds what the owner was told it owns, in order, and at most one record more,
+    /// the one whose outcome stayed unknown.
+    #[test]
+    fn the_log_is_what_the_owner_was_told(
+        faults in prop::collection::vec((1_u64..8, fault(), prop::sample::select(&[1, 2, TRIES])), 0..5),
+        reads in 0..TRIES,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let store = MemoryStore::new();
+            let mut journal = journal(&store);
+            for (seq, fault, times) in faults {
+                store.fail(Action::Create, &record::path(Attempt(1), Seq(seq)).0, fault, times);
+            }
+            store.fail(Action::Get, "log/", Before, reads);
+            let mut told = 0;
+            while told < 7 && own(&mut journal, told + 1).await.is_ok() {
+                told += 1;
+            }
+            store.heal();
+            store.land();
+            let count = store.paths().len() as u64;
+            assert!(count == told || count == told + 1 && told < 7, "told of {told}, and {count} are there");
+            for epoch in 1..=count {
+                assert_eq!(body(&store, epoch).await, Some(owned(epoch)));
+            }
+        });
+    }
+}

@@ -1,0 +1,145 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::checkpoint::store::memory::MemoryStore;
+
+fn file() -> impl Strategy<Value = FileRef> {
+    ("[a-z]{1,8}", prop::collection::vec(any::<u8>(), 0..20))
+        .prop_map(|(name, bytes)| FileRef::of(ObjectPath(format!("data/{name}")), &bytes))
+}
+
+fn part() -> impl Strategy<Value = PartRef> {
+    (".*", any::<i64>(), any::<u64>(), file(), any::<u32>()).prop_map(|(kind, tag, rows, file, batch)| PartRef {
+        kind,
+        tag,
+        rows,
+        file,
+        batch,
+    })
+}
+
+/// Values as operators write them: the extremes of a watermark, the splits of a source.
+fn value() -> impl Strategy<Value = serde_json::Value> {
+    prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<i64>().prop_map(|watermark| json!({ "watermark": watermark })),
+        prop::collection::vec((".*", any::<u64>()), 0..3).prop_map(|splits| json!({ "splits": splits })),
+    ]
+}
+
+fn operator() -> impl Strategy<Value = OperatorState> {
+    let parts = prop::collection::vec(part(), 0..3);
+    let subtask = (value(), parts).prop_map(|(value, parts)| SubtaskState { value, parts });
+    (".*", prop::collection::vec(subtask, 0..3))
+        .prop_map(|(id, subtasks)| OperatorState { id: OperatorId(id), subtasks })
+}
+
+fn chunk() -> impl Strategy<Value = ChunkRef> {
+    (".*", ".*", any::<u32>(), any::<u64>(), any::<u32>(), any::<u64>(), file()).prop_map(
+        |(lineage, sink, slot, epoch, index, rows, file)| ChunkRef {
+            id: ChunkId { lineage, sink, slot, epoch: Epoch(epoch), index },
+            rows,
+            file,
+        },
+    )
+}
+
+fn manifest() -> impl Strategy<Value = Manifest> {
+    let trigger = prop_oneof![Just(Trigger::Interval), Just(Trigger::Stop), Just(Trigger::Finish)];
+    let counters = prop::array::uniform4(any::<u64>());
+    let lists = (prop::collection::vec(operator(), 0..3), prop::collection::vec(chunk(), 0..3));
+    (".*", ".*", counters, trigger, any::<u32>(), lists).prop_map(
+        |(job, lineage, [epoch, attempt, revision, created_at_ms], trigger, max_parallelism, (operators, chunks))| {
+            Manifest {
+                format: Manifest::FORMAT,
+                job,
+                lineage,
+                epoch: Epoch(epoch),
+                attempt: Attempt(attempt),
+                revision: Revision(revision),
+                trigger,
+                max_parallelism,
+                created_at_ms,
+                operators,
+                chunks,
+            }
+        },
+    )
+}
+
+fn read(bytes: impl Into<Bytes>, checkpoint: &CheckpointRef) -> Result<Manifest, ManifestError> {
+    let store = MemoryStore::new();
+    store.plant(&checkpoint.manifest.0, bytes);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(Manifest::read(&store, checkpoint))
+}
+
+/// A manifest of these bytes, which the log vouches for.
+fn vouched(bytes: &[u8]) -> CheckpointRef {
+    CheckpointRef { epoch: Epoch(1), manifest: ObjectPath("data/1/1/manifest.json".into()), sha256: sha256(bytes) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_manifest_is_read_as_it_was_written(manifest in manifest()) {
+        let (bytes, checkpoint) = manifest.encode().unwrap();
+        prop_assert_eq!(checkpoint.epoch, manifest.epoch);
+        prop_assert_eq!(parse_folder(&checkpoint.manifest), Some((manifest.attempt, manifest.epoch)));
+        prop_assert_eq!(read(bytes, &checkpoint).unwrap(), manifest);
+    }
+
+    #[test]
+    fn a_damaged_byte_is_refused(manifest in manifest(), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        let (bytes, checkpoint) = manifest.encode().unwrap();
+        let mut damaged = bytes.to_vec();
+        damaged[at.index(bytes.len())] ^= 1_u8 << bit;
+        let error = read(damaged, &checkpoint).unwrap_err();
+        prop_assert!(matches!(error, ManifestError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_was_changed_cut_or_extended_does_not_match(
+        bytes in prop::collection::vec(any::<u8>(), 1..50),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let at = at.index(bytes.len());
+        let file = FileRef::of(ObjectPath("data/f".into()), &bytes);
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        let extended = [&bytes[..], &[0]].concat();
+        prop_assert!(file.matches(&bytes));
+        prop_assert!(!file.matches(&changed) && !file.matches(&bytes[..at]) && !file.matches(&extended));
+    }
+
+    #[test]
+    fn every_file_that_is_named_is_needed(manifest in manifest()) {
+        let files: Vec<ObjectPath> = manifest.files().collect();
+        prop_assert!(files.contains(&manifest.path()));
+        let parts = manifest.operators.iter().flat_map(|o| &o.subtasks).flat_map(|subtask| &subtask.parts);
+        let named = parts.map(|part| &part.file).chain(manifest.chunks.iter().map(|chunk| &chunk.file));
+        prop_assert!(named.into_iter().all(|file| files.contains(&file.path)));
+    }
+}
+
+#[test]
+fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds() {
+    let store = MemoryStore::new();
+    let missing = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let missing = missing.block_on(Manifest::read(&store, &vouched(b""))).unwrap_err();
+    assert!(matches!(missing, ManifestError::Missing { .. }), "{missing}");
+    for (found, words) in [
+        (
+            json!({ "format": 2, "epochs": "as nobody writes them yet" }),
+            "it is of format 2, this program reads format 1",
+        ),
+        (json!({ "format": 1 }), "missing field"),
+        (json!({ "job": "store-sales" }), "missing field `format`"),
+    ] {
+        let bytes = serde_json::to_vec(&found).unwrap();
+        let error = read(bytes.clone(), &vouched(&bytes)).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("data/1/1/manifest.json"), "{found}: {error}");
+    }
+}

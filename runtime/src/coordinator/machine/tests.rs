@@ -1,0 +1,481 @@
+//! The machine in a world that answers honestly, but in any order, late, twice or never.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use proptest::{prelude::*, sample::Index};
+use tidegate_crds::{FixedDelay, HumanDuration, RestartSpec, StorageSpec};
+
+use super::*;
+use crate::ids::SubtaskIndex;
+
+const SUBTASKS: usize = 3;
+const SOURCES: usize = 2;
+const RESTART_PAUSE_MS: u64 = 1_000;
+const FAR: u64 = 1_000_000_000;
+
+fn spec(max_pending_epochs: u32) -> CheckpointSpec {
+    let millis = |millis| HumanDuration(std::time::Duration::from_millis(millis));
+    CheckpointSpec {
+        mode: tidegate_crds::CheckpointMode::ExactlyOnce,
+        interval: millis(1_000),
+        timeout: millis(5_000),
+        min_pause: millis(300),
+        tolerable_failures: 1,
+        retained: 1,
+        max_pending_epochs,
+        on_cancellation: tidegate_crds::OnCancellation::Retain,
+        storage: StorageSpec::default(),
+    }
+}
+
+fn task(index: usize) -> TaskId {
+    TaskId { task: 0, subtask: SubtaskIndex(index as u32) }
+}
+
+/// Something that happens to a job.
+#[derive(Debug, Clone)]
+enum Happening {
+    /// One of the answers under way comes.
+    Answer(Index),
+    /// An answer comes that no longer counts: a repeat, or one about an epoch or an attempt that is over.
+    Stray(Index),
+    /// A share of the checkpoint could not be uploaded, or its manifest not written.
+    Decline,
+    /// Milliseconds pass.
+    Wait(u64),
+    Exhaust(usize),
+    Fail,
+    Stop,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::{Answer, Decline, Exhaust, Fail, Stop, Stray, Wait};
+    prop_oneof![
+        40 => any::<Index>().prop_map(Answer),
+        8 => any::<Index>().prop_map(Stray),
+        12 => (0_u64..2_500).prop_map(Wait),
+        2 => Just(Decline),
+        1 => (0..SOURCES).prop_map(Exhaust),
+        1 => Just(Fail),
+        1 => Just(Stop),
+    ]
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    New,
+    Claiming,
+    Recovering,
+    Running,
+    Aborting,
+    /// Between two attempts.
+    Down,
+    Releasing,
+    Done,
+}
+
+/// What was said and heard of the checkpoint that is under way.
+#[derive(Debug)]
+struct Checkpoint {
+    epoch: Epoch,
+    trigger: Trigger,
+    started_at: u64,
+    acked: BTreeSet<TaskId>,
+    written: bool,
+    ordered: bool,
+    owned: bool,
+}
+
+/// The last barrier of an attempt.
+#[derive(Debug)]
+struct Last {
+    trigger: Trigger,
+    owned_at: Option<u64>,
+}
+
+struct World {
+    machine: Machine,
+    max_pending: usize,
+    now: u64,
+    stage: Stage,
+    /// Answers under way that may come in any order.
+    answers: Vec<Event>,
+    /// What the log's only writer will answer, in order.
+    scribe: VecDeque<Event>,
+    /// Epochs that the sinks will report, in order.
+    publishing: VecDeque<Epoch>,
+    strays: Vec<Event>,
+    attempts: u64,
+    /// Newest epoch that the log is known to have, and what the attempt began with.
+    logged: Option<Epoch>,
+    restored: Option<Epoch>,
+    triggered: Option<Epoch>,
+    checkpoint: Option<Checkpoint>,
+    last: Option<Last>,
+    exhausted: BTreeSet<usize>,
+    unpublished: BTreeSet<Epoch>,
+    unrecorded: BTreeSet<Epoch>,
+    paused: bool,
+    stopped_at: Option<u64>,
+    aborted_at: Option<u64>,
+    released: Option<bool>,
+}
+
+impl World {
+    fn new(max_pending_epochs: u32) -> Self {
+        let delay = FixedDelay { attempts: 3, delay: HumanDuration::from_secs(1) };
+        let restart = Restart::new(&RestartSpec { fixed_delay: Some(delay), ..RestartSpec::default() });
+        Self {
+            machine: Machine::new(spec(max_pending_epochs), restart),
+            max_pending: max_pending_epochs as usize,
+            now: 10_000,
+            stage: Stage::New,
+            answers: Vec::new(),
+            scribe: VecDeque::new(),
+            publishing: VecDeque::new(),
+            strays: Vec::new(),
+            attempts: 0,
+            logged: None,
+            restored: None,
+            triggered: None,
+            checkpoint: None,
+            last: None,
+            exhausted: BTreeSet::new(),
+            unpublished: BTreeSet::new(),
+            unrecorded: BTreeSet::new(),
+            paused: false,
+            stopped_at: None,
+            aborted_at: None,
+            released: None,
+        }
+    }
+
+    fn happens(&mut self, happening: &Happening) {
+        match happening {
+            Happening::Answer(index) => {
+                if let Some(event) = self.answer(|count| index.index(count), true) {
+                    self.deliver(event);
+                }
+            }
+            Happening::Stray(index) if !self.strays.is_empty() => {
+                let stray = index.get(&self.strays).clone();
+                let effects = self.machine.step(stray.clone(), self.now, 0.0);
+                assert_eq!(effects, [], "{stray:?} counted");
+            }
+            Happening::Decline => {
+                if let Some(Checkpoint { epoch, ordered: false, .. }) = self.checkpoint {
+                    self.deliver(Event::Declined { epoch, cause: "no room".into() });
+                }
+            }
+            Happening::Wait(millis) => {
+                self.now += millis;
+                self.tick();
+            }
+            Happening::Exhaust(source) if self.stage == Stage::Running => {
+                self.exhausted.insert(*source);
+                self.deliver(Event::Exhausted { task: task(*source) });
+            }
+            Happening::Fail => self.deliver(Event::Failed { cause: "broken".into() }),
+            Happening::Stop => self.stop(),
+            Happening::Stray(_) | Happening::Exhaust(_) => {}
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopped_at.get_or_insert(self.now);
+        self.deliver(Event::Stop);
+    }
+
+    /// A tick has an effect when, and only when, the machine wants it.
+    fn tick(&mut self) {
+        let wanted = self.machine.wake_at().is_some_and(|at| at <= self.now);
+        assert_eq!(self.deliver_all(Event::Tick) > 0, wanted, "wake_at is wrong");
+    }
+
+    /// One of the answers under way.
+    fn answer(&mut self, choose: impl Fn(usize) -> usize, sinks_answer: bool) -> Option<Event> {
+        let publishing = if sinks_answer { self.publishing.front().copied() } else { None };
+        let scribe = self.scribe.front().cloned();
+        let count = self.answers.len() + usize::from(scribe.is_some()) + usize::from(publishing.is_some());
+        if count == 0 {
+            return None;
+        }
+        let chosen = choose(count);
+        if chosen < self.answers.len() {
+            return Some(self.answers.remove(chosen));
+        }
+        if chosen == self.answers.len() && scribe.is_some() {
+            return self.scribe.pop_front();
+        }
+        self.publishing.pop_front().map(|epoch| Event::Published { epoch })
+    }
+
+    fn deliver(&mut self, event: Event) {
+        self.deliver_all(event);
+    }
+
+    /// Hands an event over, carries out what follows from it, and says how much that was.
+    fn deliver_all(&mut self, event: Event) -> usize {
+        self.hear(&event);
+        let effects = self.machine.step(event, self.now, 0.0);
+        assert!(self.stage != Stage::Done || effects.is_empty(), "{effects:?} after the end");
+        let count = effects.len();
+        effects.into_iter().for_each(|effect| self.obey(effect));
+        if self.stage == Stage::Running {
+            assert_eq!(self.machine.pending(), self.unpublished.len() as u64);
+            assert!(self.paused || self.unpublished.len() < self.max_pending, "too many epochs wait, and no pause");
+            assert!(!self.paused || !self.unpublished.is_empty(), "paused for nothing");
+        }
+        count
+    }
+
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Claimed { restored, .. } => {
+                self.answers.clear();
+                (self.logged, self.restored) = (*restored, *restored);
+            }
+            Event::Deployed { .. } => self.stage = Stage::Running,
+            Event::Acked { task, .. } => {
+                self.strays.push(event.clone());
+                self.checkpoint.as_mut().unwrap().acked.insert(*task);
+            }
+            Event::Written { .. } => {
+                self.strays.push(event.clone());
+                self.checkpoint.as_mut().unwrap().written = true;
+            }
+            Event::Owned { epoch } => {
+                self.logged = Some(*epoch);
+                if let Some(checkpoint) = &mut self.checkpoint {
+                    checkpoint.owned = true;
+                }
+            }
+            Event::Published { epoch } => self.unpublished = self.unpublished.split_off(&epoch.next()),
+            Event::Recorded { epoch } => self.unrecorded = self.unrecorded.split_off(&epoch.next()),
+            Event::Aborted if self.stage == Stage::Aborting => self.stage = Stage::Down,
+            _ => {}
+        }
+    }
+
+    /// Carries an effect out, if it may be.
+    fn obey(&mut self, effect: Effect) {
+        let running = self.stage == Stage::Running;
+        match effect {
+            Effect::Claim => self.claim(),
+            Effect::Settle => {
+                assert_eq!(self.stage, Stage::Claiming);
+                self.stage = Stage::Recovering;
+                self.answers.push(Event::Settled);
+            }
+            Effect::Deploy => {
+                assert_eq!(self.stage, Stage::Recovering);
+                self.answers.push(Event::Deployed { subtasks: SUBTASKS, sources: SOURCES });
+            }
+            Effect::Trigger { barrier, trigger } => {
+                assert!(running);
+                self.trigger(barrier, trigger);
+            }
+            Effect::Write { epoch } => {
+                let checkpoint = self.checkpoint.as_ref().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
+                assert_eq!(checkpoint.acked.len(), SUBTASKS, "written before all have acknowledged");
+                self.answers.push(Event::Written { epoch });
+            }
+            Effect::Own { epoch, trigger } => {
+                assert!(Some(epoch) > self.logged, "{epoch} is owned after {:?}", self.logged);
+                let checkpoint = self.checkpoint.as_mut().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
+                assert!(checkpoint.written && !checkpoint.ordered, "{checkpoint:?}");
+                assert_eq!(checkpoint.trigger, trigger);
+                checkpoint.ordered = true;
+                self.scribe.push_back(Event::Owned { epoch });
+                self.strays.push(Event::Declined { epoch, cause: "too late to say".into() });
+            }
+            Effect::Completed { epoch, started_at } => {
+                let checkpoint = self.over(epoch, started_at);
+                assert!(checkpoint.owned, "completed without being owned");
+                self.unpublished.insert(epoch);
+                self.unrecorded.insert(epoch);
+                self.publishing.push_back(epoch);
+                if let Some(last) = &mut self.last {
+                    last.owned_at = Some(self.now);
+                }
+            }
+            Effect::Discard { epoch, started_at, .. } => {
+                let checkpoint = self.over(epoch, started_at);
+                assert!(!checkpoint.ordered, "the log may have epoch {epoch}, and it was given up");
+            }
+            Effect::Record { epoch } => {
+                assert!(running && !self.unpublished.contains(&epoch));
+                self.scribe.push_back(Event::Recorded { epoch });
+            }
+            Effect::Pause => {
+                assert!(!self.paused && self.unpublished.len() >= self.max_pending);
+                self.paused = true;
+            }
+            Effect::Resume => {
+                assert!(self.paused);
+                self.paused = false;
+            }
+            Effect::Abort => self.abort(),
+            Effect::Release { finished } => self.release(finished),
+            Effect::Done(outcome) => {
+                assert_eq!(outcome == Outcome::Finished, self.released == Some(true));
+                self.stage = Stage::Done;
+            }
+        }
+    }
+
+    fn claim(&mut self) {
+        match self.stage {
+            Stage::New => assert_eq!(self.attempts, 0),
+            Stage::Down => assert!(self.now >= self.aborted_at.unwrap() + RESTART_PAUSE_MS, "no pause"),
+            other => panic!("claims while {other:?}"),
+        }
+        assert_eq!(self.stopped_at, None, "claims after a stop");
+        self.stage = Stage::Claiming;
+        self.attempts += 1;
+        self.strays.clear();
+        (self.triggered, self.checkpoint, self.last) = (None, None, None);
+        self.exhausted.clear();
+        self.publishing.clear();
+        self.unpublished.clear();
+        self.unrecorded.clear();
+        self.paused = false;
+        let attempt = Attempt(self.attempts);
+        self.answers = vec![Event::Claimed { attempt, restored: self.logged }];
+        // What was being written when the attempt ended may be in the log.
+        let half_written = self.scribe.drain(..).filter_map(|answer| match answer {
+            Event::Owned { epoch } => Some(Event::Claimed { attempt, restored: Some(epoch) }),
+            _ => None,
+        });
+        self.answers.extend(half_written);
+    }
+
+    fn trigger(&mut self, barrier: Barrier, trigger: Trigger) {
+        let epoch = barrier.epoch;
+        assert!(self.checkpoint.is_none(), "two checkpoints at a time");
+        assert!(self.last.is_none(), "a barrier after the last");
+        assert!(Some(epoch) > self.restored && Some(epoch) > self.triggered, "epoch {epoch} again");
+        assert_eq!(barrier.last, trigger != Trigger::Interval);
+        match trigger {
+            Trigger::Interval => assert!(!self.paused, "a checkpoint of paused sources"),
+            Trigger::Stop => assert!(self.stopped_at.is_some()),
+            Trigger::Finish => assert_eq!(self.exhausted.len(), SOURCES),
+        }
+        self.triggered = Some(epoch);
+        if barrier.last {
+            self.last = Some(Last { trigger, owned_at: None });
+        }
+        self.checkpoint = Some(Checkpoint {
+            epoch,
+            trigger,
+            started_at: self.now,
+            acked: BTreeSet::new(),
+            written: false,
+            ordered: false,
+            owned: false,
+        });
+        self.answers.extend((0..SUBTASKS).map(|index| Event::Acked { epoch, task: task(index) }));
+    }
+
+    /// The checkpoint is completed or given up: nothing more that is said of it counts.
+    fn over(&mut self, epoch: Epoch, started_at: u64) -> Checkpoint {
+        let checkpoint = self.checkpoint.take().unwrap();
+        assert_eq!((checkpoint.epoch, checkpoint.started_at), (epoch, started_at));
+        self.strays.append(&mut self.answers);
+        self.strays.extend([
+            Event::Written { epoch },
+            Event::Owned { epoch },
+            Event::Declined { epoch, cause: "late".into() },
+        ]);
+        checkpoint
+    }
+
+    fn abort(&mut self) {
+        assert!(matches!(self.stage, Stage::Claiming | Stage::Recovering | Stage::Running), "{:?}", self.stage);
+        self.stage = Stage::Aborting;
+        self.aborted_at = Some(self.now);
+        self.strays.append(&mut self.answers);
+        self.publishing.clear();
+        self.answers.push(Event::Aborted);
+    }
+
+    fn release(&mut self, finished: bool) {
+        assert_eq!(self.stage, Stage::Down);
+        self.stage = Stage::Releasing;
+        self.released = Some(finished);
+        self.scribe.push_back(Event::Released);
+        let aborted_at = self.aborted_at.unwrap();
+        let Some(last) = &self.last else {
+            assert!(
+                self.stopped_at.is_some() && self.triggered.is_none() && !finished,
+                "released without a last epoch"
+            );
+            return;
+        };
+        let owned_at = last.owned_at.expect("released before the last epoch was owned");
+        let patience_ended = self.stopped_at.is_some_and(|at| aborted_at >= at.max(owned_at) + STOP_GRACE_MS);
+        assert!(self.unrecorded.is_empty() || patience_ended && !finished, "{:?} wait", self.unrecorded);
+        assert!(!finished || last.trigger == Trigger::Finish);
+    }
+
+    /// Lets answers come until no more are under way.
+    fn answer_all(&mut self, sinks_answer: bool) {
+        while let Some(event) = self.answer(|_| 0, sinks_answer) {
+            self.deliver(event);
+        }
+    }
+
+    /// From here on everything is answered at once, but maybe by the sinks: a stop comes to its end.
+    fn stops(&mut self, sinks_answer: bool) {
+        self.answer_all(sinks_answer);
+        if self.stage == Stage::Running && sinks_answer {
+            assert!(!self.paused, "everything is published, and the sources stay paused");
+        }
+        self.stop();
+        let patience_ends = self.now + STOP_GRACE_MS;
+        self.answer_all(sinks_answer);
+        while self.stage != Stage::Done {
+            let wake = self.machine.wake_at().filter(|at| *at < FAR).expect("it waits for nothing");
+            self.now = self.now.max(wake);
+            self.tick();
+            self.answer_all(sinks_answer);
+        }
+        assert!(self.now <= patience_ends, "the stop took {} ms too long", self.now - patience_ends);
+        assert_eq!(self.machine.wake_at(), None);
+        for event in [Event::Tick, Event::Stop, Event::Failed { cause: String::new() }, Event::Aborted] {
+            self.deliver(event);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_rules_are_kept_and_a_stop_ends(
+        happenings in prop::collection::vec(happening(), 0..150),
+        max_pending_epochs in 1_u32..4,
+        sinks_answer in any::<bool>(),
+    ) {
+        let mut world = World::new(max_pending_epochs);
+        world.tick();
+        for happening in &happenings {
+            world.happens(happening);
+        }
+        world.stops(sinks_answer);
+    }
+}
+
+#[test]
+fn a_stop_waits_only_so_long_for_the_sinks_of_a_job_that_has_read_everything() {
+    let mut world = World::new(3);
+    world.tick();
+    world.answer_all(false);
+    (0..SOURCES).for_each(|source| world.happens(&Happening::Exhaust(source)));
+    world.answer_all(false);
+    world.now += 10 * STOP_GRACE_MS;
+    world.tick();
+    assert_eq!(world.stage, Stage::Running, "without a stop it waits as long as it takes");
+    world.stops(false);
+    assert_eq!((world.released, world.machine.pending()), (Some(false), 1));
+}

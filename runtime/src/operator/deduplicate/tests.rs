@@ -1,0 +1,328 @@
+use std::collections::BTreeMap;
+
+use arrow::{
+    array::{StringArray, TimestampMillisecondArray},
+    datatypes::TimeUnit,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    checkpoint::manifest::{FileRef, PartRef, SubtaskState},
+    checkpoint::store::ObjectPath,
+    ids::OperatorId,
+    operator::{
+        Emitted, RestoredPart,
+        fleet::{Fleet, Outputs},
+    },
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    key: Option<u8>,
+    time: i64,
+    /// Tells rows apart.
+    id: i64,
+}
+
+fn batch(rows: &[Row]) -> RecordBatch {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("ts", DataType::Timestamp(TimeUnit::Millisecond, None), false),
+        Field::new("key", DataType::Utf8, true),
+    ]));
+    let ids = Int64Array::from_iter_values(rows.iter().map(|row| row.id));
+    let times = TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.time));
+    let keys: StringArray = rows.iter().map(|row| row.key.map(|key| format!("order-{key}"))).collect();
+    RecordBatch::try_new(schema, vec![Arc::new(ids), Arc::new(times), Arc::new(keys)]).unwrap()
+}
+
+fn rows(batch: &RecordBatch) -> Vec<Row> {
+    let ids = batch.column(0).as_primitive::<Int64Type>();
+    let times = rowtime::millis(batch.column(1)).unwrap();
+    let keys = batch.column(2).as_string::<i32>();
+    let key = |row: usize| keys.is_valid(row).then(|| keys.value(row)["order-".len()..].parse().unwrap());
+    (0..batch.num_rows()).map(|row| Row { key: key(row), time: times.value(row), id: ids.value(row) }).collect()
+}
+
+fn subtask(range: KeyRange, ttl_ms: Option<i64>, dropped: &Dropped) -> Deduplicate {
+    Deduplicate::new(Named(OperatorId("dedup".into())), vec![2], 1, range, ttl_ms, dropped.clone())
+}
+
+fn fleet(parallelism: u32, ttl_ms: Option<i64>) -> (Fleet<Deduplicate>, Dropped) {
+    let dropped = Dropped::default();
+    let counters = dropped.clone();
+    let fleet = Fleet::new(parallelism, vec![2], move |range, states| {
+        let mut operator = subtask(range, ttl_ms, &counters);
+        operator.restore(states).unwrap();
+        operator
+    });
+    (fleet, dropped)
+}
+
+/// One pass over everything, without batches, subtasks or checkpoints.
+#[derive(Default)]
+struct Naive {
+    ttl_ms: Option<i64>,
+    watermark: Option<i64>,
+    /// By key, the row with its smallest event time, and the time of the first that came.
+    seen: BTreeMap<Option<u8>, (Row, i64)>,
+    results: Vec<Row>,
+    late: u64,
+    duplicates: u64,
+}
+
+impl Naive {
+    fn oldest(&self) -> i64 {
+        self.ttl_ms.zip(self.watermark).map_or(i64::MIN, |(ttl, watermark)| watermark - ttl)
+    }
+
+    /// A key that came several times while it waited is forgotten between the earliest and the latest of these times,
+    /// later by a restart than without.
+    fn may_be_forgotten(&self, key: Option<u8>) -> bool {
+        let oldest = self.oldest();
+        self.seen.get(&key).is_some_and(|(seen, first)| seen.time < oldest && oldest <= *first)
+    }
+
+    fn row(&mut self, row: &Row) {
+        if self.watermark.is_some_and(|watermark| row.time <= watermark) {
+            self.late += 1;
+            return;
+        }
+        let oldest = self.oldest();
+        let known = self.seen.get(&row.key).filter(|(seen, _)| seen.time >= oldest).cloned();
+        if let Some((seen, _)) = &known {
+            self.duplicates += 1;
+            if row.time >= seen.time {
+                return;
+            }
+            self.results.retain(|result| result != seen);
+        }
+        let first = known.map_or(row.time, |(_, first)| first);
+        self.seen.insert(row.key, (row.clone(), first));
+        self.results.push(row.clone());
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Keys, and event times as seen from the watermark.
+    Rows(Vec<(Option<u8>, i64)>),
+    /// Milliseconds by which the watermark rises.
+    Watermark(i64),
+    Checkpoint {
+        completes: bool,
+    },
+    Restart {
+        parallelism: u32,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let row = (prop::option::weighted(0.9, 0_u8..8), prop_oneof![30 => -20_i64..60, 1 => 1_000_i64..1_500]);
+    prop_oneof![
+        6 => prop::collection::vec(row, 1..12).prop_map(Step::Rows),
+        4 => prop_oneof![9 => 0_i64..40, 1 => 900_i64..1_200].prop_map(Step::Watermark),
+        1 => any::<bool>().prop_map(|completes| Step::Checkpoint { completes }),
+        2 => (1_u32..5).prop_map(|parallelism| Step::Restart { parallelism }),
+    ]
+}
+
+/// Checks what subtasks put out against the promises of time, and gives the rows.
+#[derive(Default)]
+struct Downstream {
+    /// By subtask, since the last restart.
+    promised: BTreeMap<u32, i64>,
+    rows: Vec<Row>,
+}
+
+impl Downstream {
+    fn take(&mut self, watermark: i64, outputs: Outputs) {
+        for (range, emitted) in outputs {
+            for element in emitted {
+                match element {
+                    Emitted::Watermark(promise) => {
+                        assert!(promise.0 <= watermark);
+                        self.promised.insert(range.subtask.0, promise.0);
+                    }
+                    Emitted::Batch(batch) => {
+                        assert_eq!(range.filter(&batch, &[batch.column(2).clone()]).unwrap(), batch, "foreign keys");
+                        let promised = self.promised.get(&range.subtask.0).copied().unwrap_or(i64::MIN);
+                        let rows = rows(&batch);
+                        assert!(rows.iter().all(|row| row.time <= watermark), "put out before its time: {rows:?}");
+                        assert!(rows.iter().all(|row| row.time > promised), "late downstream of {promised}: {rows:?}");
+                        self.rows.extend(rows);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However the rows are batched, cut by barriers and spread over subtasks. A time to live is longer than rows are
+    /// out of order, as it is in any job.
+    #[test]
+    fn the_rows_are_those_of_one_naive_pass(
+        steps in prop::collection::vec(step(), 0..40),
+        parallelism in 1_u32..5,
+        ttl_ms in prop::option::of(100_i64..200),
+    ) {
+        let (mut fleet, dropped) = fleet(parallelism, ttl_ms);
+        let mut naive = Naive { ttl_ms, ..Naive::default() };
+        let mut downstream = Downstream::default();
+        let mut id = 0;
+        for step in steps {
+            match step {
+                Step::Rows(rows) => {
+                    let now = naive.watermark.unwrap_or(0);
+                    let mut given = Vec::new();
+                    for (key, ahead) in rows {
+                        id += 1;
+                        let ahead = if ttl_ms.is_some() { ahead.min(60) } else { ahead };
+                        let row = Row { key, time: now + ahead, id };
+                        if !naive.may_be_forgotten(key) {
+                            naive.row(&row);
+                            given.push(row);
+                        }
+                    }
+                    let now = naive.watermark.unwrap_or(i64::MIN);
+                    downstream.take(now, fleet.rows(&batch(&given)));
+                }
+                Step::Watermark(by) => {
+                    let watermark = naive.watermark.unwrap_or(0) + by;
+                    naive.watermark = Some(watermark);
+                    downstream.take(watermark, fleet.watermark(watermark));
+                }
+                Step::Checkpoint { completes } => {
+                    fleet.checkpoint(completes);
+                }
+                Step::Restart { parallelism } => {
+                    fleet.restart(parallelism);
+                    downstream.promised.clear();
+                }
+            }
+        }
+        downstream.take(i64::MAX, fleet.watermark(i64::MAX));
+        downstream.rows.sort();
+        naive.results.sort();
+        prop_assert_eq!(downstream.rows, naive.results);
+        prop_assert_eq!((dropped.late.get(), dropped.duplicates.get()), (naive.late, naive.duplicates));
+    }
+}
+
+fn row(key: u8, time: i64, id: i64) -> Row {
+    Row { key: Some(key), time, id }
+}
+
+fn emitted(outputs: Outputs) -> Vec<Row> {
+    let mut downstream = Downstream::default();
+    downstream.take(i64::MAX, outputs);
+    downstream.rows.sort();
+    downstream.rows
+}
+
+#[test]
+fn a_later_record_with_an_earlier_time_wins_while_the_first_one_waits() {
+    let (mut fleet, dropped) = fleet(1, None);
+    fleet.rows(&batch(&[row(1, 20, 1), row(2, 20, 2)]));
+    fleet.rows(&batch(&[row(1, 10, 3), row(2, 20, 4)]));
+    fleet.restart(1);
+    fleet.rows(&batch(&[row(2, 15, 5)]));
+    assert_eq!(emitted(fleet.watermark(30)), [row(1, 10, 3), row(2, 15, 5)]);
+    fleet.rows(&batch(&[row(1, 40, 6), row(1, 5, 7)]));
+    assert_eq!(emitted(fleet.watermark(i64::MAX)), []);
+    assert_eq!((dropped.duplicates.get(), dropped.late.get()), (4, 1));
+}
+
+/// Parts of one checkpoint hold a key twice when it was forgotten and seen again: the newer sight counts.
+#[test]
+fn a_key_that_came_again_after_its_time_to_live_is_remembered_over_a_restart() {
+    let (mut fleet, _) = fleet(1, Some(100));
+    fleet.rows(&batch(&[row(1, 10, 1), row(2, 60, 2)]));
+    fleet.watermark(70);
+    fleet.checkpoint(true);
+    fleet.watermark(150);
+    fleet.rows(&batch(&[row(1, 160, 3)]));
+    assert_eq!(emitted(fleet.watermark(155)), []);
+    fleet.restart(1);
+    fleet.rows(&batch(&[row(1, 170, 4), row(2, 170, 5)]));
+    assert_eq!(emitted(fleet.watermark(i64::MAX)), [row(1, 160, 3)]);
+}
+
+/// Rows may be further ahead of the watermark than the time to live is long.
+#[test]
+fn a_row_is_not_taken_for_an_equal_one_that_was_superseded_before_its_key_was_forgotten() {
+    for restarts in [false, true] {
+        let (mut fleet, _) = fleet(1, Some(10));
+        fleet.rows(&batch(&[row(1, 100, 1)]));
+        fleet.rows(&batch(&[row(1, 20, 2)]));
+        assert_eq!(emitted(fleet.watermark(50)), [row(1, 20, 2)]);
+        fleet.rows(&batch(&[row(1, 100, 3)]));
+        if restarts {
+            fleet.restart(1);
+        }
+        assert_eq!(emitted(fleet.watermark(i64::MAX)), [row(1, 100, 3)], "restarts: {restarts}");
+    }
+}
+
+#[test]
+fn a_part_leaves_the_checkpoint_when_all_of_its_keys_are_forgotten() {
+    let (mut fleet, _) = fleet(1, Some(100));
+    let keys = |states: &[SubtaskState]| states[0].parts.iter().map(|part| (part.kind.clone(), part.tag)).collect();
+    let mut at = |watermark: i64, key: u8| -> Vec<(String, i64)> {
+        fleet.rows(&batch(&[row(key, watermark - 5, 0)]));
+        fleet.watermark(watermark);
+        keys(&fleet.checkpoint(true))
+    };
+    let part = |tag| (KEYS.to_owned(), tag);
+    assert_eq!(at(10, 1), [part(5)]);
+    assert_eq!(at(60, 2), [part(5), part(55)]);
+    assert_eq!(at(130, 3), [part(55), part(125)]);
+    assert_eq!(at(600, 4), [part(595)]);
+}
+
+#[test]
+fn keys_of_a_completed_checkpoint_are_named_again_and_not_uploaded() {
+    let (mut fleet, _) = fleet(2, None);
+    let rows: Vec<Row> = (0..50).map(|key| row(key, 10, 0)).collect();
+    fleet.rows(&batch(&rows));
+    fleet.watermark(20);
+    let given_up = fleet.checkpoint(false);
+    let first = fleet.checkpoint(true);
+    assert_ne!(first, given_up, "it names files of a checkpoint that was given up, which may be deleted");
+    assert_eq!(fleet.uploads(), 2);
+    assert_eq!((fleet.checkpoint(true), fleet.uploads()), (first.clone(), 0));
+    fleet.restart(2);
+    assert_eq!((fleet.checkpoint(true), fleet.uploads()), (first.clone(), 0));
+    // Each of three subtasks names what holds some of its keys, and keeps these only.
+    fleet.restart(3);
+    let spread = fleet.checkpoint(true);
+    assert_eq!(fleet.uploads(), 0);
+    let named: Vec<Vec<&PartRef>> = spread.iter().map(|state| state.parts.iter().collect()).collect();
+    let [a, b] = [&first[0].parts[0], &first[1].parts[0]];
+    assert_eq!(named, [vec![a], vec![a, b], vec![b]]);
+    let again: Vec<Row> = (0..60).map(|key| row(key, 30, 1)).collect();
+    fleet.rows(&batch(&again));
+    assert_eq!(emitted(fleet.watermark(40)), again[50..]);
+}
+
+#[test]
+fn a_part_of_an_unknown_kind_is_refused() {
+    let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
+    let file = FileRef::of(ObjectPath("data/f".into()), b"");
+    let reference = PartRef { kind: "partial".into(), tag: 0, rows: 1, file, batch: 0 };
+    let state = |watermark: serde_json::Value, parts| RestoredState {
+        value: serde_json::json!({ "watermark": watermark }),
+        parts,
+    };
+    let mut operator = subtask(range, None, &Dropped::default());
+    let part = RestoredPart { reference, batch: batch(&[row(1, 1, 1)]) };
+    let unknown = operator.restore(vec![state(1.into(), vec![part])]).unwrap_err().to_string();
+    assert!(unknown.contains("`dedup`") && unknown.contains("found a part `partial`; accepted are"), "{unknown}");
+    let broken = operator.restore(vec![state("x".into(), vec![])]).unwrap_err().to_string();
+    assert!(broken.contains("its watermark"), "{broken}");
+}

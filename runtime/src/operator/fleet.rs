@@ -1,0 +1,146 @@
+//! For tests: all subtasks of a keyed operator, given rows by key, checkpointed and restored by the worker's own code.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use tokio::{runtime, sync::mpsc::unbounded_channel};
+
+use super::{Emitted, KeyRange, Operator, Output, RestoredState};
+use crate::{
+    checkpoint::{
+        manifest::{Manifest, OperatorState, SubtaskState},
+        record::Trigger,
+        store::{Store, memory::MemoryStore},
+    },
+    ids::{Attempt, Epoch, EventTime, OperatorId, Revision, SubtaskIndex},
+    worker::{
+        chain::FrozenLink,
+        report::{Report, TaskId},
+        restore::Restored,
+        snapshot::Snapshotter,
+    },
+};
+
+pub const MAX_PARALLELISM: u32 = 16;
+
+/// What the subtasks put out, with the key range of each.
+pub type Outputs = Vec<(KeyRange, Vec<Emitted>)>;
+
+type Build<O> = Box<dyn Fn(KeyRange, Vec<RestoredState>) -> O>;
+
+pub struct Fleet<O> {
+    build: Build<O>,
+    keys: Vec<usize>,
+    subtasks: Vec<(KeyRange, O)>,
+    epoch: Epoch,
+    store: MemoryStore,
+    runtime: runtime::Runtime,
+}
+
+fn id() -> OperatorId {
+    OperatorId("operator".into())
+}
+
+impl<O: Operator> Fleet<O> {
+    /// `keys` are columns of the operator's input; `build` makes one subtask and restores it.
+    pub fn new(
+        parallelism: u32,
+        keys: Vec<usize>,
+        build: impl Fn(KeyRange, Vec<RestoredState>) -> O + 'static,
+    ) -> Self {
+        let mut fleet = Self {
+            build: Box::new(build),
+            keys,
+            subtasks: Vec::new(),
+            epoch: Epoch(0),
+            store: MemoryStore::new(),
+            runtime: runtime::Builder::new_current_thread().build().unwrap(),
+        };
+        fleet.start(parallelism, &Restored::default());
+        fleet
+    }
+
+    fn start(&mut self, parallelism: u32, restored: &Restored) {
+        self.subtasks = (0..parallelism)
+            .map(|subtask| KeyRange { subtask: SubtaskIndex(subtask), parallelism, max_parallelism: MAX_PARALLELISM })
+            .map(|range| (range, (self.build)(range, restored.keyed(&id(), range).unwrap())))
+            .collect();
+    }
+
+    /// Hands each subtask the rows of its keys.
+    pub fn rows(&mut self, batch: &RecordBatch) -> Outputs {
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| batch.column(*key).clone()).collect();
+        self.each(|range, subtask, out| {
+            let own = range.filter(batch, &keys).unwrap();
+            if own.num_rows() > 0 {
+                subtask.on_batch(own, out).unwrap();
+            }
+        })
+    }
+
+    pub fn watermark(&mut self, watermark: i64) -> Outputs {
+        self.each(|_, subtask, out| subtask.on_watermark(EventTime(watermark), out).unwrap())
+    }
+
+    fn each(&mut self, mut act: impl FnMut(&KeyRange, &mut O, &mut Output)) -> Outputs {
+        let outputs = self.subtasks.iter_mut().map(|(range, subtask)| {
+            let mut out = Output::default();
+            act(range, subtask, &mut out);
+            (*range, out.elements)
+        });
+        outputs.collect()
+    }
+
+    /// Takes a checkpoint; one that does not complete is given up after its upload. Gives what each subtask remembers.
+    pub fn checkpoint(&mut self, completes: bool) -> Vec<SubtaskState> {
+        self.epoch = self.epoch.next();
+        let (reports, mut inbox) = unbounded_channel();
+        let (mut states, mut uploaded) = (Vec::new(), Vec::new());
+        for (range, subtask) in &mut self.subtasks {
+            let snapshotter = Snapshotter {
+                task: TaskId { task: 0, subtask: range.subtask },
+                attempt: Attempt(1),
+                lineage: "fleet".into(),
+                store: Arc::new(self.store.clone()),
+                io: self.runtime.handle().clone(),
+                reports: reports.clone(),
+            };
+            let link = FrozenLink { id: id(), sink: None, frozen: subtask.freeze().unwrap() };
+            snapshotter.start(self.epoch, vec![link]);
+            let Some(Report::Acked(ack)) = self.runtime.block_on(inbox.recv()) else { panic!("not uploaded") };
+            states.extend(ack.operators.into_iter().map(|(_, state)| state));
+            uploaded.extend(ack.parts);
+        }
+        if completes {
+            uploaded.into_iter().for_each(|(part, durable)| part.completed(durable));
+        }
+        states
+    }
+
+    /// Takes a checkpoint and goes on from it with new subtasks.
+    pub fn restart(&mut self, parallelism: u32) {
+        let subtasks = self.checkpoint(true);
+        let manifest = Manifest {
+            format: Manifest::FORMAT,
+            job: "fleet".into(),
+            lineage: "fleet".into(),
+            epoch: self.epoch,
+            attempt: Attempt(1),
+            revision: Revision(1),
+            trigger: Trigger::Interval,
+            max_parallelism: MAX_PARALLELISM,
+            created_at_ms: 0,
+            operators: vec![OperatorState { id: id(), subtasks }],
+            chunks: Vec::new(),
+        };
+        let store: Arc<dyn Store> = Arc::new(self.store.clone());
+        let restored = self.runtime.block_on(Restored::load(&store, &manifest, &[id()], MAX_PARALLELISM)).unwrap();
+        self.start(parallelism, &restored);
+    }
+
+    /// State files that the newest checkpoint uploaded.
+    pub fn uploads(&self) -> usize {
+        let folder = crate::checkpoint::manifest::folder(Attempt(1), self.epoch);
+        self.store.paths().iter().filter(|path| path.starts_with(&folder)).count()
+    }
+}

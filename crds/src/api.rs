@@ -12,7 +12,8 @@ pub struct JobStatus {
     pub phase: Phase,
     /// The attempt that this process owns; none before it has claimed the job.
     pub attempt: Option<u64>,
-    /// Identity of the record that started the attempt: tells two owners of the same number apart.
+    /// Identity of the record that starts the attempt, told from just before it is written: tells two owners of the same
+    /// number apart.
     pub record_id: Option<String>,
     /// Version of the spec this process runs.
     pub revision: u64,

@@ -19,10 +19,14 @@ use crate::{
 /// How long a claimant that stands by waits before it asks the owner again.
 const STAND_BY: Duration = Duration::from_secs(2);
 
-/// Asks the owner of an attempt whether it still runs it.
+/// How processes that want the same job speak with each other.
 #[async_trait]
-pub trait AskOwner: Send + Sync {
+pub trait Neighbours: Send + Sync {
+    /// Asks the owner of an attempt whether it still runs it.
     async fn ask(&self, owner: &Owner, record_id: &str) -> OwnerAnswer;
+
+    /// This process is about to write the record: who finds it there and asks at once must be told that it runs.
+    fn announce(&self, record_id: &str);
 }
 
 /// What a process says of itself when it claims.
@@ -42,7 +46,6 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Claimed {
     pub journal: Journal,
-    pub record_id: String,
     pub lineage: String,
     pub restored_from: Option<CheckpointRef>,
     /// Newest epoch the attempt before knew to be published.
@@ -66,7 +69,7 @@ pub enum ClaimError {
 }
 
 /// Claims the job.
-pub async fn claim(store: Arc<dyn Store>, me: &Identity, owners: &dyn AskOwner) -> Result<Claimed, ClaimError> {
+pub async fn claim(store: Arc<dyn Store>, me: &Identity, neighbours: &dyn Neighbours) -> Result<Claimed, ClaimError> {
     let mut asked: Option<(String, OwnerAnswer)> = None;
     loop {
         let newest = read_newest(store.as_ref()).await?;
@@ -78,7 +81,7 @@ pub async fn claim(store: Arc<dyn Store>, me: &Identity, owners: &dyn AskOwner) 
             Claim::Superseded { by } => return Err(ClaimError::Superseded { by, mine: me.claimant.revision }),
             Claim::Finished { attempt } => return Err(ClaimError::Finished { attempt }),
             Claim::Ask { owner, record_id } => {
-                let answer = owners.ask(&owner, &record_id).await;
+                let answer = neighbours.ask(&owner, &record_id).await;
                 asked = Some((record_id, answer));
             }
             Claim::Owned { owner, attempt } => {
@@ -103,12 +106,12 @@ pub async fn claim(store: Arc<dyn Store>, me: &Identity, owners: &dyn AskOwner) 
                     restored_from: restored_from.clone(),
                     owner: Owner { address: me.address.clone(), pod: me.claimant.pod.clone() },
                 });
+                neighbours.announce(&started.record_id);
                 if create_known(store.as_ref(), &record::path(next, Seq(0)), &started).await? {
                     write_hint(store.as_ref(), next, Seq(0)).await;
                     let inherited = restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
                     return Ok(Claimed {
                         journal: Journal::new(store, next, inherited),
-                        record_id: started.record_id,
                         lineage,
                         restored_from,
                         committed: newest.and_then(|log| log.committed),

@@ -16,6 +16,8 @@ use crate::ids::{Attempt, Epoch, Revision, Seq};
 pub struct AttemptLog {
     pub attempt: Attempt,
     pub revision: Revision,
+    /// SHA-256 of the spec it ran, hexadecimal.
+    pub spec_digest: String,
     pub lineage: String,
     pub owner: Owner,
     /// Record id of `AttemptStarted`.
@@ -106,14 +108,18 @@ fn claim_open(log: &AttemptLog, claimant: &Claimant, answer: OwnerAnswer) -> Cla
 /// What an attempt's records say together. `records` begin with seq 0; of the rest, those that matter are the newest
 /// `CheckpointCompleted` and everything after it, so a reader may leave out what is before.
 pub fn summarize(attempt: Attempt, next: Seq, records: &[Record]) -> Result<AttemptLog, String> {
-    let Some(Record { record_id, body: Body::AttemptStarted { revision, lineage, owner, restored_from, .. }, .. }) =
-        records.first()
+    let Some(Record {
+        record_id,
+        body: Body::AttemptStarted { revision, spec_digest, lineage, owner, restored_from, .. },
+        ..
+    }) = records.first()
     else {
         return Err(format!("attempt {attempt} does not begin with AttemptStarted"));
     };
     let mut log = AttemptLog {
         attempt,
         revision: *revision,
+        spec_digest: spec_digest.clone(),
         lineage: lineage.clone(),
         owner: owner.clone(),
         record_id: record_id.clone(),
@@ -151,6 +157,7 @@ mod tests {
         AttemptLog {
             attempt: Attempt(4),
             revision: Revision(revision),
+            spec_digest: String::new(),
             lineage: "shop".into(),
             owner: Owner { address: "127.0.0.1:1".into(), pod: pod.into() },
             record_id: "r4".into(),

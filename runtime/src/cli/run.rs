@@ -11,9 +11,9 @@ use tokio::{
 use super::{arguments::RunArguments, prefixed, read};
 use crate::{
     checkpoint::{
-        claim::{ClaimError, Identity, read_newest},
+        claim::{Identity, read_newest},
         log::Claimant,
-        store::{self, Store, prove},
+        store::{self, prove},
     },
     coordinator::{
         api,
@@ -33,10 +33,17 @@ pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), Stri
     let refuse = |message: String| prefixed(&arguments.job.job, &message);
     let metrics = Arc::new(Metrics::new());
     let plan = JobPlan::new(&job, metrics.clone()).map_err(|error| refuse(error_chain(&error)))?;
-    plan.preflight().await.map_err(|error| refuse(error_chain(&error)))?;
     let store =
         store::open(&plan.spec.checkpoint.storage, &plan.name).await.map_err(|error| refuse(error_chain(&error)))?;
-    prove_once(store.as_ref()).await.map_err(|error| refuse(error_chain(&error)))?;
+    let newest = read_newest(store.as_ref()).await.map_err(|error| refuse(error_chain(&error)))?;
+    // A job that ran before as it stands is asked again while it recovers: its readers wait.
+    let ran_before = newest.as_ref().is_some_and(|log| log.spec_digest == plan.digest);
+    if !ran_before {
+        plan.preflight().await.map_err(|error| refuse(error_chain(&error)))?;
+    }
+    if newest.is_none() {
+        prove(store.as_ref()).await.map_err(|error| refuse(error_chain(&error)))?;
+    }
     let shared = Shared::new(&plan.name, arguments.revision, store.location(), metrics);
     let listening = api::serve(arguments.listen, shared.clone()).await;
     let address = listening.map_err(|error| format!("--listen: failed to listen on {}: {error}", arguments.listen))?;
@@ -50,7 +57,8 @@ pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), Stri
         lineage: format!("{}-{}", plan.name, env::unique_id()),
         stand_by: arguments.stand_by,
     };
-    let coordinator = Coordinator { plan: Arc::new(plan), store, identity, shared: shared.clone(), io };
+    let preflight = ran_before;
+    let coordinator = Coordinator { plan: Arc::new(plan), store, identity, preflight, shared: shared.clone(), io };
     match coordinator.run(stop).await {
         Outcome::Finished => {
             tracing::info!("finished: everything was read and published");
@@ -63,14 +71,6 @@ pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), Stri
         Outcome::Failed { cause } => Err(format!("the job has failed, and the restart strategy has given up: {cause}")),
         Outcome::Refused { cause } => Err(cause),
     }
-}
-
-/// Before the store has decided anything, makes sure that it can.
-async fn prove_once(store: &dyn Store) -> Result<(), ClaimError> {
-    if read_newest(store).await?.is_none() {
-        prove(store).await?;
-    }
-    Ok(())
 }
 
 /// SIGTERM suspends the job, Ctrl-C cancels it; both take a last checkpoint.

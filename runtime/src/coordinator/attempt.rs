@@ -145,7 +145,7 @@ impl Current {
         let mut chunks = Vec::new();
         for ack in acks {
             for (part, reference) in ack.parts {
-                part.completed(reference);
+                part.is_at(reference);
             }
             chunks.extend(ack.chunks);
         }

@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     attempt::Current,
     machine::{Effect, Event, Machine, Outcome},
-    owner::HttpOwner,
+    owner::HttpNeighbours,
     publish::Target,
     recover::{RecoverError, Recovered, recover},
     restart::Restart,
@@ -47,6 +47,8 @@ pub struct Coordinator {
     pub plan: Arc<JobPlan>,
     pub store: Arc<dyn Store>,
     pub identity: Identity,
+    /// Ask sources and sinks whether the job can run while it recovers; nobody has before.
+    pub preflight: bool,
     pub shared: Arc<Shared>,
     pub io: Handle,
 }
@@ -279,13 +281,19 @@ impl Loop {
         self.started_at = env::monotonic();
         self.scribe = None;
         let (store, identity) = (self.job.store.clone(), self.job.identity.clone());
-        self.spawn(async move { Message::Claimed(claim::claim(store, &identity, &HttpOwner::default()).await) });
+        let neighbours = HttpNeighbours::new(self.job.shared.clone());
+        self.spawn(async move { Message::Claimed(claim::claim(store, &identity, &neighbours).await) });
     }
 
     fn settle(&mut self) {
         let Some(claimed) = self.claimed.take() else { return };
         let (plan, store, targets) = (self.job.plan.clone(), self.job.store.clone(), self.targets());
-        self.spawn(async move { Message::Recovered(recover(plan, store, targets, claimed).await.map(Box::new)) });
+        let preflight = std::mem::take(&mut self.job.preflight);
+        self.spawn(async move {
+            let asked = async { if preflight { plan.preflight().await.map_err(RecoverError::from) } else { Ok(()) } };
+            let recovered = recover(plan.clone(), store, targets, claimed);
+            Message::Recovered(tokio::try_join!(asked, recovered).map(|((), recovered)| Box::new(recovered)))
+        });
     }
 
     fn targets(&self) -> Vec<Target> {
@@ -316,7 +324,7 @@ impl Loop {
             io: self.job.io.clone(),
             reports,
         };
-        self.spawn(async move { Message::Deployed(deployment.start(&restored).await) });
+        self.spawn(async move { Message::Deployed(deployment.start(restored).await) });
     }
 
     fn write(&mut self, epoch: Epoch) {
@@ -444,7 +452,6 @@ impl Loop {
         tracing::info!(%attempt, ?restored, "the job is ours");
         self.job.shared.update(|status| {
             status.attempt = Some(attempt.0);
-            status.record_id = Some(claimed.record_id.clone());
         });
         self.claimed = Some(claimed);
         Event::Claimed { attempt, restored }

@@ -21,6 +21,8 @@ use crate::{
     worker::report::TaskId,
 };
 
+/// A job that goes on from a checkpoint takes the next one so soon, whatever the interval: its readers have waited enough.
+const FIRST_AFTER_RESTORE_MS: u64 = 250;
 /// How long a stop waits for sinks before it leaves the rest to the next start.
 const STOP_GRACE_MS: u64 = 20_000;
 
@@ -143,6 +145,7 @@ pub struct Machine {
     state: State,
     stop_requested: bool,
     attempt: Option<Attempt>,
+    restored: bool,
     next_epoch: Epoch,
     /// Epochs that waited to be published when the tasks ended.
     left_pending: u64,
@@ -210,6 +213,7 @@ impl Machine {
             state: State::New,
             stop_requested: false,
             attempt: None,
+            restored: false,
             next_epoch: Epoch(1),
             left_pending: 0,
             restarts: 0,
@@ -241,13 +245,15 @@ impl Machine {
             (State::New, Event::Tick) => self.claim(),
             (State::Claiming, Event::Claimed { attempt, restored }) => {
                 self.attempt = Some(attempt);
+                self.restored = restored.is_some();
                 self.next_epoch = restored.map_or(Epoch(1), Epoch::next);
                 self.state = State::Recovering;
                 vec![Effect::Settle]
             }
             (State::Recovering, Event::Settled) => vec![Effect::Deploy],
             (State::Recovering, Event::Deployed { subtasks, sources }) => {
-                let next_trigger = now + self.spec.interval.millis();
+                let interval = self.spec.interval.millis();
+                let next_trigger = now + if self.restored { interval.min(FIRST_AFTER_RESTORE_MS) } else { interval };
                 self.state = State::Running(Running::new(subtasks, sources, next_trigger));
                 Vec::new()
             }

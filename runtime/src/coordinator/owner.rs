@@ -1,22 +1,28 @@
 //! Asking another process whether it still runs the job.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tidegate_crds::api::{JobStatus, Phase};
 
-use crate::checkpoint::{claim::AskOwner, log::OwnerAnswer, record::Owner};
+use super::shared::Shared;
+use crate::checkpoint::{claim::Neighbours, log::OwnerAnswer, record::Owner};
 
 /// An owner that has not answered for so long is taken for gone.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Asks by the owner's HTTP API.
-#[derive(Debug, Default)]
-pub struct HttpOwner {
+/// Asks by the owner's HTTP API, and answers by our own.
+#[derive(Debug)]
+pub struct HttpNeighbours {
     client: reqwest::Client,
+    shared: Arc<Shared>,
 }
 
-impl HttpOwner {
+impl HttpNeighbours {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { client: reqwest::Client::new(), shared }
+    }
+
     async fn status(&self, owner: &Owner) -> reqwest::Result<JobStatus> {
         let url = format!("http://{}/v1/status", owner.address);
         self.client.get(url).timeout(TIMEOUT).send().await?.error_for_status()?.json().await
@@ -24,7 +30,7 @@ impl HttpOwner {
 }
 
 #[async_trait]
-impl AskOwner for HttpOwner {
+impl Neighbours for HttpNeighbours {
     async fn ask(&self, owner: &Owner, record_id: &str) -> OwnerAnswer {
         match self.status(owner).await {
             Ok(status) if status.record_id.as_deref() == Some(record_id) && !has_ended(status.phase) => {
@@ -36,6 +42,10 @@ impl AskOwner for HttpOwner {
                 OwnerAnswer::Gone
             }
         }
+    }
+
+    fn announce(&self, record_id: &str) {
+        self.shared.update(|status| status.record_id = Some(record_id.to_owned()));
     }
 }
 

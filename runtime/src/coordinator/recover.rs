@@ -1,7 +1,7 @@
-//! From a claimed job to one that can start: settle, load, sweep.
+//! From a claimed job to one that can start: settle and load, then sweep.
 //!
-//! What the last attempt owned and may not have published is published first, before any source reads: publishers
-//! recognise what is there already. Then the state is downloaded, and what earlier attempts left half done is deleted.
+//! What the last attempt owned and may not have published is published before any source reads: publishers recognise
+//! what is there already. The state is downloaded meanwhile; then what earlier attempts left half done is deleted.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     },
     fault,
     ids::Epoch,
-    job::JobPlan,
+    job::{JobError, JobPlan},
     worker::restore::{RestoreError, Restored},
 };
 
@@ -41,12 +41,18 @@ pub enum RecoverError {
     Restore(#[from] RestoreError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Preflight(#[from] JobError),
 }
 
 impl RecoverError {
     /// The checkpoint and the job do not fit each other: another try ends the same way.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Restore(RestoreError::MaxParallelism { .. } | RestoreError::Homeless { .. }))
+        match self {
+            Self::Restore(RestoreError::MaxParallelism { .. } | RestoreError::Homeless { .. }) => true,
+            Self::Preflight(error) => error.is_refusal(),
+            _ => false,
+        }
     }
 }
 
@@ -63,13 +69,18 @@ pub async fn recover(
     let listed = collect::list(store.as_ref()).await?;
     if let Some(checkpoint) = restored_from {
         let manifest = Manifest::read(store.as_ref(), &checkpoint).await?;
-        settle_chunks(&targets, &mut journal, &manifest, committed).await?;
-        let retained = plan.spec.checkpoint.retained;
-        for older in collect::older_manifests(store.as_ref(), &listed, &manifest, retained).await? {
-            kept.completed(&older);
-        }
-        kept.completed(&manifest);
-        restored = Restored::load(&store, &manifest, &plan.operator_ids(), plan.spec.max_parallelism).await?;
+        let (operators, retained) = (plan.operator_ids(), plan.spec.checkpoint.retained);
+        let settled = settle_chunks(&targets, &mut journal, &manifest, committed);
+        let loaded = Restored::load(&store, &manifest, &operators, plan.spec.max_parallelism);
+        let loaded = async { loaded.await.map_err(RecoverError::from) };
+        let older = collect::older_manifests(store.as_ref(), &listed, &manifest, retained);
+        let older = async { older.await.map_err(RecoverError::from) };
+        let (older, state, ()) = tokio::try_join!(older, loaded, settled)?;
+        restored = state;
+        older.iter().chain([&manifest]).for_each(|manifest| {
+            kept.completed(manifest);
+        });
+        tracing::debug!(epoch = %manifest.epoch, "state is loaded");
     }
     fault::reach("recovery-settled");
     let garbage = collect::sweep(store, &kept, journal.attempt(), listed).await;

@@ -79,6 +79,13 @@ pub enum JobError {
     Digest(#[from] serde_json::Error),
 }
 
+impl JobError {
+    /// Another try ends the same way.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Source(SourceError::Failed { .. }) | Self::Sink(SinkError::Failed { .. }))
+    }
+}
+
 impl JobPlan {
     /// Plans the job.
     pub fn new(job: &StreamJob, metrics: Arc<Metrics>) -> Result<Self, JobError> {

@@ -51,6 +51,10 @@ impl Watch {
     }
 
     pub(crate) fn saw(&self, code: RDKafkaErrorCode, reason: &str) {
+        if code == RDKafkaErrorCode::PartitionEOF {
+            // Asked for, and told to the reader as well.
+            return;
+        }
         tracing::warn!(?code, reason, "kafka client reports an error; it goes on trying");
         let mut newest = self.lock();
         if !newest.as_ref().is_some_and(Ailment::is_refusal) && code != RDKafkaErrorCode::AllBrokersDown {

@@ -20,19 +20,26 @@ pub struct Context<'a> {
     pub plan: &'a JobPlan,
     pub range: KeyRange,
     pub restored: &'a Restored,
-    /// Where a sink's rows are written ahead.
+    /// Writes rows ahead, to files that begin with this.
     pub spill: &'a dyn Fn(&str) -> Spill,
 }
 
-/// A sink that an operator keeps rows for.
-#[derive(Debug, Clone)]
-pub struct Kept {
-    pub sink: String,
-    pub spill: Spill,
+/// An operator and what belongs to it.
+pub struct Built {
+    pub operator: Box<dyn Operator>,
+    /// The sink that it keeps rows for.
+    pub sink: Option<String>,
+    /// What it writes rows ahead with.
+    pub spill: Option<Spill>,
 }
 
-/// The operator, and its sink if it keeps rows for one.
-pub fn build(node: &Node, context: &Context<'_>) -> Result<(Box<dyn Operator>, Option<Kept>), DeployError> {
+impl Built {
+    fn new(operator: impl Operator + 'static) -> Self {
+        Self { operator: Box::new(operator), sink: None, spill: None }
+    }
+}
+
+pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
     let name = Named(node.id.clone());
     let plan = context.plan;
     let input = node.inputs.first().and_then(|input| plan.graph.nodes.get(input.0)).map(|input| &input.schema);
@@ -42,8 +49,7 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<(Box<dyn Operator>, O
             return Err(name.restore(format!("source `{source}` can't stand inside a chain")).into());
         }
         NodeKind::Map { predicate, columns } => {
-            let map = Map::new(name, predicate.clone(), columns.clone(), node.schema.clone());
-            (Box::new(map), None)
+            Built::new(Map::new(name, predicate.clone(), columns.clone(), node.schema.clone()))
         }
         NodeKind::Deduplicate { keys, time } => {
             let label = named(&node.id.0);
@@ -52,9 +58,10 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<(Box<dyn Operator>, O
                 late: plan.metrics.late_records.get_or_create(&label).clone(),
             };
             let ttl = plan.spec.state_ttl.map(|ttl| ttl.millis() as i64);
-            let mut operator = Deduplicate::new(name, keys.clone(), *time, context.range, ttl, dropped);
+            let spill = (context.spill)(&format!("state-{}", node.id));
+            let mut operator = Deduplicate::new(name, keys.clone(), *time, context.range, ttl, dropped, spill.clone());
             operator.restore(context.restored.keyed(&node.id, context.range)?)?;
-            (Box::new(operator), None)
+            Built { spill: Some(spill), ..Built::new(operator) }
         }
         NodeKind::WindowAggregate(spec) => {
             let input = input.ok_or_else(unplanned)?;
@@ -66,15 +73,15 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<(Box<dyn Operator>, O
             let mut operator = Window::new(name, spec.clone(), context.range, input, node.schema.clone(), late)
                 .map_err(|cause| engine.engine(cause))?;
             operator.restore(context.restored.keyed(&node.id, context.range)?)?;
-            (Box::new(operator), None)
+            Built::new(operator)
         }
         NodeKind::Sink { sink, .. } => match plan.sinks.get(sink) {
             Some(SinkTarget::Published(_)) => {
-                let spill = (context.spill)(sink);
-                (Box::new(Buffer::new(spill.clone())), Some(Kept { sink: sink.clone(), spill }))
+                let spill = (context.spill)(&format!("wal-{sink}"));
+                Built { sink: Some(sink.clone()), spill: Some(spill.clone()), ..Built::new(Buffer::new(spill)) }
             }
             Some(SinkTarget::Direct(open)) => {
-                (Box::new(Direct(open(context.range.subtask).map_err(OperatorError::from)?)), None)
+                Built::new(Direct(open(context.range.subtask).map_err(OperatorError::from)?))
             }
             None => return Err(unplanned().into()),
         },

@@ -24,7 +24,7 @@ use super::{Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredSt
 use crate::{
     exchange::partition::hash_rows,
     ids::EventTime,
-    state::{StatePart, retain_distinct},
+    state::{Spill, StatePart, retain_distinct},
 };
 
 /// Kind of the parts that hold keys; their tag is the newest event time in them.
@@ -51,9 +51,10 @@ pub struct Deduplicate {
     watermark: EventTime,
     emitted: EventTime,
     seen: HashTable<Seen>,
-    /// Keys since the last barrier, to be written at the next.
-    fresh: Vec<Seen>,
+    /// Keys that no part has yet.
+    fresh: Keys,
     written: Vec<Arc<StatePart>>,
+    spill: Spill,
     waiting: Vec<Waiting>,
     /// Rows in `waiting` that an earlier one has replaced since.
     superseded: BTreeSet<(u128, i64)>,
@@ -84,6 +85,7 @@ impl Deduplicate {
         range: KeyRange,
         ttl_ms: Option<i64>,
         dropped: Dropped,
+        spill: Spill,
     ) -> Self {
         Self {
             name,
@@ -95,8 +97,9 @@ impl Deduplicate {
             watermark: EventTime::MIN,
             emitted: EventTime::MIN,
             seen: HashTable::new(),
-            fresh: Vec::new(),
+            fresh: Keys::default(),
             written: Vec::new(),
+            spill,
             waiting: Vec::new(),
             superseded: BTreeSet::new(),
             swept_at: EventTime::MIN,
@@ -110,6 +113,11 @@ impl Deduplicate {
                 .map_err(|error| self.name.restore(format!("its watermark: {error}")))?;
             self.watermark = self.watermark.max(watermark);
         }
+        let parts = || states.iter().flat_map(|state| &state.parts);
+        let keys = parts().filter(|part| part.reference.kind == KEYS);
+        let count = keys.map(|part| own_keys(&part.batch, self.range, self.oldest()).count()).sum();
+        // At once: a table that grows is written anew each time.
+        self.seen.reserve(count, |seen| seen.hash[0]);
         for part in states.into_iter().flat_map(|state| state.parts) {
             match part.reference.kind.as_str() {
                 KEYS => self.restore_keys(&part.batch),
@@ -133,17 +141,8 @@ impl Deduplicate {
     }
 
     fn restore_keys(&mut self, batch: &RecordBatch) {
-        let oldest = self.oldest();
-        let hashes = batch.column(0).as_fixed_size_binary();
-        let times = batch.column(1).as_primitive::<Int64Type>();
-        for (hash, time) in hashes.iter().flatten().zip(times.values()) {
-            let mut bytes = [0; 16];
-            bytes.copy_from_slice(hash);
-            let hash = u128::from_le_bytes(bytes);
-            // A key that was forgotten and seen again is there twice, and the forgotten sight must not win.
-            if *time >= oldest && self.range.contains_hash(hash) {
-                insert(&mut self.seen, hash, *time, i64::MIN);
-            }
+        for (hash, time) in own_keys(batch, self.range, self.oldest()) {
+            insert(&mut self.seen, hash, time, i64::MIN);
         }
     }
 
@@ -188,9 +187,14 @@ impl Deduplicate {
                 }
             };
             if wins {
-                self.fresh.push(Seen { hash: halves(*hash), time: *time });
+                self.fresh.push(*hash, *time);
             }
             keep.push(wins);
+        }
+        if self.spill.is_due(self.fresh.len()) {
+            let part = self.fresh.take()?;
+            self.spill.part(&part);
+            self.written.push(part);
         }
         self.dropped.late.inc_by(late);
         self.dropped.duplicates.inc_by(duplicates);
@@ -262,10 +266,8 @@ impl Deduplicate {
     }
 
     fn snapshot(&mut self) -> Result<Frozen, ArrowError> {
-        if !self.fresh.is_empty() {
-            let fresh = std::mem::take(&mut self.fresh);
-            let newest = fresh.iter().map(|seen| seen.time).max().unwrap_or(i64::MIN);
-            self.written.push(StatePart::write_only(KEYS, newest, keys_batch(&fresh)?));
+        if self.fresh.len() > 0 {
+            self.written.push(self.fresh.take()?);
         }
         retain_distinct(&mut self.written);
         let mut parts = self.written.clone();
@@ -312,7 +314,8 @@ enum Inserted {
 /// Notes that a key was seen. What was seen before `oldest` is forgotten.
 fn insert(table: &mut HashTable<Seen>, hash: u128, time: i64, oldest: i64) -> Inserted {
     let key = halves(hash);
-    match table.entry(key[1], |seen| seen.hash == key, |seen| seen.hash[1]) {
+    // By the high half: of the low one, which makes the key group, a subtask sees only a share of the values.
+    match table.entry(key[0], |seen| seen.hash == key, |seen| seen.hash[0]) {
         Entry::Vacant(entry) => {
             entry.insert(Seen { hash: key, time });
             Inserted::New
@@ -333,15 +336,48 @@ fn halves(hash: u128) -> [u64; 2] {
     [(hash >> 64) as u64, hash as u64]
 }
 
-fn keys_batch(keys: &[Seen]) -> Result<RecordBatch, ArrowError> {
-    let hashes = keys.iter().map(|seen| (u128::from(seen.hash[0]) << 64 | u128::from(seen.hash[1])).to_le_bytes());
-    let hashes = FixedSizeBinaryArray::try_from_iter(hashes)?;
-    let times = Int64Array::from_iter_values(keys.iter().map(|seen| seen.time));
-    let schema: SchemaRef = Arc::new(Schema::new(vec![
-        Field::new("key_xxh3_128", DataType::FixedSizeBinary(16), false),
-        Field::new("time_ms", DataType::Int64, false),
-    ]));
-    RecordBatch::try_new(schema, vec![Arc::new(hashes), Arc::new(times)])
+/// The keys of a part that are in `range` and not forgotten. A key that was forgotten and seen again is there twice, and
+/// the forgotten sight must not win.
+fn own_keys(part: &RecordBatch, range: KeyRange, oldest: i64) -> impl Iterator<Item = (u128, i64)> {
+    let hashes = part.column(0).as_fixed_size_binary().iter().flatten().map(|hash| {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(hash);
+        u128::from_le_bytes(bytes)
+    });
+    let times = part.column(1).as_primitive::<Int64Type>().values().iter().copied();
+    hashes.zip(times).filter(move |(hash, time)| *time >= oldest && range.contains_hash(*hash))
+}
+
+/// Keys as they are stored: hashes and event times, column by column.
+#[derive(Debug, Default)]
+struct Keys {
+    /// 16 bytes each, little-endian.
+    hashes: Vec<u8>,
+    times: Vec<i64>,
+}
+
+impl Keys {
+    fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    fn push(&mut self, hash: u128, time: i64) {
+        self.hashes.extend_from_slice(&hash.to_le_bytes());
+        self.times.push(time);
+    }
+
+    /// What was pushed, as a part; its tag is the newest event time.
+    fn take(&mut self) -> Result<Arc<StatePart>, ArrowError> {
+        let Self { hashes, times } = std::mem::take(self);
+        let newest = times.iter().copied().max().unwrap_or(i64::MIN);
+        let hashes = FixedSizeBinaryArray::try_new(16, hashes.into(), None)?;
+        let schema: SchemaRef = Arc::new(Schema::new(vec![
+            Field::new("key_xxh3_128", DataType::FixedSizeBinary(16), false),
+            Field::new("time_ms", DataType::Int64, false),
+        ]));
+        let batch = RecordBatch::try_new(schema, vec![Arc::new(hashes), Arc::new(Int64Array::from(times))])?;
+        Ok(StatePart::write_only(KEYS, newest, batch))
+    }
 }
 
 impl Operator for Deduplicate {

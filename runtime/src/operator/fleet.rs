@@ -13,6 +13,7 @@ use crate::{
         store::{Store, memory::MemoryStore},
     },
     ids::{Attempt, Epoch, EventTime, OperatorId, Revision, SubtaskIndex},
+    state::Spill,
     worker::{
         chain::FrozenLink,
         report::{Report, TaskId},
@@ -26,11 +27,12 @@ pub const MAX_PARALLELISM: u32 = 16;
 /// What the subtasks put out, with the key range of each.
 pub type Outputs = Vec<(KeyRange, Vec<Emitted>)>;
 
-type Build<O> = Box<dyn Fn(KeyRange, Vec<RestoredState>) -> O>;
+type Build<O> = Box<dyn Fn(KeyRange, Vec<RestoredState>, Spill) -> O>;
 
 pub struct Fleet<O> {
     build: Build<O>,
     keys: Vec<usize>,
+    part_rows: usize,
     subtasks: Vec<(KeyRange, O)>,
     epoch: Epoch,
     store: MemoryStore,
@@ -42,15 +44,18 @@ fn id() -> OperatorId {
 }
 
 impl<O: Operator> Fleet<O> {
-    /// `keys` are columns of the operator's input; `build` makes one subtask and restores it.
+    /// `keys` are columns of the operator's input; parts of `part_rows` are written ahead; `build` makes one subtask and
+    /// restores it.
     pub fn new(
         parallelism: u32,
         keys: Vec<usize>,
-        build: impl Fn(KeyRange, Vec<RestoredState>) -> O + 'static,
+        part_rows: usize,
+        build: impl Fn(KeyRange, Vec<RestoredState>, Spill) -> O + 'static,
     ) -> Self {
         let mut fleet = Self {
             build: Box::new(build),
             keys,
+            part_rows,
             subtasks: Vec::new(),
             epoch: Epoch(0),
             store: MemoryStore::new(),
@@ -63,7 +68,12 @@ impl<O: Operator> Fleet<O> {
     fn start(&mut self, parallelism: u32, restored: &Restored) {
         self.subtasks = (0..parallelism)
             .map(|subtask| KeyRange { subtask: SubtaskIndex(subtask), parallelism, max_parallelism: MAX_PARALLELISM })
-            .map(|range| (range, (self.build)(range, restored.keyed(&id(), range).unwrap())))
+            .map(|range| {
+                let prefix = format!("data/00000001/{:012}/state-{}-", self.epoch.0, range.subtask);
+                let (store, io) = (Arc::new(self.store.clone()), self.runtime.handle().clone());
+                let spill = Spill::with_part_rows(self.part_rows, store, io, prefix);
+                (range, (self.build)(range, restored.keyed(&id(), range).unwrap(), spill))
+            })
             .collect();
     }
 
@@ -105,14 +115,14 @@ impl<O: Operator> Fleet<O> {
                 io: self.runtime.handle().clone(),
                 reports: reports.clone(),
             };
-            let link = FrozenLink { id: id(), sink: None, frozen: subtask.freeze().unwrap() };
+            let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().unwrap() };
             snapshotter.start(self.epoch, vec![link]);
             let Some(Report::Acked(ack)) = self.runtime.block_on(inbox.recv()) else { panic!("not uploaded") };
             states.extend(ack.operators.into_iter().map(|(_, state)| state));
             uploaded.extend(ack.parts);
         }
         if completes {
-            uploaded.into_iter().for_each(|(part, durable)| part.completed(durable));
+            uploaded.into_iter().for_each(|(part, durable)| part.is_at(durable));
         }
         states
     }

@@ -51,7 +51,7 @@ impl Buffer {
         let chunk = ChunkRows::new(std::mem::take(&mut self.open));
         (self.rows, self.bytes) = (0, 0);
         if spill {
-            self.spill.start(&chunk);
+            self.spill.chunk(&chunk);
         }
         self.cut.push(chunk);
     }

@@ -16,6 +16,10 @@ use crate::checkpoint::{
     store::{Store, StoreError},
 };
 
+/// Bytes of a file's header and footer, and of a batch's, at a guess.
+const FILE_ROOM: usize = 4096;
+const BATCH_ROOM: usize = 1024;
+
 #[derive(Debug, Error)]
 pub enum FileError {
     #[error("the file `{path}` of a checkpoint is missing")]
@@ -30,7 +34,10 @@ pub enum FileError {
 
 /// Batches of one schema as an Arrow IPC file.
 pub fn encode<'a>(schema: &SchemaRef, batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Bytes, ArrowError> {
-    let mut writer = FileWriter::try_new(Vec::new(), schema)?;
+    let batches: Vec<&RecordBatch> = batches.into_iter().collect();
+    // Room for the file at once: growing by doubling would need up to three times as much while it copies.
+    let room = FILE_ROOM + batches.iter().map(|batch| BATCH_ROOM + batch.get_array_memory_size()).sum::<usize>();
+    let mut writer = FileWriter::try_new(Vec::with_capacity(room), schema)?;
     for batch in batches {
         writer.write(batch)?;
     }

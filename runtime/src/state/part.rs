@@ -7,7 +7,11 @@ use std::{
 
 use arrow::array::RecordBatch;
 
-use crate::checkpoint::manifest::PartRef;
+use super::file::{self, FileError};
+use crate::checkpoint::{
+    manifest::{FileRef, PartRef},
+    store::{ObjectPath, Store},
+};
 
 /// Some rows of an operator's state; see the module above.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub struct StatePart {
     /// Nobody reads the rows in this process once they are durable.
     forget: bool,
     place: Mutex<Place>,
+    /// Held while the rows are written ahead, so that a barrier waits for it and does not write them again.
+    writing: tokio::sync::Mutex<()>,
 }
 
 /// Where a part's rows are. They never are nowhere.
@@ -58,7 +64,7 @@ impl StatePart {
     }
 
     fn build(kind: &'static str, tag: i64, rows: usize, place: Place, forget: bool) -> Arc<Self> {
-        Arc::new(Self { kind, tag, rows, forget, place: Mutex::new(place) })
+        Arc::new(Self { kind, tag, rows, forget, place: Mutex::new(place), writing: tokio::sync::Mutex::default() })
     }
 
     /// What the rows have in common, such as the start of their window in milliseconds.
@@ -95,9 +101,27 @@ impl StatePart {
         }
     }
 
-    /// A checkpoint that holds the rows at `durable` has completed. Not to be called for one that only may: a file that
-    /// no completed checkpoint names can be deleted at any time.
-    pub fn completed(&self, durable: PartRef) {
+    /// Writes the rows to a file of their own, ahead of their barrier.
+    pub(super) async fn write(&self, store: &dyn Store, path: ObjectPath) -> Result<u64, FileError> {
+        let _writing = self.writing.lock().await;
+        let Found::Memory(batch) = self.found() else { return Ok(0) };
+        let bytes = file::encode(&batch.schema(), [&batch])?;
+        let file = FileRef::of(path, &bytes);
+        store.put(&file.path, bytes).await?;
+        let written = file.bytes;
+        self.is_at(PartRef { kind: self.kind.to_owned(), tag: self.tag, rows: self.rows as u64, file, batch: 0 });
+        Ok(written)
+    }
+
+    /// As [`StatePart::found`], once nobody writes the rows ahead any more.
+    pub async fn settled(&self) -> Found {
+        let _written = self.writing.lock().await;
+        self.found()
+    }
+
+    /// The rows are at `durable`, which stays: a completed checkpoint names it, or this attempt wrote it for one. Not to
+    /// be called for the file of a checkpoint that may still be given up.
+    pub fn is_at(&self, durable: PartRef) {
         let mut place = self.lock();
         *place = match &*place {
             Place::Memory(batch) | Place::Both(batch, _) if !self.forget => Place::Both(batch.clone(), durable),

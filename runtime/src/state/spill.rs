@@ -1,4 +1,5 @@
-//! Full chunks leave memory before their barrier comes, so that an epoch may have more rows than memory.
+//! Rows that nobody reads here leave memory before their barrier comes, so that an epoch may have more of them than
+//! memory.
 
 use std::sync::{
     Arc,
@@ -7,16 +8,18 @@ use std::sync::{
 
 use tokio::{runtime::Handle, sync::Notify};
 
-use super::ChunkRows;
+use super::{ChunkRows, StatePart, file::FileError};
 use crate::{
     checkpoint::store::{ObjectPath, Store},
     fault,
 };
 
-/// Chunks that are written at the same time; the task waits before it fills another.
+/// Rows of a part that is written ahead.
+const PART_ROWS: usize = 1 << 18;
+/// Files that are written at the same time; the task waits before it fills another.
 const AT_ONCE: usize = 2;
 
-/// Writes the chunks of one sink's slot. Clones write for the same slot.
+/// Writes files of one subtask's operator ahead. Clones write for the same one.
 #[derive(Debug, Clone)]
 pub struct Spill {
     inner: Arc<Inner>,
@@ -28,7 +31,9 @@ struct Inner {
     io: Handle,
     /// Path of the files, without their numbers.
     prefix: String,
+    part_rows: usize,
     started: AtomicU64,
+    bytes: AtomicU64,
     under_way: AtomicUsize,
     written: Notify,
 }
@@ -36,25 +41,55 @@ struct Inner {
 impl Spill {
     /// Files are named `<prefix><n>.arrow`; nobody else uses such names.
     pub fn new(store: Arc<dyn Store>, io: Handle, prefix: String) -> Self {
-        let (started, under_way, written) = (AtomicU64::new(0), AtomicUsize::new(0), Notify::new());
-        Self { inner: Arc::new(Inner { store, io, prefix, started, under_way, written }) }
+        Self::with_part_rows(PART_ROWS, store, io, prefix)
+    }
+
+    /// As [`Spill::new`], for parts of another size.
+    pub fn with_part_rows(part_rows: usize, store: Arc<dyn Store>, io: Handle, prefix: String) -> Self {
+        let (started, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (under_way, written) = (AtomicUsize::new(0), Notify::new());
+        Self { inner: Arc::new(Inner { store, io, prefix, part_rows, started, bytes, under_way, written }) }
     }
 
     /// Begins to write a chunk. If that fails the rows stay in memory, and the barrier tries again.
-    pub fn start(&self, rows: &Arc<ChunkRows>) {
-        let (inner, rows) = (self.inner.clone(), rows.clone());
+    pub fn chunk(&self, rows: &Arc<ChunkRows>) {
+        let (rows, store, path) = (rows.clone(), self.inner.store.clone(), self.path());
+        self.start(async move {
+            rows.write(store.as_ref(), path).await?;
+            fault::reach("chunk-spilled");
+            rows.forget().await;
+            // The checkpoint counts the files of its chunks itself.
+            Ok(0)
+        });
+    }
+
+    /// Whether so many rows that nobody reads are worth a file.
+    pub fn is_due(&self, rows: usize) -> bool {
+        rows >= self.inner.part_rows
+    }
+
+    /// Begins to write a part of state that nobody reads. If that fails it stays in memory, and the barrier tries again.
+    pub fn part(&self, part: &Arc<StatePart>) {
+        let (part, store, path) = (part.clone(), self.inner.store.clone(), self.path());
+        self.start(async move { part.write(store.as_ref(), path).await });
+    }
+
+    fn path(&self) -> ObjectPath {
+        let number = self.inner.started.fetch_add(1, Ordering::Relaxed);
+        ObjectPath(format!("{}{number}.arrow", self.inner.prefix))
+    }
+
+    fn start(&self, writing: impl Future<Output = Result<u64, FileError>> + Send + 'static) {
+        let inner = self.inner.clone();
         inner.under_way.fetch_add(1, Ordering::AcqRel);
-        let number = inner.started.fetch_add(1, Ordering::Relaxed);
-        let path = ObjectPath(format!("{}{number}.arrow", inner.prefix));
         self.inner.io.spawn(async move {
-            match rows.write(inner.store.as_ref(), path).await {
-                Ok(_) => {
-                    fault::reach("chunk-spilled");
-                    rows.forget().await;
+            match writing.await {
+                Ok(bytes) => {
+                    inner.bytes.fetch_add(bytes, Ordering::AcqRel);
                 }
                 Err(error) => tracing::warn!(
                     error = crate::error_chain(&error),
-                    "a chunk was not written ahead of its checkpoint, which tries again"
+                    "rows were not written ahead of their checkpoint, which tries again"
                 ),
             }
             inner.under_way.fetch_sub(1, Ordering::AcqRel);
@@ -62,7 +97,12 @@ impl Spill {
         });
     }
 
-    /// Waits until there is room for another chunk.
+    /// Bytes of state written since the last call.
+    pub fn take_bytes(&self) -> u64 {
+        self.inner.bytes.swap(0, Ordering::AcqRel)
+    }
+
+    /// Waits until there is room for another file.
     pub async fn room(&self) {
         loop {
             let written = self.inner.written.notified();
@@ -93,7 +133,7 @@ mod tests {
         let store = Arc::new(MemoryStore::default());
         let spill = Spill::new(store.clone(), Handle::current(), "data/1/0/wal-".to_owned());
         let chunk = rows();
-        spill.start(&chunk);
+        spill.chunk(&chunk);
         tokio::time::timeout(Duration::from_secs(5), async {
             while chunk.batches().await.is_some() {
                 tokio::task::yield_now().await;
@@ -113,7 +153,7 @@ mod tests {
         let spill = Spill::new(store.clone(), Handle::current(), "data/1/0/wal-".to_owned());
         let chunk = rows();
         for _ in 0..AT_ONCE {
-            spill.start(&chunk);
+            spill.chunk(&chunk);
         }
         spill.room().await;
         let path = ObjectPath("data/1/7/wal-at-the-barrier".to_owned());

@@ -5,14 +5,17 @@ use arrow::array::RecordBatch;
 use crate::{
     element::Element,
     ids::{EventTime, OperatorId},
-    operator::{Emitted, Frozen, Operator, OperatorError, Output, build::Kept},
+    operator::{Emitted, Frozen, Operator, OperatorError, Output},
+    state::Spill,
 };
 
 /// One operator and where its output goes.
 pub struct Link {
     pub id: OperatorId,
     /// The sink, where the operator keeps rows for one.
-    pub sink: Option<Kept>,
+    pub sink: Option<String>,
+    /// What the operator writes rows ahead with.
+    pub spill: Option<Spill>,
     pub operator: Box<dyn Operator>,
     /// Links that read this one; always later ones.
     pub next: Vec<usize>,
@@ -120,8 +123,8 @@ impl Chain {
 
     /// Waits while more rows wait to be written ahead than should be in memory.
     pub async fn room(&self) {
-        for kept in self.links.iter().filter_map(|link| link.sink.as_ref()) {
-            kept.spill.room().await;
+        for spill in self.links.iter().filter_map(|link| link.spill.as_ref()) {
+            spill.room().await;
         }
     }
 
@@ -130,8 +133,8 @@ impl Chain {
         self.links
             .iter_mut()
             .map(|link| {
-                let sink = link.sink.as_ref().map(|kept| kept.sink.clone());
-                Ok(FrozenLink { id: link.id.clone(), sink, frozen: link.operator.freeze()? })
+                let (id, sink, spill) = (link.id.clone(), link.sink.clone(), link.spill.clone());
+                Ok(FrozenLink { id, sink, spill, frozen: link.operator.freeze()? })
             })
             .collect()
     }
@@ -141,5 +144,6 @@ impl Chain {
 pub struct FrozenLink {
     pub id: OperatorId,
     pub sink: Option<String>,
+    pub spill: Option<Spill>,
     pub frozen: Frozen,
 }

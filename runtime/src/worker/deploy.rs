@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::{
     runtime::Handle,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
 };
 
 use super::{
@@ -28,7 +29,7 @@ use crate::{
     metrics::named,
     operator::{
         KeyRange, OperatorError,
-        build::{Context, build},
+        build::{Built, Context, build},
     },
     source::{ReaderContext, SourceError, watermark::Watermarks},
 };
@@ -77,30 +78,33 @@ impl DeployError {
 }
 
 impl Deployment {
-    /// Builds every subtask, with its state, and starts them.
-    pub async fn start(&self, restored: &Restored) -> Result<Running, DeployError> {
+    /// Builds every subtask, with its state, and starts them. State is built on threads of their own, all at once.
+    pub async fn start(&self, restored: Restored) -> Result<Running, DeployError> {
+        let restored = Arc::new(restored);
         let topology = Topology::of(&self.plan.graph);
         let parallelism = self.plan.spec.parallelism;
         let mut wiring = Wiring::new(&topology, parallelism, self.plan.exactly_once());
         let mut slots: Vec<Vec<Subtask>> = (0..parallelism).map(|_| Vec::new()).collect();
         let mut controls = Vec::new();
+        let mut keyed = JoinSet::new();
         for (task, shape) in topology.tasks.iter().enumerate() {
             for subtask in (0..parallelism).map(SubtaskIndex) {
                 let id = TaskId { task, subtask };
                 let edges = wiring.edges(&self.plan, shape, task, subtask);
                 let gate = wiring.gate(task, subtask);
-                let ready = match gate {
-                    Some(gate) => self.keyed(id, shape, gate, edges, restored)?,
-                    None => {
-                        let (control, told) = unbounded_channel();
-                        controls.push(control);
-                        self.source(id, shape, edges, told, restored).await?
-                    }
-                };
-                if let Some(slot) = slots.get_mut(subtask.0 as usize) {
-                    slot.push(ready);
+                if let Some(gate) = gate {
+                    let (this, shape, restored) = (self.clone(), shape.clone(), restored.clone());
+                    keyed.spawn_blocking(move || this.keyed(id, &shape, gate, edges, &restored));
+                    continue;
                 }
+                let (control, told) = unbounded_channel();
+                controls.push(control);
+                let ready = self.source(id, shape, edges, told, &restored).await?;
+                place(&mut slots, ready);
             }
+        }
+        while let Some(ready) = keyed.join_next().await {
+            place(&mut slots, ready.map_err(|panic| internal("state", &panic.to_string()))??);
         }
         let (subtasks, sources) = (topology.tasks.len() * parallelism as usize, controls.len());
         Ok(Running { slots: Slots::start(slots, &self.reports)?, controls, subtasks, sources })
@@ -175,14 +179,14 @@ impl Deployment {
                 max_parallelism: self.plan.spec.max_parallelism,
             },
             restored,
-            spill: &|sink| snapshotter.spill(sink),
+            spill: &|name| snapshotter.spill(name),
         };
         let position = |wanted: &NodeId| shape.nodes.iter().position(|node| node == wanted);
         let mut links = Vec::new();
         for node_id in &shape.nodes {
             let Some(node) = self.plan.graph.nodes.get(node_id.0) else { continue };
-            let (operator, sink) = match &node.kind {
-                NodeKind::Source { .. } => (Box::new(Entry) as _, None),
+            let Built { operator, sink, spill } = match &node.kind {
+                NodeKind::Source { .. } => Built { operator: Box::new(Entry), sink: None, spill: None },
                 _ => build(node, &context)?,
             };
             let readers = |side: bool| {
@@ -196,6 +200,7 @@ impl Deployment {
             links.push(Link {
                 id: node.id.clone(),
                 sink,
+                spill,
                 operator,
                 next: readers(false),
                 side: readers(true),
@@ -219,6 +224,13 @@ impl Deployment {
     fn name(&self, id: TaskId, shape: &TaskShape) -> String {
         let root = shape.nodes.first().and_then(|node| self.plan.graph.nodes.get(node.0));
         format!("{}[{}]", root.map_or("task", |node| node.id.0.as_str()), id.subtask)
+    }
+}
+
+/// Each subtask runs in the slot of its index.
+fn place(slots: &mut [Vec<Subtask>], ready: Subtask) {
+    if let Some(slot) = slots.get_mut(ready.id.subtask.0 as usize) {
+        slot.push(ready);
     }
 }
 

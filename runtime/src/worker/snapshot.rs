@@ -80,13 +80,14 @@ impl Snapshotter {
                 ack.operators.push((link.id.clone(), subtask));
                 ack.parts.extend(uploaded);
             }
+            ack.bytes += link.spill.map_or(0, |spill| spill.take_bytes());
             if let Some(sink) = link.sink {
                 ack.chunks.extend(self.upload_chunks(epoch, &sink, link.frozen.chunks).await?);
             }
         }
         let files = ack.parts.iter().map(|(_, part)| &part.file).chain(ack.chunks.iter().map(|c| &c.reference.file));
         let sizes: BTreeMap<&ObjectPath, u64> = files.map(|file| (&file.path, file.bytes)).collect();
-        ack.bytes = sizes.values().sum();
+        ack.bytes += sizes.values().sum::<u64>();
         fault::reach("after-state-upload");
         Ok(ack)
     }
@@ -101,7 +102,7 @@ impl Snapshotter {
         let mut durable = Vec::new();
         let mut fresh: BTreeMap<&'static str, Vec<(Arc<StatePart>, RecordBatch)>> = BTreeMap::new();
         for part in state.parts {
-            match part.found() {
+            match part.settled().await {
                 Found::Durable(reference) => durable.push((part, reference)),
                 Found::Memory(batch) => fresh.entry(part.kind).or_default().push((part, batch)),
             }
@@ -198,9 +199,9 @@ impl Snapshotter {
         try_join_all(uploads).await
     }
 
-    /// Writes chunks of a sink ahead of their barrier: into the folder of no epoch, since they do not know theirs.
-    pub fn spill(&self, sink: &str) -> Spill {
-        let prefix = format!("{}wal-{sink}-{}-", folder(self.attempt, Epoch(0)), self.task.subtask);
+    /// Writes rows ahead of their barrier: into the folder of no epoch, since they do not know theirs.
+    pub fn spill(&self, name: &str) -> Spill {
+        let prefix = format!("{}{name}-{}-", folder(self.attempt, Epoch(0)), self.task.subtask);
         Spill::new(self.store.clone(), self.io.clone(), prefix)
     }
 

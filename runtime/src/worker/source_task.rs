@@ -151,7 +151,8 @@ impl SourceTask {
         let value = serde_json::json!({ "splits": &splits });
         self.positions.insert(barrier.epoch, splits);
         let state = Some(StateSnapshot { value, parts: Vec::new() });
-        let own = FrozenLink { id: self.id.clone(), sink: None, frozen: Frozen { state, ..Frozen::default() } };
+        let own =
+            FrozenLink { id: self.id.clone(), sink: None, spill: None, frozen: Frozen { state, ..Frozen::default() } };
         cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, vec![own]).await
     }
 

@@ -17,11 +17,13 @@ use crate::checkpoint::{
 struct Owners(OwnerAnswer, AtomicU32);
 
 #[async_trait]
-impl AskOwner for Owners {
+impl Neighbours for Owners {
     async fn ask(&self, _: &Owner, _: &str) -> OwnerAnswer {
         self.1.fetch_add(1, Relaxed);
         self.0
     }
+
+    fn announce(&self, _: &str) {}
 }
 
 fn owners(answer: OwnerAnswer) -> Owners {
@@ -127,11 +129,13 @@ async fn of_two_claimants_one_wins() {
 async fn who_stands_by_takes_over_when_the_owner_is_gone() {
     struct DiesWhenAskedAgain(AtomicU32);
     #[async_trait]
-    impl AskOwner for DiesWhenAskedAgain {
+    impl Neighbours for DiesWhenAskedAgain {
         async fn ask(&self, owner: &Owner, _: &str) -> OwnerAnswer {
             assert_eq!(owner.address, "a:8080");
             if self.0.fetch_add(1, Relaxed) == 0 { OwnerAnswer::Alive } else { OwnerAnswer::Gone }
         }
+
+        fn announce(&self, _: &str) {}
     }
     let store = MemoryStore::new();
     take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
@@ -269,4 +273,25 @@ proptest! {
             assert!(told.iter().all(|epoch| chain.contains(epoch)), "told of {told:?}, the log has {chain:?}");
         });
     }
+}
+
+#[tokio::test]
+async fn a_claimant_says_which_record_it_writes_before_anybody_can_find_it() {
+    struct Listener(MemoryStore, std::sync::Mutex<Vec<String>>);
+    #[async_trait]
+    impl Neighbours for Listener {
+        async fn ask(&self, _: &Owner, _: &str) -> OwnerAnswer {
+            OwnerAnswer::Gone
+        }
+
+        fn announce(&self, record_id: &str) {
+            assert_eq!(self.0.paths(), Vec::<String>::new(), "nothing is there to be found yet");
+            self.1.lock().unwrap().push(record_id.to_owned());
+        }
+    }
+    let store = MemoryStore::new();
+    let listener = Listener(store.clone(), std::sync::Mutex::default());
+    claim(Arc::new(store.clone()), &identity("a", 1), &listener).await.unwrap();
+    let started = store.get(&record::path(Attempt(1), Seq(0))).await.unwrap().unwrap();
+    assert_eq!(*listener.1.lock().unwrap(), [Record::from_bytes(&started).unwrap().record_id]);
 }

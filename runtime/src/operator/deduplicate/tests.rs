@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     checkpoint::manifest::{FileRef, PartRef, SubtaskState},
-    checkpoint::store::ObjectPath,
+    checkpoint::store::{ObjectPath, memory::MemoryStore},
     ids::OperatorId,
     operator::{
         Emitted, RestoredPart,
@@ -45,15 +45,19 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
     (0..batch.num_rows()).map(|row| Row { key: key(row), time: times.value(row), id: ids.value(row) }).collect()
 }
 
-fn subtask(range: KeyRange, ttl_ms: Option<i64>, dropped: &Dropped) -> Deduplicate {
-    Deduplicate::new(Named(OperatorId("dedup".into())), vec![2], 1, range, ttl_ms, dropped.clone())
+fn subtask(range: KeyRange, ttl_ms: Option<i64>, dropped: &Dropped, spill: Spill) -> Deduplicate {
+    Deduplicate::new(Named(OperatorId("dedup".into())), vec![2], 1, range, ttl_ms, dropped.clone(), spill)
 }
 
 fn fleet(parallelism: u32, ttl_ms: Option<i64>) -> (Fleet<Deduplicate>, Dropped) {
+    fleet_writing_ahead(parallelism, ttl_ms, usize::MAX)
+}
+
+fn fleet_writing_ahead(parallelism: u32, ttl_ms: Option<i64>, part_rows: usize) -> (Fleet<Deduplicate>, Dropped) {
     let dropped = Dropped::default();
     let counters = dropped.clone();
-    let fleet = Fleet::new(parallelism, vec![2], move |range, states| {
-        let mut operator = subtask(range, ttl_ms, &counters);
+    let fleet = Fleet::new(parallelism, vec![2], part_rows, move |range, states, spill| {
+        let mut operator = subtask(range, ttl_ms, &counters, spill);
         operator.restore(states).unwrap();
         operator
     });
@@ -171,7 +175,7 @@ proptest! {
         parallelism in 1_u32..5,
         ttl_ms in prop::option::of(100_i64..200),
     ) {
-        let (mut fleet, dropped) = fleet(parallelism, ttl_ms);
+        let (mut fleet, dropped) = fleet_writing_ahead(parallelism, ttl_ms, 4);
         let mut naive = Naive { ttl_ms, ..Naive::default() };
         let mut downstream = Downstream::default();
         let mut id = 0;
@@ -310,16 +314,17 @@ fn keys_of_a_completed_checkpoint_are_named_again_and_not_uploaded() {
     assert_eq!(emitted(fleet.watermark(40)), again[50..]);
 }
 
-#[test]
-fn a_part_of_an_unknown_kind_is_refused() {
+#[tokio::test]
+async fn a_part_of_an_unknown_kind_is_refused() {
     let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
+    let spill = Spill::new(Arc::new(MemoryStore::new()), tokio::runtime::Handle::current(), "data/1/0/".into());
     let file = FileRef::of(ObjectPath("data/f".into()), b"");
     let reference = PartRef { kind: "partial".into(), tag: 0, rows: 1, file, batch: 0 };
     let state = |watermark: serde_json::Value, parts| RestoredState {
         value: serde_json::json!({ "watermark": watermark }),
         parts,
     };
-    let mut operator = subtask(range, None, &Dropped::default());
+    let mut operator = subtask(range, None, &Dropped::default(), spill);
     let part = RestoredPart { reference, batch: batch(&[row(1, 1, 1)]) };
     let unknown = operator.restore(vec![state(1.into(), vec![part])]).unwrap_err().to_string();
     assert!(unknown.contains("`dedup`") && unknown.contains("found a part `partial`; accepted are"), "{unknown}");

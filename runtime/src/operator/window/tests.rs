@@ -127,7 +127,7 @@ impl Test {
     fn new(parallelism: u32) -> Self {
         let (planned, late) = (planned(), Counter::default());
         let (input, keys, counter) = (planned.input.clone(), planned.window.keys.clone(), late.clone());
-        let fleet = Fleet::new(parallelism, keys, move |range, states| {
+        let fleet = Fleet::new(parallelism, keys, usize::MAX, move |range, states, _| {
             let mut operator = subtask(&planned, range, &counter);
             operator.restore(states).unwrap();
             operator

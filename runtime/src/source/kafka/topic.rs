@@ -13,7 +13,7 @@ use crate::{
 /// What the user may set otherwise. The queue is small (bytes) but never held back by a count, and a fetcher that found
 /// it full looks again after 2 ms, not after librdkafka's second.
 const DEFAULTS: [(&str, &str); 3] =
-    [("fetch.queue.backoff.ms", "2"), ("queued.max.messages.kbytes", "16384"), ("queued.min.messages", "1000000")];
+    [("fetch.queue.backoff.ms", "2"), ("queued.max.messages.kbytes", "4096"), ("queued.min.messages", "1000000")];
 
 /// A topic of an Apache Kafka cluster.
 #[derive(Debug, Clone)]

@@ -7,13 +7,10 @@ use std::{
 };
 
 use tidegate_crds::api::CheckpointHistory;
-use tidegate_tests::{
-    job::{End, Job},
-    oracle::Workload,
-    world::World,
-};
+use tidegate_tests::job::{End, Job};
 
 use super::{
+    Bench,
     usage::{self, Usage},
     variant::Variant,
 };
@@ -32,15 +29,19 @@ pub struct Figures {
     pub checkpoint_ms: Vec<u64>,
 }
 
-/// Consume, consume and decode, and the job, in this order.
-pub async fn round(world: &World, workload: &Workload, orders: &str, variant: Variant, round: usize) -> [Figures; 3] {
-    let (mut job, run) = variant.job(world, orders, &format!("{round}"), "5s").await;
+/// What is measured, in the order of the figures.
+pub const PROGRAMS: [&str; 4] = ["consume", "consume and decode", "consume, decode by arrow", "job"];
+
+pub async fn round(bench: &Bench, variant: Variant, round: usize) -> [Figures; PROGRAMS.len()] {
+    let workload = &bench.workload;
+    let (mut job, run) = variant.job(bench, &format!("{round}"), "5s").await;
     let consumed = part(&job, "consume", workload.count);
     let decoded = part(&job, "decode", workload.count);
+    let by_arrow = part(&job, "arrow-json", workload.count);
     let figures = whole(&mut job).await;
-    world.assert_rows(&run, &variant.reference(workload)).await;
+    bench.world.assert_rows(&run, &variant.reference(workload)).await;
     println!("    round {}: job {:.1} CPU-s, output exact", round + 1, figures.cpu_seconds);
-    [consumed, decoded, figures]
+    [consumed, decoded, by_arrow, figures]
 }
 
 fn part(job: &Job, part: &str, records: u64) -> Figures {

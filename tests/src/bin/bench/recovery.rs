@@ -4,19 +4,18 @@ use std::time::{Duration, Instant};
 
 use tidegate_tests::{
     job::{End, Process},
-    oracle::Workload,
-    world::{World, status},
+    world::status,
 };
 
-use super::variant::Variant;
+use super::{Bench, variant::Variant};
 
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Epochs that a start publishes before it is killed.
 const EPOCHS: u64 = 3;
 
 /// Seconds from each `kill -9` until an epoch is published that was not before, until the job has read everything.
-pub async fn seconds(world: &World, orders: &str, workload: &Workload, variant: Variant) -> Vec<f64> {
-    let (mut job, run) = variant.job(world, orders, "kills", "1s").await;
+pub async fn seconds(bench: &Bench, variant: Variant) -> Vec<f64> {
+    let (mut job, run) = variant.job(bench, "kills", "1s").await;
     let mut seconds = Vec::new();
     let mut process = job.start();
     let mut epoch = committed(&mut process, EPOCHS).await;
@@ -30,7 +29,7 @@ pub async fn seconds(world: &World, orders: &str, workload: &Workload, variant: 
         epoch = committed(&mut process, before + EPOCHS).await;
     }
     assert_eq!(process.wait(PATIENCE), End::Finished);
-    world.assert_rows(&run, &variant.reference(workload)).await;
+    bench.world.assert_rows(&run, &variant.reference(&bench.workload)).await;
     seconds
 }
 

@@ -3,8 +3,10 @@
 use tidegate_tests::{
     job::Job,
     oracle::{Rows, Workload, reference, reference_with_duplicates},
-    world::{Run, World},
+    world::Run,
 };
+
+use super::Bench;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
@@ -38,11 +40,12 @@ impl Variant {
         }
     }
 
-    /// The job over `orders`, with results of its own.
-    pub async fn job(self, world: &World, orders: &str, label: &str, interval: &str) -> (Job, Run) {
+    /// The job, with results of its own.
+    pub async fn job(self, bench: &Bench, label: &str, interval: &str) -> (Job, Run) {
         let name = format!("{}-{label}", self.label());
-        let run = world.results(&name, orders).await;
-        let job = world.job(&run, &name).set("spec.checkpoint.interval", interval);
+        let run = bench.world.results(&name, &bench.orders).await;
+        let job = bench.world.job(&run, &name).set("spec.checkpoint.interval", interval);
+        let job = bench.settings.iter().fold(job, |job, (path, value)| job.set(path, value));
         let job = match self {
             Self::Window => job.set("spec.sql", WINDOW_SQL),
             // Every order id of the topic is remembered.

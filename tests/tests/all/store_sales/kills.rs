@@ -18,6 +18,8 @@ async fn exact_after(name: &str, faults: &[(&str, u64)]) {
     let world = World::shared().await;
     let (workload, interval) = match faults[0].0 {
         WIDE => (Workload::wide(7, 600_000), "1h"),
+        // Work for every start.
+        _ if faults.iter().any(|(place, _)| *place == "collecting") => (Workload::new(7, 4 * ORDERS), "50ms"),
         _ => (Workload::new(7, ORDERS), "50ms"),
     };
     let run = world.store_sales(name, &workload).await;
@@ -54,7 +56,8 @@ killed_at! {
     killed_again_and_again_in_recovery:
         "after-own"@2, "recovery-claimed"@1, "recovery-settling"@1, "kafka-transaction-open"@1,
         "kafka-transaction-committed"@1, "recovery-settled"@1;
-    killed_while_collecting: "collecting"@2, "collecting"@1;
+    killed_while_collecting:
+        "after-own"@3, "collecting"@2, "after-own"@3, "collecting"@20, "collecting"@1;
 }
 
 const RANDOM_KILLS: usize = 20;

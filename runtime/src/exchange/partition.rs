@@ -35,6 +35,14 @@ pub fn subtask_of(key_group: u32, parallelism: u32, max_parallelism: u32) -> Sub
 /// Hashes the key of every row.
 pub fn hash_rows(keys: &[ArrayRef], rows: usize) -> Result<Vec<u128>, ArrowError> {
     match keys {
+        [key] if key.null_count() == 0 && *key.data_type() == DataType::Int64 => {
+            let hash = |value: &i64| {
+                let mut bytes = [FIXED; 9];
+                bytes[1..].copy_from_slice(&value.to_le_bytes());
+                xxh3_128(&bytes)
+            };
+            Ok(key.as_primitive::<Int64Type>().values().iter().map(hash).collect())
+        }
         // The common case needs no joining of columns.
         [key] => {
             let mut hashes = Vec::with_capacity(rows);
@@ -197,6 +205,10 @@ mod tests {
         };
         assert_eq!(hex(std::slice::from_ref(&text)), GOLDEN_TEXT);
         assert_eq!(hex(&[text, number]), GOLDEN_BOTH);
+        // Without nulls there is a shorter way to the same.
+        let (plain, with_null) = (Int64Array::from(vec![7, 0, -3]), Int64Array::from(vec![Some(7), Some(0), None]));
+        let (plain, with_null): (ArrayRef, ArrayRef) = (Arc::new(plain), Arc::new(with_null));
+        assert_eq!(hex(&[plain])[..2], hex(&[with_null])[..2]);
     }
 
     /// Made with another implementation of the hash.

@@ -10,7 +10,10 @@ use datafusion_physical_expr::{PhysicalExpr, aggregate::AggregateFunctionExpr};
 
 use crate::ids::OperatorId;
 
+mod computed;
 mod describe;
+
+pub use computed::{computed_name, is_computed};
 
 /// Index of a node in [`StreamGraph::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

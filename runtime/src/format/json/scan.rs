@@ -42,7 +42,7 @@ impl<'a> Scanner<'a> {
     /// Eats `literal` if it stands here.
     #[inline]
     pub(super) fn eat_all(&mut self, literal: &[u8]) -> bool {
-        let eaten = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(literal));
+        let eaten = self.text.get(self.at..).is_some_and(|rest| begins(rest, literal));
         if eaten {
             self.at += literal.len();
         }
@@ -257,6 +257,21 @@ fn plain_end(text: &[u8], from: usize) -> usize {
     at + rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len())
 }
 
+/// Whether `text` begins with `literal`. As `starts_with`, with words in place of a call where the literal is as long as
+/// names of fields mostly are: two that overlap in the middle.
+#[inline]
+fn begins(text: &[u8], literal: &[u8]) -> bool {
+    fn ends_agree<const N: usize>(text: &[u8], literal: &[u8]) -> bool {
+        text.first_chunk::<N>() == literal.first_chunk::<N>() && text.last_chunk::<N>() == literal.last_chunk::<N>()
+    }
+    let Some(text) = text.get(..literal.len()) else { return false };
+    match literal.len() {
+        8..=16 => ends_agree::<8>(text, literal),
+        4..=7 => ends_agree::<4>(text, literal),
+        _ => text == literal,
+    }
+}
+
 /// The beginning of some text, for an error.
 pub(super) fn excerpt(text: &[u8]) -> String {
     const LENGTH: usize = 40;
@@ -264,5 +279,25 @@ pub(super) fn excerpt(text: &[u8]) -> String {
     match text.char_indices().nth(LENGTH) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::begins;
+
+    #[test]
+    fn a_literal_is_compared_to_its_last_byte() {
+        for length in 0..40 {
+            let literal: Vec<u8> = (0..length).collect();
+            let text = [&literal[..], b"x"].concat();
+            assert!(begins(&text, &literal) && begins(&literal, &literal));
+            for other in 0..literal.len() {
+                let mut text = text.clone();
+                text[other] ^= 0x80;
+                assert!(!begins(&text, &literal), "{length} bytes, the one at {other} differs");
+                assert!(!begins(&literal[..other], &literal), "{length} bytes, {other} are there");
+            }
+        }
     }
 }

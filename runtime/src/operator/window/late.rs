@@ -8,7 +8,7 @@ use arrow::{
 };
 use datafusion_common::Result;
 
-use crate::format::json::encode;
+use crate::{format::json::encode, graph::is_computed};
 
 /// Makes rows of late records and the ends of the windows they came too late for.
 pub type LateEncoder = Box<dyn Fn(&RecordBatch, &Int64Array) -> Result<RecordBatch> + Send>;
@@ -22,10 +22,13 @@ pub fn late_schema() -> SchemaRef {
     ]))
 }
 
-/// Encodes a record as the columns that its window reads, as JSON.
+/// Encodes a record as the source's columns that its window reads, as JSON; what was computed of them is left out.
 pub fn late_encoder(source: String) -> LateEncoder {
     Box::new(move |rows, window_ends| {
-        let lines = encode(rows)?;
+        let schema = rows.schema();
+        let own: Vec<usize> =
+            (0..rows.num_columns()).filter(|index| !is_computed(schema.field(*index).name())).collect();
+        let lines = encode(&rows.project(&own)?)?;
         let ends: TimestampMillisecondArray = window_ends.unary(|end| end);
         let columns: [ArrayRef; 3] = [
             Arc::new(StringArray::from_iter_values(lines.ends.iter().map(|_| &source))),

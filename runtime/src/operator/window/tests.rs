@@ -294,6 +294,8 @@ fn a_row_is_late_when_its_window_has_closed_and_not_before() {
     assert_eq!(ends, [10_000, 0, 10_000]);
     let record: serde_json::Value = serde_json::from_str(&test.side[0].1).unwrap();
     assert_eq!((record["store"].as_i64(), record["ts"].as_str()), (Some(1), Some("1970-01-01T00:00:09.999Z")));
+    let names: Vec<&String> = record.as_object().unwrap().keys().collect();
+    assert!(names.iter().all(|name| !name.starts_with('$')), "what was computed is no part of the record: {names:?}");
     assert_eq!(test.watermark(i64::MAX - SIZE_MS).len(), 1);
 }
 

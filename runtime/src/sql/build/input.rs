@@ -6,7 +6,7 @@ use datafusion_common::{Column, Result, ScalarValue, internal_datafusion_err};
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 
 use crate::{
-    graph::WindowColumn,
+    graph::{WindowColumn, computed_name},
     sql::{
         outputs, segment,
         stage::{Stage, Window, Work},
@@ -108,7 +108,7 @@ fn project(input: &LogicalPlan, exprs: impl Iterator<Item = Expr>) -> Result<Log
             let plain = outputs::plain(expr.clone(), &data_type).unwrap_or(expr);
             Ok(match plain {
                 Expr::Column(_) => plain,
-                computed => computed.alias(format!("${index}")),
+                computed => computed.alias(computed_name(index)),
             })
         })
         .collect::<Result<Vec<_>>>()?;

@@ -3,6 +3,7 @@
 mod broker;
 mod publisher;
 mod publisher_preflight;
+mod secured;
 mod source;
 mod source_refusals;
 mod writer;

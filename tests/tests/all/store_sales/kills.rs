@@ -81,7 +81,7 @@ async fn exact_after_random_kills(records: u64) -> bool {
     let run = world.store_sales(&name, &workload).await;
     let mut job = world.job(&run, &name);
     // A start may be killed while it recovers, or when it has worked for a while; the more records, the longer.
-    let longest = records / 2_500;
+    let longest = 400 + records / 5_000;
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
     for _ in 0..RANDOM_KILLS {
         // xorshift64: the same pauses in every run.

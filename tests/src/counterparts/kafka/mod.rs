@@ -11,6 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod secured;
+
+pub use secured::Secured;
+
 use super::Error;
 use super::cache::{self, Program};
 use super::port::Port;
@@ -46,6 +50,7 @@ pub struct Kafka {
     origin: Origin,
     /// Held so that the controller's port is still free at a restart.
     _controller: Option<Port>,
+    secured: Option<Secured>,
 }
 
 impl Kafka {
@@ -56,15 +61,31 @@ impl Kafka {
                 bootstrap,
                 origin: Origin::Theirs { server: NAME, variable: VARIABLE },
                 _controller: None,
+                secured: None,
             });
         }
+        Self::start_own(false).await
+    }
+
+    /// Starts an empty broker of our own that also listens with TLS and asks for a password.
+    pub async fn start_secured() -> Result<Self, Error> {
+        Self::start_own(true).await
+    }
+
+    async fn start_own(secured: bool) -> Result<Self, Error> {
         let installed = PROGRAM.ready().await?;
         let place = Place::reserve(NAME)?;
         let controller = Port::reserve()?;
+        let secured = if secured { Some(Secured::prepare(place.path())?) } else { None };
         let archive = format!("-XX:SharedArchiveFile={}", archive(&installed).display());
-        let launch = launch(&installed, &place, &controller, &archive)?;
+        let launch = launch(&installed, &place, &controller, secured.as_ref(), &archive)?;
         let server = Server::start(NAME, place, launch).await?;
-        Ok(Self { bootstrap: server.address(), origin: server.into(), _controller: Some(controller) })
+        Ok(Self { bootstrap: server.address(), origin: server.into(), _controller: Some(controller), secured })
+    }
+
+    /// The way in by TLS and password, of a broker that has one.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.secured.as_ref()
     }
 
     /// For `bootstrap.servers`.
@@ -99,14 +120,22 @@ impl Kafka {
 }
 
 /// Lays out the broker's folder and says how to run it there.
-fn launch(installed: &Path, place: &Place, controller: &Port, archive: &str) -> Result<Launch, Error> {
+fn launch(
+    installed: &Path,
+    place: &Place,
+    controller: &Port,
+    secured: Option<&Secured>,
+    archive: &str,
+) -> Result<Launch, Error> {
     let data = place.path().join("data");
     copy_folder(&installed.join("formatted"), &data)?;
     // The JVM refuses an archive of classes if the class path isn't the same, letter by letter.
     let lib = place.path().join("lib");
     std::os::unix::fs::symlink(installed.join("lib"), &lib).map_err(Error::io("create", &lib))?;
     let properties = place.path().join("server.properties");
-    let text = server_properties(&data, &place.port.address(), &controller.address());
+    let address = place.port.address();
+    let mut text = server_properties(&data, &address, &controller.address(), secured.map(Secured::address));
+    text.extend(secured.map(|secured| secured.properties(place.path())));
     fs::write(&properties, text).map_err(Error::io("write", &properties))?;
 
     let mut arguments = vec!["-Xms256m".into(), "-Xmx256m".into(), archive.into()];
@@ -129,7 +158,7 @@ fn fill(folder: &Path) -> Result<(), Error> {
     // Formatting starts a JVM; an empty cluster looks the same every time, so do it once.
     let formatted = folder.join("formatted");
     let properties = folder.join("format.properties");
-    let text = server_properties(&formatted, "127.0.0.1:9092", "127.0.0.1:9093");
+    let text = server_properties(&formatted, "127.0.0.1:9092", "127.0.0.1:9093", None);
     fs::write(&properties, text).map_err(Error::io("write", &properties))?;
     cache::run(
         NAME,
@@ -149,7 +178,7 @@ fn archive_classes(folder: &Path) -> Result<(), Error> {
     let place = Place::reserve(NAME)?;
     let controller = Port::reserve()?;
     let option = format!("-XX:ArchiveClassesAtExit={}", archive(folder).display());
-    let launch = launch(folder, &place, &controller, &option)?;
+    let launch = launch(folder, &place, &controller, None, &option)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -164,16 +193,17 @@ fn archive(installed: &Path) -> PathBuf {
     installed.join("broker.jsa")
 }
 
-fn server_properties(data: &Path, broker: &str, controller: &str) -> String {
+fn server_properties(data: &Path, broker: &str, controller: &str, secured: Option<String>) -> String {
+    let secured = secured.map(|address| format!(",SASL_SSL://{address}")).unwrap_or_default();
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{controller}
-listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
-advertised.listeners=PLAINTEXT://{broker}
+listeners=PLAINTEXT://{broker},CONTROLLER://{controller}{secured}
+advertised.listeners=PLAINTEXT://{broker}{secured}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
 log.dirs={data}
 auto.create.topics.enable=false
 # A killed broker waits for its old session before it may register again.

@@ -50,7 +50,7 @@ use std::process::Command;
 use super::Error;
 use super::cache::{self, Program};
 use super::process::Launch;
-use super::server::{Origin, Place, Server, named_by};
+use super::server::{Origin, Place, Server, controlled, named_by};
 
 /// Names a server to use instead of ours, by its HTTP address, `http://[user:password@]host:port`.
 pub const VARIABLE: &str = "TIDEGATE_TEST_CLICKHOUSE";
@@ -67,6 +67,8 @@ pub struct ClickHouse {
     client: reqwest::Client,
     origin: Origin,
 }
+
+controlled!(ClickHouse);
 
 impl ClickHouse {
     /// Starts an empty engine (about a second), or takes the server named by [`VARIABLE`].
@@ -110,29 +112,9 @@ impl ClickHouse {
         self.send(sql, settings, data).await.map(drop)
     }
 
-    /// The engine's process, if it is ours and runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.origin.pid()
-    }
-
-    /// Crashes the engine; what it acknowledged is still there after [`ClickHouse::restart`].
-    pub fn kill_9(&mut self) -> Result<(), Error> {
-        self.origin.ours("kill")?.kill_9();
-        Ok(())
-    }
-
     /// Starts the engine again with the same address and data.
     pub async fn restart(&mut self) -> Result<(), Error> {
         self.origin.ours("restart")?.restart().await
-    }
-
-    /// Freezes the engine: clients see time-outs, not refused connections.
-    pub fn pause(&mut self) -> Result<(), Error> {
-        self.origin.ours("pause")?.pause()
-    }
-
-    pub fn resume(&mut self) -> Result<(), Error> {
-        self.origin.ours("resume")?.resume()
     }
 
     async fn send(&self, sql: &str, settings: &[(&str, &str)], data: Vec<u8>) -> Result<String, Error> {

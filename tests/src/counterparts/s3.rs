@@ -22,7 +22,7 @@ use std::process::Command;
 use super::Error;
 use super::cache::{self, Program};
 use super::process::Launch;
-use super::server::{Origin, Place, Server, named_by};
+use super::server::{Origin, Place, Server, controlled, named_by};
 
 /// Names a store to use instead of ours: `endpoint,bucket,access key,secret key`.
 pub const VARIABLE: &str = "TIDEGATE_TEST_S3";
@@ -48,6 +48,8 @@ pub struct S3 {
     folder: Option<PathBuf>,
     origin: Origin,
 }
+
+controlled!(S3);
 
 impl S3 {
     /// Starts a store with one empty bucket (0.1 s), or takes the one named by [`VARIABLE`].
@@ -116,17 +118,6 @@ impl S3 {
         }
     }
 
-    /// The store's process, if it is ours and runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.origin.pid()
-    }
-
-    /// Crashes the store; what it acknowledged is still there after [`S3::restart`].
-    pub fn kill_9(&mut self) -> Result<(), Error> {
-        self.origin.ours("kill")?.kill_9();
-        Ok(())
-    }
-
     /// Starts the store again with the same address and data, able to write.
     pub async fn restart(&mut self) -> Result<(), Error> {
         self.start_again("restart", &[]).await
@@ -142,15 +133,6 @@ impl S3 {
     /// Ends [`S3::refuse_writes`].
     pub async fn accept_writes(&mut self) -> Result<(), Error> {
         self.restart().await
-    }
-
-    /// Freezes the store: clients see time-outs, not refused connections.
-    pub fn pause(&mut self) -> Result<(), Error> {
-        self.origin.ours("pause")?.pause()
-    }
-
-    pub fn resume(&mut self) -> Result<(), Error> {
-        self.origin.ours("resume")?.resume()
     }
 
     async fn start_again(&mut self, action: &'static str, options: &[&str]) -> Result<(), Error> {

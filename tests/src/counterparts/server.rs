@@ -163,6 +163,35 @@ impl Origin {
     }
 }
 
+/// What a test may do to the process behind a server's `origin`, if it is ours.
+macro_rules! controlled {
+    ($server:ident) => {
+        impl $server {
+            /// The process, if it is ours and runs.
+            pub fn pid(&self) -> Option<u32> {
+                self.origin.pid()
+            }
+
+            /// Crashes the process; what it acknowledged is still there after a restart.
+            pub fn kill_9(&mut self) -> Result<(), Error> {
+                self.origin.ours("kill")?.kill_9();
+                Ok(())
+            }
+
+            /// Freezes the process: clients see time-outs, not refused connections.
+            pub fn pause(&mut self) -> Result<(), Error> {
+                self.origin.ours("pause")?.pause()
+            }
+
+            pub fn resume(&mut self) -> Result<(), Error> {
+                self.origin.ours("resume")?.resume()
+            }
+        }
+    };
+}
+
+pub(crate) use controlled;
+
 /// The value of an environment variable that names a server, if it is set and not empty.
 pub(crate) fn named_by(variable: &'static str) -> Option<String> {
     std::env::var(variable).ok().filter(|value| !value.is_empty())

@@ -19,7 +19,7 @@ use super::Error;
 use super::cache::{self, Program};
 use super::port::Port;
 use super::process::Launch;
-use super::server::{Origin, Place, Server, named_by};
+use super::server::{Origin, Place, Server, controlled, named_by};
 
 /// Names a broker to use instead of ours, as `host:port[,host:port…]`.
 pub const VARIABLE: &str = "TIDEGATE_TEST_KAFKA";
@@ -52,6 +52,8 @@ pub struct Kafka {
     _controller: Option<Port>,
     secured: Option<Secured>,
 }
+
+controlled!(Kafka);
 
 impl Kafka {
     /// Starts an empty broker (about two seconds), or takes the one named by [`VARIABLE`].
@@ -93,29 +95,9 @@ impl Kafka {
         &self.bootstrap
     }
 
-    /// The broker's process, if it is ours and runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.origin.pid()
-    }
-
-    /// Crashes the broker; what it acknowledged is still there after [`Kafka::restart`].
-    pub fn kill_9(&mut self) -> Result<(), Error> {
-        self.origin.ours("kill")?.kill_9();
-        Ok(())
-    }
-
     /// Starts the broker again with the same address and data.
     pub async fn restart(&mut self) -> Result<(), Error> {
         self.origin.ours("restart")?.restart().await
-    }
-
-    /// Freezes the broker: clients see time-outs, not refused connections.
-    pub fn pause(&mut self) -> Result<(), Error> {
-        self.origin.ours("pause")?.pause()
-    }
-
-    pub fn resume(&mut self) -> Result<(), Error> {
-        self.origin.ours("resume")?.resume()
     }
 }
 

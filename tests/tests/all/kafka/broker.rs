@@ -126,6 +126,16 @@ pub(crate) async fn committed(topic: &str, partitions: i32) -> Vec<(Option<Strin
     records
 }
 
+/// Waits until every transaction in the partitions is decided: until a `read_committed` reader's ends are these.
+pub(crate) async fn settled(topic: &str, ends: &[i64]) {
+    let consumer: BaseConsumer = config().await.set("isolation.level", "read_committed").create().unwrap();
+    eventually("markers of all transactions", || async {
+        let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1;
+        (0..).zip(ends).all(|(partition, wanted)| end(partition) == *wanted)
+    })
+    .await;
+}
+
 /// Waits for something to become true.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let deadline = Instant::now() + PATIENCE;

@@ -132,6 +132,8 @@ async fn a_bounded_run_ends_behind_markers_and_aborted_records() {
     producer.begin_transaction().unwrap();
     broker::send(&producer, &topic, 1, numbers(10..500));
     producer.abort_transaction(PATIENCE).unwrap();
+    // The producer does not wait for the markers.
+    broker::settled(&topic, &[101, 502, 0]).await;
 
     let spec = KafkaSource { until: Some(Until::Latest), ..spec(&topic).await };
     let mut reader = open(&spec, 0, 1, None).await;

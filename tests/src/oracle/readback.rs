@@ -1,6 +1,9 @@
 //! Reading the committed output back, in the reference's words.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use chrono::DateTime;
 use rdkafka::{
@@ -12,6 +15,8 @@ use serde_json::Value;
 
 use super::Rows;
 use crate::counterparts::ClickHouse;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A row of the job's output, as JSON, in the reference's words.
 fn row(json: &[u8]) -> String {
@@ -31,18 +36,12 @@ fn cents(total: &str) -> i64 {
     whole.parse::<i64>().expect("digits") * 100 + fraction.parse::<i64>().expect("two digits")
 }
 
-/// Everything in a topic that a read-committed reader sees.
+/// Everything in a topic that a read-committed reader sees, once all transactions in it are decided.
 pub fn kafka_rows(bootstrap: &str, topic: &str) -> Rows {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("group.id", "oracle")
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .create()
-        .expect("a consumer");
-    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).expect("metadata");
+    let consumer = consumer(bootstrap, "read_committed");
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("metadata");
     let partitions = metadata.topics()[0].partitions().len();
+    wait_for_markers(bootstrap, topic, partitions as i32);
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {
         list.add_partition_offset(topic, partition as i32, Offset::Beginning).expect("a partition");
@@ -57,6 +56,30 @@ pub fn kafka_rows(bootstrap: &str, topic: &str) -> Rows {
         }
     }
     rows.into_iter().collect()
+}
+
+fn consumer(bootstrap: &str, isolation: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "oracle")
+        .set("isolation.level", isolation)
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+        .expect("a consumer")
+}
+
+/// A producer does not wait until the markers of its transaction are in every partition; a reader who comes before them
+/// finds an earlier end.
+fn wait_for_markers(bootstrap: &str, topic: &str, partitions: i32) {
+    let [stable, last] = ["read_committed", "read_uncommitted"].map(|isolation| consumer(bootstrap, isolation));
+    let end =
+        |consumer: &BaseConsumer, partition| consumer.fetch_watermarks(topic, partition, PATIENCE).expect("ends").1;
+    let deadline = Instant::now() + PATIENCE;
+    while (0..partitions).any(|partition| end(&stable, partition) < end(&last, partition)) {
+        assert!(Instant::now() < deadline, "a transaction in {topic} stays undecided");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Everything in a table.

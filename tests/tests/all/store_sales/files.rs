@@ -18,7 +18,7 @@ fn killed_between_the_chunks_of_an_epoch() {
 
 #[test]
 fn killed_around_the_publication_of_small_epochs() {
-    exact_after(&[("after-own", 2), ("before-epoch-committed", 1), ("recovery-settling", 1)], "50ms");
+    exact_after(&[("after-own", 2), ("recovery-settling", 1), ("before-epoch-committed", 1)], "50ms");
 }
 
 /// Kills the job at each of `faults` in turn, then lets it finish: every order is in the files, once.

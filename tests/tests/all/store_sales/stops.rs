@@ -9,7 +9,7 @@ use tidegate_tests::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_job_goes_on_where_it_was_and_a_finished_one_does_nothing_more() {
     let world = World::shared().await;
-    let workload = Workload::new(3, 400_000);
+    let workload = Workload::new(3, 2_000_000);
     let run = world.store_sales("stopped", &workload).await;
     let mut job = world.job(&run, "stopped");
     let mut process = job.start();

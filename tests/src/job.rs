@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidegate_crds::api::JobStatus;
+
 /// A job that can be started again and again.
 #[derive(Debug)]
 pub struct Job {
@@ -152,6 +154,32 @@ impl Process {
             assert!(Instant::now() < deadline, "no address in its log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+}
+
+impl Process {
+    /// Waits until `epoch` or a later one is published; the newest one that is, or nothing when the job ends before.
+    pub async fn committed(&mut self, epoch: u64, patience: Duration) -> Option<u64> {
+        let address = self.api(patience);
+        let deadline = Instant::now() + patience;
+        while self.ended().is_none() {
+            if let Ok(answer) = reqwest::get(format!("http://{address}/v1/status")).await
+                && let Ok(status) = answer.json::<JobStatus>().await
+                && let Some(committed) = status.committed_epoch
+                && committed >= epoch
+            {
+                return Some(committed);
+            }
+            assert!(Instant::now() < deadline, "no epoch {epoch}:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        None
+    }
+
+    /// As [`Process::committed`], of a job that is to live until then.
+    pub async fn wait_for_epoch(&mut self, epoch: u64, patience: Duration) -> u64 {
+        let committed = self.committed(epoch, patience).await;
+        committed.unwrap_or_else(|| panic!("the job has ended before epoch {epoch}:\n{}", self.log()))
     }
 }
 

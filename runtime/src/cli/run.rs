@@ -18,7 +18,7 @@ use crate::{
     coordinator::{
         api,
         driver::{Coordinator, StopRequest},
-        machine::Outcome,
+        event::Outcome,
         shared::Shared,
     },
     env, error_chain,
@@ -57,8 +57,8 @@ pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), Stri
         lineage: format!("{}-{}", plan.name, env::unique_id()),
         stand_by: arguments.stand_by,
     };
-    let preflight = ran_before;
-    let coordinator = Coordinator { plan: Arc::new(plan), store, identity, preflight, shared: shared.clone(), io };
+    let (plan, shown) = (Arc::new(plan), shared.clone());
+    let coordinator = Coordinator { plan, store, identity, preflight: ran_before, shared: shown, io };
     match coordinator.run(stop).await {
         Outcome::Finished => {
             tracing::info!("finished: everything was read and published");

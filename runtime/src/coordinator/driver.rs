@@ -17,7 +17,8 @@ use tokio::{
 
 use super::{
     attempt::Current,
-    machine::{Effect, Event, Machine, Outcome},
+    event::{Effect, Event, Outcome},
+    machine::Machine,
     owner::HttpNeighbours,
     publish::Target,
     recover::{RecoverError, Recovered, recover},
@@ -47,7 +48,7 @@ pub struct Coordinator {
     pub plan: Arc<JobPlan>,
     pub store: Arc<dyn Store>,
     pub identity: Identity,
-    /// Ask sources and sinks whether the job can run while it recovers; nobody has before.
+    /// Sources and sinks have not been asked whether the job can run: they are while it recovers.
     pub preflight: bool,
     pub shared: Arc<Shared>,
     pub io: Handle,

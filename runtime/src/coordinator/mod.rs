@@ -7,6 +7,7 @@
 pub mod api;
 pub mod attempt;
 pub mod driver;
+pub mod event;
 pub mod machine;
 pub mod owner;
 pub mod publish;

@@ -130,13 +130,9 @@ impl Snapshotter {
         operator: &OperatorId,
         durable: &mut Vec<(Arc<StatePart>, PartRef)>,
     ) -> Vec<(Arc<StatePart>, PartRef)> {
-        let mut candidates: Vec<PartRef> = Vec::new();
-        for (_, reference) in durable.iter().filter(|(part, _)| part.is_write_only()) {
-            if !candidates.contains(reference) {
-                candidates.push(reference.clone());
-            }
-        }
-        let due = merge::due(&candidates);
+        // Operators list parts that were merged before once (`state::retain_distinct`).
+        let candidates = durable.iter().filter(|(part, _)| part.is_write_only());
+        let due = merge::due(&candidates.map(|(_, reference)| reference.clone()).collect::<Vec<_>>());
         let Some(first) = due.first() else { return Vec::new() };
         let merged = async {
             let batch = merge::read(&self.store, &due).await?;

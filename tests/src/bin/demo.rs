@@ -12,7 +12,7 @@ use std::{
 
 use tidegate_crds::StreamJob;
 use tidegate_tests::{
-    job::{End, Job, Process},
+    job::{End, Job},
     oracle::{Rows, Workload, file_rows, reference, totals},
 };
 
@@ -34,12 +34,12 @@ async fn main() {
     let mut recoveries = Vec::new();
     let (mut process, mut epoch) = (job.start(), 0);
     for kill in 1..=2 {
-        epoch = committed(&mut process, epoch + 2).await;
+        epoch = process.wait_for_epoch(epoch + 2, PATIENCE).await;
         println!("==> kill -9, the {kill}. time, with epoch {epoch} published, and starting it again");
         assert_eq!(process.kill_9(), End::Killed);
         let killed = Instant::now();
         process = job.start();
-        let next = committed(&mut process, epoch + 1).await;
+        let next = process.wait_for_epoch(epoch + 1, PATIENCE).await;
         recoveries.push(killed.elapsed().as_secs_f64());
         println!("    output goes on with epoch {next}");
         epoch = next;
@@ -59,24 +59,6 @@ fn workload() -> Workload {
     let job = StreamJob::from_yaml(&std::fs::read_to_string(path).expect("the example")).expect("a valid example");
     let source = job.spec.sources.into_iter().find_map(|source| source.generator).expect("a generator");
     Workload::of(&source)
-}
-
-/// Waits until `epoch` is published; the newest one that is.
-async fn committed(process: &mut Process, epoch: u64) -> u64 {
-    let address = process.api(PATIENCE);
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Ok(answer) = reqwest::get(format!("http://{address}/v1/status")).await
-            && let Ok(status) = answer.json::<tidegate_crds::api::JobStatus>().await
-            && let Some(committed) = status.committed_epoch
-            && committed >= epoch
-        {
-            return committed;
-        }
-        assert!(process.ended().is_none(), "the job has ended too soon:\n{}", process.log());
-        assert!(Instant::now() < deadline, "no epoch {epoch}:\n{}", process.log());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 fn report(workload: &Workload, found: &Rows, recoveries: &[f64]) {

@@ -7,21 +7,12 @@ use tidegate_tests::{
         Toxiproxy,
         toxiproxy::{Direction, Toxic},
     },
-    job::{End, Process},
+    job::End,
     oracle::Workload,
     world::{PATIENCE, World, status, until},
 };
 
 const ORDERS: u64 = 1_500_000;
-
-async fn wait_for_epoch(process: &mut Process, epochs: u64) -> String {
-    let api = process.api(PATIENCE);
-    until("committed epochs", || async {
-        status(&api).await.is_some_and(|status| status["committedEpoch"].as_u64() >= Some(epochs))
-    })
-    .await;
-    api
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3_refuses_writes_for_a_while() {
@@ -30,7 +21,8 @@ async fn s3_refuses_writes_for_a_while() {
     let run = world.store_sales("s3-refuses", &workload).await;
     let mut job = world.job(&run, "s3-refuses").set("spec.checkpoint.tolerableFailures", 1000);
     let mut process = job.start();
-    let api = wait_for_epoch(&mut process, 2).await;
+    process.wait_for_epoch(2, PATIENCE).await;
+    let api = process.api(PATIENCE);
     let attempt = status(&api).await.unwrap()["attempt"].clone();
     world.s3.refuse_writes().await.unwrap();
     until("a failed checkpoint", || async {
@@ -56,7 +48,7 @@ async fn answers_of_s3_are_lost() {
         .job_at(&run, "answers-lost", &address, world.clickhouse.url())
         .set("spec.checkpoint.tolerableFailures", 1000);
     let mut process = job.start();
-    wait_for_epoch(&mut process, 2).await;
+    process.wait_for_epoch(2, PATIENCE).await;
     for _ in 0..4 {
         // Requests arrive and are carried out, answers do not come.
         proxy.add("lost", Toxic::Timeout { ms: 100 }, Direction::ToClient).await.unwrap();
@@ -75,7 +67,7 @@ async fn the_broker_is_killed_and_comes_back() {
     let run = world.store_sales("broker-killed", &workload).await;
     let mut job = world.job(&run, "broker-killed");
     let mut process = job.start();
-    wait_for_epoch(&mut process, 2).await;
+    process.wait_for_epoch(2, PATIENCE).await;
     world.kafka.kill_9().unwrap();
     world.kafka.restart().await.unwrap();
     assert_eq!(process.wait(PATIENCE), End::Finished);
@@ -89,7 +81,8 @@ async fn clickhouse_is_down_for_several_epochs() {
     let run = world.store_sales("clickhouse-down", &workload).await;
     let mut job = world.job(&run, "clickhouse-down");
     let mut process = job.start();
-    let api = wait_for_epoch(&mut process, 1).await;
+    process.wait_for_epoch(1, PATIENCE).await;
+    let api = process.api(PATIENCE);
     world.clickhouse.kill_9().unwrap();
     until("pending epochs", || async { status(&api).await.unwrap()["pendingEpochs"].as_u64() >= Some(3) }).await;
     world.clickhouse.restart().await.unwrap();

@@ -3,7 +3,7 @@
 use tidegate_tests::{
     job::End,
     oracle::Workload,
-    world::{PATIENCE, World, status, until},
+    world::{PATIENCE, World},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,19 +29,11 @@ async fn a_process_that_slept_while_another_took_over_publishes_nothing_more() {
     let run = world.store_sales("sleeper", &workload).await;
     let mut job = world.job(&run, "sleeper");
     let mut sleeper = job.start();
-    let api = sleeper.api(PATIENCE);
-    until("a committed epoch", || async {
-        status(&api).await.is_some_and(|status| status["committedEpoch"].as_u64() >= Some(2))
-    })
-    .await;
+    sleeper.wait_for_epoch(2, PATIENCE).await;
     // It answers nobody, yet all it had under way goes on when it wakes.
     sleeper.signal("STOP");
     let mut successor = job.start();
-    let api = successor.api(PATIENCE);
-    until("output of the successor", || async {
-        status(&api).await.is_some_and(|status| status["committedEpoch"].as_u64().is_some())
-    })
-    .await;
+    successor.wait_for_epoch(0, PATIENCE).await;
     sleeper.signal("CONT");
     let End::Failed(log) = sleeper.wait(PATIENCE) else { panic!("the sleeper is to leave with an error") };
     assert!(log.contains("was ended by another process"), "{log}");

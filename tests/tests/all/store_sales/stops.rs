@@ -3,7 +3,7 @@
 use tidegate_tests::{
     job::End,
     oracle::Workload,
-    world::{PATIENCE, World, status, until},
+    world::{PATIENCE, World},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -13,11 +13,7 @@ async fn a_stopped_job_goes_on_where_it_was_and_a_finished_one_does_nothing_more
     let run = world.store_sales("stopped", &workload).await;
     let mut job = world.job(&run, "stopped");
     let mut process = job.start();
-    let api = process.api(PATIENCE);
-    until("a checkpoint", || async {
-        status(&api).await.is_some_and(|status| status["committedEpoch"].as_u64() >= Some(2))
-    })
-    .await;
+    process.wait_for_epoch(2, PATIENCE).await;
     process.signal("TERM");
     assert_eq!(process.wait(PATIENCE), End::Finished, "a stop is a clean end");
     job.finish(PATIENCE);

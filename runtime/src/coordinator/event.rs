@@ -1,0 +1,120 @@
+//! What the [`super::machine`] is told, and what it asks for.
+
+use crate::{
+    checkpoint::record::Trigger,
+    element::Barrier,
+    ids::{Attempt, Epoch},
+    worker::report::TaskId,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The job is ours; `restored` is the epoch that it goes on from.
+    Claimed {
+        attempt: Attempt,
+        restored: Option<Epoch>,
+    },
+    /// Everything that was owned is published.
+    Settled,
+    /// The tasks run.
+    Deployed {
+        subtasks: usize,
+        sources: usize,
+    },
+    Acked {
+        epoch: Epoch,
+        task: TaskId,
+    },
+    /// A part of the checkpoint failed; the job may go on.
+    Declined {
+        epoch: Epoch,
+        cause: String,
+    },
+    /// The manifest is written.
+    Written {
+        epoch: Epoch,
+    },
+    /// The log has the epoch.
+    Owned {
+        epoch: Epoch,
+    },
+    /// Every sink has published everything up to this epoch.
+    Published {
+        epoch: Epoch,
+    },
+    /// The log says so.
+    Recorded {
+        epoch: Epoch,
+    },
+    Exhausted {
+        task: TaskId,
+    },
+    /// Something without which the attempt can't go on.
+    Failed {
+        cause: String,
+    },
+    /// The job can't or must not be run by this process.
+    Refused {
+        cause: String,
+        finished: bool,
+    },
+    Stop,
+    /// The attempt's tasks are gone.
+    Aborted,
+    Released,
+    Tick,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    Claim,
+    Settle,
+    Deploy,
+    Trigger {
+        barrier: Barrier,
+        trigger: Trigger,
+    },
+    /// Writes the manifest of what was acknowledged.
+    Write {
+        epoch: Epoch,
+    },
+    Own {
+        epoch: Epoch,
+        trigger: Trigger,
+    },
+    /// Tells tasks, starts publishing, collects garbage.
+    Completed {
+        epoch: Epoch,
+        started_at: u64,
+    },
+    /// Drops what was acknowledged for the epoch.
+    Discard {
+        epoch: Epoch,
+        cause: String,
+        started_at: u64,
+    },
+    Record {
+        epoch: Epoch,
+    },
+    Pause,
+    Resume,
+    /// Tears the tasks down.
+    Abort,
+    Release {
+        finished: bool,
+    },
+    Done(Outcome),
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Bounded sources were read to the end and all output is published.
+    Finished,
+    /// Stopped; the next start goes on.
+    Stopped,
+    /// The restart strategy has given up.
+    Failed { cause: String },
+    /// Somebody else runs the job, or must.
+    Refused { cause: String },
+}

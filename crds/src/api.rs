@@ -1,7 +1,10 @@
-//! The coordinator's HTTP API: what a job says of itself.
+//! The coordinator's HTTP API: what a job says of itself, and how it is asked to stop.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// Port of the API in a pod.
+pub const PORT: u16 = 8081;
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,14 +28,103 @@ pub struct JobStatus {
     pub pending_epochs: u64,
     /// Restarts since the process began.
     pub restarts: u64,
-    /// The first cause of the last failure.
-    pub failure: Option<String>,
+    /// The first cause of the last failure; while the job can't start, what it waits for.
+    pub failure: Option<Failure>,
+    /// The sources that know how far they are behind.
+    pub sources: Vec<SourceStatus>,
     /// The sinks that publish from the write-ahead log.
     pub sinks: Vec<SinkStatus>,
     /// Seconds from the claim to the first record read, of the last start.
     pub recovery_seconds: Option<f64>,
     /// Where the checkpoints are.
     pub storage: String,
+}
+
+/// Why a job does not run: also what a process writes as its last word (`--termination-log`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    pub reason: FailureReason,
+    /// What was found, where, and what is accepted.
+    pub message: String,
+}
+
+/// What kind of thing has to change before the job can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum FailureReason {
+    /// The document, or its SQL, is wrong.
+    DocumentInvalid,
+    /// A secret that the document names is not in the environment.
+    SecretMissing,
+    /// The checkpoint storage does not answer.
+    StorageUnreachable,
+    /// The checkpoint storage refuses: credentials, bucket, or no conditional creation.
+    StorageUnfit,
+    /// A source's system does not answer.
+    SourceUnreachable,
+    /// A source can't be read as the document says: no such topic, no right to read it.
+    SourceUnfit,
+    /// A sink's system does not answer.
+    SinkUnreachable,
+    /// A sink can't take the rows as promised: no such table, a column that differs, a deduplication window too short.
+    SinkUnfit,
+    /// The newest checkpoint and the job do not fit each other.
+    StateUnfit,
+    /// Another healthy process runs the job.
+    OwnedElsewhere,
+    /// A newer revision of the job has taken over.
+    Superseded,
+    /// A task failed, and the restart strategy goes on trying.
+    TaskFailed,
+    /// The restart strategy has given up.
+    RestartsExhausted,
+}
+
+impl FailureReason {
+    /// Another try of the same document can go well without anybody changing something of the job.
+    pub fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::StorageUnreachable
+                | Self::SourceUnreachable
+                | Self::SinkUnreachable
+                | Self::OwnedElsewhere
+                | Self::TaskFailed
+        )
+    }
+}
+
+/// How far a source is behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    pub name: String,
+    /// Records that are there and not read yet, over all partitions.
+    pub lag: u64,
+}
+
+/// `POST /v1/stop`: answers 202 at once with the [`JobStatus`]; the phase says when it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StopRequest {
+    pub purpose: StopPurpose,
+    /// Take a last checkpoint and publish its output first. Otherwise the job ends at once, and the next start reads
+    /// again from the last checkpoint.
+    #[serde(default = "yes")]
+    pub final_checkpoint: bool,
+}
+
+/// Why a job is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StopPurpose {
+    /// To go on later, here or elsewhere: checkpoints stay.
+    Suspend,
+    /// For good: checkpoints stay or go as `onCancellation` says.
+    Cancel,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How a sink fares.
@@ -49,7 +141,9 @@ pub struct SinkStatus {
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
-    /// Claims the job in its log.
+    /// Asks the systems that the job needs, before it claims.
+    Preparing,
+    /// Claims the job in its log, or waits for the process that owns it.
     Claiming,
     /// Publishes what was owned and not published, and loads state.
     Recovering,

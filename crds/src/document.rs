@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{CheckpointSpec, HumanDuration, Problem, Problems, RestartSpec, SinkSpec, SourceSpec};
+use crate::{
+    CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RunState, SinkSpec, SourceSpec,
+};
 
 pub(crate) const API_VERSION: &str = "tidegate.dev/v1alpha1";
 pub(crate) const KIND: &str = "StreamJob";
@@ -48,6 +50,25 @@ pub struct JobSpec {
     pub checkpoint: CheckpointSpec,
     #[serde(default)]
     pub restart: RestartSpec,
+    /// The job's folder below the checkpoint storage. Default: `<namespace>.<name>`, or the name where there is no
+    /// namespace. Set it to that of a deleted job to go on from what it kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
+    /// Whether the job runs. Kubernetes only, as are all fields below.
+    #[serde(default, skip_serializing_if = "RunState::is_default")]
+    pub state: RunState,
+    /// Image of the runtime. Default: the one that the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// What is set of the job's pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<PodTemplate>,
+    /// How the job ends when the `StreamJob` is deleted.
+    #[serde(default, skip_serializing_if = "OnDelete::is_default")]
+    pub on_delete: OnDelete,
+    /// How long a deletion waits for the job to end before it leaves the rest to the newest checkpoint. Default: 2m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_deadline: Option<HumanDuration>,
 }
 
 /// Why a text is no usable `StreamJob`.
@@ -59,7 +80,31 @@ pub enum DocumentError {
     Problems(#[from] Problems),
 }
 
+impl JobSpec {
+    /// What the runtime acts on: without the fields that only the operator does.
+    #[must_use]
+    pub fn of_runtime(&self) -> Self {
+        Self {
+            state: RunState::default(),
+            image: None,
+            template: None,
+            on_delete: OnDelete::default(),
+            deletion_deadline: None,
+            ..self.clone()
+        }
+    }
+}
+
 impl StreamJob {
+    /// The job's identity: its folder below the checkpoint storage, and what it calls itself at other systems.
+    pub fn id(&self) -> String {
+        match (&self.spec.job_id, &self.metadata.namespace) {
+            (Some(id), _) => id.clone(),
+            (None, Some(namespace)) => format!("{namespace}.{}", self.metadata.name),
+            (None, None) => self.metadata.name.clone(),
+        }
+    }
+
     /// Reads a YAML (or JSON) document and checks it.
     pub fn from_yaml(text: &str) -> Result<Self, DocumentError> {
         let job: Self = serde_yaml::from_str(text)?;

@@ -11,6 +11,7 @@ mod checkpoint;
 mod column;
 mod document;
 mod duration;
+mod pod;
 mod problem;
 mod restart;
 mod secret;
@@ -21,6 +22,7 @@ pub use checkpoint::{CheckpointMode, CheckpointSpec, LocalStorage, OnCancellatio
 pub use column::{Column, ColumnType};
 pub use document::{DocumentError, JobSpec, Metadata, StreamJob};
 pub use duration::HumanDuration;
+pub use pod::{OnDelete, PodTemplate, RunState};
 pub use problem::{Problem, Problems, nearest};
 pub use restart::{ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartSpec};
 pub use secret::{SecretKeyRef, SecretRef};

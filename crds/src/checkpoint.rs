@@ -1,5 +1,6 @@
 //! When checkpoints are taken, where they go and how many stay.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,11 +57,16 @@ pub enum OnCancellation {
 }
 
 /// Where checkpoints live; exactly one field is set.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("has(self.s3) != has(self.local)").message("exactly one of s3, local is accepted")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StorageSpec {
+    /// A bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Storage>,
+    /// A folder of the machine; not in a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalStorage>,
 }
@@ -69,6 +75,8 @@ pub struct StorageSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct S3Storage {
+    /// Name of the bucket.
+    #[schemars(length(min = 3, max = 63))]
     pub bucket: String,
     /// Folder inside the bucket; the job's own folder is made below it.
     #[serde(default)]
@@ -76,6 +84,7 @@ pub struct S3Storage {
     /// Address of the service, for stores other than AWS, such as `http://minio:9000`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Region of the bucket. Default: what the environment says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Address the bucket in the path and not in the host name. On by default where `endpoint` is set.
@@ -84,6 +93,7 @@ pub struct S3Storage {
     /// Access key; without one the usual places are asked (environment, web identity, instance).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<SecretRef>,
+    /// The secret of the access key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_access_key: Option<SecretRef>,
 }
@@ -92,6 +102,7 @@ pub struct S3Storage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LocalStorage {
+    /// The folder; the job's own is made below it.
     pub path: String,
 }
 

@@ -1,11 +1,12 @@
 //! The document as a whole, and reading one from YAML.
 
-use schemars::JsonSchema;
+use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
     CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RunState, SinkSpec, SourceSpec,
+    StreamJobStatus,
 };
 
 pub(crate) const API_VERSION: &str = "tidegate.dev/v1alpha1";
@@ -29,30 +30,86 @@ pub struct Metadata {
     pub namespace: Option<String>,
 }
 
-/// What the job does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// What the job does, and how it is run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "tidegate.dev",
+    version = "v1alpha1",
+    kind = "StreamJob",
+    root = "StreamJobResource",
+    plural = "streamjobs",
+    shortname = "sj",
+    category = "all",
+    namespaced,
+    doc = "A stream job: sources, SQL and sinks, and how it is run",
+    status = "StreamJobStatus",
+    derive = "PartialEq",
+    scale(
+        spec_replicas_path = ".spec.parallelism",
+        status_replicas_path = ".status.parallelism",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Parallelism", type_ = "integer", json_path = ".status.parallelism"),
+    printcolumn(name = "Checkpoint", type_ = "date", json_path = ".status.lastCheckpoint.completedAt", description = "Age of the newest checkpoint"),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag", description = "Records that are there and not read yet"),
+    printcolumn(name = "Restarts", type_ = "integer", json_path = ".status.restarts"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
+    printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.committedEpoch", priority = 1),
+    printcolumn(name = "Job-Id", type_ = "string", json_path = ".status.jobId", priority = 1)
+)]
+#[x_kube(
+    validation = Rule::new("self.parallelism <= self.maxParallelism")
+        .message("accepted is a parallelism from 1 to maxParallelism")
+        .field_path(".parallelism"),
+    validation = Rule::new("self.maxParallelism == oldSelf.maxParallelism")
+        .message("is fixed at the first start, since key groups can't change; set it back, or make a new StreamJob")
+        .field_path(".maxParallelism"),
+    validation = Rule::new("has(self.jobId) == has(oldSelf.jobId) && (!has(self.jobId) || self.jobId == oldSelf.jobId)")
+        .message("names the job's checkpoints and can't be changed; make a new StreamJob"),
+    validation = Rule::new("self.sources.all(source, !has(source.format.deadLetterSink) || self.sinks.exists(sink, sink.name == source.format.deadLetterSink))")
+        .message("every format.deadLetterSink of a source must be the name of a sink")
+        .field_path(".sources"),
+    validation = Rule::new("self.sources.all(source, !has(source.format.lateSink) || self.sinks.exists(sink, sink.name == source.format.lateSink))")
+        .message("every format.lateSink of a source must be the name of a sink")
+        .field_path(".sources"),
+    validation = Rule::new("!has(self.checkpoint.storage.local)")
+        .message("a pod's disk is lost with the pod; set storage.s3")
+        .field_path(".checkpoint.storage")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobSpec {
+    /// What the job reads. Names are unique.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub sources: Vec<SourceSpec>,
     /// `CREATE VIEW` and `INSERT INTO <sink> SELECT …` statements, separated by semicolons.
+    #[schemars(length(min = 1, max = 262_144))]
     pub sql: String,
+    /// What the job writes. Names are unique.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub sinks: Vec<SinkSpec>,
-    /// How many subtasks each operator has.
+    /// How many subtasks each operator has; what `kubectl scale` sets.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 32_768))]
     pub parallelism: u32,
     /// Number of key groups: the highest parallelism the job can ever have. Fixed at the first start.
     #[serde(default = "key_groups")]
+    #[schemars(range(min = 1, max = 32_768))]
     pub max_parallelism: u32,
     /// How long the state of a key is kept after its event time, where SQL gives it no end of its own (deduplication).
     /// For ever, when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_ttl: Option<HumanDuration>,
+    /// When checkpoints are taken, and where they are kept.
     pub checkpoint: CheckpointSpec,
+    /// What happens after a failure. Default: tried again after 1 s, doubling to 1 min, without end.
     #[serde(default)]
     pub restart: RestartSpec,
     /// The job's folder below the checkpoint storage. Default: `<namespace>.<name>`, or the name where there is no
     /// namespace. Set it to that of a deleted job to go on from what it kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 127), pattern("^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub job_id: Option<String>,
     /// Whether the job runs. Kubernetes only, as are all fields below.
     #[serde(default, skip_serializing_if = "RunState::is_default")]

@@ -10,20 +10,25 @@ mod check;
 mod checkpoint;
 mod column;
 mod document;
+mod definition;
 mod duration;
 mod pod;
 mod problem;
+mod reason;
 mod restart;
 mod secret;
 mod sink;
 mod source;
+mod status;
 
 pub use checkpoint::{CheckpointMode, CheckpointSpec, LocalStorage, OnCancellation, S3Storage, StorageSpec};
 pub use column::{Column, ColumnType};
-pub use document::{DocumentError, JobSpec, Metadata, StreamJob};
+pub use definition::definition;
+pub use document::{DocumentError, JobSpec, Metadata, StreamJob, StreamJobResource};
 pub use duration::HumanDuration;
 pub use pod::{OnDelete, PodTemplate, RunState};
 pub use problem::{Problem, Problems, nearest};
+pub use reason::{CONDITIONS, Reason};
 pub use restart::{ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartSpec};
 pub use secret::{SecretKeyRef, SecretRef};
 pub use sink::{ClickHouseSink, Delivery, FileFormat, FilesSink, KafkaSink, PrintSink, SinkSpec};
@@ -31,3 +36,4 @@ pub use source::{
     BadRecords, FilesSource, FormatSpec, GeneratorSource, KafkaSecurity, KafkaSource, SourceSpec, StartFrom, Until,
     WatermarkSpec,
 };
+pub use status::{JobPhase, LastCheckpoint, StreamJobStatus};

@@ -1,12 +1,17 @@
 //! What happens after a failure: how often and how soon the job is tried again.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::HumanDuration;
 
 /// Restart strategy; exactly one field is set. Names and meaning as in Flink.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("[has(self.fixedDelay), has(self.exponentialDelay), has(self.failureRate), has(self.none)].filter(set, set).size() <= 1")
+        .message("at most one of fixedDelay, exponentialDelay, failureRate, none is accepted")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestartSpec {
     /// A fixed number of attempts with the same pause between them.

@@ -17,8 +17,10 @@ pub struct SecretRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKeyRef {
     /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Key inside the Secret.
+    #[schemars(length(min = 1, max = 253))]
     pub key: String,
 }
 

@@ -2,23 +2,45 @@
 
 use std::collections::BTreeMap;
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{HumanDuration, KafkaSecurity, SecretRef};
 
 /// A sink: a name for the SQL, one system, and what is promised of its output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("[has(self.kafka), has(self.clickHouse), has(self.files), has(self.print)].filter(set, set).size() == 1")
+        .message("exactly one of kafka, clickHouse, files, print is accepted"),
+    validation = Rule::new("!has(self.files)")
+        .message("a pod's disk is lost with the pod; write to kafka or clickHouse")
+        .field_path(".files"),
+    validation = Rule::new("!has(self.clickHouse) || !has(self.delivery) || self.delivery in ['ExactlyOnce', 'Idempotent']")
+        .message("clickHouse delivers ExactlyOnce or Idempotent")
+        .field_path(".delivery"),
+    validation = Rule::new("!has(self.kafka) || !has(self.delivery) || self.delivery != 'Idempotent'")
+        .message("kafka delivers ExactlyOnce, AtLeastOnce or None")
+        .field_path(".delivery"),
+    validation = Rule::new("!has(self.print) || !has(self.delivery) || self.delivery in ['AtLeastOnce', 'None']")
+        .message("print delivers AtLeastOnce or None")
+        .field_path(".delivery")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SinkSpec {
     /// Name after `INSERT INTO`.
+    #[schemars(length(min = 1, max = 63), pattern("^[A-Za-z_][A-Za-z0-9_]*$"))]
     pub name: String,
+    /// A topic of an Apache Kafka cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaSink>,
+    /// A table of a ClickHouse server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub click_house: Option<ClickHouseSink>,
+    /// Files of the machine; not in a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesSink>,
+    /// JSON lines on standard output, to look at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub print: Option<PrintSink>,
     /// What is promised. Default: `ExactlyOnce`; `AtLeastOnce` for `print`, which can't do more.
@@ -43,7 +65,10 @@ pub enum Delivery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaSink {
     /// `host:port`, several separated by commas.
+    #[schemars(length(min = 1, max = 4096))]
     pub bootstrap_servers: String,
+    /// The topic to write.
+    #[schemars(length(min = 1, max = 249))]
     pub topic: String,
     /// Columns whose values, joined by `|`, are the record's key; no key when empty.
     #[serde(default)]
@@ -55,6 +80,7 @@ pub struct KafkaSink {
     /// How long one transaction may take; not above the broker's `transaction.max.timeout.ms`.
     #[serde(default = "transaction_timeout")]
     pub transaction_timeout: HumanDuration,
+    /// Encryption and authentication; plain text without any when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security: Option<KafkaSecurity>,
     /// librdkafka properties, passed through; those that exactly-once rests on are refused.
@@ -67,12 +93,18 @@ pub struct KafkaSink {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClickHouseSink {
     /// Such as `http://clickhouse:8123`.
+    #[schemars(length(min = 1, max = 2048), pattern("^https?://"))]
     pub url: String,
+    /// The table's database.
     #[serde(default = "database")]
     pub database: String,
+    /// The table to insert into.
+    #[schemars(length(min = 1, max = 255))]
     pub table: String,
+    /// User name; the server's default user when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Password of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretRef>,
 }
@@ -83,6 +115,7 @@ pub struct ClickHouseSink {
 pub struct FilesSink {
     /// The folder.
     pub path: String,
+    /// How rows are written.
     #[serde(default)]
     pub format: FileFormat,
 }

@@ -2,21 +2,36 @@
 
 use std::collections::BTreeMap;
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Column, HumanDuration, SecretRef};
 
 /// A source: a name for the SQL, one system, a format and typed columns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("[has(self.kafka), has(self.files), has(self.generator)].filter(set, set).size() == 1")
+        .message("exactly one of kafka, files, generator is accepted"),
+    validation = Rule::new("has(self.generator) != (self.schema.size() > 0)")
+        .message("name the columns of the records; only a generator has columns of its own, and takes none")
+        .field_path(".schema"),
+    validation = Rule::new("!has(self.watermark) || (has(self.generator) ? self.watermark.column == 'ts' : self.schema.exists(column, column.name == self.watermark.column))")
+        .message("the watermark's column must be one of the schema; a generator's is ts")
+        .field_path(".watermark")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceSpec {
     /// Name of the table in the SQL.
+    #[schemars(length(min = 1, max = 63), pattern("^[A-Za-z_][A-Za-z0-9_]*$"))]
     pub name: String,
+    /// A topic of an Apache Kafka cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaSource>,
+    /// JSON lines from files of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesSource>,
+    /// Orders made up, for trying things out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator: Option<GeneratorSource>,
     /// How bytes become columns; not for the generator, whose columns are fixed.
@@ -24,6 +39,7 @@ pub struct SourceSpec {
     pub format: FormatSpec,
     /// The columns; not for the generator.
     #[serde(default)]
+    #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub schema: Vec<Column>,
     /// Event time. Windows need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,6 +51,7 @@ pub struct SourceSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WatermarkSpec {
     /// A timestamp column of the schema.
+    #[schemars(length(min = 1, max = 255))]
     pub column: String,
     /// How far the watermark stays behind the newest event of a partition.
     #[serde(default = "no_delay")]
@@ -45,7 +62,11 @@ pub struct WatermarkSpec {
 }
 
 /// How bytes become columns; JSON, one object a record.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("(self.badRecords == 'DeadLetter') == has(self.deadLetterSink)")
+        .message("badRecords: DeadLetter and deadLetterSink go together; set both or neither")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FormatSpec {
     /// What happens to a record that is not JSON or does not fit the schema.
@@ -53,10 +74,12 @@ pub struct FormatSpec {
     pub bad_records: BadRecords,
     /// The sink that takes bad records, with `badRecords: DeadLetter`: columns source, partition, offset, error, record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
     pub dead_letter_sink: Option<String>,
     /// The sink that takes this source's late records, which are counted and dropped otherwise: columns source, `window_end`,
     /// record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
     pub late_sink: Option<String>,
 }
 
@@ -72,11 +95,18 @@ pub enum BadRecords {
 }
 
 /// Topics of an Apache Kafka cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("(self.startFrom == 'Timestamp') == has(self.startTimestamp)")
+        .message("startFrom: Timestamp and startTimestamp go together; set both or neither")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaSource {
     /// `host:port`, several separated by commas.
+    #[schemars(length(min = 1, max = 4096))]
     pub bootstrap_servers: String,
+    /// The topic to read.
+    #[schemars(length(min = 1, max = 249))]
     pub topic: String,
     /// Group that offsets are committed to, for lag monitors; the job's own offsets are in its checkpoints. Default:
     /// `tidegate-<job>`.
@@ -94,6 +124,7 @@ pub struct KafkaSource {
     /// How often new partitions are looked for; `0s` turns it off.
     #[serde(default = "discovery")]
     pub partition_discovery_interval: HumanDuration,
+    /// Encryption and authentication; plain text without any when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security: Option<KafkaSecurity>,
     /// librdkafka properties, passed through; those that exactly-once rests on are refused.
@@ -106,12 +137,16 @@ pub struct KafkaSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaSecurity {
     /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+    #[schemars(extend("enum" = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]))]
     pub protocol: String,
     /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]))]
     pub sasl_mechanism: Option<String>,
+    /// User name for SASL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<SecretRef>,
+    /// Password for SASL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretRef>,
     /// Certificate authority, PEM.
@@ -163,6 +198,7 @@ pub struct GeneratorSource {
     /// Same seed, same orders.
     #[serde(default)]
     pub seed: u64,
+    /// How many stores the orders are of.
     #[serde(default = "stores")]
     #[schemars(range(min = 1))]
     pub stores: u64,

@@ -22,6 +22,8 @@ pub struct JobStatus {
     pub revision: u64,
     /// Newest epoch this job owns a checkpoint of.
     pub last_checkpoint: Option<CheckpointStatus>,
+    /// Why the newest try to take a checkpoint failed; none when it went well.
+    pub checkpoint_failure: Option<String>,
     /// Newest epoch that every sink has published.
     pub committed_epoch: Option<u64>,
     /// Epochs owned and not yet published.

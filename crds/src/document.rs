@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RunState, SinkSpec, SourceSpec,
-    StreamJobStatus,
+    CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RunState, SecretRef, SinkSpec,
+    SourceSpec, StreamJobStatus,
 };
 
 pub(crate) const API_VERSION: &str = "tidegate.dev/v1alpha1";
@@ -43,6 +43,8 @@ pub struct Metadata {
     namespaced,
     doc = "A stream job: sources, SQL and sinks, and how it is run",
     status = "StreamJobStatus",
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= 52")
+        .message("metadata.name: accepted are 1 to 52 lower-case letters, digits and -, a letter first, no - at the end"),
     derive = "PartialEq",
     scale(
         spec_replicas_path = ".spec.parallelism",
@@ -138,6 +140,18 @@ pub enum DocumentError {
 }
 
 impl JobSpec {
+    /// Every secret that the spec names.
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        let sources = self.sources.iter().filter_map(|source| source.kafka.as_ref()?.security.as_ref());
+        let sinks = self.sinks.iter().filter_map(|sink| sink.kafka.as_ref()?.security.as_ref());
+        let kafka = sources.chain(sinks).flat_map(|security| {
+            [&security.username, &security.password, &security.ca, &security.certificate, &security.key]
+        });
+        let tables = self.sinks.iter().filter_map(|sink| Some(&sink.click_house.as_ref()?.password));
+        let storage = self.checkpoint.storage.s3.iter().flat_map(|s3| [&s3.access_key_id, &s3.secret_access_key]);
+        kafka.chain(tables).chain(storage).flatten().collect()
+    }
+
     /// What the runtime acts on: without the fields that only the operator does.
     #[must_use]
     pub fn of_runtime(&self) -> Self {

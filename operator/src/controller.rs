@@ -1,0 +1,176 @@
+//! The watches, and what happens when a reconcile fails.
+//!
+//! One controller runs for all namespaces, or one for each that was named. It looks at a job when its spec changes, when
+//! an object that belongs to it does, and when the reconcile before asked for it. Everything that belongs to jobs is kept
+//! in memory by the watches, so that a look at a job that is as it should be costs the API server nothing.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, TryStreamExt, future::ready};
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        Config, Controller, Predicate, WatchStreamExt,
+        controller::Action,
+        predicates,
+        reflector::{self, ObjectRef, Store},
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tidegate_crds::StreamJobResource;
+
+use crate::{
+    backoff::Backoff,
+    build::MANAGER,
+    metrics::Metrics,
+    reconcile::{Context, ReconcileError, Stores, reconcile},
+};
+
+/// Changes that come together are looked at together.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// Where a controller looks.
+#[derive(Debug, Clone)]
+pub enum Scope {
+    Everywhere,
+    Namespace(String),
+}
+
+/// A controller that is ready to run.
+pub struct Watches {
+    controller: Controller<StreamJobResource>,
+    pub jobs: Store<StreamJobResource>,
+    pub stores: Stores,
+}
+
+impl Watches {
+    pub fn new(client: &Client, scope: &Scope, metrics: &Metrics) -> Self {
+        let (jobs, writer) = reflector::store();
+        let unreadable = metrics.clone();
+        let stream = watcher(api::<DeserializeGuard<StreamJobResource>>(client, scope), watcher::Config::default())
+            .default_backoff()
+            .try_filter_map(move |event| ready(Ok(readable(event, &unreadable))))
+            .reflect(writer)
+            .applied_objects()
+            .predicate_filter(predicates::generation.combine(predicates::finalizers), Default::default());
+        let controller = Controller::for_stream(stream, jobs.clone());
+        let (deployments, stream) = owned(client, scope);
+        let controller = controller.owns_stream(stream);
+        let (config_maps, stream) = owned(client, scope);
+        let controller = controller.owns_stream(stream);
+        let (services, stream) = owned(client, scope);
+        let controller = controller.owns_stream(stream);
+        let (service_accounts, stream) = owned(client, scope);
+        let controller = controller.owns_stream(stream);
+        let (disruption_budgets, stream) = owned(client, scope);
+        let controller = controller.owns_stream(stream);
+        let (network_policies, stream) = owned(client, scope);
+        let controller = controller.owns_stream(stream);
+        // Pods belong to a ReplicaSet, and name their job by a label.
+        let (pods, stream) = owned(client, scope);
+        let controller = controller.watches_stream(stream, job_of_pod);
+        let stores = Stores {
+            deployments,
+            pods,
+            config_maps,
+            services,
+            service_accounts,
+            disruption_budgets,
+            network_policies,
+        };
+        Self { controller, jobs, stores }
+    }
+
+    /// Runs until `stop`, and what is under way then to its end.
+    pub async fn run(
+        self,
+        context: Arc<Context>,
+        concurrency: u16,
+        stop: impl Future<Output = ()> + Send + Sync + 'static,
+    ) {
+        let backoff = Arc::new(Backoff::default());
+        let done = backoff.clone();
+        let policy = move |job: Arc<StreamJobResource>, error: &ReconcileError, context: Arc<Context>| {
+            context.metrics.failed(error.reason());
+            let name = ObjectRef::from_obj(job.as_ref()).to_string();
+            if error.is_conflict() {
+                tracing::debug!(job = name, "the view was old: looking again");
+                return Action::requeue(Duration::from_millis(200));
+            }
+            let pause = backoff.failed(&name);
+            tracing::warn!(job = name, error = chain(error), ?pause, "failed; trying again");
+            Action::requeue(pause)
+        };
+        let config = Config::default().debounce(DEBOUNCE).concurrency(concurrency);
+        self.controller
+            .with_config(config)
+            .graceful_shutdown_on(stop)
+            .run(reconcile, policy, context)
+            .for_each(|result| {
+                if let Ok((job, _)) = &result {
+                    done.succeeded(&job.to_string());
+                }
+                ready(())
+            })
+            .await;
+    }
+}
+
+fn api<K>(client: &Client, scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match scope {
+        Scope::Everywhere => Api::all(client.clone()),
+        Scope::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
+    }
+}
+
+/// Watches the objects of a kind that the operator has made, without what Kubernetes notes about who wrote which field.
+fn owned<K>(client: &Client, scope: &Scope) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let config = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+    let stream = watcher(api::<K>(client, scope), config)
+        .default_backoff()
+        .modify(|object| object.meta_mut().managed_fields = None)
+        .reflect(writer)
+        .touched_objects();
+    (store, stream)
+}
+
+fn job_of_pod(pod: k8s_openapi::api::core::v1::Pod) -> Option<ObjectRef<StreamJobResource>> {
+    let name = pod.labels().get(crate::build::JOB_LABEL)?;
+    Some(ObjectRef::new(name).within(&pod.namespace()?))
+}
+
+/// Leaves out what is no readable `StreamJob`: written under another version of the definition, it must not stop the rest.
+fn readable(event: Event<DeserializeGuard<StreamJobResource>>, metrics: &Metrics) -> Option<Event<StreamJobResource>> {
+    let read = |guard: DeserializeGuard<StreamJobResource>| match guard.0 {
+        Ok(job) => Some(job),
+        Err(invalid) => {
+            metrics.failed("unreadable");
+            let (name, namespace) = (&invalid.metadata.name, &invalid.metadata.namespace);
+            tracing::error!(?name, ?namespace, error = invalid.error, "a StreamJob can't be read and is left alone");
+            None
+        }
+    };
+    match event {
+        Event::Apply(job) => read(job).map(Event::Apply),
+        Event::Delete(job) => read(job).map(Event::Delete),
+        Event::InitApply(job) => read(job).map(Event::InitApply),
+        Event::Init => Some(Event::Init),
+        Event::InitDone => Some(Event::InitDone),
+    }
+}
+
+/// An error with all its causes.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,137 @@
+//! Events: what changed for a job, once each, for `kubectl describe`.
+
+use kube::{
+    Resource,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use tidegate_crds::{JobPhase, OnCancellation, StreamJobResource, StreamJobStatus};
+
+use super::plan::{Decision, Farewell};
+use crate::build::MANAGER;
+
+/// Characters of an event's note: the API allows a kilobyte.
+const NOTE: usize = 1000;
+
+/// Who the events are from.
+pub fn reporter(pod_name: &str) -> Reporter {
+    Reporter { controller: MANAGER.to_owned(), instance: Some(pod_name.to_owned()) }
+}
+
+/// What has changed from one status to the next.
+fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType, &'static str, String)> {
+    let mut changes = Vec::new();
+    let of = |status: &StreamJobStatus, kind: &str| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
+        condition.map(|condition| (condition.status.clone(), condition.reason.clone(), condition.message.clone()))
+    };
+    if after.restarts > before.restarts {
+        let cause = after.failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.message));
+        changes.push((EventType::Warning, "Restarted", format!("the job started again, attempt {}{cause}", after.attempt.unwrap_or(0))));
+    }
+    if before.phase != after.phase
+        && let Some(phase) = after.phase
+    {
+        let (kind, note) = match phase {
+            JobPhase::Running => (EventType::Normal, format!("the job runs, revision {}", after.revision.unwrap_or(0))),
+            JobPhase::Suspended => (EventType::Normal, format!("the job stands at {}", place(after))),
+            JobPhase::Finished => (EventType::Normal, "everything is read and published".to_owned()),
+            JobPhase::Failed => {
+                let message = of(after, "Ready").map_or_else(String::new, |(_, reason, message)| format!("{reason}: {message}"));
+                (EventType::Warning, message)
+            }
+            JobPhase::Upgrading => {
+                (EventType::Normal, format!("revision {} starts beside the one that runs", after.revision.unwrap_or(0)))
+            }
+            JobPhase::Pending | JobPhase::Starting | JobPhase::Suspending | JobPhase::Terminating => {
+                (EventType::Normal, String::new())
+            }
+        };
+        changes.push((kind, name(phase), note));
+    }
+    for (condition, reason) in
+        [("CheckpointHealthy", "CheckpointsFailing"), ("SinkHealthy", "SinkFailing"), ("UpgradeBlocked", "UpgradeBlocked")]
+    {
+        let bad = if condition == "UpgradeBlocked" { "True" } else { "False" };
+        let (was, is) = (of(before, condition), of(after, condition));
+        if let Some((status, _, message)) = is
+            && status == bad
+            && was.is_none_or(|(was, _, _)| was != bad)
+        {
+            changes.push((EventType::Warning, reason, message));
+        }
+    }
+    let (was, is) = (of(before, "Stalled"), of(after, "Stalled"));
+    if let Some((status, reason, message)) = is
+        && status == "True"
+        && after.phase != Some(JobPhase::Failed)
+        && was.is_none_or(|(status, was, _)| status != "True" || was != reason)
+    {
+        changes.push((EventType::Warning, "Stalled", format!("{reason}: {message}")));
+    }
+    changes
+}
+
+fn name(phase: JobPhase) -> &'static str {
+    match phase {
+        JobPhase::Pending => "Pending",
+        JobPhase::Starting => "Starting",
+        JobPhase::Running => "Running",
+        JobPhase::Upgrading => "Upgrading",
+        JobPhase::Suspending => "Suspending",
+        JobPhase::Suspended => "Suspended",
+        JobPhase::Finished => "Finished",
+        JobPhase::Failed => "Failed",
+        JobPhase::Terminating => "Terminating",
+    }
+}
+
+/// Where the job stands, in words.
+fn place(status: &StreamJobStatus) -> String {
+    match (&status.last_checkpoint, &status.storage) {
+        (Some(last), Some(storage)) => format!("epoch {} in {storage}", last.epoch),
+        _ => "its beginning: it has no checkpoint".to_owned(),
+    }
+}
+
+/// Tells what has changed.
+pub async fn transitions(
+    recorder: &Recorder,
+    job: &StreamJobResource,
+    before: &StreamJobStatus,
+    after: &StreamJobStatus,
+) {
+    for (kind, reason, note) in changes(before, after) {
+        publish(recorder, job, kind, reason, note).await;
+    }
+}
+
+/// Tells where a deleted job has left its checkpoints.
+pub async fn farewell(recorder: &Recorder, job: &StreamJobResource, status: &StreamJobStatus, decision: &Decision) {
+    let Decision::LetGo(farewell) = decision else { return };
+    let kept = match (&status.storage, job.spec.checkpoint.on_cancellation, farewell) {
+        (None, ..) => "it never ran, and has no checkpoints".to_owned(),
+        (Some(storage), OnCancellation::Delete, Farewell::Ended) => format!("its checkpoints in {storage} are deleted"),
+        (Some(storage), OnCancellation::Delete, _) => format!(
+            "its checkpoints in {storage} could not be deleted, since only a running job can do that: delete the folder"
+        ),
+        (Some(storage), OnCancellation::Retain, _) => format!(
+            "its checkpoints stay in {storage}; a StreamJob with `jobId: {}` goes on from there",
+            status.job_id.as_deref().unwrap_or_default()
+        ),
+    };
+    let (kind, how) = match farewell {
+        Farewell::Ended => (EventType::Normal, "the job has ended"),
+        Farewell::NotRunning => (EventType::Normal, "the job did not run"),
+        Farewell::Deadline => (EventType::Warning, "the job did not end within spec.deletionDeadline and is killed"),
+    };
+    publish(recorder, job, kind, "Deleted", format!("{how}; {kept}")).await;
+}
+
+/// An event that can't be written (a namespace that is being deleted takes none) must not hold the job up.
+async fn publish(recorder: &Recorder, job: &StreamJobResource, kind: EventType, reason: &str, note: String) {
+    let note = Some(note.chars().take(NOTE).collect::<String>()).filter(|note| !note.is_empty());
+    let event = Event { type_: kind, reason: reason.to_owned(), note, action: "Reconcile".to_owned(), secondary: None };
+    if let Err(error) = recorder.publish(&event, &job.object_ref(&())).await {
+        tracing::warn!(%error, reason, "failed to write an event");
+    }
+}

@@ -1,0 +1,186 @@
+//! One reconcile: look at everything, decide, do one step, and say so.
+//!
+//! ```text
+//! observe (all reads) -> plan (pure) -> apply (all writes) -> status (pure, written when it is news)
+//! ```
+//!
+//! Nothing is remembered from one reconcile to the next: an operator that is killed anywhere is followed by one that looks
+//! at what is there and goes on. What may be lost (the status, the Deployment) can be made again, since the job's truth is
+//! its checkpoint log, which the runtime keeps.
+
+mod announce;
+mod apply;
+mod drift;
+mod facts;
+mod observe;
+mod plan;
+mod status;
+mod trouble;
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::{controller::Action, events::Recorder},
+};
+use serde_json::json;
+use thiserror::Error;
+use tidegate_crds::{JobPhase, StreamJobResource, StreamJobStatus};
+
+pub use announce::reporter;
+pub use apply::ApplyError;
+pub use observe::Stores;
+use apply::Hands;
+use facts::Facts;
+use plan::Decision;
+use status::Identity;
+
+use crate::{
+    build::{self, Defaults, Version},
+    clock,
+    coordinator_client::Coordinators,
+    metrics::Metrics,
+};
+
+/// While something is under way.
+const SOON: Duration = Duration::from_secs(1);
+/// While nothing is expected: in case a watch has missed something.
+const FALLBACK: Duration = Duration::from_secs(300);
+
+/// What every reconcile needs.
+pub struct Context {
+    pub client: Client,
+    pub stores: Stores,
+    pub coordinators: Arc<dyn Coordinators>,
+    pub recorder: Recorder,
+    pub metrics: Metrics,
+    pub defaults: Defaults,
+    /// How often a running job is asked.
+    pub poll_interval: Duration,
+    /// How old the progress in the status may be, in seconds.
+    pub status_interval: u64,
+}
+
+#[derive(Debug, Error)]
+pub enum ReconcileError {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("failed to write the status")]
+    Status(#[source] Box<kube::Error>),
+    #[error("failed to write the job file as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+impl ReconcileError {
+    /// A short name for the metric of errors.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Apply(error) => error.reason(),
+            Self::Status(_) => "status",
+            Self::Json(_) => "json",
+        }
+    }
+
+    /// Somebody was quicker: look again and decide anew, without a word.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Status(error) => matches!(error.as_ref(), kube::Error::Api(status) if status.code == 409),
+            other => other.reason() == "conflict",
+        }
+    }
+}
+
+/// Brings one job a step further.
+pub async fn reconcile(job: Arc<StreamJobResource>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let (result, elapsed) = clock::timed(step(&job, &context)).await;
+    context.metrics.reconciled(elapsed);
+    result
+}
+
+async fn step(job: &StreamJobResource, context: &Context) -> Result<Action, ReconcileError> {
+    let live = context.stores.of(job);
+    let Some(version) = Version::of(job, &context.defaults)? else { return Ok(Action::requeue(SOON)) };
+    let (digest, rolled_out) = (version.digest.clone(), live.revision());
+    let wanted = version.objects(rolled_out.unwrap_or(0), 1);
+    let facts =
+        observe::observe(job, &live, &digest, Some(&wanted), context.coordinators.as_ref(), clock::now()).await;
+    let decision = plan::plan(&facts);
+    if !matches!(decision, Decision::Rest | Decision::Wait) {
+        tracing::info!(job = job.name_any(), namespace = job.namespace(), ?decision, "step");
+    }
+    let objects = match &decision {
+        Decision::Apply { revision, replicas } => {
+            Version::of(job, &context.defaults)?.map(|version| version.objects(*revision, *replicas))
+        }
+        _ => None,
+    };
+    let hands = Hands { client: &context.client, coordinators: context.coordinators.as_ref(), job };
+    let status = status::derive(&job.status.clone().unwrap_or_default(), &identity(job), &facts, &decision);
+    // A farewell is told before the StreamJob is gone.
+    if matches!(decision, Decision::LetGo(_)) {
+        announce::farewell(&context.recorder, job, &status, &decision).await;
+    }
+    let done = hands.carry_out(&decision, &facts, &live, objects).await;
+    let done = match done {
+        Err(ApplyError::Foreign { kind, name }) => {
+            let refusal = facts::Refusal::NameTaken(format!("{kind} `{name}` is there and does not belong to this StreamJob"));
+            let decision = Decision::Refuse(refusal);
+            let status = status::derive(&job.status.clone().unwrap_or_default(), &identity(job), &facts, &decision);
+            report(job, context, status).await?;
+            return Ok(Action::requeue(context.poll_interval));
+        }
+        other => other,
+    };
+    if !matches!(decision, Decision::LetGo(_) | Decision::Protect) && facts.has_finalizer {
+        let phase = status.phase;
+        report(job, context, status).await?;
+        done?;
+        return Ok(again(&facts, &decision, phase, context.poll_interval));
+    }
+    done?;
+    Ok(again(&facts, &decision, None, context.poll_interval))
+}
+
+fn identity(job: &StreamJobResource) -> Identity {
+    let selector = build::selector(job);
+    let selector: Vec<String> = selector.into_iter().map(|(label, value)| format!("{label}={value}")).collect();
+    Identity {
+        generation: job.metadata.generation,
+        job_id: build::document(job).id(),
+        selector: selector.join(","),
+        parallelism: job.spec.parallelism,
+    }
+}
+
+/// Writes the status and tells what has changed, if it is news.
+async fn report(job: &StreamJobResource, context: &Context, status: StreamJobStatus) -> Result<(), ReconcileError> {
+    let before = job.status.clone().unwrap_or_default();
+    if !status::is_news(&before, &status, context.status_interval) {
+        return Ok(());
+    }
+    let api: Api<StreamJobResource> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+    // With the version it was derived from: what another has written since is not overwritten.
+    let patch = json!({ "metadata": { "resourceVersion": job.resource_version() }, "status": status });
+    match api.patch_status(&job.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(_) => {
+            announce::transitions(&context.recorder, job, &before, &status).await;
+            Ok(())
+        }
+        // Deleted meanwhile.
+        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
+        Err(error) => Err(ReconcileError::Status(Box::new(error))),
+    }
+}
+
+/// When to look again, if no watch says so before.
+fn again(facts: &Facts, decision: &Decision, phase: Option<JobPhase>, poll: Duration) -> Action {
+    match (decision, phase) {
+        (Decision::LetGo(_), _) => Action::await_change(),
+        (Decision::Rest, Some(JobPhase::Running)) => Action::requeue(poll),
+        (Decision::Rest, Some(JobPhase::Suspended | JobPhase::Finished)) => Action::requeue(FALLBACK),
+        (Decision::Rest, None) if facts.deleted_at.is_some() => Action::await_change(),
+        (Decision::Refuse(_), _) | (Decision::Rest, Some(JobPhase::Failed)) => Action::requeue(poll),
+        _ => Action::requeue(SOON),
+    }
+}

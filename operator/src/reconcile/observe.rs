@@ -1,0 +1,206 @@
+//! Reads everything that a decision needs: the objects from what the watches keep, the job from its pods.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Resource, ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
+};
+use tidegate_crds::{HumanDuration, JobPhase, StreamJobResource};
+
+use super::{
+    drift::differs,
+    facts::{Facts, PodFact, Refusal, Rollout},
+    trouble,
+};
+use crate::{
+    build::{self, DIGEST, FINALIZER, JOB_LABEL, Objects, REVISION, foreign_owner},
+    coordinator_client::Coordinators,
+};
+
+/// How long a deletion waits when the spec does not say.
+const DELETION_DEADLINE: HumanDuration = HumanDuration::from_secs(120);
+
+/// What the watches keep of everything that belongs to jobs.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    pub deployments: Store<Deployment>,
+    pub pods: Store<Pod>,
+    pub config_maps: Store<ConfigMap>,
+    pub services: Store<Service>,
+    pub service_accounts: Store<ServiceAccount>,
+    pub disruption_budgets: Store<PodDisruptionBudget>,
+    pub network_policies: Store<NetworkPolicy>,
+}
+
+/// The objects of one job that are there.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    pub deployment: Option<Deployment>,
+    pub service: Option<Service>,
+    pub service_account: Option<ServiceAccount>,
+    pub disruption_budget: Option<PodDisruptionBudget>,
+    pub network_policy: Option<NetworkPolicy>,
+    pub config_maps: Vec<ConfigMap>,
+    pub pods: Vec<Pod>,
+}
+
+impl Stores {
+    /// What is there of a job.
+    pub fn of(&self, job: &StreamJobResource) -> Live {
+        fn named<K>(store: &Store<K>, job: &StreamJobResource) -> Option<K>
+        where
+            K: Resource<DynamicType = ()> + Clone + 'static,
+        {
+            let key = ObjectRef::<K>::new(&job.name_any()).within(&job.namespace().unwrap_or_default());
+            store.get(&key).map(|object| (*object).clone())
+        }
+        fn labelled<K>(store: &Store<K>, job: &StreamJobResource) -> Vec<K>
+        where
+            K: Resource<DynamicType = ()> + Clone + 'static,
+        {
+            let (name, namespace) = (job.name_any(), job.namespace());
+            let belongs = |object: &K| object.namespace() == namespace && object.labels().get(JOB_LABEL) == Some(&name);
+            let mut found: Vec<K> = store.state_filter(belongs).iter().map(|object| (**object).clone()).collect();
+            found.sort_by_key(ResourceExt::name_any);
+            found
+        }
+        Live {
+            deployment: named(&self.deployments, job),
+            service: named(&self.services, job),
+            service_account: named(&self.service_accounts, job),
+            disruption_budget: named(&self.disruption_budgets, job),
+            network_policy: named(&self.network_policies, job),
+            config_maps: labelled(&self.config_maps, job),
+            pods: labelled(&self.pods, job),
+        }
+    }
+}
+
+impl Live {
+    /// The revision that is rolled out.
+    pub fn revision(&self) -> Option<u64> {
+        self.rollout().map(|rollout| rollout.revision)
+    }
+
+    /// Kind and name of an object of the job's name that belongs to somebody else.
+    pub fn foreign(&self, job: &StreamJobResource) -> Option<String> {
+        let metas = [
+            ("Deployment", self.deployment.as_ref().map(|object| &object.metadata)),
+            ("Service", self.service.as_ref().map(|object| &object.metadata)),
+            ("ServiceAccount", self.service_account.as_ref().map(|object| &object.metadata)),
+            ("PodDisruptionBudget", self.disruption_budget.as_ref().map(|object| &object.metadata)),
+            ("NetworkPolicy", self.network_policy.as_ref().map(|object| &object.metadata)),
+        ];
+        metas.into_iter().find_map(|(kind, meta)| {
+            foreign_owner(meta?, job).then(|| format!("{kind} `{}`", job.name_any()))
+        })
+    }
+
+    /// Whether an object is missing or is not as `wanted`.
+    fn drifted(&self, wanted: &Objects) -> bool {
+        let map = self.config_maps.iter().find(|map| map.metadata.name == wanted.config_map.metadata.name);
+        differs(&wanted.config_map, map)
+            || differs(&wanted.service_account, self.service_account.as_ref())
+            || differs(&wanted.service, self.service.as_ref())
+            || differs(&wanted.disruption_budget, self.disruption_budget.as_ref())
+            || differs(&wanted.network_policy, self.network_policy.as_ref())
+            || differs(&wanted.deployment, self.deployment.as_ref())
+    }
+
+    fn rollout(&self) -> Option<Rollout> {
+        let deployment = self.deployment.as_ref()?;
+        Some(Rollout {
+            revision: revision(deployment.annotations()),
+            digest: deployment.annotations().get(DIGEST).cloned().unwrap_or_default(),
+            replicas: deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+        })
+    }
+
+    /// Job files that neither the Deployment nor a pod names. While a new version is on its way the one before may still
+    /// have to start again, so nothing is an orphan then.
+    fn orphans(&self) -> Vec<String> {
+        let Some(deployment) = &self.deployment else { return Vec::new() };
+        let wanted = deployment.annotations().get(DIGEST);
+        let rolled_out = deployment.status.as_ref().is_some_and(|status| {
+            status.observed_generation == deployment.metadata.generation
+                && status.replicas.unwrap_or(0) == status.updated_replicas.unwrap_or(0)
+                && status.unavailable_replicas.unwrap_or(0) == 0
+        });
+        let settled = rolled_out && self.pods.iter().all(|pod| pod.annotations().get(DIGEST) == wanted);
+        if !settled {
+            return Vec::new();
+        }
+        let named = |map: &&ConfigMap| wanted.is_none_or(|digest| map.name_any().ends_with(&format!("-{digest}")));
+        self.config_maps.iter().filter(|map| !named(map)).map(ResourceExt::name_any).collect()
+    }
+}
+
+/// Reads the facts. `wanted` are the objects of the version that the spec asks for, as they would be under the revision
+/// that is rolled out now.
+pub async fn observe(
+    job: &StreamJobResource,
+    live: &Live,
+    digest: &str,
+    wanted: Option<&Objects>,
+    coordinators: &dyn Coordinators,
+    now: u64,
+) -> Facts {
+    let status = job.status.clone().unwrap_or_default();
+    let refusal = build::document(job).check().err().map(|problems| Refusal::Spec(problems.to_string())).or_else(|| {
+        let taken = live.foreign(job)?;
+        Some(Refusal::NameTaken(format!("{taken} is there and does not belong to this StreamJob")))
+    });
+    Facts {
+        now,
+        has_finalizer: job.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        deleted_at: job.metadata.deletion_timestamp.as_ref().map(|at| at.0.as_second() as u64),
+        deletion_deadline: job.spec.deletion_deadline.unwrap_or(DELETION_DEADLINE).millis() / 1000,
+        on_delete: job.spec.on_delete,
+        state: job.spec.state,
+        refusal,
+        digest: digest.to_owned(),
+        rollout: live.rollout(),
+        drifted: wanted.is_some_and(|wanted| live.drifted(wanted)),
+        orphans: live.orphans(),
+        known_revision: status.revision,
+        finished_revision: status.revision.filter(|_| status.phase == Some(JobPhase::Finished)),
+        pods: join_all(live.pods.iter().map(|pod| look(pod, coordinators))).await,
+    }
+}
+
+async fn look(pod: &Pod, coordinators: &dyn Coordinators) -> PodFact {
+    let status = pod.status.as_ref();
+    let ip = status.and_then(|status| status.pod_ip.clone());
+    let runs = status.and_then(|status| status.phase.as_deref()) == Some("Running");
+    let lost = trouble::is_lost(pod);
+    let job = match &ip {
+        Some(ip) if runs && !lost => coordinators
+            .status(ip)
+            .await
+            .inspect_err(|error| tracing::debug!(pod = pod.name_any(), ?error, "the job's API does not answer"))
+            .ok(),
+        _ => None,
+    };
+    PodFact {
+        name: pod.name_any(),
+        ip,
+        revision: revision(pod.annotations()),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        lost,
+        trouble: trouble::of(pod),
+        last_end: trouble::last_end(pod),
+        job,
+    }
+}
+
+fn revision(annotations: &BTreeMap<String, String>) -> u64 {
+    annotations.get(REVISION).and_then(|revision| revision.parse().ok()).unwrap_or(0)
+}

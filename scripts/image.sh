@@ -74,14 +74,6 @@ fill_context() {
     [[ -n $base ]] || write_system_files "$root"
 }
 
-# containerd takes an image's name from an annotation of its own; buildah writes only OCI's, which containerd takes for
-# a tag without a name.
-name_for_containerd() {
-    local index=$1/index.json name=$2
-    sed -i "s|\"org.opencontainers.image.ref.name\":|\"io.containerd.image.name\":\"$name\",&|" "$index"
-    grep -q 'io.containerd.image.name' "$index" || fail "buildah wrote an index without a name: $(<"$index")"
-}
-
 build_image() {
     local program=$1 name=localhost/$1:$tag layout=$work/$1.oci
     local storage=(buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs)
@@ -89,8 +81,7 @@ build_image() {
         --target "$program" --tag "$name" --label "org.opencontainers.image.version=$tag" \
         ${base:+--build-arg "BASE=$base"} "$work/context" >/dev/null
     "${storage[@]}" push --quiet "$name" "oci:$layout:$name"
-    name_for_containerd "$layout" "$name"
-    # In the place of an older archive only when it is whole.
+    # Packed here because buildah would note the time of packing. In the place of an older archive only when whole.
     tar --create --file "$out/$program.tar.new" --directory "$layout" \
         --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX .
     mv "$out/$program.tar.new" "$out/$program.tar"

@@ -9,6 +9,8 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 SCHEMA := docs/reference/streamjob.schema.json
 BIN := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
+# Built with the programs of the tests' cluster.
+export HELM ?= $(CACHE)/kubernetes/bin/helm
 
 .PHONY: help setup build demo test lint bench generate counterparts image
 
@@ -34,12 +36,14 @@ demo: setup ## Runs a job on generated orders, kills it twice, and compares ever
 test: counterparts ## Runs every test: units, properties, and the whole system against real servers
 	@echo '==> testing'
 	cargo test --workspace
+	@scripts/chart.sh
 
 lint: setup ## Formatting, clippy, generated files, shell syntax
 	@echo '==> checking format and lints'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo run -q -p tidegate-crds --example schema | diff - $(SCHEMA) || { echo 'run `make generate`'; exit 1; }
+	scripts/chart_values.py --check
 	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
 
 bench: setup ## Measures the store-sales job against real servers, beside consuming and decoding alone
@@ -56,3 +60,5 @@ image: setup ## Builds OCI archives of both programs, to load into a registry or
 
 generate: setup ## Writes the files that are generated from the code
 	cargo run -q -p tidegate-crds --example schema > $(SCHEMA)
+	scripts/chart_values.py
+	scripts/chart.sh --write

@@ -69,7 +69,16 @@ check_definitions() {
 
 command -v "$helm" >/dev/null || fail "there is no \`$helm\`; put helm on PATH, or its path into HELM"
 case ${1-} in
-    --write) write_cases ;;
-    '') check_cases && check_refusals && check_definitions && echo "chart: rendered as expected" ;;
-    *) fail "unknown argument \`$1\`; there is only --write" ;;
+    --write)
+        write_cases
+        ;;
+    '')
+        check_cases
+        check_refusals
+        check_definitions
+        echo 'chart: rendered as expected'
+        ;;
+    *)
+        fail "unknown argument \`$1\`; there is only --write"
+        ;;
 esac

@@ -2,6 +2,7 @@
 # Builds the images of `tidegate` and `tidegate-operator` from programs that are built already, without a Docker daemon
 # and without starting a container: what is in an image is collected here, `Containerfile` says what it is called and
 # how it starts, and buildah puts it together in a storage of its own, which is deleted afterwards.
+# (What buildah leaves is a list of layers it has seen, in /var/lib/containers/cache.)
 #
 # The archives depend on nothing but what they are built from: the same programs and libraries give the same bytes.
 set -euo pipefail
@@ -97,12 +98,13 @@ while (($#)); do
         --binaries | --out | --tag | --base) (($# > 1)) || fail "$1 needs a value" ;;
         *) usage >&2 && fail "unknown argument \`$1\`" ;;
     esac
-    printf -v "${1#--}" %s "$2"
+    printf -v "${1#--}" %s "$2" # the variables are called as the options are
     shift 2
 done
 [[ -n $binaries && -n $out ]] || { usage >&2 && fail "--binaries and --out are needed"; }
 for tool in buildah strip ldd tar; do
-    command -v $tool >/dev/null || fail "$tool is missing; on Debian: apt-get install --no-install-recommends buildah binutils"
+    command -v $tool >/dev/null ||
+        fail "$tool is missing; on Debian: apt-get install --no-install-recommends buildah binutils"
 done
 for program in "${PROGRAMS[@]}"; do
     [[ -x $binaries/$program ]] || fail "there is no $binaries/$program; build it first, or see \`make image\`"

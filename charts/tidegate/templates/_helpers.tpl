@@ -24,7 +24,7 @@ app.kubernetes.io/part-of: tidegate
 {{ include "tidegate.selector" . }}
 {{- end -}}
 
-{{/* Labels that the operator's pods are selected by. A Deployment's selector can't be changed: leave them as they are. */}}
+{{/* What the operator's pods are selected by. A Deployment's selector can't be changed: leave it as it is. */}}
 {{- define "tidegate.selector" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
 app.kubernetes.io/instance: {{ .Release.Name }}

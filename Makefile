@@ -9,8 +9,10 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 SCHEMA := docs/reference/streamjob.schema.json
 BIN := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
+# Built with the programs of the tests' cluster.
+export HELM ?= $(CACHE)/kubernetes/bin/helm
 
-.PHONY: help setup build demo test lint bench generate counterparts
+.PHONY: help setup build demo test lint bench generate counterparts image
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -34,12 +36,14 @@ demo: setup ## Runs a job on generated orders, kills it twice, and compares ever
 test: counterparts ## Runs every test: units, properties, and the whole system against real servers
 	@echo '==> testing'
 	cargo test --workspace
+	@scripts/chart.sh
 
 lint: setup ## Formatting, clippy, generated files, shell syntax
 	@echo '==> checking format and lints'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo run -q -p tidegate-crds --example schema | diff - $(SCHEMA) || { echo 'run `make generate`'; exit 1; }
+	scripts/chart_values.py --check
 	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
 
 bench: setup ## Measures the store-sales job against real servers, beside consuming and decoding alone
@@ -49,5 +53,12 @@ bench: setup ## Measures the store-sales job against real servers, beside consum
 	$(RELEASE)/counterparts fetch
 	@$(RELEASE)/bench
 
+image: setup ## Builds OCI archives of both programs, to load into a registry or a node
+	@echo '==> building for release (about 25 minutes on two cores the first time)'
+	cargo build --release -p tidegate -p tidegate-operator --bins
+	@scripts/image.sh --binaries $(RELEASE) --out $(CACHE)/images
+
 generate: setup ## Writes the files that are generated from the code
 	cargo run -q -p tidegate-crds --example schema > $(SCHEMA)
+	scripts/chart_values.py
+	scripts/chart.sh --write

@@ -155,3 +155,6 @@ fn run(facts: &Facts) -> Decision {
     }
     Decision::Rest
 }
+
+#[cfg(test)]
+mod tests;

@@ -329,3 +329,6 @@ pub fn is_news(before: &StreamJobStatus, after: &StreamJobStatus, interval: u64)
         (before, after) => before != after,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,3 +112,6 @@ fn crash(state: Option<&ContainerState>) -> Option<Trouble> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

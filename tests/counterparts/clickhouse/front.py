@@ -1,8 +1,8 @@
 """ClickHouse's HTTP interface over the ClickHouse engine as a Python library (chdb).
 
-    python front.py FOLDER PORT
+    python front.py FOLDER ADDRESS PORT
 
-Serves on 127.0.0.1:PORT until it is killed; tables live in FOLDER and survive that. This proves
+Serves on ADDRESS:PORT until it is killed; tables live in FOLDER and survive that. This proves
 SQL, formats, types and deduplication against the real engine. It proves nothing about ClickHouse's
 own server: there are no users, no replicas, no limits and no progress headers here.
 
@@ -227,4 +227,4 @@ class Server(ThreadingHTTPServer):
 
 if __name__ == "__main__":
     Handler.engine = Engine(os.path.abspath(sys.argv[1]))
-    Server(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
+    Server((sys.argv[2], int(sys.argv[3])), Handler).serve_forever()

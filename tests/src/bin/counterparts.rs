@@ -3,13 +3,14 @@
 #![allow(clippy::disallowed_methods)] // real servers live in real time, outside any simulation
 
 use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tidegate_tests::counterparts::cache::Program;
-use tidegate_tests::counterparts::{ClickHouse, Error, Kafka, S3, clickhouse, kafka, s3, toxiproxy};
+use tidegate_tests::counterparts::{ClickHouse, Cluster, Error, Kafka, S3, clickhouse, cluster, kafka, s3, toxiproxy};
 
 /// Real servers for Tidegate's tests, from a cache below ~/.cache/tidegate/counterparts.
 #[derive(Debug, Parser)]
@@ -20,12 +21,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Install every server into the cache; quick when all is there.
+    /// Install every server that can run here into the cache; quick when all is there.
     Fetch,
     /// Start servers, print their addresses for a shell to evaluate, and keep them running until
     /// Ctrl-C or the end of standard input. Their data goes when they do.
     Up {
-        /// All of them if none is named.
+        /// All but the cluster if none is named. Beside a cluster, its pods reach the others.
         servers: Vec<Name>,
     },
 }
@@ -36,6 +37,7 @@ enum Name {
     Kafka,
     S3,
     ClickHouse,
+    Cluster,
 }
 
 #[tokio::main]
@@ -60,7 +62,11 @@ async fn main() -> ExitCode {
 }
 
 async fn fetch() -> Result<(), Error> {
-    let programs: [Program; 4] = [kafka::PROGRAM, s3::PROGRAM, clickhouse::PROGRAM, toxiproxy::PROGRAM];
+    let mut programs: Vec<Program> = vec![kafka::PROGRAM, s3::PROGRAM, clickhouse::PROGRAM, toxiproxy::PROGRAM];
+    match Cluster::available() {
+        Ok(()) => programs.push(cluster::PROGRAM),
+        Err(reason) => println!("{}: left out, and tests that need a cluster: {reason}", cluster::PROGRAM.name),
+    }
     for program in programs {
         let started = Instant::now();
         let folder = program.ready().await?;
@@ -77,17 +83,26 @@ async fn fetch() -> Result<(), Error> {
 }
 
 async fn up(servers: &[Name]) -> Result<(), Error> {
-    let wanted = |name| servers.is_empty() || servers.contains(&name);
+    let wanted = |name| if servers.is_empty() { name != Name::Cluster } else { servers.contains(&name) };
     // Held until the end of this function: dropping a server stops it.
+    let mut cluster = None;
     let mut kafka = None;
     let mut s3 = None;
     let mut clickhouse = None;
+    let mut address = IpAddr::from(Ipv4Addr::LOCALHOST);
+    if wanted(Name::Cluster) {
+        let server = cluster.insert(Cluster::start().await?);
+        if let Ok(host) = server.host_address() {
+            address = host;
+        }
+        println!("export KUBECONFIG='{0}' {1}='{0}'", server.kubeconfig().display(), cluster::VARIABLE);
+    }
     if wanted(Name::Kafka) {
-        let server = kafka.insert(Kafka::start().await?);
+        let server = kafka.insert(Kafka::start_at(address).await?);
         println!("export {}='{}'", kafka::VARIABLE, server.bootstrap());
     }
     if wanted(Name::S3) {
-        let server = s3.insert(S3::start().await?);
+        let server = s3.insert(S3::start_at(address).await?);
         println!(
             "export {}='{},{},{},{}'",
             s3::VARIABLE,
@@ -98,7 +113,7 @@ async fn up(servers: &[Name]) -> Result<(), Error> {
         );
     }
     if wanted(Name::ClickHouse) {
-        let server = clickhouse.insert(ClickHouse::start().await?);
+        let server = clickhouse.insert(ClickHouse::start_at(address).await?);
         println!("export {}='{}'", clickhouse::VARIABLE, server.url());
     }
     eprintln!("counterparts: running until Ctrl-C or the end of standard input");

@@ -44,6 +44,7 @@
 //!   server. The window is to be read from `engine_full`; it is not there when it is the default.
 
 use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::Command;
 
@@ -73,6 +74,12 @@ controlled!(ClickHouse);
 impl ClickHouse {
     /// Starts an empty engine (about a second), or takes the server named by [`VARIABLE`].
     pub async fn start() -> Result<Self, Error> {
+        Self::start_at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// As [`ClickHouse::start`], on another address of this machine, such as that of the pods of a
+    /// [`super::Cluster`].
+    pub async fn start_at(address: IpAddr) -> Result<Self, Error> {
         let client = reqwest::Client::new();
         if let Some(url) = named_by(VARIABLE) {
             return Ok(Self {
@@ -82,10 +89,11 @@ impl ClickHouse {
             });
         }
         let installed = PROGRAM.ready().await?;
-        let place = Place::reserve(NAME)?;
+        let place = Place::reserve_at(NAME, address)?;
         let arguments: Vec<OsString> = vec![
             cache::recipe("clickhouse/front.py").into(),
             place.path().join("data").into(),
+            address.to_string().into(),
             place.port.number().to_string().into(),
         ];
         let launch = Launch {

@@ -1,5 +1,6 @@
 //! What can go wrong around a test server, worded for the person who reads a failed test.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -29,8 +30,24 @@ pub enum Error {
     #[error("no home for the cache of test servers: set HOME or XDG_CACHE_HOME")]
     NoCacheFolder,
 
-    #[error("no free port on 127.0.0.1 between {from} and {to}")]
-    NoFreePort { from: u16, to: u16 },
+    #[error("no free port on {address} between {from} and {to}")]
+    NoFreePort { address: IpAddr, from: u16, to: u16 },
+
+    #[error("{server} can't run on this machine: {reason}")]
+    Unavailable { server: &'static str, reason: String },
+
+    #[error("all {tried} places for a cluster on this machine are taken, by other clusters or by routes to their \
+             addresses (10.{first}.0.0/16 and the next ones)")]
+    NoPlace { tried: u8, first: u8 },
+
+    #[error("the cluster has no node `{name}`, only: {nodes}")]
+    NoNode { name: String, nodes: String },
+
+    #[error("pod `{pod}` has no container `{container}` that was started")]
+    NoContainer { pod: String, container: String },
+
+    #[error("`{command}` ended with {status}\n{output}")]
+    Command { command: String, status: ExitStatus, output: String },
 
     #[error("{server} ended before it was ready ({status}); the end of its log:\n{log}")]
     Died { server: &'static str, status: ExitStatus, log: String },

@@ -1,5 +1,5 @@
 //! Real servers for the whole-system tests: Apache Kafka, an S3 server, the `ClickHouse` engine,
-//! and toxiproxy to break the network between them and Tidegate.
+//! toxiproxy to break the network between them and Tidegate, and a Kubernetes cluster.
 //!
 //! Each server is one value: starting it installs what is missing into a cache, reserves a port on
 //! loopback, and waits until the server answers; dropping it stops the process and removes its
@@ -11,13 +11,15 @@
 //!
 //! Layers, each using only those before it: [`error`], [`cache`] (what is installed), [`port`],
 //! [`process`] (one running process), [`server`] (a process that keeps port and data over
-//! restarts), and one file per system.
+//! restarts), and one file or folder per system.
 
 #![allow(clippy::disallowed_methods)] // real servers live in real time, outside any simulation
 
 pub mod cache;
 pub mod clickhouse;
+pub mod cluster;
 pub mod error;
+mod fingerprint;
 pub mod kafka;
 pub mod port;
 pub mod process;
@@ -26,6 +28,7 @@ pub mod server;
 pub mod toxiproxy;
 
 pub use clickhouse::ClickHouse;
+pub use cluster::Cluster;
 pub use error::Error;
 pub use kafka::Kafka;
 pub use s3::S3;

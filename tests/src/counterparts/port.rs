@@ -1,4 +1,4 @@
-//! Ports on 127.0.0.1 that stay ours while a server is down.
+//! Ports that stay ours while a server is down.
 //!
 //! A killed server must come back on the same port, so for a while nobody listens there. Ports
 //! that the kernel hands out for outgoing connections would be lost in that time, even to a client
@@ -6,7 +6,7 @@
 //! file lock that other test processes respect.
 
 use std::fs::{self, File, OpenOptions};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use super::{Error, cache};
 
@@ -14,16 +14,21 @@ use super::{Error, cache};
 const FROM: u16 = 21_000;
 const TO: u16 = 31_999;
 
-/// A reserved port; free again when dropped.
+/// A reserved port of one address; free again when dropped.
 #[derive(Debug)]
 pub struct Port {
-    number: u16,
+    socket: SocketAddr,
     _lock: File,
 }
 
 impl Port {
-    /// Reserves a port that nobody listens on.
+    /// Reserves a port of loopback that nobody listens on.
     pub fn reserve() -> Result<Self, Error> {
+        Self::reserve_at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Reserves a port of one of this machine's addresses.
+    pub fn reserve_at(address: IpAddr) -> Result<Self, Error> {
         let folder = cache::root()?.join("ports");
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let range = u32::from(TO - FROM) + 1;
@@ -38,20 +43,25 @@ impl Port {
                 .write(true)
                 .open(&path)
                 .map_err(Error::io("open", &path))?;
-            if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Ok(Self { number, _lock: lock });
+            if lock.try_lock().is_ok() && TcpListener::bind((address, number)).is_ok() {
+                return Ok(Self { socket: (address, number).into(), _lock: lock });
             }
         }
-        Err(Error::NoFreePort { from: FROM, to: TO })
+        Err(Error::NoFreePort { address, from: FROM, to: TO })
     }
 
     pub fn number(&self) -> u16 {
-        self.number
+        self.socket.port()
     }
 
-    /// `127.0.0.1:<port>`
+    /// Where a server is to listen.
+    pub fn socket(&self) -> SocketAddr {
+        self.socket
+    }
+
+    /// `<host>:<port>`, as a client writes it.
     pub fn address(&self) -> String {
-        format!("{}:{}", Ipv4Addr::LOCALHOST, self.number)
+        self.socket.to_string()
     }
 }
 

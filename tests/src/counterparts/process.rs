@@ -40,25 +40,46 @@ impl Process {
     /// Starts `launch`; its output is appended to `server.log` in `folder`, which is removed if
     /// this process dies.
     pub fn spawn(name: &'static str, launch: &Launch, folder: &Path) -> Result<Self, Error> {
-        let mut keeper = Command::new("sh")
+        Self::spawn_by(Command::new("sh"), name, launch, folder)
+    }
+
+    /// As [`Process::spawn`], by a command that runs the shell somewhere else, such as in another namespace.
+    pub(super) fn spawn_by(
+        mut shell: Command,
+        name: &'static str,
+        launch: &Launch,
+        folder: &Path,
+    ) -> Result<Self, Error> {
+        shell
             .args(["-c", KEEPER, "keeper"])
             .arg(folder)
             .arg(&launch.program)
             .args(&launch.arguments)
-            .envs(launch.environment.iter().map(|(key, value)| (key, value)))
+            .envs(launch.environment.iter().map(|(key, value)| (key, value)));
+        Self::kept(shell, name, folder)
+    }
+
+    /// Starts a keeper, which logs to `server.log` in `folder` and speaks as `keeper.sh` does: prints a pid, then
+    /// reads names of signals until its input ends.
+    pub(super) fn kept(mut keeper: Command, name: &'static str, folder: &Path) -> Result<Self, Error> {
+        let mut keeper = keeper
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0) // a Ctrl-C is for us, and we then end the servers
             .spawn()
-            .map_err(|source| Error::Spawn { program: "sh".to_owned(), source })?;
+            .map_err(|source| Error::Spawn { program: keeper.get_program().to_string_lossy().into_owned(), source })?;
         let (Some(signals), Some(answers)) = (keeper.stdin.take(), keeper.stdout.take()) else {
             return Err(Error::NotRunning { server: name });
         };
         let mut process =
             Self { name, pid: 0, log: folder.join("server.log"), keeper, signals, answers: BufReader::new(answers) };
-        process.pid = process.answer().parse().map_err(|_| Error::NotRunning { server: name })?;
+        let Ok(pid) = process.answer().parse() else {
+            let status = process.keeper.wait().map_err(Error::io("wait for the keeper in", folder))?;
+            return Err(Error::Died { server: name, status, log: process.log_tail() });
+        };
+        process.pid = pid;
         Ok(process)
     }
 

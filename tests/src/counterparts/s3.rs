@@ -16,6 +16,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -54,11 +55,16 @@ controlled!(S3);
 impl S3 {
     /// Starts a store with one empty bucket (0.1 s), or takes the one named by [`VARIABLE`].
     pub async fn start() -> Result<Self, Error> {
+        Self::start_at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// As [`S3::start`], on another address of this machine, such as that of the pods of a [`super::Cluster`].
+    pub async fn start_at(address: IpAddr) -> Result<Self, Error> {
         if let Some(value) = named_by(VARIABLE) {
             return Self::named(value);
         }
         PROGRAM.ready().await?;
-        let place = Place::reserve(NAME)?;
+        let place = Place::reserve_at(NAME, address)?;
         // A folder is a bucket: nothing else has to be created.
         let bucket = place.path().join("data").join(BUCKET);
         fs::create_dir_all(&bucket).map_err(Error::io("create", &bucket))?;
@@ -93,7 +99,7 @@ impl S3 {
         })
     }
 
-    /// `http://127.0.0.1:<port>`; buckets are addressed by path.
+    /// `http://<address>:<port>`; buckets are addressed by path.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }

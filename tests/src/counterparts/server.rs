@@ -1,6 +1,6 @@
 //! A server that keeps its port and its data over crashes and restarts.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,12 +35,18 @@ pub struct Place {
 }
 
 impl Place {
+    /// A place whose port is one of loopback.
     pub fn reserve(name: &str) -> Result<Self, Error> {
+        Self::reserve_at(name, Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// A place whose port is one of another address of this machine.
+    pub fn reserve_at(name: &str, address: IpAddr) -> Result<Self, Error> {
         let folder = tempfile::Builder::new()
             .prefix(&format!("tidegate-{name}-"))
             .tempdir()
             .map_err(Error::io("create a folder in", std::env::temp_dir()))?;
-        let port = Port::reserve()?;
+        let port = Port::reserve_at(address)?;
         Ok(Self { folder, port })
     }
 
@@ -115,7 +121,7 @@ impl Server {
 
     async fn spawn(&mut self) -> Result<(), Error> {
         let mut process = Process::spawn(self.name, &self.launch, self.folder.path())?;
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port.number()));
+        let address = self.port.socket();
         let mut ended = None;
         let ready = until(READY_WITHIN, || {
             ended = process.ended();

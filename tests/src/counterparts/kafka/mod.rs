@@ -8,6 +8,7 @@
 //! is set to two seconds; a restart takes that much longer than a first start.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -58,6 +59,11 @@ controlled!(Kafka);
 impl Kafka {
     /// Starts an empty broker (about two seconds), or takes the one named by [`VARIABLE`].
     pub async fn start() -> Result<Self, Error> {
+        Self::start_at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// As [`Kafka::start`], on another address of this machine, such as that of the pods of a [`super::Cluster`].
+    pub async fn start_at(address: IpAddr) -> Result<Self, Error> {
         if let Some(bootstrap) = named_by(VARIABLE) {
             return Ok(Self {
                 bootstrap,
@@ -66,17 +72,17 @@ impl Kafka {
                 secured: None,
             });
         }
-        Self::start_own(false).await
+        Self::start_own(address, false).await
     }
 
     /// Starts an empty broker of our own that also listens with TLS and asks for a password.
     pub async fn start_secured() -> Result<Self, Error> {
-        Self::start_own(true).await
+        Self::start_own(Ipv4Addr::LOCALHOST.into(), true).await
     }
 
-    async fn start_own(secured: bool) -> Result<Self, Error> {
+    async fn start_own(address: IpAddr, secured: bool) -> Result<Self, Error> {
         let installed = PROGRAM.ready().await?;
-        let place = Place::reserve(NAME)?;
+        let place = Place::reserve_at(NAME, address)?;
         let controller = Port::reserve()?;
         let secured = if secured { Some(Secured::prepare(place.path())?) } else { None };
         let archive = format!("-XX:SharedArchiveFile={}", archive(&installed).display());

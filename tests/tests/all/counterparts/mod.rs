@@ -2,6 +2,7 @@
 //! is left of them.
 
 mod clickhouse;
+mod cluster;
 mod kafka;
 mod leftovers;
 mod s3;

@@ -1,0 +1,79 @@
+//! The place of a cluster among those that may run on this machine at a time.
+//!
+//! A place is a network and a locked file. The file names the folder of the cluster that had the place last: where that
+//! is still there, somebody killed the keepers too, and the next cluster clears it away.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::super::{Error, cache};
+use super::addresses::{Addresses, FIRST};
+use super::machine;
+
+/// More clusters than anybody's memory holds.
+const COUNT: u8 = 8;
+const ROUTES: &str = "/proc/net/route";
+
+/// A place that is ours until this is dropped, or our process ends.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub addresses: Addresses,
+    path: PathBuf,
+    file: File,
+}
+
+impl Slot {
+    /// Takes a free place and clears it of what may be left there.
+    pub fn claim() -> Result<Self, Error> {
+        let folder = cache::root()?.join("clusters");
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        for addresses in (FIRST..FIRST + COUNT).map(Addresses) {
+            let path = folder.join(addresses.0.to_string());
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(&path)
+                .map_err(Error::io("open", &path))?;
+            if file.try_lock().is_err() {
+                continue;
+            }
+            let mut slot = Self { addresses, path, file };
+            slot.clear()?;
+            let routes = fs::read_to_string(ROUTES).map_err(Error::io("read", ROUTES))?;
+            if !addresses.are_taken(&routes) {
+                return Ok(slot);
+            }
+        }
+        Err(Error::NoPlace { tried: COUNT, first: FIRST })
+    }
+
+    /// Names the folder of the cluster that begins here, for whoever may have to clear it away.
+    pub fn occupy(&mut self, cluster: &Path) -> Result<(), Error> {
+        let written = self
+            .file
+            .rewind()
+            .and_then(|()| self.file.set_len(0))
+            .and_then(|()| self.file.write_all(cluster.as_os_str().as_encoded_bytes()));
+        written.map_err(Error::io("write", &self.path))
+    }
+
+    fn clear(&mut self) -> Result<(), Error> {
+        let mut last = String::new();
+        self.file.read_to_string(&mut last).map_err(Error::io("read", &self.path))?;
+        let last = Path::new(&last);
+        let Ok(machines) = fs::read_dir(last) else {
+            return Ok(()); // it is gone, or nobody was here before
+        };
+        for machine in machines {
+            machine::clear(&machine.map_err(Error::io("list", last))?.path())?;
+        }
+        // Its last machine took it along, unless it had none yet.
+        match fs::remove_dir(last) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", last)(error)),
+            _ => Ok(()),
+        }
+    }
+}

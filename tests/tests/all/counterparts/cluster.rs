@@ -1,0 +1,224 @@
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tidegate_tests::counterparts::cluster::{self, Cluster, HELLO};
+use tidegate_tests::counterparts::{Error, S3};
+
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Two pods on two nodes if both are there, and a name for them.
+const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: web }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: web } }
+  template:
+    metadata: { labels: { app: web } }
+    spec:
+      terminationGracePeriodSeconds: 1
+      topologySpreadConstraints:
+        - { maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway,
+            labelSelector: { matchLabels: { app: web } } }
+      containers:
+        - name: hello
+          image: IMAGE
+          args: [':8080']
+          readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: web }
+spec: { selector: { app: web }, ports: [{ port: 80, targetPort: 8080 }] }
+";
+
+/// One test, since a cluster takes time and memory to start.
+#[tokio::test]
+async fn a_cluster_runs_pods_survives_every_fault_and_leaves_nothing() {
+    let Some(mut cluster) = start().await else { return };
+    let traces = Traces::of(&cluster);
+    cluster.load_image(&cluster.hello_image()).await.unwrap();
+    cluster.apply(&WEB.replace("IMAGE", HELLO)).await.unwrap();
+    until("a pod on each node", async || nodes_of_pods(&cluster).await == ["n1", "n2"]).await;
+    pods_and_services_are_reached(&cluster).await;
+    pods_reach_servers_of_the_host(&cluster).await;
+    a_container_that_is_killed_starts_again(&cluster).await;
+
+    cluster.kill_api_server().unwrap();
+    cluster.kubectl(&["get", "pods"]).await.unwrap_err();
+    cluster.start_api_server().await.unwrap();
+    cluster.kill_etcd().unwrap();
+    cluster.kubectl(&["get", "pods", "--request-timeout=1s"]).await.unwrap_err();
+    cluster.start_etcd().await.unwrap();
+    assert_eq!(nodes_of_pods(&cluster).await, ["n1", "n2"]);
+
+    cluster.cut_node("n2").unwrap();
+    until("the pods move to n1", async || nodes_of_pods(&cluster).await == ["n1", "n1"]).await;
+    cluster.heal_node("n2").unwrap();
+    until("n2 comes back", async || ready(&cluster, "n2").await).await;
+
+    cluster.power_off("n1").unwrap();
+    assert!(matches!(cluster.load_image(&cluster.hello_image()).await, Err(Error::NotRunning { server: "n1" })));
+    until("the pods move to n2", async || nodes_of_pods(&cluster).await == ["n2", "n2"]).await;
+    pods_and_services_are_reached(&cluster).await;
+    cluster.power_on("n1").await.unwrap();
+    until("n1 comes back", async || ready(&cluster, "n1").await).await;
+    cluster.kubectl(&["rollout", "restart", "deployment/web"]).await.unwrap();
+    until("a pod on each node", async || nodes_of_pods(&cluster).await == ["n1", "n2"]).await;
+
+    let unknown = cluster.cut_node("n3").unwrap_err().to_string();
+    assert_eq!(unknown, "the cluster has no node `n3`, only: n1, n2");
+    drop(cluster);
+    traces.assert_gone();
+}
+
+/// None, saying why, where there can't be one that is ours to break.
+async fn start() -> Option<Cluster> {
+    if std::env::var_os(cluster::VARIABLE).is_some() {
+        println!("left out: the cluster named by {} isn't ours to break", cluster::VARIABLE);
+        return None;
+    }
+    if let Err(reason) = Cluster::available() {
+        println!("left out: {reason}");
+        return None;
+    }
+    Some(Cluster::start().await.unwrap())
+}
+
+async fn pods_and_services_are_reached(cluster: &Cluster) {
+    let addresses = get(cluster, "pods", "{.items[?(@.metadata.deletionTimestamp==\"\")].status.podIP}").await;
+    let running: Vec<String> = ready_pods(cluster).await.into_iter().map(|pod| pod.name).collect();
+    for pod in ready_pods(cluster).await {
+        let answer = fetch(&format!("http://{}:8080/", pod.address)).await.unwrap();
+        assert_eq!(answer, pod.name, "{addresses}");
+    }
+    // By its address from here, and by its name from a pod.
+    let address = get(cluster, "service/web", "{.spec.clusterIP}").await;
+    let from_here = fetch(&format!("http://{address}/")).await.unwrap();
+    assert!(running.contains(&from_here), "{from_here}");
+    let ask = ["exec", &running[0], "--", "/hello", "http://web.default.svc.cluster.local/"];
+    let from_pod = cluster.kubectl(&ask).await.unwrap();
+    assert!(running.contains(&from_pod.trim().to_owned()), "{from_pod}");
+}
+
+async fn pods_reach_servers_of_the_host(cluster: &Cluster) {
+    let store = S3::start_at(cluster.host_address().unwrap()).await.unwrap();
+    let pod = &ready_pods(cluster).await[0].name;
+    let answer = cluster.kubectl(&["exec", pod, "--", "/hello", store.endpoint()]).await.unwrap();
+    assert!(answer.contains("<Code>AccessDenied</Code>"), "{answer}");
+}
+
+async fn a_container_that_is_killed_starts_again(cluster: &Cluster) {
+    let pod = &ready_pods(cluster).await[0].name;
+    let before = cluster.processes("default", pod, "hello").await.unwrap();
+    assert_eq!(before.len(), 1);
+    cluster.kill_9("default", pod, "hello").await.unwrap();
+    let restarts = "{.status.containerStatuses[0].restartCount}";
+    until("a restart", async || get(cluster, &format!("pod/{pod}"), restarts).await == "1").await;
+    until("the pod is ready", async || ready_pods(cluster).await.len() == 2).await;
+    assert_ne!(cluster.processes("default", pod, "hello").await.unwrap(), before);
+}
+
+struct Pod {
+    name: String,
+    address: String,
+    node: String,
+}
+
+/// Pods that are ready and not about to go.
+async fn ready_pods(cluster: &Cluster) -> Vec<Pod> {
+    let pods = cluster.kubectl(&["get", "pods", "--output=json"]).await.unwrap();
+    let pods: serde_json::Value = serde_json::from_str(&pods).unwrap();
+    let ready = |pod: &&serde_json::Value| {
+        let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+        let mut conditions = conditions.filter(|condition| condition["type"] == "Ready");
+        pod["metadata"]["deletionTimestamp"].is_null() && conditions.any(|condition| condition["status"] == "True")
+    };
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let pod = |pod: &serde_json::Value| Pod {
+        name: text(&pod["metadata"]["name"]),
+        address: text(&pod["status"]["podIP"]),
+        node: text(&pod["spec"]["nodeName"]),
+    };
+    pods["items"].as_array().unwrap().iter().filter(ready).map(pod).collect()
+}
+
+async fn nodes_of_pods(cluster: &Cluster) -> Vec<String> {
+    let mut nodes: Vec<String> = ready_pods(cluster).await.into_iter().map(|pod| pod.node).collect();
+    nodes.sort();
+    nodes
+}
+
+async fn ready(cluster: &Cluster, node: &str) -> bool {
+    get(cluster, &format!("node/{node}"), "{.status.conditions[?(@.type==\"Ready\")].status}").await == "True"
+}
+
+async fn get(cluster: &Cluster, what: &str, path: &str) -> String {
+    cluster.kubectl(&["get", what, &format!("--output=jsonpath={path}")]).await.unwrap()
+}
+
+async fn fetch(url: &str) -> reqwest::Result<String> {
+    Ok(reqwest::get(url).await?.text().await?.trim().to_owned())
+}
+
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < PATIENCE, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    println!("{what}: {:.1} s", started.elapsed().as_secs_f64());
+}
+
+/// What a cluster leaves on the machine while it runs.
+struct Traces {
+    folder: PathBuf,
+}
+
+impl Traces {
+    fn of(cluster: &Cluster) -> Self {
+        // <folder>/control-plane/pki/admin.kubeconfig
+        let traces = Self { folder: cluster.kubeconfig().ancestors().nth(3).unwrap().to_owned() };
+        assert!(traces.folder.is_dir());
+        assert!(!traces.links().is_empty() && !traces.cgroups().is_empty() && !traces.processes().is_empty());
+        traces
+    }
+
+    fn assert_gone(&self) {
+        assert!(!self.folder.exists());
+        assert_eq!(self.links(), [] as [PathBuf; 0]);
+        assert_eq!(self.cgroups(), [] as [PathBuf; 0]);
+        assert_eq!(self.processes(), [] as [PathBuf; 0]);
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        assert!(!mounts.contains(self.folder.to_str().unwrap()), "{mounts}");
+    }
+
+    fn links(&self) -> Vec<PathBuf> {
+        let name = self.folder.to_str().unwrap().rsplit('-').next().unwrap().to_owned();
+        list("/sys/class/net", move |link| link.ends_with(format!("tidegate-{name}")))
+    }
+
+    fn cgroups(&self) -> Vec<PathBuf> {
+        let name = self.folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let trees = list("/sys/fs/cgroup", |tree| tree.is_dir());
+        trees
+            .into_iter()
+            .chain([PathBuf::from("/sys/fs/cgroup")])
+            .flat_map(|tree| list(tree.to_str().unwrap(), |cgroup| cgroup.to_str().unwrap().contains(&name)))
+            .collect()
+    }
+
+    /// Every process names the folder, those of pods as the place of their first process's work.
+    fn processes(&self) -> Vec<PathBuf> {
+        let name = self.folder.to_str().unwrap();
+        list("/proc", |process| {
+            let command = std::fs::read(process.join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains(name)
+        })
+    }
+}
+
+fn list(folder: &str, matches: impl Fn(&PathBuf) -> bool) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).filter(matches).collect()
+}

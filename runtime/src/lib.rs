@@ -11,6 +11,7 @@ pub mod coordinator;
 pub mod element;
 pub mod env;
 pub mod exchange;
+pub mod failure;
 pub mod fault;
 pub mod format;
 pub mod graph;

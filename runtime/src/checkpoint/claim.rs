@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 
 use super::{
     journal::{Journal, create_known, write_hint},
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::{
     env,
+    failure::Reason,
     ids::{Attempt, Epoch, Revision, Seq},
 };
 
@@ -52,6 +54,16 @@ pub struct Claimed {
     pub committed: Option<Epoch>,
 }
 
+/// What came of a claim.
+#[derive(Debug)]
+pub enum Claiming {
+    Ours(Claimed),
+    /// There is nothing to run: this attempt read its bounded sources to the end and published everything.
+    Finished {
+        attempt: Attempt,
+    },
+}
+
 #[derive(Debug, Error)]
 pub enum ClaimError {
     #[error(
@@ -60,16 +72,25 @@ pub enum ClaimError {
     Owned { pod: String, address: String, attempt: Attempt },
     #[error("the job was taken over by revision {by}; this process runs revision {mine} and must not take it back")]
     Superseded { by: Revision, mine: Revision },
-    #[error("the job has finished: attempt {attempt} read its bounded sources to the end and published everything")]
-    Finished { attempt: Attempt },
     #[error("the log is damaged: {0}")]
     Damaged(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
+impl Reason for ClaimError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Owned { .. } => FailureReason::OwnedElsewhere,
+            Self::Superseded { .. } => FailureReason::Superseded,
+            Self::Damaged(_) => FailureReason::StateUnfit,
+            Self::Store(error) => error.reason(),
+        }
+    }
+}
+
 /// Claims the job.
-pub async fn claim(store: Arc<dyn Store>, me: &Identity, neighbours: &dyn Neighbours) -> Result<Claimed, ClaimError> {
+pub async fn claim(store: Arc<dyn Store>, me: &Identity, neighbours: &dyn Neighbours) -> Result<Claiming, ClaimError> {
     let mut asked: Option<(String, OwnerAnswer)> = None;
     loop {
         let newest = read_newest(store.as_ref()).await?;
@@ -79,7 +100,7 @@ pub async fn claim(store: Arc<dyn Store>, me: &Identity, neighbours: &dyn Neighb
         };
         match log::claim(newest.as_ref(), &me.claimant, answer) {
             Claim::Superseded { by } => return Err(ClaimError::Superseded { by, mine: me.claimant.revision }),
-            Claim::Finished { attempt } => return Err(ClaimError::Finished { attempt }),
+            Claim::Finished { attempt } => return Ok(Claiming::Finished { attempt }),
             Claim::Ask { owner, record_id } => {
                 let answer = neighbours.ask(&owner, &record_id).await;
                 asked = Some((record_id, answer));
@@ -110,12 +131,12 @@ pub async fn claim(store: Arc<dyn Store>, me: &Identity, neighbours: &dyn Neighb
                 if create_known(store.as_ref(), &record::path(next, Seq(0)), &started).await? {
                     write_hint(store.as_ref(), next, Seq(0)).await;
                     let inherited = restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
-                    return Ok(Claimed {
+                    return Ok(Claiming::Ours(Claimed {
                         journal: Journal::new(store, next, inherited),
                         lineage,
                         restored_from,
                         committed: newest.and_then(|log| log.committed),
-                    });
+                    }));
                 }
             }
         }

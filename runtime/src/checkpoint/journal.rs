@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 
 use super::{
     CommitPermit,
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{
     env,
+    failure::Reason,
     ids::{Attempt, Epoch, Seq},
 };
 
@@ -47,6 +49,16 @@ pub enum JournalError {
     Poisoned { attempt: Attempt },
     #[error("epoch {epoch} is not owned: the newest owned epoch is {newest:?}")]
     NotOwned { epoch: Epoch, newest: Option<Epoch> },
+}
+
+impl Reason for JournalError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Sealed { .. } => FailureReason::OwnedElsewhere,
+            Self::Unknown { cause, .. } => cause.reason(),
+            Self::Poisoned { .. } | Self::NotOwned { .. } => FailureReason::TaskFailed,
+        }
+    }
 }
 
 impl Journal {

@@ -4,12 +4,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 
 use super::{
     record::{CheckpointRef, Trigger},
     store::{ObjectPath, Store, StoreError},
 };
 use crate::{
+    failure::Reason,
     ids::{Attempt, Epoch, OperatorId, Revision},
     sink::ChunkId,
 };
@@ -99,6 +101,15 @@ pub enum ManifestError {
     Damaged { path: ObjectPath, message: String },
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Reason for ManifestError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Missing { .. } | Self::Damaged { .. } => FailureReason::StateUnfit,
+            Self::Store(error) => error.reason(),
+        }
+    }
 }
 
 /// Folder of everything an epoch of an attempt writes.

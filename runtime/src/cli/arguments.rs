@@ -59,6 +59,14 @@ pub struct RunArguments {
     /// While another healthy process runs the job, wait instead of giving up.
     #[arg(long, env = "TIDEGATE_STAND_BY")]
     pub stand_by: bool,
+    /// Something watches this process by its HTTP API: wait for systems that can't be reached instead of giving up, and
+    /// serve the status of a job that has stopped or finished until SIGTERM.
+    #[arg(long, env = "TIDEGATE_SUPERVISED")]
+    pub supervised: bool,
+    /// File that gets, as JSON, why the job was refused or has failed, at most 4096 bytes: a container's termination
+    /// message.
+    #[arg(long, value_name = "PATH", env = "TIDEGATE_TERMINATION_LOG")]
+    pub termination_log: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -84,7 +84,8 @@ async fn open(storage: &str) -> Result<Arc<dyn Store>, String> {
         if path.is_file() {
             let text = std::fs::read_to_string(path).map_err(|error| format!("failed to read {storage}: {error}"))?;
             let job = StreamJob::from_yaml(&text).map_err(|error| format!("{storage}: {error}"))?;
-            return Ok((job.spec.checkpoint.storage, job.metadata.name));
+            let id = job.id();
+            return Ok((job.spec.checkpoint.storage, id));
         }
         let (Some(parent), Some(job)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
             return Err(format!("{storage} is no folder of a job"));

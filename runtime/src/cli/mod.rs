@@ -2,8 +2,10 @@
 
 mod arguments;
 mod inspect;
+mod last_word;
 mod logs;
 mod run;
+mod signals;
 mod validate;
 
 use std::{path::Path, process::ExitCode};
@@ -22,7 +24,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
     let handle = runtime.handle().clone();
     let result = runtime.block_on(async {
         match &arguments.command {
-            Command::Run(run) => run::run(run, handle).await,
+            Command::Run(run) => Box::pin(run::run(run, handle)).await,
             Command::Validate(job) => validate::validate(job).await,
             Command::Inspect(inspect) => inspect::inspect(inspect).await,
         }

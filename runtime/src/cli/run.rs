@@ -2,94 +2,90 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    runtime::Handle,
-    signal::unix::{SignalKind, signal},
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-};
+use tidegate_crds::api::{Failure, FailureReason, Phase};
+use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 
-use super::{arguments::RunArguments, prefixed, read};
+use super::{arguments::RunArguments, last_word::LastWord, prefixed, read, signals};
 use crate::{
-    checkpoint::{
-        claim::{Identity, read_newest},
-        log::Claimant,
-        store::{self, prove},
-    },
+    checkpoint::{claim::Identity, log::Claimant, store},
     coordinator::{
         api,
-        driver::{Coordinator, StopRequest},
+        driver::Coordinator,
         event::Outcome,
+        prepare::{Prepared, prepare},
         shared::Shared,
     },
-    env, error_chain,
+    env,
+    failure::Reason,
     ids::Revision,
     job::JobPlan,
     metrics::Metrics,
 };
 
 pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), String> {
-    let stop = stop_requests().map_err(|error| format!("failed to listen for signals: {error}"))?;
-    let job = read(&arguments.job)?;
-    let refuse = |message: String| prefixed(&arguments.job.job, &message);
-    let metrics = Arc::new(Metrics::new());
-    let plan = JobPlan::new(&job, metrics.clone()).map_err(|error| refuse(error_chain(&error)))?;
-    let store =
-        store::open(&plan.spec.checkpoint.storage, &plan.name).await.map_err(|error| refuse(error_chain(&error)))?;
-    let newest = read_newest(store.as_ref()).await.map_err(|error| refuse(error_chain(&error)))?;
-    // A job that ran before as it stands is asked again while it recovers: its readers wait.
-    let ran_before = newest.as_ref().is_some_and(|log| log.spec_digest == plan.digest);
-    if !ran_before {
-        plan.preflight().await.map_err(|error| refuse(error_chain(&error)))?;
-    }
-    if newest.is_none() {
-        prove(store.as_ref()).await.map_err(|error| refuse(error_chain(&error)))?;
-    }
-    let shared = Shared::new(&plan.name, arguments.revision, store.location(), metrics);
-    let listening = api::serve(arguments.listen, shared.clone()).await;
-    let address = listening.map_err(|error| format!("--listen: failed to listen on {}: {error}", arguments.listen))?;
-    tracing::info!(job = plan.name, %address, storage = store.location(), "starting");
-    let pod =
-        arguments.pod_name.clone().unwrap_or_else(|| format!("{}:{}:{}", host(), std::process::id(), env::unique_id()));
-    let identity = Identity {
-        claimant: Claimant { revision: Revision(arguments.revision), pod },
-        address: arguments.advertise.clone().unwrap_or_else(|| address.to_string()),
-        spec_digest: plan.digest.clone(),
-        lineage: format!("{}-{}", plan.name, env::unique_id()),
-        stand_by: arguments.stand_by,
-    };
-    let (plan, shown) = (Arc::new(plan), shared.clone());
-    let coordinator = Coordinator { plan, store, identity, preflight: ran_before, shared: shown, io };
-    match coordinator.run(stop).await {
-        Outcome::Finished => {
-            tracing::info!("finished: everything was read and published");
-            Ok(())
-        }
-        Outcome::Stopped => {
-            tracing::info!(epoch = ?shared.status().last_checkpoint.map(|checkpoint| checkpoint.epoch), "stopped; the next run goes on from the last checkpoint");
-            Ok(())
-        }
-        Outcome::Failed { cause } => Err(format!("the job has failed, and the restart strategy has given up: {cause}")),
-        Outcome::Refused { cause } => Err(cause),
-    }
+    let ended = Box::pin(run_job(arguments, io)).await;
+    ended.map_err(|last_word| last_word.leave(arguments.termination_log.as_deref()))
 }
 
-/// SIGTERM suspends the job, Ctrl-C cancels it; both take a last checkpoint.
-fn stop_requests() -> std::io::Result<UnboundedReceiver<StopRequest>> {
-    let (requests, stop) = unbounded_channel();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        loop {
-            let request = tokio::select! {
-                _ = terminate.recv() => StopRequest::Suspend,
-                _ = interrupt.recv() => StopRequest::Cancel,
-            };
-            tracing::info!(?request, "asked to stop: taking a last checkpoint");
-            if requests.send(request).is_err() {
-                return;
+async fn run_job(arguments: &RunArguments, io: Handle) -> Result<(), LastWord> {
+    let (requests, mut stop) = unbounded_channel();
+    let mut signalled =
+        signals::listen(requests.clone()).map_err(|error| format!("failed to listen for signals: {error}"))?;
+    let refuse = |failure: Failure| {
+        let message = prefixed(&arguments.job.job, &failure.message);
+        LastWord::new(failure, message)
+    };
+    let job = read(&arguments.job).map_err(|message| {
+        LastWord::new(Failure { reason: FailureReason::DocumentInvalid, message: message.clone() }, message)
+    })?;
+    let metrics = Arc::new(Metrics::new());
+    let plan = JobPlan::new(&job, metrics.clone()).map_err(|error| refuse(error.failure()))?;
+    let storage = store::location(&plan.spec.checkpoint.storage, &plan.id);
+    let shared = Shared::new(&plan.name, arguments.revision, storage.clone(), metrics);
+    let listening = api::serve(arguments.listen, shared.clone(), requests).await;
+    let address = listening.map_err(|error| format!("--listen: failed to listen on {}: {error}", arguments.listen))?;
+    tracing::info!(job = plan.id, %address, storage, "starting");
+    let prepared = tokio::select! {
+        biased;
+        Some(_) = stop.recv() => None,
+        prepared = shared.alive_during(prepare(&plan, &shared, arguments.supervised)) => Some(prepared),
+    };
+    match prepared {
+        None => shared.update(|status| status.phase = Phase::Stopped),
+        Some(prepared) => {
+            let Prepared { store, ran_before } = prepared.map_err(|error| refuse(error.failure()))?;
+            let identity = identity(arguments, &plan, address.to_string());
+            let (plan, shown) = (Arc::new(plan), shared.clone());
+            let coordinator = Coordinator { plan, store, identity, preflight: ran_before, shared: shown, io };
+            match coordinator.run(stop).await {
+                Outcome::Finished => tracing::info!("finished: everything was read and published"),
+                Outcome::Stopped => {
+                    let epoch = shared.status().last_checkpoint.map(|checkpoint| checkpoint.epoch);
+                    tracing::info!(?epoch, "stopped; the next run goes on from the last checkpoint");
+                }
+                Outcome::Failed(failure) => return Err(failure.into()),
             }
         }
-    });
-    Ok(stop)
+    }
+    if arguments.supervised {
+        // Who watches this process reads its last status before it ends it. The channel lives as long as the process.
+        let _signalled = shared.alive_during(signalled.wait_for(|signalled| *signalled)).await;
+    }
+    Ok(())
+}
+
+fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identity {
+    let own_name = || format!("{}:{}:{}", host(), std::process::id(), env::unique_id());
+    Identity {
+        claimant: Claimant {
+            revision: Revision(arguments.revision),
+            pod: arguments.pod_name.clone().unwrap_or_else(own_name),
+        },
+        address: arguments.advertise.clone().unwrap_or(address),
+        spec_digest: plan.digest.clone(),
+        lineage: format!("{}-{}", plan.id, env::unique_id()),
+        stand_by: arguments.stand_by,
+    }
 }
 
 fn host() -> String {

@@ -1,24 +1,42 @@
-//! The HTTP API: status, checkpoints, metrics, health.
+//! The HTTP API: status, checkpoints, metrics, health, and a way to stop the job.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
-use tidegate_crds::api::{CheckpointHistory, JobStatus, Phase};
-use tokio::net::TcpListener;
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use tidegate_crds::api::{CheckpointHistory, JobStatus, Phase, StopRequest};
+use tokio::{net::TcpListener, sync::mpsc::UnboundedSender};
 
 use super::shared::Shared;
 
-/// Serves until the process ends. Returns the address it listens on.
-pub async fn serve(listen: SocketAddr, shared: Arc<Shared>) -> std::io::Result<SocketAddr> {
+/// What the API speaks for.
+#[derive(Clone)]
+struct Served {
+    shared: Arc<Shared>,
+    stop: UnboundedSender<StopRequest>,
+}
+
+/// Serves until the process ends; `stop` gets what is asked for. Returns the address it listens on.
+pub async fn serve(
+    listen: SocketAddr,
+    shared: Arc<Shared>,
+    stop: UnboundedSender<StopRequest>,
+) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/checkpoints", get(checkpoints))
+        .route("/v1/stop", post(stop_job))
         .route("/metrics", get(metrics))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
-        .with_state(shared);
+        .with_state(Served { shared, stop });
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the HTTP API has ended");
@@ -27,26 +45,45 @@ pub async fn serve(listen: SocketAddr, shared: Arc<Shared>) -> std::io::Result<S
     Ok(address)
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Json<JobStatus> {
-    Json(shared.status())
+async fn status(State(served): State<Served>) -> Json<JobStatus> {
+    Json(served.shared.status())
 }
 
-async fn checkpoints(State(shared): State<Arc<Shared>>) -> Json<CheckpointHistory> {
-    Json(shared.history())
+async fn checkpoints(State(served): State<Served>) -> Json<CheckpointHistory> {
+    Json(served.shared.history())
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> ([(&'static str, &'static str); 1], String) {
-    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], shared.metrics.encode())
+/// May be asked any number of times, at any time: a job that has ended stays as it is.
+async fn stop_job(
+    State(served): State<Served>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<JobStatus>), (StatusCode, String)> {
+    let request: StopRequest = serde_json::from_slice(&body).map_err(|error| {
+        let accepted = r#"{"purpose": "Suspend" or "Cancel", "finalCheckpoint": true (the default) or false}"#;
+        (StatusCode::BAD_REQUEST, format!("the body is no request to stop: {error}; accepted is {accepted}\n"))
+    })?;
+    tracing::info!(?request, "asked to stop over HTTP");
+    // Nobody listens any more when the job has ended.
+    let _ended = served.stop.send(request);
+    Ok((StatusCode::ACCEPTED, Json(served.shared.status())))
+}
+
+async fn metrics(State(served): State<Served>) -> ([(&'static str, &'static str); 1], String) {
+    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], served.shared.metrics.encode())
 }
 
 /// Not alive: the coordinator hangs, and a restart of the process helps.
-async fn live(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
-    if shared.is_alive() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "the coordinator hangs") }
+async fn live(State(served): State<Served>) -> (StatusCode, &'static str) {
+    if served.shared.is_alive() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the coordinator hangs")
+    }
 }
 
 /// Ready: the job owns its log and its tasks run.
-async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
-    match shared.status().phase {
+async fn ready(State(served): State<Served>) -> (StatusCode, String) {
+    match served.shared.status().phase {
         Phase::Running => (StatusCode::OK, "ok".to_owned()),
         phase => (StatusCode::SERVICE_UNAVAILABLE, format!("{phase:?}")),
     }

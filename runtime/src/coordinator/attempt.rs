@@ -104,7 +104,7 @@ impl Current {
             .collect();
         let manifest = Manifest {
             format: Manifest::FORMAT,
-            job: plan.name.clone(),
+            job: plan.id.clone(),
             lineage: self.lineage.clone(),
             epoch,
             attempt: self.attempt,

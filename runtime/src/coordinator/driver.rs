@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tidegate_crds::{
     OnCancellation,
-    api::{CheckpointStatus, Phase},
+    api::{CheckpointStatus, Failure, FailureReason, StopPurpose, StopRequest},
 };
 use tokio::{
     runtime::Handle,
@@ -28,12 +28,14 @@ use super::{
 };
 use crate::{
     checkpoint::{
-        claim::{self, ClaimError, Claimed, Identity},
+        claim::{self, ClaimError, Claimed, Claiming, Identity},
         collect,
         record::CheckpointRef,
         store::Store,
     },
-    env, fault,
+    env,
+    failure::Reason,
+    fault,
     ids::Epoch,
     job::{JobPlan, SinkTarget},
     worker::{
@@ -54,21 +56,12 @@ pub struct Coordinator {
     pub io: Handle,
 }
 
-/// Why the user wants the job to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopRequest {
-    /// To go on later: checkpoints stay.
-    Suspend,
-    /// For good: checkpoints stay or go as `onCancellation` says.
-    Cancel,
-}
-
 /// What came of something that was started.
 enum Message {
-    Claimed(Result<Claimed, ClaimError>),
+    Claimed(Result<Claiming, ClaimError>),
     Recovered(Result<Box<Recovered>, RecoverError>),
     Deployed(Result<Running, DeployError>),
-    Written { epoch: Epoch, result: Result<CheckpointRef, String> },
+    Written { epoch: Epoch, result: Result<CheckpointRef, Failure> },
     Scribe(Answer),
 }
 
@@ -86,6 +79,8 @@ struct Loop {
     /// Work of this start that ends with it.
     work: JoinSet<()>,
     cancelled: bool,
+    /// The log says that the attempt has ended: nobody writes to it any more, and nobody else has begun.
+    released: bool,
 }
 
 impl Coordinator {
@@ -105,6 +100,7 @@ impl Coordinator {
             reports: unbounded_channel().1,
             work: JoinSet::new(),
             cancelled: false,
+            released: false,
         };
         let mut event = Some(Event::Tick);
         loop {
@@ -118,8 +114,8 @@ impl Coordinator {
             event = tokio::select! {
                 biased;
                 Some(request) = stop.recv() => {
-                    this.cancelled |= request == StopRequest::Cancel;
-                    Some(Event::Stop)
+                    this.cancelled |= request.purpose == StopPurpose::Cancel;
+                    Some(Event::Stop { final_checkpoint: request.final_checkpoint })
                 }
                 Some((start, message)) = inbox.recv() => this.receive(start, message).await,
                 Some(report) = this.reports.recv(), if this.is_deployed() => this.report(report),
@@ -131,8 +127,9 @@ impl Coordinator {
 }
 
 /// A start that failed: tried again as the restart strategy says, but for one that the same job can never bring off.
-fn given_up(is_refusal: bool, cause: String) -> Event {
-    if is_refusal { Event::Refused { cause, finished: false } } else { Event::Failed { cause } }
+fn failed_start(error: &impl Reason) -> Event {
+    let failure = error.failure();
+    if failure.reason.may_pass() { Event::Failed(failure) } else { Event::Refused(failure) }
 }
 
 async fn next_published(current: Option<&mut Current>) -> Epoch {
@@ -185,24 +182,25 @@ impl Loop {
         });
     }
 
-    async fn end(&mut self, outcome: &Outcome) {
-        self.show();
-        let phase = match outcome {
-            Outcome::Finished => Phase::Finished,
-            Outcome::Stopped => Phase::Stopped,
-            Outcome::Failed { .. } | Outcome::Refused { .. } => Phase::Failed,
-        };
-        self.job.shared.update(|status| status.phase = phase);
+    /// The last thing to do; only then does the status say that the job has ended.
+    async fn end(&self, outcome: &Outcome) {
         let delete = self.job.plan.spec.checkpoint.on_cancellation == OnCancellation::Delete;
-        let settled = self.job.shared.status().pending_epochs == 0;
         if delete && self.cancelled && *outcome == Outcome::Stopped {
-            if settled {
-                collect::delete_all(self.job.store.as_ref()).await;
-            } else {
-                tracing::warn!(
-                    "output waits to be published, so the checkpoints stay; start the job once more to finish it"
-                );
-            }
+            self.delete().await;
+        }
+        self.show();
+    }
+
+    /// Deletes what the job has kept, if it is this process's to delete and nobody needs it any more.
+    async fn delete(&self) {
+        if !self.released {
+            tracing::warn!("the job's last attempt was not ended by this process, so the checkpoints stay");
+        } else if self.machine.pending() > 0 {
+            tracing::warn!(
+                "output waits to be published, so the checkpoints stay; start the job once more to finish it"
+            );
+        } else {
+            self.job.shared.alive_during(collect::delete_all(self.job.store.as_ref())).await;
         }
     }
 
@@ -334,9 +332,11 @@ impl Loop {
         let store = self.job.store.clone();
         self.spawn(async move {
             let written = async {
-                let (bytes, reference) = manifest.encode().map_err(|error| error.to_string())?;
+                let (bytes, reference) = manifest
+                    .encode()
+                    .map_err(|error| Failure { reason: FailureReason::TaskFailed, message: error.to_string() })?;
                 fault::reach("before-manifest");
-                store.put(&reference.manifest, bytes).await.map_err(|error| crate::error_chain(&error))?;
+                store.put(&reference.manifest, bytes).await.map_err(|error| error.failure())?;
                 fault::reach("after-manifest");
                 Ok(reference)
             };
@@ -390,7 +390,7 @@ impl Loop {
 
     async fn abort(&mut self) -> Event {
         if let Some(failure) = &self.machine.failure {
-            tracing::warn!(cause = failure, "the attempt has failed");
+            tracing::warn!(reason = ?failure.reason, cause = failure.message, "the attempt has failed");
         }
         self.work.shutdown().await;
         self.claimed = None;
@@ -421,20 +421,17 @@ impl Loop {
             return None;
         }
         Some(match message {
-            Message::Claimed(Ok(claimed)) => self.claimed(claimed),
-            Message::Claimed(Err(error)) => {
-                let cause = crate::error_chain(&error);
-                match error {
-                    ClaimError::Finished { .. } => Event::Refused { cause, finished: true },
-                    ClaimError::Owned { .. } | ClaimError::Superseded { .. } => {
-                        Event::Refused { cause, finished: false }
-                    }
-                    ClaimError::Damaged(_) | ClaimError::Store(_) => Event::Failed { cause },
-                }
+            Message::Claimed(Ok(Claiming::Ours(claimed))) => self.claimed(claimed),
+            Message::Claimed(Ok(Claiming::Finished { attempt })) => {
+                tracing::info!(%attempt, "the job has finished before: there is nothing left to read or to publish");
+                Event::NothingLeft
             }
+            // Without `--stand-by`, who is told that the job is taken does not wait.
+            Message::Claimed(Err(error @ ClaimError::Owned { .. })) => Event::Refused(error.failure()),
+            Message::Claimed(Err(error)) => failed_start(&error),
             Message::Recovered(Ok(recovered)) => self.recovered(*recovered),
-            Message::Recovered(Err(error)) => given_up(error.is_refusal(), crate::error_chain(&error)),
-            Message::Deployed(Err(error)) => given_up(error.is_refusal(), crate::error_chain(&error)),
+            Message::Recovered(Err(error)) => failed_start(&error),
+            Message::Deployed(Err(error)) => failed_start(&error),
             Message::Deployed(Ok(_)) => return None,
             Message::Written { epoch, result: Ok(reference) } => {
                 if let Some(current) = &mut self.current {
@@ -442,7 +439,7 @@ impl Loop {
                 }
                 Event::Written { epoch }
             }
-            Message::Written { epoch, result: Err(cause) } => Event::Declined { epoch, cause },
+            Message::Written { epoch, result: Err(failure) } => Event::Declined { epoch, failure },
             Message::Scribe(answer) => self.answered(answer),
         })
     }
@@ -451,9 +448,7 @@ impl Loop {
         let attempt = claimed.journal.attempt();
         let restored = claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
         tracing::info!(%attempt, ?restored, "the job is ours");
-        self.job.shared.update(|status| {
-            status.attempt = Some(attempt.0);
-        });
+        self.job.shared.update(|status| status.attempt = Some(attempt.0));
         self.claimed = Some(claimed);
         Event::Claimed { attempt, restored }
     }
@@ -488,11 +483,12 @@ impl Loop {
                 self.job.shared.update(|status| status.committed_epoch = Some(epoch.0));
                 Event::Recorded { epoch }
             }
-            Answer::Released => Event::Released,
-            Answer::Failed { cause, sealed: true } if !self.job.identity.stand_by => {
-                Event::Refused { cause, finished: false }
+            Answer::Released => {
+                self.released = true;
+                Event::Released
             }
-            Answer::Failed { cause, .. } => Event::Failed { cause },
+            Answer::Failed { failure, sealed: true } if !self.job.identity.stand_by => Event::Refused(failure),
+            Answer::Failed { failure, .. } => Event::Failed(failure),
         }
     }
 
@@ -503,11 +499,11 @@ impl Loop {
                 self.current.as_mut()?.acked(ack);
                 Event::Acked { epoch, task }
             }
-            Report::Declined { epoch, cause } => Event::Declined { epoch, cause },
+            Report::Declined { epoch, failure } => Event::Declined { epoch, failure },
             Report::Exhausted(task) => Event::Exhausted { task },
             // After the last barrier; what counts is that it is acknowledged.
             Report::Ended(_) => return None,
-            Report::Failed { cause, .. } => Event::Failed { cause },
+            Report::Failed(failure) => Event::Failed(failure),
         })
     }
 }

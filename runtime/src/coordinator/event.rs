@@ -1,5 +1,7 @@
 //! What the [`super::machine`] is told, and what it asks for.
 
+use tidegate_crds::api::Failure;
+
 use crate::{
     checkpoint::record::Trigger,
     element::Barrier,
@@ -28,7 +30,7 @@ pub enum Event {
     /// A part of the checkpoint failed; the job may go on.
     Declined {
         epoch: Epoch,
-        cause: String,
+        failure: Failure,
     },
     /// The manifest is written.
     Written {
@@ -50,15 +52,15 @@ pub enum Event {
         task: TaskId,
     },
     /// Something without which the attempt can't go on.
-    Failed {
-        cause: String,
-    },
+    Failed(Failure),
     /// The job can't or must not be run by this process.
-    Refused {
-        cause: String,
-        finished: bool,
+    Refused(Failure),
+    /// There is nothing to run: an earlier attempt has finished the job.
+    NothingLeft,
+    /// The job is to end: after a last checkpoint, or at once.
+    Stop {
+        final_checkpoint: bool,
     },
-    Stop,
     /// The attempt's tasks are gone.
     Aborted,
     Released,
@@ -113,8 +115,6 @@ pub enum Outcome {
     Finished,
     /// Stopped; the next start goes on.
     Stopped,
-    /// The restart strategy has given up.
-    Failed { cause: String },
-    /// Somebody else runs the job, or must.
-    Refused { cause: String },
+    /// The job was refused, or the restart strategy has given up.
+    Failed(Failure),
 }

@@ -11,7 +11,10 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_crds::{CheckpointSpec, api::Phase};
+use tidegate_crds::{
+    CheckpointSpec,
+    api::{Failure, FailureReason, Phase},
+};
 
 use super::{
     event::{Effect, Event, Outcome},
@@ -43,7 +46,7 @@ pub struct Machine {
     left_pending: u64,
     pub restarts: u64,
     /// First cause of the last failure.
-    pub failure: Option<String>,
+    pub failure: Option<Failure>,
 }
 
 #[derive(Debug)]
@@ -62,7 +65,9 @@ enum State {
     Releasing {
         outcome: Outcome,
     },
-    Done,
+    Done {
+        outcome: Outcome,
+    },
 }
 
 #[derive(Debug)]
@@ -121,8 +126,9 @@ impl Machine {
             State::Running(_) => Phase::Running,
             State::Restarting { .. } | State::Aborting { then: AfterAbort::Restart { .. } } => Phase::Restarting,
             State::Aborting { .. } | State::Releasing { .. } => Phase::Stopping,
-            State::Done if self.failure.is_some() => Phase::Failed,
-            State::Done => Phase::Stopped,
+            State::Done { outcome: Outcome::Finished } => Phase::Finished,
+            State::Done { outcome: Outcome::Stopped } => Phase::Stopped,
+            State::Done { outcome: Outcome::Failed(_) } => Phase::Failed,
         }
     }
 
@@ -149,19 +155,20 @@ impl Machine {
                 self.state = State::Running(Running::new(subtasks, sources, next_trigger));
                 Vec::new()
             }
-            (State::Claiming | State::Recovering, Event::Refused { cause, finished }) => {
-                let outcome = if finished { Outcome::Finished } else { Outcome::Refused { cause } };
-                self.abort(AfterAbort::Done(outcome))
+            (State::Claiming, Event::NothingLeft) => self.abort(AfterAbort::Done(Outcome::Finished)),
+            (State::Claiming | State::Recovering | State::Running(_), Event::Refused(failure)) => {
+                self.abort(AfterAbort::Done(Outcome::Failed(failure)))
             }
-            (State::Running(_), Event::Refused { cause, .. }) => {
-                self.abort(AfterAbort::Done(Outcome::Refused { cause }))
+            (State::Claiming | State::Recovering | State::Running(_), Event::Failed(failure)) => {
+                self.fail(failure, now, jitter)
             }
-            (State::Claiming | State::Recovering | State::Running(_), Event::Failed { cause }) => {
-                self.fail(cause, now, jitter)
+            (State::Claiming | State::Restarting { .. } | State::New, Event::Stop { .. }) => {
+                self.finish(Outcome::Stopped)
             }
-            (State::Claiming | State::Restarting { .. } | State::New, Event::Stop) => self.finish(Outcome::Stopped),
-            (State::Recovering, Event::Stop) => self.abort(AfterAbort::Release { finished: false }),
-            (State::Running(running), Event::Stop) => {
+            (State::Recovering, Event::Stop { .. }) | (State::Running(_), Event::Stop { final_checkpoint: false }) => {
+                self.abort(AfterAbort::Release { finished: false })
+            }
+            (State::Running(running), Event::Stop { final_checkpoint: true }) => {
                 self.stop_requested = true;
                 if let Some(ending) = &mut running.ending {
                     // The output of a job that has read everything is waited for without limit, until a stop sets one.
@@ -169,14 +176,14 @@ impl Machine {
                 }
                 self.tick(now, jitter)
             }
-            (State::Aborting { .. }, Event::Stop) => {
+            (State::Aborting { .. }, Event::Stop { .. }) => {
                 self.stop_requested = true;
                 Vec::new()
             }
             (State::Running(_), event) => self.run(event, now, jitter),
             (State::Aborting { .. }, Event::Aborted) => self.aborted(),
             (State::Restarting { at }, Event::Tick) if *at <= now => self.claim(),
-            (State::Releasing { outcome }, Event::Released | Event::Failed { .. } | Event::Refused { .. }) => {
+            (State::Releasing { outcome }, Event::Released | Event::Failed(_) | Event::Refused(_)) => {
                 let outcome = outcome.clone();
                 self.finish(outcome)
             }
@@ -191,18 +198,23 @@ impl Machine {
     }
 
     fn finish(&mut self, outcome: Outcome) -> Vec<Effect> {
-        self.state = State::Done;
+        if let Outcome::Failed(failure) = &outcome {
+            self.failure = Some(failure.clone());
+        }
+        self.state = State::Done { outcome: outcome.clone() };
         vec![Effect::Done(outcome)]
     }
 
     fn abort(&mut self, then: AfterAbort) -> Vec<Effect> {
-        self.left_pending = self.pending();
+        // What is being owned counts: the log may have it.
+        let owning = matches!(&self.state, State::Running(Running { owning: Some(_), .. }));
+        self.left_pending = self.pending() + u64::from(owning);
         self.state = State::Aborting { then };
         vec![Effect::Abort]
     }
 
-    fn fail(&mut self, cause: String, now: u64, jitter: f64) -> Vec<Effect> {
-        self.failure = Some(cause.clone());
+    fn fail(&mut self, failure: Failure, now: u64, jitter: f64) -> Vec<Effect> {
+        self.failure = Some(failure.clone());
         if self.stop_requested {
             // What is owned stays owned; the next start goes on from there.
             return self.abort(AfterAbort::Done(Outcome::Stopped));
@@ -212,12 +224,12 @@ impl Machine {
                 self.restarts += 1;
                 self.abort(AfterAbort::Restart { at: now + pause })
             }
-            None => self.abort(AfterAbort::Done(Outcome::Failed { cause })),
+            None => self.abort(AfterAbort::Done(Outcome::Failed(given_up(&failure)))),
         }
     }
 
     fn aborted(&mut self) -> Vec<Effect> {
-        match std::mem::replace(&mut self.state, State::Done) {
+        match std::mem::replace(&mut self.state, State::New) {
             State::Aborting { then: AfterAbort::Restart { .. } } if self.stop_requested => {
                 self.finish(Outcome::Stopped)
             }
@@ -260,7 +272,7 @@ impl Machine {
                 vec![Effect::Own { epoch, trigger }]
             }
             Event::Owned { epoch } => self.owned(epoch, now),
-            Event::Declined { epoch, cause } => self.declined(epoch, cause, now, jitter),
+            Event::Declined { epoch, failure } => self.declined(epoch, failure, now, jitter),
             Event::Published { epoch } => {
                 running.pending = running.pending.split_off(&epoch.next());
                 let mut effects = vec![Effect::Record { epoch }];
@@ -304,7 +316,7 @@ impl Machine {
         effects
     }
 
-    fn declined(&mut self, epoch: Epoch, cause: String, now: u64, jitter: f64) -> Vec<Effect> {
+    fn declined(&mut self, epoch: Epoch, failure: Failure, now: u64, jitter: f64) -> Vec<Effect> {
         let State::Running(running) = &mut self.state else { return Vec::new() };
         let of = |checkpoint: &mut InFlight| checkpoint.epoch == epoch;
         let Some(given_up) = running.in_flight.take_if(of).or_else(|| running.writing.take_if(of)) else {
@@ -313,12 +325,13 @@ impl Machine {
         running.failures_in_row += 1;
         running.next_trigger =
             (given_up.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
-        let mut effects = vec![Effect::Discard { epoch, cause: cause.clone(), started_at: given_up.started_at }];
+        let Failure { reason, message } = failure;
+        let mut effects = vec![Effect::Discard { epoch, cause: message.clone(), started_at: given_up.started_at }];
         // After its last barrier a source reads nothing more, so a failed last checkpoint can't be followed by another.
         if given_up.trigger != Trigger::Interval || running.failures_in_row > self.spec.tolerable_failures {
             let failures = running.failures_in_row;
-            let cause = format!("checkpoint {epoch} failed, {failures} in a row: {cause}");
-            effects.extend(self.fail(cause, now, jitter));
+            let message = format!("checkpoint {epoch} failed, {failures} in a row: {message}");
+            effects.extend(self.fail(Failure { reason, message }, now, jitter));
         }
         effects
     }
@@ -332,8 +345,9 @@ impl Machine {
         if let Some(in_flight) = &running.in_flight {
             let timeout = self.spec.timeout.millis();
             if now.saturating_sub(in_flight.started_at) >= timeout {
-                let (epoch, cause) = (in_flight.epoch, format!("it took longer than {}", self.spec.timeout));
-                return self.declined(epoch, cause, now, jitter);
+                let message = format!("it took longer than {}", self.spec.timeout);
+                let (epoch, failure) = (in_flight.epoch, Failure { reason: FailureReason::TaskFailed, message });
+                return self.declined(epoch, failure, now, jitter);
             }
             return Vec::new();
         }
@@ -412,6 +426,14 @@ impl Running {
     /// Every source has read all there is.
     fn is_exhausted(&self) -> bool {
         self.exhausted.len() == self.sources
+    }
+}
+
+/// The failure of a job whose restart strategy has no further try after `last`.
+fn given_up(last: &Failure) -> Failure {
+    Failure {
+        reason: FailureReason::RestartsExhausted,
+        message: format!("the job has failed, and the restart strategy has given up: {}", last.message),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 
 use super::publish::{Target, settle};
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
         manifest::{ChunkRef, Manifest, ManifestError},
         store::{Store, StoreError},
     },
+    failure::Reason,
     fault,
     ids::Epoch,
     job::{JobError, JobPlan},
@@ -45,13 +47,14 @@ pub enum RecoverError {
     Preflight(#[from] JobError),
 }
 
-impl RecoverError {
-    /// The checkpoint and the job do not fit each other: another try ends the same way.
-    pub fn is_refusal(&self) -> bool {
+impl Reason for RecoverError {
+    fn reason(&self) -> FailureReason {
         match self {
-            Self::Restore(RestoreError::MaxParallelism { .. } | RestoreError::Homeless { .. }) => true,
-            Self::Preflight(error) => error.is_refusal(),
-            _ => false,
+            Self::Manifest(error) => error.reason(),
+            Self::Journal(error) => error.reason(),
+            Self::Restore(error) => error.reason(),
+            Self::Store(error) => error.reason(),
+            Self::Preflight(error) => error.reason(),
         }
     }
 }

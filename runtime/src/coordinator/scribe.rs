@@ -1,5 +1,6 @@
 //! The one that writes to the log: orders in, answers out, one record at a time.
 
+use tidegate_crds::api::Failure;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
         journal::{Journal, JournalError},
         record::{CheckpointRef, Trigger},
     },
+    failure::Reason,
     fault,
     ids::Epoch,
 };
@@ -26,7 +28,7 @@ pub enum Answer {
     Released,
     /// Nothing more is written. `sealed`: another process has the job.
     Failed {
-        cause: String,
+        failure: Failure,
         sealed: bool,
     },
 }
@@ -48,7 +50,7 @@ async fn write(mut journal: Journal, mut orders: UnboundedReceiver<Order>, answe
             Ok(done) => answer(done),
             Err(error) => {
                 let sealed = matches!(error, JournalError::Sealed { .. });
-                answer(Answer::Failed { cause: crate::error_chain(&error), sealed });
+                answer(Answer::Failed { failure: error.failure(), sealed });
                 return;
             }
         }

@@ -14,6 +14,7 @@ use crate::{env, metrics::Metrics};
 const HISTORY: usize = 100;
 /// A coordinator that has not looked at its events for so long hangs.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(30);
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct Shared {
@@ -32,7 +33,7 @@ impl Shared {
     pub fn new(job: &str, revision: u64, storage: String, metrics: Arc<Metrics>) -> Arc<Self> {
         let status = JobStatus {
             job: job.to_owned(),
-            phase: Phase::Claiming,
+            phase: Phase::Preparing,
             attempt: None,
             record_id: None,
             revision,
@@ -41,6 +42,7 @@ impl Shared {
             pending_epochs: 0,
             restarts: 0,
             failure: None,
+            sources: Vec::new(),
             sinks: Vec::new(),
             recovery_seconds: None,
             storage,
@@ -87,6 +89,19 @@ impl Shared {
     /// The coordinator has come round to its events.
     pub fn beat(&self) {
         self.lock().heartbeat = env::monotonic();
+    }
+
+    /// Waits for work that takes its time where the coordinator's loop does not run.
+    pub async fn alive_during<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            self.beat();
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = env::sleep(HEARTBEAT) => {}
+            }
+        }
     }
 
     /// Whether the coordinator still comes round to its events.

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// The source at `spec.sources[index]`.
+/// The source at `spec.sources[index]` of the job with this id.
 pub(super) fn source(job: &str, index: usize, spec: &SourceSpec) -> Result<SourceTable, JobError> {
     let mut schema = arrow_schema(&spec.schema);
     let source: Arc<dyn Source> = match spec {

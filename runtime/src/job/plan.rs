@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use arrow::datatypes::SchemaRef;
 use futures::future::try_join_all;
 use thiserror::Error;
-use tidegate_crds::{CheckpointMode, FormatSpec, JobSpec, Problem, Problems, StreamJob, WatermarkSpec};
+use tidegate_crds::{
+    CheckpointMode, FormatSpec, JobSpec, Problem, Problems, StreamJob, WatermarkSpec, api::FailureReason,
+};
 
-use super::{connect, secrets::MissingSecret};
+use super::connect;
 use crate::{
     checkpoint::manifest::sha256,
+    failure::Reason,
     format::intake::dead_letter_schema,
     graph::{Node, NodeId, NodeKind, StreamGraph, WindowAggregate},
     ids::{OperatorId, SubtaskIndex},
@@ -23,13 +26,16 @@ use crate::{
 /// A job that has been checked, with everything it is run from.
 #[derive(Debug)]
 pub struct JobPlan {
+    /// For people.
     pub name: String,
+    /// The job's identity; see [`StreamJob::id`].
+    pub id: String,
     pub spec: JobSpec,
     pub graph: StreamGraph,
     pub sources: Vec<SourceTable>,
     pub sinks: BTreeMap<String, SinkTarget>,
     pub metrics: Arc<Metrics>,
-    /// SHA-256 of the spec, hexadecimal.
+    /// SHA-256 of the spec, hexadecimal, without what only the operator acts on.
     pub digest: String,
 }
 
@@ -70,8 +76,6 @@ pub enum JobError {
     #[error(transparent)]
     Sql(#[from] SqlError),
     #[error(transparent)]
-    Secret(#[from] MissingSecret),
-    #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -79,19 +83,21 @@ pub enum JobError {
     Digest(#[from] serde_json::Error),
 }
 
-impl JobError {
-    /// Another try ends the same way.
-    pub fn is_refusal(&self) -> bool {
-        !matches!(self, Self::Source(SourceError::Failed { .. }) | Self::Sink(SinkError::Failed { .. }))
+impl Reason for JobError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Problems(_) | Self::Sql(_) | Self::Digest(_) => FailureReason::DocumentInvalid,
+            Self::Source(error) => error.reason(),
+            Self::Sink(error) => error.reason(),
+        }
     }
 }
 
 impl JobPlan {
     /// Plans the job.
     pub fn new(job: &StreamJob, metrics: Arc<Metrics>) -> Result<Self, JobError> {
-        let spec = job.spec.clone();
-        let sources =
-            spec.sources.iter().enumerate().map(|(index, source)| connect::source(&job.metadata.name, index, source));
+        let (id, spec) = (job.id(), job.spec.of_runtime());
+        let sources = spec.sources.iter().enumerate().map(|(index, source)| connect::source(&id, index, source));
         let sources = sources.collect::<Result<Vec<_>, JobError>>()?;
         let graph = graph(&spec, &sources)?;
         let sinks = spec
@@ -101,7 +107,7 @@ impl JobPlan {
             .map(|(index, sink)| Ok((sink.name.clone(), connect::sink(index, sink, &spec)?)));
         let sinks = sinks.collect::<Result<_, JobError>>()?;
         let digest = sha256(&serde_json::to_vec(&spec)?);
-        Ok(Self { name: job.metadata.name.clone(), spec, graph, sources, sinks, metrics, digest })
+        Ok(Self { name: job.metadata.name.clone(), id, spec, graph, sources, sinks, metrics, digest })
     }
 
     /// Asks every source and sink whether the job can run.

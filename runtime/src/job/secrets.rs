@@ -1,7 +1,9 @@
 //! Secrets, from the environment they are handed over in.
 
 use thiserror::Error;
-use tidegate_crds::SecretRef;
+use tidegate_crds::{SecretRef, api::FailureReason};
+
+use crate::failure::Reason;
 
 /// A secret is not there.
 #[derive(Debug, Error)]
@@ -11,6 +13,12 @@ pub struct MissingSecret {
     name: String,
     key: String,
     variable: String,
+}
+
+impl Reason for MissingSecret {
+    fn reason(&self) -> FailureReason {
+        FailureReason::SecretMissing
+    }
 }
 
 /// The secret's text. `field` is the path of the reference in the document, for the error.

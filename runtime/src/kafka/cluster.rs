@@ -110,8 +110,7 @@ fn secure(path: FieldPath<'_>, security: &KafkaSecurity, said: &mut BTreeMap<Str
     ];
     for (field, property, secret) in secrets {
         if let Some(secret) = secret {
-            let text = secrets::resolve(&format!("{path}.security.{field}"), secret)
-                .map_err(|missing| Trouble::Refused(missing.to_string()))?;
+            let text = secrets::resolve(&format!("{path}.security.{field}"), secret).map_err(Trouble::Secret)?;
             said.insert(property.into(), text);
         }
     }
@@ -175,7 +174,9 @@ mod tests {
             password: Some(secret("password")),
             ..KafkaSecurity::default()
         };
-        let message = refusal(Cluster::new("kafka", "localhost:9092", Some(&security), &BTreeMap::new()));
+        let trouble = Cluster::new("kafka", "localhost:9092", Some(&security), &BTreeMap::new()).unwrap_err();
+        let Trouble::Secret(missing) = trouble else { panic!("{trouble:?}") };
+        let message = missing.to_string();
         assert!(message.contains("kafka.security.password"), "{message}");
         assert!(message.contains("TIDEGATE_SECRET_NEVER_SET_PASSWORD"), "{message}");
     }

@@ -19,8 +19,7 @@ pub(crate) struct Topic {
     pub(crate) replication: u32,
 }
 
-/// The topic, `None` when there is no such topic. Refused when the cluster can't be reached or does not let us in.
-/// Blocks.
+/// The topic, `None` when there is no such topic. Refused when the cluster does not let us in. Blocks.
 pub(crate) fn find_topic(cluster: &Cluster, topic: &str) -> Result<Option<Topic>, Trouble> {
     let consumer: BaseConsumer<Watch> = cluster.connect(&[], &[("allow.auto.create.topics", "false")])?;
     let metadata = ask(cluster, &consumer, Some(topic))?;
@@ -69,22 +68,27 @@ fn ask(cluster: &Cluster, consumer: &BaseConsumer<Watch>, topic: Option<&str>) -
         match answer {
             Ok(metadata) => return Ok(metadata),
             Err(error) => {
-                let refused = ailment.as_ref().is_some_and(Ailment::is_refusal);
-                if refused || env::monotonic() >= deadline {
-                    return Err(Trouble::Refused(unreachable(cluster, ailment.as_ref(), &error)));
+                if let Some(refusal) = ailment.as_ref().filter(|ailment| ailment.is_refusal()) {
+                    return Err(Trouble::Refused(turned_away(cluster, refusal)));
+                }
+                if env::monotonic() >= deadline {
+                    return Err(Trouble::Unreachable(unreachable(cluster, ailment.as_ref(), &error)));
                 }
             }
         }
     }
 }
 
+fn turned_away(cluster: &Cluster, refusal: &Ailment) -> String {
+    format!(
+        "the brokers at `{}` refused to let us in: {}; check `security` (protocol, saslMechanism, username, password)",
+        cluster.brokers, refusal.reason
+    )
+}
+
 fn unreachable(cluster: &Cluster, ailment: Option<&Ailment>, error: &KafkaError) -> String {
     let brokers = &cluster.brokers;
     match ailment {
-        Some(ailment) if ailment.is_refusal() => format!(
-            "the brokers at `{brokers}` refused to let us in: {}; check `security` (protocol, saslMechanism, username, password)",
-            ailment.reason
-        ),
         Some(ailment) => format!(
             "no broker of `{brokers}` answered within {} s: {}; check `bootstrapServers`, `security.protocol` and the network",
             ANSWER_TIMEOUT.as_secs(),

@@ -2,15 +2,21 @@
 
 use rdkafka::error::KafkaError;
 
-use crate::{sink::SinkError, source::SourceError};
+use crate::{job::secrets::MissingSecret, sink::SinkError, source::SourceError};
 
 /// What went wrong; see [`SourceError`] and [`SinkError`] for the difference.
 #[derive(Debug)]
 pub(crate) enum Trouble {
     /// For the user: what was found, what is accepted, where.
     Refused(String),
+    /// As above, and it may pass: nobody answers.
+    Unreachable(String),
+    Secret(MissingSecret),
     /// It may work when tried again. `action` completes "failed to …".
-    Failed { action: String, cause: Box<dyn std::error::Error + Send + Sync> },
+    Failed {
+        action: String,
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl Trouble {
@@ -25,6 +31,8 @@ impl Trouble {
         let source_name = name.to_owned();
         match self {
             Self::Refused(message) => SourceError::Refused { source_name, message },
+            Self::Unreachable(message) => SourceError::Unreachable { source_name, message },
+            Self::Secret(missing) => SourceError::Secret { source_name, missing },
             Self::Failed { action, cause } => SourceError::Failed { source_name, action, cause },
         }
     }
@@ -33,6 +41,8 @@ impl Trouble {
         let sink = name.to_owned();
         match self {
             Self::Refused(message) => SinkError::Refused { sink, message },
+            Self::Unreachable(message) => SinkError::Unreachable { sink, message },
+            Self::Secret(missing) => SinkError::Secret { sink, missing },
             Self::Failed { action, cause } => SinkError::Failed { sink, action, cause },
         }
     }

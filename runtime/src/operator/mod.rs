@@ -9,8 +9,10 @@ use std::sync::Arc;
 use arrow::{array::RecordBatch, error::ArrowError};
 use datafusion_common::DataFusionError;
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 
 use crate::{
+    failure::Reason,
     ids::{EventTime, OperatorId},
     sink::{FlushFuture, SinkError},
     state::{ChunkRows, StatePart, StateSnapshot},
@@ -113,6 +115,16 @@ pub enum OperatorError {
     Restore { operator: OperatorId, message: String },
     #[error(transparent)]
     Sink(#[from] SinkError),
+}
+
+impl Reason for OperatorError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Engine { .. } => FailureReason::TaskFailed,
+            Self::Restore { .. } => FailureReason::StateUnfit,
+            Self::Sink(error) => error.reason(),
+        }
+    }
 }
 
 /// Gives errors of the engine's libraries the operator's name.

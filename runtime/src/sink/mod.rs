@@ -14,8 +14,9 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 
-use crate::{checkpoint::CommitPermit, ids::Epoch};
+use crate::{checkpoint::CommitPermit, failure::Reason, ids::Epoch, job::secrets::MissingSecret};
 
 pub mod clickhouse;
 pub mod files;
@@ -78,6 +79,11 @@ pub enum SinkError {
     /// A message for the user: what was found, what is accepted, where. Trying again does not help.
     #[error("sink `{sink}`: {message}")]
     Refused { sink: String, message: String },
+    /// A message for the user, too, but nobody answers: it may work when tried again.
+    #[error("sink `{sink}`: {message}")]
+    Unreachable { sink: String, message: String },
+    #[error("sink `{sink}`: {missing}")]
+    Secret { sink: String, missing: MissingSecret },
     /// It may work when tried again.
     #[error("sink `{sink}`: failed to {action}")]
     Failed {
@@ -86,4 +92,14 @@ pub enum SinkError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl Reason for SinkError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Refused { .. } => FailureReason::SinkUnfit,
+            Self::Unreachable { .. } | Self::Failed { .. } => FailureReason::SinkUnreachable,
+            Self::Secret { missing, .. } => missing.reason(),
+        }
+    }
 }

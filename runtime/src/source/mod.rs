@@ -13,8 +13,13 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 
-use crate::ids::{Epoch, EventTime, SubtaskIndex};
+use crate::{
+    failure::Reason,
+    ids::{Epoch, EventTime, SubtaskIndex},
+    job::secrets::MissingSecret,
+};
 
 pub mod files;
 pub mod generator;
@@ -113,6 +118,11 @@ pub enum SourceError {
     /// A message for the user: what was found, what is accepted, where.
     #[error("source `{source_name}`: {message}")]
     Refused { source_name: String, message: String },
+    /// As above, but nobody answers: it may work when tried again.
+    #[error("source `{source_name}`: {message}")]
+    Unreachable { source_name: String, message: String },
+    #[error("source `{source_name}`: {missing}")]
+    Secret { source_name: String, missing: MissingSecret },
     #[error("source `{source_name}`: failed to {action}")]
     Failed {
         source_name: String,
@@ -120,4 +130,14 @@ pub enum SourceError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl Reason for SourceError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Refused { .. } => FailureReason::SourceUnfit,
+            Self::Unreachable { .. } | Self::Failed { .. } => FailureReason::SourceUnreachable,
+            Self::Secret { missing, .. } => missing.reason(),
+        }
+    }
 }

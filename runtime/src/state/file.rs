@@ -10,10 +10,14 @@ use arrow::{
 };
 use bytes::Bytes;
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 
-use crate::checkpoint::{
-    manifest::FileRef,
-    store::{Store, StoreError},
+use crate::{
+    checkpoint::{
+        manifest::FileRef,
+        store::{Store, StoreError},
+    },
+    failure::Reason,
 };
 
 /// Bytes of a file's header and footer, and of a batch's, at a guess.
@@ -30,6 +34,15 @@ pub enum FileError {
     Arrow(#[from] ArrowError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Reason for FileError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Missing { .. } | Self::Damaged { .. } | Self::Arrow(_) => FailureReason::StateUnfit,
+            Self::Store(error) => error.reason(),
+        }
+    }
 }
 
 /// Batches of one schema as an Arrow IPC file.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tidegate_crds::api::FailureReason;
 use tokio::{
     runtime::Handle,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     checkpoint::store::Store,
     exchange::local::{Gate, Sender, channels},
+    failure::Reason,
     format::intake::Intake,
     graph::{NodeId, NodeKind},
     ids::{Attempt, SubtaskIndex},
@@ -70,10 +72,14 @@ pub enum DeployError {
     Slot(#[from] std::io::Error),
 }
 
-impl DeployError {
-    /// The checkpoint, the sources and the job do not fit each other: another try ends the same way.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Source(SourceError::Refused { .. }) | Self::Operator(OperatorError::Restore { .. }))
+impl Reason for DeployError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Source(error) => error.reason(),
+            Self::Operator(error) => error.reason(),
+            Self::Restore(error) => error.reason(),
+            Self::Slot(_) => FailureReason::TaskFailed,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The loop of a task that reads from exchanges.
 
+use tidegate_crds::api::FailureReason;
+
 use super::{
     chain::Chain,
     edge::{Edge, EdgeError},
@@ -8,6 +10,7 @@ use super::{
 use crate::{
     element::{Barrier, Element},
     exchange::local::{Delivery, Gate},
+    failure::Reason,
     operator::{Emitted, OperatorError},
 };
 
@@ -28,6 +31,16 @@ pub enum TaskError {
     Source(#[from] crate::source::SourceError),
     #[error("the tasks that feed this one have ended before their last barrier")]
     Orphaned,
+}
+
+impl Reason for TaskError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Operator(error) => error.reason(),
+            Self::Source(error) => error.reason(),
+            Self::Edge(_) | Self::Orphaned => FailureReason::TaskFailed,
+        }
+    }
 }
 
 impl KeyedTask {

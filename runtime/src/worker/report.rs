@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tidegate_crds::api::Failure;
+
 use crate::{
     checkpoint::manifest::{ChunkRef, PartRef, SubtaskState},
     element::Barrier,
@@ -23,13 +25,13 @@ pub enum Report {
     /// The subtask's share of a checkpoint is uploaded.
     Acked(Ack),
     /// The subtask's share of a checkpoint could not be uploaded; the task goes on.
-    Declined { epoch: Epoch, cause: String },
+    Declined { epoch: Epoch, failure: Failure },
     /// A source subtask has read all there is.
     Exhausted(TaskId),
     /// The subtask has ended after its last barrier.
     Ended(TaskId),
-    /// The subtask can't go on.
-    Failed { task: TaskId, cause: String },
+    /// A subtask can't go on.
+    Failed(Failure),
 }
 
 /// A subtask's share of a checkpoint.

@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 
 use crate::{
     checkpoint::{
         manifest::{FileRef, Manifest, OperatorState, SubtaskState},
         store::{ObjectPath, Store},
     },
+    failure::Reason,
     ids::{OperatorId, SubtaskIndex},
     operator::{KeyRange, RestoredPart, RestoredState},
     source::SplitState,
@@ -49,6 +51,17 @@ pub enum RestoreError {
          give the operator its old name back, or start under a new job name"
     )]
     Homeless { operator: OperatorId },
+}
+
+impl Reason for RestoreError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::File(error) => error.reason(),
+            Self::Batch { .. } | Self::Splits { .. } | Self::MaxParallelism { .. } | Self::Homeless { .. } => {
+                FailureReason::StateUnfit
+            }
+        }
+    }
 }
 
 impl Restored {

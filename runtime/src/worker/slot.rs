@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use futures::future::LocalBoxFuture;
+use tidegate_crds::api::{Failure, FailureReason};
 use tokio::{
     runtime::Builder,
     sync::{mpsc::UnboundedSender, oneshot, watch},
@@ -13,7 +14,7 @@ use super::{
     keyed_task::TaskError,
     report::{Report, TaskId},
 };
-use crate::env;
+use crate::{env, failure::Reason};
 
 /// A subtask that is ready to run; made on any thread, run on its slot's.
 pub struct Subtask {
@@ -82,9 +83,13 @@ async fn watched(subtask: Subtask, reports: UnboundedSender<Report>) {
     let result = tokio::task::spawn_local((subtask.run)()).await;
     let report = match result {
         Ok(Ok(())) => Report::Ended(task),
-        Ok(Err(error)) => Report::Failed { task, cause: format!("{}: {}", subtask.name, crate::error_chain(&error)) },
+        Ok(Err(error)) => failed(&subtask.name, error.failure()),
         Err(error) if error.is_cancelled() => return,
-        Err(error) => Report::Failed { task, cause: format!("{}: {error}", subtask.name) },
+        Err(panic) => failed(&subtask.name, Failure { reason: FailureReason::TaskFailed, message: panic.to_string() }),
     };
     let _gone = reports.send(report);
+}
+
+fn failed(task: &str, failure: Failure) -> Report {
+    Report::Failed(Failure { message: format!("{task}: {}", failure.message), ..failure })
 }

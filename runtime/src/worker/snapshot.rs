@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
 
 use super::{
@@ -21,6 +22,7 @@ use crate::{
         manifest::{ChunkRef, FileRef, PartRef, SubtaskState, folder},
         store::{ObjectPath, Store, StoreError},
     },
+    failure::Reason,
     fault,
     ids::{Attempt, Epoch, OperatorId},
     sink::{Chunk, ChunkId, SinkError},
@@ -53,6 +55,17 @@ enum SnapshotError {
     Flush(#[from] SinkError),
 }
 
+impl Reason for SnapshotError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Encode(_) => FailureReason::TaskFailed,
+            Self::File(error) => error.reason(),
+            Self::Store(error) => error.reason(),
+            Self::Flush(error) => error.reason(),
+        }
+    }
+}
+
 impl Snapshotter {
     /// Starts the upload and returns at once.
     pub fn start(&self, epoch: Epoch, links: Vec<FrozenLink>) {
@@ -60,7 +73,7 @@ impl Snapshotter {
         self.io.spawn(async move {
             let report = match this.upload(epoch, links).await {
                 Ok(ack) => Report::Acked(ack),
-                Err(error) => Report::Declined { epoch, cause: crate::error_chain(&error) },
+                Err(error) => Report::Declined { epoch, failure: error.failure() },
             };
             // The coordinator is gone when the job is being torn down.
             let _gone = this.reports.send(report);

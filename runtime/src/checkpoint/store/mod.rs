@@ -10,6 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
+
+use crate::{failure::Reason, job::secrets::MissingSecret};
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
@@ -23,7 +26,12 @@ mod s3;
 #[cfg(test)]
 mod tests;
 
-pub use self::{local::LocalStore, open::open, prove::prove, s3::S3Store};
+pub use self::{
+    local::LocalStore,
+    open::{location, open},
+    prove::prove,
+    s3::S3Store,
+};
 
 /// Path of an object below the store's root: segments of `[A-Za-z0-9._-]`, joined by `/`. Never the prefix of another
 /// path followed by `/`: some stores can't have an object and a folder of one name.
@@ -94,4 +102,16 @@ pub enum StoreError {
     /// A message for the user: what was found, what is accepted. Trying again does not help.
     #[error("checkpoint storage {location}: {message}")]
     Refused { location: String, message: String },
+    #[error("checkpoint storage {location}: {missing}")]
+    Secret { location: String, missing: Box<MissingSecret> },
+}
+
+impl Reason for StoreError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Failed { .. } => FailureReason::StorageUnreachable,
+            Self::Refused { .. } => FailureReason::StorageUnfit,
+            Self::Secret { missing, .. } => missing.reason(),
+        }
+    }
 }

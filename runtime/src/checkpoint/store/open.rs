@@ -1,19 +1,35 @@
 //! From the document's storage to a store.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use tidegate_crds::StorageSpec;
+use tidegate_crds::{LocalStorage, StorageSpec};
 
 use super::{LocalStore, S3Store, Store, StoreError};
 
-/// The store of one job: its objects lie below `<bucket>/<prefix>/<job>/` or `<path>/<job>/`.
+/// The store of one job: its objects lie below `<bucket>/<prefix>/<job>/` or `<path>/<job>/`. `job` is the job's id.
 pub async fn open(spec: &StorageSpec, job: &str) -> Result<Arc<dyn Store>, StoreError> {
     match (&spec.s3, &spec.local) {
         (Some(s3), None) => Ok(Arc::new(S3Store::open(s3, job).await?)),
-        (None, Some(local)) => Ok(Arc::new(LocalStore::open(Path::new(&local.path).join(job)).await?)),
+        (None, Some(local)) => Ok(Arc::new(LocalStore::open(folder(local, job)).await?)),
         _ => Err(StoreError::Refused {
-            location: format!("of job `{job}`"),
+            location: location(spec, job),
             message: "spec.checkpoint.storage needs exactly one of `s3` and `local`".to_owned(),
         }),
     }
+}
+
+/// Where [`open`] will find the store, for people. Asks nobody.
+pub fn location(spec: &StorageSpec, job: &str) -> String {
+    match (&spec.s3, &spec.local) {
+        (Some(s3), _) => S3Store::location_of(s3, job),
+        (None, Some(local)) => folder(local, job).display().to_string(),
+        (None, None) => format!("of job `{job}`"),
+    }
+}
+
+fn folder(local: &LocalStorage, job: &str) -> PathBuf {
+    Path::new(&local.path).join(job)
 }

@@ -32,6 +32,10 @@ fn task(index: usize) -> TaskId {
     TaskId { task: 0, subtask: SubtaskIndex(index as u32) }
 }
 
+fn failure(message: &str) -> Failure {
+    Failure { reason: FailureReason::TaskFailed, message: message.into() }
+}
+
 /// Something that happens to a job.
 #[derive(Debug, Clone)]
 enum Happening {
@@ -46,10 +50,12 @@ enum Happening {
     Exhaust(usize),
     Fail,
     Stop,
+    /// A stop without a last checkpoint.
+    StopAtOnce,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::{Answer, Decline, Exhaust, Fail, Stop, Stray, Wait};
+    use Happening::{Answer, Decline, Exhaust, Fail, Stop, StopAtOnce, Stray, Wait};
     prop_oneof![
         40 => any::<Index>().prop_map(Answer),
         8 => any::<Index>().prop_map(Stray),
@@ -58,6 +64,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0..SOURCES).prop_map(Exhaust),
         1 => Just(Fail),
         1 => Just(Stop),
+        1 => Just(StopAtOnce),
     ]
 }
 
@@ -117,6 +124,8 @@ struct World {
     unrecorded: BTreeSet<Epoch>,
     paused: bool,
     stopped_at: Option<u64>,
+    /// Tasks that ran were ended without a last checkpoint.
+    cut_short: bool,
     aborted_at: Option<u64>,
     released: Option<bool>,
 }
@@ -145,6 +154,7 @@ impl World {
             unrecorded: BTreeSet::new(),
             paused: false,
             stopped_at: None,
+            cut_short: false,
             aborted_at: None,
             released: None,
         }
@@ -164,7 +174,7 @@ impl World {
             }
             Happening::Decline => {
                 if let Some(Checkpoint { epoch, ordered: false, .. }) = self.checkpoint {
-                    self.deliver(Event::Declined { epoch, cause: "no room".into() });
+                    self.deliver(Event::Declined { epoch, failure: failure("no room") });
                 }
             }
             Happening::Wait(millis) => {
@@ -175,15 +185,18 @@ impl World {
                 self.exhausted.insert(*source);
                 self.deliver(Event::Exhausted { task: task(*source) });
             }
-            Happening::Fail => self.deliver(Event::Failed { cause: "broken".into() }),
-            Happening::Stop => self.stop(),
+            Happening::Fail => self.deliver(Event::Failed(failure("broken"))),
+            Happening::Stop => self.stop(true),
+            Happening::StopAtOnce => self.stop(false),
             Happening::Stray(_) | Happening::Exhaust(_) => {}
         }
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, final_checkpoint: bool) {
         self.stopped_at.get_or_insert(self.now);
-        self.deliver(Event::Stop);
+        self.cut_short |= self.stage == Stage::Running && !final_checkpoint;
+        self.deliver(Event::Stop { final_checkpoint });
+        assert!(self.stage != Stage::Running || final_checkpoint, "the tasks were to end at once");
     }
 
     /// A tick has an effect when, and only when, the machine wants it.
@@ -287,7 +300,7 @@ impl World {
                 assert_eq!(checkpoint.trigger, trigger);
                 checkpoint.ordered = true;
                 self.scribe.push_back(Event::Owned { epoch });
-                self.strays.push(Event::Declined { epoch, cause: "too late to say".into() });
+                self.strays.push(Event::Declined { epoch, failure: failure("too late to say") });
             }
             Effect::Completed { epoch, started_at } => {
                 let checkpoint = self.over(epoch, started_at);
@@ -385,7 +398,7 @@ impl World {
         self.strays.extend([
             Event::Written { epoch },
             Event::Owned { epoch },
-            Event::Declined { epoch, cause: "late".into() },
+            Event::Declined { epoch, failure: failure("late") },
         ]);
         checkpoint
     }
@@ -405,6 +418,12 @@ impl World {
         self.released = Some(finished);
         self.scribe.push_back(Event::Released);
         let aborted_at = self.aborted_at.unwrap();
+        if self.cut_short {
+            let maybe_owned = self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.ordered);
+            assert_eq!(self.machine.pending(), self.unpublished.len() as u64 + u64::from(maybe_owned));
+            assert!(!finished);
+            return;
+        }
         let Some(last) = &self.last else {
             assert!(
                 self.stopped_at.is_some() && self.triggered.is_none() && !finished,
@@ -426,13 +445,13 @@ impl World {
     }
 
     /// From here on everything is answered at once, but maybe by the sinks: a stop comes to its end.
-    fn stops(&mut self, sinks_answer: bool) {
+    fn stops(&mut self, sinks_answer: bool, final_checkpoint: bool) {
         self.answer_all(sinks_answer);
         if self.stage == Stage::Running && sinks_answer {
             assert!(!self.paused, "everything is published, and the sources stay paused");
         }
-        self.stop();
-        let patience_ends = self.now + STOP_GRACE_MS;
+        self.stop(final_checkpoint);
+        let patience_ends = self.now + if final_checkpoint { STOP_GRACE_MS } else { 0 };
         self.answer_all(sinks_answer);
         while self.stage != Stage::Done {
             let wake = self.machine.wake_at().filter(|at| *at < FAR).expect("it waits for nothing");
@@ -442,7 +461,8 @@ impl World {
         }
         assert!(self.now <= patience_ends, "the stop took {} ms too long", self.now - patience_ends);
         assert_eq!(self.machine.wake_at(), None);
-        for event in [Event::Tick, Event::Stop, Event::Failed { cause: String::new() }, Event::Aborted] {
+        let stop = Event::Stop { final_checkpoint: true };
+        for event in [Event::Tick, stop, Event::Failed(failure("late")), Event::Aborted] {
             self.deliver(event);
         }
     }
@@ -456,13 +476,14 @@ proptest! {
         happenings in prop::collection::vec(happening(), 0..150),
         max_pending_epochs in 1_u32..4,
         sinks_answer in any::<bool>(),
+        final_checkpoint in any::<bool>(),
     ) {
         let mut world = World::new(max_pending_epochs);
         world.tick();
         for happening in &happenings {
             world.happens(happening);
         }
-        world.stops(sinks_answer);
+        world.stops(sinks_answer, final_checkpoint);
     }
 }
 
@@ -476,6 +497,37 @@ fn a_stop_waits_only_so_long_for_the_sinks_of_a_job_that_has_read_everything() {
     world.now += 10 * STOP_GRACE_MS;
     world.tick();
     assert_eq!(world.stage, Stage::Running, "without a stop it waits as long as it takes");
-    world.stops(false);
+    world.stops(false, true);
     assert_eq!((world.released, world.machine.pending()), (Some(false), 1));
+}
+
+#[test]
+fn a_stop_at_once_takes_no_checkpoint_and_cuts_a_stop_short_that_takes_its_time() {
+    for asked_before in [false, true] {
+        let mut world = World::new(3);
+        world.tick();
+        world.answer_all(true);
+        if asked_before {
+            world.stop(true);
+            assert_eq!((world.stage, world.machine.phase()), (Stage::Running, Phase::Stopping));
+        }
+        world.stop(false);
+        world.answer_all(true);
+        assert_eq!((world.stage, world.released), (Stage::Done, Some(false)));
+        assert_eq!((world.machine.phase(), world.triggered.is_some()), (Phase::Stopped, asked_before));
+    }
+}
+
+#[test]
+fn a_job_that_gives_up_says_so_and_names_the_first_cause() {
+    let mut machine = Machine::new(spec(3), Restart::Never);
+    machine.step(Event::Tick, 0, 0.0);
+    let first = Failure { reason: FailureReason::SinkUnfit, message: "no table".into() };
+    machine.step(Event::Failed(first.clone()), 0, 0.0);
+    assert_eq!(machine.failure, Some(first));
+    machine.step(Event::Failed(failure("and what followed")), 0, 0.0);
+    machine.step(Event::Aborted, 0, 0.0);
+    let told = machine.failure.clone().unwrap();
+    assert_eq!((machine.phase(), told.reason), (Phase::Failed, FailureReason::RestartsExhausted));
+    assert!(told.message.ends_with("given up: no table"), "{}", told.message);
 }

@@ -86,8 +86,9 @@ impl ClickHousePublisher {
             client = client.with_user(user);
         }
         if let Some(password) = &spec.password {
-            let password = secrets::resolve(&format!("{field}.clickHouse.password"), password);
-            client = client.with_password(password.map_err(|missing| refused(missing.to_string()))?);
+            let password = secrets::resolve(&format!("{field}.clickHouse.password"), password)
+                .map_err(|missing| SinkError::Secret { sink: sink.to_owned(), missing })?;
+            client = client.with_password(password);
         }
         Ok(Self {
             sink: sink.to_owned(),

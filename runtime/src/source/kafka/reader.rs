@@ -176,12 +176,9 @@ impl KafkaReader {
     fn found(&mut self, found: Result<Result<Found, Trouble>, tokio::task::JoinError>) -> Result<bool, Trouble> {
         let new = match found {
             Ok(Ok(new)) => new,
-            Ok(Err(Trouble::Refused(message))) => {
-                tracing::warn!(source = self.source, "failed to look for new partitions: {message}");
-                return Ok(false);
-            }
-            Ok(Err(Trouble::Failed { action, cause })) => {
-                tracing::warn!(source = self.source, cause, "failed to {action}, in search of new partitions");
+            Ok(Err(trouble)) => {
+                let error = crate::error_chain(&trouble.of_source(&self.source));
+                tracing::warn!(error, "failed to look for new partitions; the next look is in its turn");
                 return Ok(false);
             }
             Err(error) => return Err(Trouble::failed("look for new partitions", error)),

@@ -28,7 +28,7 @@ pub struct KafkaTopic {
 }
 
 impl KafkaTopic {
-    /// `job` makes the default group, `name` is the source's. Looks up secrets and checks properties; asks no broker.
+    /// `job`, the job's id, makes the default group, `name` is the source's. Looks up secrets and checks properties; asks no broker.
     pub fn new(job: &str, name: &str, spec: &KafkaSource) -> Result<Self, SourceError> {
         Self::plan(job, name, spec).map_err(|trouble| trouble.of_source(name))
     }

@@ -67,7 +67,7 @@ pub(super) async fn clients(
 pub(super) fn keys(spec: &S3Storage, location: &str) -> Result<Option<(String, String)>, StoreError> {
     let resolve = |name: &str, secret| {
         secrets::resolve(&format!("spec.checkpoint.storage.s3.{name}"), secret)
-            .map_err(|missing| refused(location, missing.to_string()))
+            .map_err(|missing| StoreError::Secret { location: location.to_owned(), missing: Box::new(missing) })
     };
     match (&spec.access_key_id, &spec.secret_access_key) {
         (Some(id), Some(secret)) => Ok(Some((resolve("accessKeyId", id)?, resolve("secretAccessKey", secret)?))),

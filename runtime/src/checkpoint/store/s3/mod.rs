@@ -42,7 +42,7 @@ impl S3Store {
     /// With the key pair that the document names, from the environment; without one the SDK looks in the usual places.
     /// Makes the clients; nothing is asked of the service yet.
     pub async fn open(spec: &S3Storage, job: &str) -> Result<Self, StoreError> {
-        let keys = connect::keys(spec, &location(spec, &root(spec, job)))?;
+        let keys = connect::keys(spec, &Self::location_of(spec, job))?;
         Self::with_keys(spec, job, keys).await
     }
 
@@ -51,6 +51,11 @@ impl S3Store {
         let root = root(spec, job);
         let (client, patient) = connect::clients(spec, keys, &location(spec, &root)).await?;
         Ok(Self { bucket: spec.bucket.clone(), root, client, patient })
+    }
+
+    /// Where the store of a job is, for people: `s3://bucket/prefix/job`.
+    pub(super) fn location_of(spec: &S3Storage, job: &str) -> String {
+        location(spec, &root(spec, job))
     }
 
     fn key(&self, path: &ObjectPath) -> Result<String, StoreError> {

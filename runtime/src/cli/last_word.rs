@@ -1,0 +1,93 @@
+//! What a process leaves behind that ends because its job was refused or has failed.
+
+use std::path::Path;
+
+use tidegate_crds::api::Failure;
+
+/// Kubernetes shows so many bytes of a termination log.
+const MOST_BYTES: usize = 4096;
+
+/// Why a run has ended badly.
+#[derive(Debug)]
+pub(super) struct LastWord {
+    /// For standard error.
+    message: String,
+    /// For whoever watches the process; none when it is not about the job.
+    failure: Option<Failure>,
+}
+
+impl LastWord {
+    /// `message` is for a person who has started the job by hand, and may say more than the failure does.
+    pub(super) fn new(failure: Failure, message: String) -> Self {
+        Self { message, failure: Some(failure) }
+    }
+
+    /// Writes the failure to the termination log, if there is one; what is left is for standard error.
+    pub(super) fn leave(self, termination_log: Option<&Path>) -> String {
+        let Some((path, failure)) = termination_log.zip(self.failure) else { return self.message };
+        match std::fs::write(path, encode(&failure)) {
+            Ok(()) => self.message,
+            Err(error) => format!("{}\n--termination-log: failed to write {}: {error}", self.message, path.display()),
+        }
+    }
+}
+
+/// Of the process rather than of its job.
+impl From<String> for LastWord {
+    fn from(message: String) -> Self {
+        Self { message, failure: None }
+    }
+}
+
+impl From<Failure> for LastWord {
+    fn from(failure: Failure) -> Self {
+        Self { message: failure.message.clone(), failure: Some(failure) }
+    }
+}
+
+/// The failure as JSON that Kubernetes does not cut: its message is shortened until all of it has room.
+fn encode(failure: &Failure) -> String {
+    let mut failure = failure.clone();
+    loop {
+        let text = serde_json::json!(failure).to_string();
+        let Some(excess) = text.len().checked_sub(MOST_BYTES).filter(|excess| *excess > 0) else { return text };
+        // A character takes at least as many bytes in JSON as in memory, and room for the dots has to be made, too.
+        let keep = failure.message.floor_char_boundary(failure.message.len().saturating_sub(excess + "…".len()));
+        failure.message.truncate(keep);
+        failure.message.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_crds::api::FailureReason;
+
+    use super::*;
+
+    fn failure(message: impl Into<String>) -> Failure {
+        Failure { reason: FailureReason::SinkUnfit, message: message.into() }
+    }
+
+    #[test]
+    fn a_failure_that_has_room_is_told_whole() {
+        let short = failure("there is no table `a\"b`");
+        assert_eq!(serde_json::from_str::<Failure>(&encode(&short)).unwrap(), short);
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters_and_what_is_left_is_json() {
+        for message in ["x".repeat(9000), "\"".repeat(9000), "\u{1}".repeat(9000), "ü€😀".repeat(1000)] {
+            let text = encode(&failure(message.clone()));
+            let read: Failure = serde_json::from_str(&text).unwrap();
+            let kept = read.message.strip_suffix('…').unwrap();
+            assert!(text.len() <= MOST_BYTES && kept.len() > 600 && message.starts_with(kept), "{} bytes", text.len());
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = LastWord::from(failure("no table")).leave(Some(folder.path()));
+        assert!(said.starts_with("no table\n--termination-log: failed to write"), "{said}");
+    }
+}

@@ -7,12 +7,15 @@ SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 SCHEMA := docs/reference/streamjob.schema.json
+CRD := crds/streamjob.yaml
+CHART_CRD := charts/tidegate/files/crds/streamjob.yaml
+CONDITIONS := docs/reference/conditions.md
 BIN := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 # Built with the programs of the tests' cluster.
 export HELM ?= $(CACHE)/kubernetes/bin/helm
 
-.PHONY: help setup build demo test lint bench generate counterparts image
+.PHONY: help setup build demo demo-cluster test lint bench generate counterparts image
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -33,6 +36,13 @@ demo: setup ## Runs a job on generated orders, kills it twice, and compares ever
 	cargo build --workspace --bins
 	@$(BIN)/demo
 
+demo-cluster: setup ## Installs Tidegate into a cluster, kills a process, a pod and a node under a job, and compares every total
+	@echo '==> building (about 25 minutes on two cores the first time)'
+	cargo build --workspace --bins
+	@echo '==> fetching Kafka, S3, ClickHouse and Kubernetes'
+	$(BIN)/counterparts fetch
+	@$(BIN)/demo-cluster
+
 test: counterparts ## Runs every test: units, properties, and the whole system against real servers
 	@echo '==> testing'
 	cargo test --workspace
@@ -42,7 +52,10 @@ lint: setup ## Formatting, clippy, generated files, shell syntax
 	@echo '==> checking format and lints'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo run -q -p tidegate-crds --example schema | diff - $(SCHEMA) || { echo 'run `make generate`'; exit 1; }
+	cargo build -q --workspace --examples
+	for file in "schema $(SCHEMA)" "crd $(CRD)" "crd $(CHART_CRD)" "conditions $(CONDITIONS)"; do \
+		set -- $$file; $(BIN)/examples/$$1 | diff - $$2 || { echo "$$2 is old: run \`make generate\`"; exit 1; }; \
+	done
 	scripts/chart_values.py --check
 	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
 
@@ -59,6 +72,9 @@ image: setup ## Builds OCI archives of both programs, to load into a registry or
 	@scripts/image.sh --binaries $(RELEASE) --out $(CACHE)/images
 
 generate: setup ## Writes the files that are generated from the code
-	cargo run -q -p tidegate-crds --example schema > $(SCHEMA)
+	cargo build -q --workspace --examples
+	$(BIN)/examples/schema > $(SCHEMA)
+	$(BIN)/examples/crd | tee $(CRD) > $(CHART_CRD)
+	$(BIN)/examples/conditions > $(CONDITIONS)
 	scripts/chart_values.py
 	scripts/chart.sh --write

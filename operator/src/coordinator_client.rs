@@ -22,7 +22,7 @@ pub trait Coordinators: fmt::Debug + Send + Sync {
 pub struct CoordinatorError {
     url: String,
     #[source]
-    source: reqwest::Error,
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 #[derive(Debug)]
@@ -43,17 +43,25 @@ impl Coordinators for HttpCoordinators {
     async fn status(&self, pod_ip: &str) -> Result<JobStatus, CoordinatorError> {
         let url = url(pod_ip, "status");
         let asked = async { self.client.get(&url).send().await?.error_for_status()?.json().await };
-        asked.await.map_err(|source| CoordinatorError { url, source })
+        asked.await.map_err(|source: reqwest::Error| CoordinatorError { url, source: source.into() })
     }
 
     async fn stop(&self, pod_ip: &str, request: StopRequest) -> Result<(), CoordinatorError> {
         let url = url(pod_ip, "stop");
         let asked = async { self.client.post(&url).json(&request).send().await?.error_for_status() };
-        asked.await.map(drop).map_err(|source| CoordinatorError { url, source })
+        asked.await.map(drop).map_err(|source: reqwest::Error| CoordinatorError { url, source: source.into() })
     }
 }
 
 fn url(pod_ip: &str, call: &str) -> String {
     let host = if pod_ip.contains(':') { format!("[{pod_ip}]") } else { pod_ip.to_owned() };
     format!("http://{host}:{PORT}/v1/{call}")
+}
+
+#[cfg(test)]
+impl CoordinatorError {
+    /// Nobody is there.
+    pub fn unreachable(pod_ip: &str) -> Self {
+        Self { url: url(pod_ip, "status"), source: "connection refused".into() }
+    }
 }

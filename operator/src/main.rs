@@ -9,6 +9,8 @@ mod build;
 mod clock;
 mod controller;
 mod coordinator_client;
+#[cfg(test)]
+mod fake;
 mod http;
 mod leader;
 mod metrics;

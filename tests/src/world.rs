@@ -1,6 +1,10 @@
 //! Servers, topics and tables for one run of the store-sales job.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use tokio::sync::OnceCell;
 
@@ -12,7 +16,8 @@ use crate::{
 
 /// How long one start of the job may take.
 pub const PATIENCE: Duration = Duration::from_mins(2);
-const PARTITIONS: i32 = 8;
+/// Of a topic of orders.
+pub const PARTITIONS: i32 = 8;
 
 /// The three servers.
 pub struct World {
@@ -24,7 +29,13 @@ pub struct World {
 impl World {
     /// Servers of a test's own, which it may kill.
     pub async fn start() -> Self {
-        let (kafka, s3, clickhouse) = tokio::join!(Kafka::start(), S3::start(), ClickHouse::start());
+        Self::start_at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// As [`World::start`], on another address of this machine.
+    pub async fn start_at(address: IpAddr) -> Self {
+        let servers = (Kafka::start_at(address), S3::start_at(address), ClickHouse::start_at(address));
+        let (kafka, s3, clickhouse) = tokio::join!(servers.0, servers.1, servers.2);
         Self { kafka: kafka.unwrap(), s3: s3.unwrap(), clickhouse: clickhouse.unwrap() }
     }
 
@@ -56,6 +67,17 @@ impl World {
             feed: format!("sales-{name}"),
             table: format!("sales_{}", name.replace('-', "_")),
         };
+        self.make_results(&run).await;
+        run
+    }
+
+    /// The topics and the table of a run, empty.
+    pub async fn make(&self, run: &Run) {
+        Workload::create_topic(self.kafka.bootstrap(), &run.orders, PARTITIONS).await;
+        self.make_results(run).await;
+    }
+
+    async fn make_results(&self, run: &Run) {
         Workload::create_topic(self.kafka.bootstrap(), &run.feed, 2).await;
         let table = format!(
             "CREATE TABLE {} (window_start DateTime64(3, 'UTC'), store_id Int64, total Decimal(22, 2), orders Int64) \
@@ -64,7 +86,6 @@ impl World {
             run.table
         );
         self.clickhouse.query(&table).await.unwrap();
-        run
     }
 
     /// The example's document, pointed at these servers, reading to the end of the topic.

@@ -184,3 +184,6 @@ fn again(facts: &Facts, decision: &Decision, phase: Option<JobPhase>, poll: Dura
         _ => Action::requeue(SOON),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,5 +6,6 @@
 mod broken;
 mod counterparts;
 mod kafka;
+mod kubernetes;
 mod store_sales;
 mod systems;

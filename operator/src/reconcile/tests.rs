@@ -1,0 +1,230 @@
+//! Whole reconciles against the fake cluster: which writes each decision makes, and that an operator killed between any
+//! two of them is followed by one that brings the job where it should be.
+
+use serde_json::{Value, json};
+use tidegate_crds::{
+    JobPhase,
+    api::{Phase, StopPurpose},
+};
+
+use crate::{
+    build::FINALIZER,
+    fake::{Fake, JOB},
+};
+
+const STATUS: &str = "PATCH streamjobs/sales/status";
+
+/// A cluster in which the job runs, and nothing is left to do.
+async fn running() -> Fake {
+    let fake = Fake::with_job();
+    fake.settle().await;
+    assert_eq!(fake.job().unwrap().status.unwrap().phase, Some(JobPhase::Running));
+    fake.api.forget_writes();
+    fake
+}
+
+fn job_files(fake: &Fake) -> Vec<String> {
+    let maps = fake.api.list("configmaps");
+    maps.iter().map(|map| map["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The writes of one reconcile, names of job files left out.
+async fn writes(fake: &Fake) -> Vec<String> {
+    fake.api.forget_writes();
+    fake.reconcile().await.unwrap();
+    let writes = fake.api.writes().into_iter();
+    writes.map(|write| write.split("configmaps/").next().map(|verb| if write.contains("configmaps/") { format!("{verb}configmaps/*") } else { write.clone() }).unwrap()).collect()
+}
+
+fn finalizers(fake: &Fake) -> Value {
+    fake.api.get("streamjobs", JOB).unwrap()["metadata"]["finalizers"].clone()
+}
+
+#[tokio::test]
+async fn a_new_job_is_protected_before_anything_is_made() {
+    let fake = Fake::with_job();
+    assert_eq!(writes(&fake).await, ["PATCH streamjobs/sales"]);
+    assert_eq!(finalizers(&fake), json!([FINALIZER]));
+    let expected = [
+        STATUS,
+        "PATCH configmaps/*",
+        "PATCH serviceaccounts/sales",
+        "PATCH services/sales",
+        "PATCH poddisruptionbudgets/sales",
+        "PATCH networkpolicies/sales",
+        "PATCH deployments/sales",
+    ];
+    let mut made = writes(&fake).await;
+    made.sort_by_key(|write| expected.iter().position(|expected| expected == write));
+    assert_eq!(made, expected);
+}
+
+#[tokio::test]
+async fn a_job_that_is_as_it_should_be_costs_no_write() {
+    let fake = running().await;
+    for _ in 0..3 {
+        assert_eq!(writes(&fake).await, Vec::<String>::new());
+    }
+    // Progress alone is no news, until it is old enough.
+    fake.jobs.say(|job| job.pending_epochs += 1);
+    assert_eq!(writes(&fake).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_contradiction_changes_the_status_and_nothing_else() {
+    let fake = running().await;
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "parallelism": 500 } }));
+    assert_eq!(writes(&fake).await, [STATUS]);
+    let status = fake.job().unwrap().status.unwrap();
+    let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+    assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "SpecInvalid"));
+    assert_eq!(status.phase, Some(JobPhase::Running), "what ran goes on");
+}
+
+#[tokio::test]
+async fn a_name_that_is_somebody_elses_is_left_alone() {
+    let fake = Fake::with_job();
+    let theirs = json!({ "metadata": { "name": JOB, "uid": "theirs" }, "spec": { "replicas": 9 } });
+    fake.api.create("deployments", theirs);
+    fake.reconcile().await.unwrap();
+    assert_eq!(writes(&fake).await, [STATUS]);
+    assert_eq!(fake.api.get("deployments", JOB).unwrap()["spec"], json!({ "replicas": 9 }));
+    let status = fake.job().unwrap().status.unwrap();
+    assert!(status.conditions.iter().any(|condition| condition.reason == "NameTaken"));
+}
+
+#[tokio::test]
+async fn an_object_that_was_changed_by_hand_is_put_back() {
+    let fake = running().await;
+    fake.api.change("deployments", JOB, json!({ "spec": { "replicas": 5 } }));
+    assert_eq!(writes(&fake).await, ["PATCH deployments/sales"]);
+    fake.api.delete("services", JOB);
+    assert_eq!(writes(&fake).await, ["PATCH services/sales"]);
+    assert_eq!(fake.api.get("deployments", JOB).unwrap()["spec"]["replicas"], 1);
+}
+
+#[tokio::test]
+async fn a_change_rolls_out_beside_what_runs_and_its_old_job_file_goes_at_the_end() {
+    let fake = running().await;
+    let before = job_files(&fake);
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "parallelism": 2 } }));
+    let mut made = writes(&fake).await;
+    made.sort();
+    assert_eq!(made, ["PATCH configmaps/*", "PATCH deployments/sales", STATUS]);
+    assert_eq!(job_files(&fake).len(), 2, "the old pod may have to start again");
+    fake.settle().await;
+    let after = job_files(&fake);
+    assert_eq!((after.len(), fake.jobs.running()), (1, 1));
+    assert_ne!(after, before);
+    assert_eq!(fake.job().unwrap().status.unwrap().restarts, 0);
+}
+
+#[tokio::test]
+async fn what_only_the_operator_acts_on_rolls_nothing_out() {
+    let fake = running().await;
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "onDelete": "Abandon", "deletionDeadline": "5m" } }));
+    assert_eq!(writes(&fake).await, [STATUS], "only the generation that was looked at");
+}
+
+#[tokio::test]
+async fn a_suspended_job_is_stopped_then_scaled_down_and_goes_on_with_its_revision() {
+    let fake = running().await;
+    let revision = fake.job().unwrap().status.unwrap().revision;
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "state": "Suspended" } }));
+    assert_eq!(writes(&fake).await, [STATUS]);
+    assert_eq!(fake.jobs.stops(), [("10.0.0.1".to_owned(), StopPurpose::Suspend)]);
+    fake.play();
+    assert_eq!(writes(&fake).await, ["PATCH deployments/sales"]);
+    fake.settle().await;
+    assert_eq!(fake.job().unwrap().status.unwrap().phase, Some(JobPhase::Suspended));
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "state": "Running" } }));
+    fake.settle().await;
+    let status = fake.job().unwrap().status.unwrap();
+    assert_eq!((status.phase, status.revision, status.restarts), (Some(JobPhase::Running), revision, 0));
+}
+
+#[tokio::test]
+async fn a_finished_job_is_scaled_down_and_stays_so() {
+    let fake = running().await;
+    fake.jobs.say(|job| job.phase = Phase::Finished);
+    fake.settle().await;
+    let status = fake.job().unwrap().status.unwrap();
+    assert_eq!((status.phase, fake.api.list("pods").len()), (Some(JobPhase::Finished), 0));
+    assert_eq!(writes(&fake).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_deleted_job_is_stopped_for_good_and_leaves_nothing() {
+    let fake = running().await;
+    fake.api.delete("streamjobs", JOB);
+    fake.reconcile().await.unwrap();
+    assert_eq!(fake.jobs.stops(), [("10.0.0.1".to_owned(), StopPurpose::Cancel)]);
+    fake.play();
+    assert_eq!(writes(&fake).await, ["PATCH streamjobs/sales"]);
+    assert!(fake.job().is_none());
+    for kind in ["deployments", "configmaps", "services", "serviceaccounts", "poddisruptionbudgets", "networkpolicies"] {
+        assert_eq!(fake.api.list(kind), Vec::<Value>::new(), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_from_an_old_view_is_refused() {
+    let fake = running().await;
+    let old = fake.job().unwrap();
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "parallelism": 3 } }));
+    fake.settle().await;
+    let newest = fake.api.get("deployments", JOB).unwrap();
+    // An operator that was asleep since before the change.
+    let stale = super::reconcile(std::sync::Arc::new(old), fake.stale_context()).await;
+    assert!(stale.unwrap_err().is_conflict());
+    assert_eq!(fake.api.get("deployments", JOB).unwrap(), newest);
+}
+
+/// What is done to a running job, and what must have come of it.
+type Errand = (&'static str, fn(&Fake), fn(&Fake));
+
+const ERRANDS: [Errand; 4] = [
+    ("creation", |_| {}, one_runs),
+    ("a change", |fake| fake.api.change("streamjobs", JOB, json!({ "spec": { "parallelism": 2 } })), one_runs),
+    ("a suspension", |fake| fake.api.change("streamjobs", JOB, json!({ "spec": { "state": "Suspended" } })), |fake| {
+        assert_eq!((fake.jobs.running(), fake.api.list("pods").len()), (0, 0));
+        assert_eq!(fake.job().unwrap().status.unwrap().phase, Some(JobPhase::Suspended));
+    }),
+    ("a deletion", |fake| fake.api.delete("streamjobs", JOB), |fake| {
+        assert!(fake.job().is_none());
+        assert_eq!((fake.jobs.running(), job_files(fake).len(), fake.api.list("deployments").len()), (0, 0, 0));
+    }),
+];
+
+fn one_runs(fake: &Fake) {
+    assert_eq!((fake.jobs.running(), fake.api.list("pods").len(), job_files(fake).len()), (1, 1, 1));
+    let status = fake.job().unwrap().status.unwrap();
+    assert_eq!((status.phase, status.restarts), (Some(JobPhase::Running), 0));
+}
+
+#[tokio::test]
+async fn an_operator_killed_between_any_two_writes_is_followed_by_one_that_ends_the_errand() {
+    for (what, begin, check) in ERRANDS {
+        let mut deaths = 0;
+        loop {
+            let fake = if what == "creation" { Fake::with_job() } else { running().await };
+            begin(&fake);
+            fake.api.die_after(deaths);
+            for _ in 0..20 {
+                // It dies when it may write no more; what it says then is nobody's business.
+                let _dead = fake.reconcile().await;
+                fake.play();
+            }
+            let died = fake.api.revive();
+            if fake.job().is_some() {
+                fake.settle().await;
+            }
+            check(&fake);
+            if !died {
+                break;
+            }
+            deaths += 1;
+        }
+        assert!(deaths > 1, "{what} takes more than one write");
+    }
+}

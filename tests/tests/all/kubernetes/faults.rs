@@ -1,0 +1,116 @@
+//! What dies: processes, pods, nodes, the operator, the control plane.
+
+use std::time::Instant;
+
+use tidegate_tests::platform::OPERATOR_NAMESPACE;
+
+use super::{Case, SLOW, platform};
+
+const ORDERS: u64 = 2_000_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_is_killed_and_one_that_is_deleted() {
+    let Some(platform) = platform().await else { return };
+    let case = Case::start(&platform, "pod-killed", ORDERS, &SLOW).await;
+    let (epoch, pod) = platform.committed_after(&case.job, 2).await;
+    platform.cluster.kill_9(case.job.namespace, &pod.name, "tidegate").await.unwrap();
+    let killed = Instant::now();
+    let (epoch, same) = platform.committed_after(&case.job, epoch + 1).await;
+    println!("kill -9 in the pod to committed output: {:.1} s", killed.elapsed().as_secs_f64());
+    assert_eq!(same.name, pod.name, "a process that was killed starts again in its pod");
+
+    platform.kubectl(&["delete", "pod", &pod.name, "--namespace", case.job.namespace, "--wait=false"]).await;
+    let deleted = Instant::now();
+    let (_, other) = platform.committed_after(&case.job, epoch + 1).await;
+    println!("deletion of the pod to committed output: {:.1} s", deleted.elapsed().as_secs_f64());
+    assert_ne!(other.name, pod.name);
+    let status = platform.wait(&case.job, "the restart is counted", |status| status.restarts > 0).await;
+    assert!(status.attempt > Some(2), "{status:?}");
+    case.finish_exact(&platform).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_cut_off_and_goes_on_in_the_dark() {
+    let Some(mut platform) = platform().await else { return };
+    let case = Case::start(&platform, "node-cut", 2 * ORDERS, &SLOW).await;
+    let (epoch, pod) = platform.committed_after(&case.job, 2).await;
+    let node = pod.node.clone().unwrap();
+    platform.cluster.cut_node(&node).unwrap();
+    let cut = Instant::now();
+    let (epoch, other) = platform.committed_after(&case.job, epoch + 2).await;
+    println!("node cut off to committed output: {:.1} s", cut.elapsed().as_secs_f64());
+    assert_ne!(other.node, pod.node);
+    // Back on the network, the old process learns that it has lost the job.
+    platform.cluster.heal_node(&node).unwrap();
+    platform.committed_after(&case.job, epoch + 1).await;
+    case.finish_exact(&platform).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_loses_its_power() {
+    let Some(mut platform) = platform().await else { return };
+    let case = Case::start(&platform, "node-off", 2 * ORDERS, &SLOW).await;
+    let (epoch, pod) = platform.committed_after(&case.job, 2).await;
+    let node = pod.node.clone().unwrap();
+    platform.cluster.power_off(&node).unwrap();
+    let off = Instant::now();
+    let (_, other) = platform.committed_after(&case.job, epoch + 1).await;
+    println!("node without power to committed output: {:.1} s", off.elapsed().as_secs_f64());
+    assert_ne!(other.node, pod.node);
+    platform.cluster.power_on(&node).await.unwrap();
+    case.finish_exact(&platform).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_control_plane_that_is_away_does_not_hold_the_job_up() {
+    let Some(mut platform) = platform().await else { return };
+    let case = Case::start(&platform, "no-control", ORDERS, &SLOW).await;
+    let (epoch, pod) = platform.committed_after(&case.job, 1).await;
+    platform.cluster.kill_api_server().unwrap();
+    let epoch = committed_by(&platform, &pod, epoch).await;
+    platform.cluster.start_api_server().await.unwrap();
+    platform.cluster.kill_etcd().unwrap();
+    let epoch = committed_by(&platform, &pod, epoch).await;
+    platform.cluster.start_etcd().await.unwrap();
+    platform.committed_after(&case.job, epoch).await;
+    case.finish_exact(&platform).await;
+}
+
+/// Waits for the next epochs of a pod that Kubernetes can't be asked for.
+async fn committed_by(
+    platform: &tidegate_tests::platform::Platform,
+    pod: &tidegate_tests::platform::PodPlace,
+    epoch: u64,
+) -> u64 {
+    let mut committed = epoch;
+    tidegate_tests::world::until("the job commits without a control plane", || {
+        let asked = platform.ask(pod);
+        async move { asked.await.and_then(|status| status.committed_epoch).unwrap_or(0) > epoch + 1 }
+    })
+    .await;
+    if let Some(status) = platform.ask(pod).await {
+        committed = status.committed_epoch.unwrap_or(committed);
+    }
+    committed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_that_is_killed_and_two_that_run() {
+    let Some(platform) = platform().await else { return };
+    platform.install(&["replicas=2"]).await;
+    let case = Case::start(&platform, "operators", ORDERS, &SLOW).await;
+    let (epoch, _) = platform.committed_after(&case.job, 1).await;
+    let holder = leader(&platform).await;
+    platform.kubectl(&["delete", "pod", &holder, "--namespace", OPERATOR_NAMESPACE, "--grace-period=0", "--force"]).await;
+    case.apply(&platform, &[&SLOW[..], &[("spec.parallelism", "1")]].concat()).await;
+    platform.wait(&case.job, "the other operator rolls the change out", |status| status.parallelism == 1).await;
+    platform.committed_after(&case.job, epoch).await;
+    assert_ne!(leader(&platform).await, holder);
+    case.finish_exact(&platform).await;
+    platform.install(&["replicas=1"]).await;
+}
+
+async fn leader(platform: &tidegate_tests::platform::Platform) -> String {
+    let path = "jsonpath={.spec.holderIdentity}";
+    platform.kubectl(&["get", "lease", "tidegate-operator", "--namespace", OPERATOR_NAMESPACE, "--output", path]).await
+}

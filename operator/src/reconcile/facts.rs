@@ -34,6 +34,8 @@ pub struct Facts {
     /// The status says that this revision has read everything and published it.
     pub finished_revision: Option<u64>,
     pub pods: Vec<PodFact>,
+    /// Why Kubernetes makes no pod.
+    pub no_pods: Option<Trouble>,
 }
 
 /// Why nothing is changed for a spec.

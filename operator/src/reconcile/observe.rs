@@ -172,6 +172,7 @@ pub async fn observe(
         orphans: live.orphans(),
         known_revision: status.revision,
         finished_revision: status.revision.filter(|_| status.phase == Some(JobPhase::Finished)),
+        no_pods: live.deployment.as_ref().and_then(trouble::of_deployment),
         pods: join_all(live.pods.iter().map(|pod| look(pod, coordinators))).await,
     }
 }
@@ -181,6 +182,7 @@ async fn look(pod: &Pod, coordinators: &dyn Coordinators) -> PodFact {
     let ip = status.and_then(|status| status.pod_ip.clone());
     let runs = status.and_then(|status| status.phase.as_deref()) == Some("Running");
     let lost = trouble::is_lost(pod);
+    let ready = trouble::is_ready(pod);
     let job = match &ip {
         Some(ip) if runs && !lost => coordinators
             .status(ip)
@@ -195,7 +197,7 @@ async fn look(pod: &Pod, coordinators: &dyn Coordinators) -> PodFact {
         revision: revision(pod.annotations()),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         lost,
-        trouble: trouble::of(pod),
+        trouble: trouble::of(pod).or_else(|| (ready && job.is_none()).then(trouble::unresponsive)),
         last_end: trouble::last_end(pod),
         job,
     }

@@ -68,7 +68,7 @@ pub fn derive(before: &StreamJobStatus, identity: &Identity, facts: &Facts, deci
     if let Some(job) = job {
         report(&mut status, job);
     }
-    count_restarts(&mut status, before, facts, job, revision);
+    count_restarts(&mut status, before, facts, job);
     let ready = ready(facts, decision, phase, trouble.as_ref());
     let stalled = stalled(&ready, trouble.as_ref(), decision, phase);
     let reconciling = reconciling(phase, &stalled);
@@ -89,8 +89,9 @@ pub fn derive(before: &StreamJobStatus, identity: &Identity, facts: &Facts, deci
 
 /// What the pods of the version that is wanted suffer from.
 fn trouble(facts: &Facts, revision: Option<u64>) -> Option<Trouble> {
-    let wanted = facts.pods.iter().filter(|pod| Some(pod.revision) == revision && !pod.terminating);
-    wanted.clone().find_map(|pod| pod.trouble.clone()).or_else(|| wanted.clone().find_map(waits_for))
+    let mut wanted = facts.pods.iter().filter(|pod| Some(pod.revision) == revision && !pod.terminating);
+    let of_pods = wanted.find_map(|pod| waits_for(pod).or_else(|| pod.trouble.clone()));
+    of_pods.or_else(|| facts.no_pods.clone())
 }
 
 /// What a pod that answers can't start for.
@@ -128,7 +129,9 @@ fn phase(
         return JobPhase::Finished;
     }
     let runs = matches!(owner_phase, Some(Phase::Running | Phase::Stopping));
+    let unheard = trouble.is_some_and(|trouble| trouble.reason == Reason::UNRESPONSIVE);
     match owner {
+        None if unheard && before.phase == Some(JobPhase::Running) => JobPhase::Running,
         Some(pod) if runs && Some(pod.revision) == revision => JobPhase::Running,
         Some(_) if runs && matches!(decision, Decision::Refuse(_)) => JobPhase::Running,
         Some(pod) if Some(pod.revision) < revision => JobPhase::Upgrading,
@@ -166,13 +169,14 @@ fn count_restarts(
     before: &StreamJobStatus,
     facts: &Facts,
     job: Option<&JobStatus>,
-    revision: Option<u64>,
 ) {
     let (Some(now), Some(then)) = (status.attempt, before.attempt) else { return };
-    let paused = matches!(before.phase, Some(JobPhase::Suspended | JobPhase::Suspending | JobPhase::Finished));
-    let asked_for = u64::from(paused || job.is_some_and(|job| Some(job.revision) > before.revision))
-        .max(u64::from(revision > before.revision));
-    let restarts = (now - then.min(now)).saturating_sub(asked_for);
+    let asked = matches!(
+        before.phase,
+        Some(JobPhase::Upgrading | JobPhase::Suspended | JobPhase::Suspending | JobPhase::Finished)
+    );
+    let upgraded = job.is_some_and(|job| Some(job.revision) > before.revision);
+    let restarts = (now - then.min(now)).saturating_sub(u64::from(asked || upgraded));
     if restarts > 0 {
         status.restarts += restarts;
         let told = job.and_then(|job| job.failure.clone());
@@ -193,7 +197,10 @@ fn ready(facts: &Facts, decision: &Decision, phase: JobPhase, trouble: Option<&T
         None => Verdict::new(false, Reason::PROGRESSING, otherwise),
     };
     match phase {
-        JobPhase::Running => Verdict::new(true, Reason::RUNNING, "the job runs"),
+        JobPhase::Running => match trouble.filter(|trouble| trouble.reason == Reason::UNRESPONSIVE) {
+            Some(trouble) => Verdict { is: None, reason: trouble.reason, message: trouble.message.clone() },
+            None => Verdict::new(true, Reason::RUNNING, "the job runs"),
+        },
         JobPhase::Suspended => {
             Verdict::new(false, Reason::SUSPENDED, "the job stands at its newest checkpoint; set `state: Running` to go on")
         }

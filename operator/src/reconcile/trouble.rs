@@ -1,6 +1,9 @@
 //! What keeps a pod from running, read from its status, in words that a user can act on.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ContainerState, ContainerStatus, Pod},
+};
 use tidegate_crds::{
     Reason,
     api::{Failure, FailureReason},
@@ -55,20 +58,41 @@ pub fn of(pod: &Pod) -> Option<Trouble> {
     status.container_statuses.iter().flatten().find_map(of_container)
 }
 
-/// Whether the pod's node does not answer: the node controller has marked it so, and only the node could end it.
-pub fn is_lost(pod: &Pod) -> bool {
+/// Why Kubernetes makes no pod of a Deployment: a quota, an admission policy, a missing account.
+pub fn of_deployment(deployment: &Deployment) -> Option<Trouble> {
+    let conditions = deployment.status.as_ref()?.conditions.iter().flatten();
+    let failed = conditions.into_iter().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    let message = failed.message.clone().unwrap_or_else(|| "Kubernetes does not accept the pod".to_owned());
+    Some(Trouble { reason: Reason::POD_REFUSED, message, may_pass: true })
+}
+
+/// Of a pod whose API Kubernetes reaches, and the operator does not.
+pub fn unresponsive() -> Trouble {
+    let message = "the pod is ready, and its API does not answer the operator".to_owned();
+    Trouble { reason: Reason::UNRESPONSIVE, message, may_pass: true }
+}
+
+/// Whether Kubernetes finds the pod ready.
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let not_ready = conditions.clone().any(|condition| {
-        condition.type_ == "Ready" && condition.status == "False" && condition.reason.as_deref() == Some("NodeNotReady")
-    });
-    let evicted = conditions.clone().any(|condition| {
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Whether the pod was given up with its node: only the node could end it, and nobody hears of that.
+pub fn is_lost(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| {
         condition.type_ == "DisruptionTarget" && condition.reason.as_deref() == Some("DeletionByTaintManager")
-    });
-    evicted || (not_ready && pod.metadata.deletion_timestamp.is_some())
+    })
 }
 
 fn of_container(container: &ContainerStatus) -> Option<Trouble> {
-    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref())?;
+    let state = container.state.as_ref()?;
+    let Some(waiting) = &state.waiting else {
+        // Between two tries it is what ended the last one, until the job is there again.
+        let last = if state.terminated.is_some() { Some(state) } else { container.last_state.as_ref() };
+        return if container.ready { None } else { crash(last) };
+    };
     let said = waiting.message.clone().unwrap_or_default();
     let found = |reason: Reason, message: String, may_pass: bool| Some(Trouble { reason, message, may_pass });
     match waiting.reason.as_deref()? {

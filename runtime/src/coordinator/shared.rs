@@ -38,6 +38,7 @@ impl Shared {
             record_id: None,
             revision,
             last_checkpoint: None,
+            checkpoint_failure: None,
             committed_epoch: None,
             pending_epochs: 0,
             restarts: 0,
@@ -75,6 +76,7 @@ impl Shared {
     /// Adds a checkpoint to the history.
     pub fn checkpoint(&self, checkpoint: CheckpointStatus) {
         let mut state = self.lock();
+        state.status.checkpoint_failure.clone_from(&checkpoint.failure);
         if checkpoint.failure.is_none() {
             state.status.last_checkpoint = Some(checkpoint.clone());
         }

@@ -45,11 +45,29 @@ fn what_users_meet_is_named() {
 }
 
 #[test]
-fn a_pod_whose_node_is_gone_is_lost_and_one_that_only_is_not_ready_is_not() {
-    let condition = |reason: &str| json!({ "type": "Ready", "status": "False", "reason": reason });
-    let mut gone = pod(json!({ "phase": "Running", "conditions": [condition("NodeNotReady")] }));
-    assert!(!is_lost(&gone), "it may come back before it is given up");
-    gone.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-    assert!(is_lost(&gone));
-    assert!(!is_lost(&pod(json!({ "phase": "Running", "conditions": [condition("ContainersNotReady")] }))));
+fn a_pod_that_was_given_up_with_its_node_is_lost_and_one_that_only_is_not_ready_is_not() {
+    let with = |kind: &str, status: &str, reason: &str| {
+        pod(json!({ "phase": "Running", "conditions": [{ "type": kind, "status": status, "reason": reason }] }))
+    };
+    assert!(is_lost(&with("DisruptionTarget", "True", "DeletionByTaintManager")));
+    assert!(!is_lost(&with("DisruptionTarget", "True", "EvictionByEvictionAPI")));
+    assert!(!is_lost(&with("Ready", "False", "ContainersNotReady")));
+}
+
+#[test]
+fn a_process_that_tries_again_is_in_trouble_until_its_job_is_there() {
+    let mut trying = crashed(137, "OOMKilled", "");
+    let container = &mut trying.status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0];
+    container.state = serde_json::from_value(json!({ "running": {} })).unwrap();
+    let before = of(&trying).map(|trouble| trouble.reason);
+    trying.status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0].ready = true;
+    assert_eq!((before, of(&trying)), (Some(Reason::OUT_OF_MEMORY), None));
+}
+
+#[test]
+fn a_deployment_that_gets_no_pod_says_why() {
+    let refused = json!({ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota" });
+    let deployment = serde_json::from_value(json!({ "metadata": {}, "status": { "conditions": [refused] } })).unwrap();
+    let trouble = of_deployment(&deployment).unwrap();
+    assert_eq!((trouble.reason, trouble.message.as_str()), (Reason::POD_REFUSED, "exceeded quota"));
 }

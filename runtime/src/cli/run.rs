@@ -1,6 +1,6 @@
 //! `tidegate run`: coordinator and tasks in one process.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tidegate_crds::api::{Failure, FailureReason, Phase};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
@@ -12,6 +12,7 @@ use crate::{
         api,
         driver::Coordinator,
         event::Outcome,
+        machine::STOP_GRACE_MS,
         prepare::{Prepared, prepare},
         shared::Shared,
     },
@@ -21,6 +22,9 @@ use crate::{
     job::JobPlan,
     metrics::Metrics,
 };
+
+/// Time for the last checkpoint of an older revision, whatever the job's `checkpoint.timeout`.
+const LONGEST_LAST_CHECKPOINT: Duration = Duration::from_mins(2);
 
 pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), String> {
     let ended = Box::pin(run_job(arguments, io)).await;
@@ -85,7 +89,13 @@ fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identi
         spec_digest: plan.digest.clone(),
         lineage: format!("{}-{}", plan.id, env::unique_id()),
         stand_by: arguments.stand_by,
+        patience: patience(plan),
     }
+}
+
+/// An older revision that hands the job over takes a last checkpoint, then waits for its sinks.
+fn patience(plan: &JobPlan) -> Duration {
+    plan.spec.checkpoint.timeout.0.min(LONGEST_LAST_CHECKPOINT) + Duration::from_millis(STOP_GRACE_MS)
 }
 
 fn host() -> String {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, JobStatus, Phase, SinkStatus};
+use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, Failure, JobStatus, Phase, SinkStatus};
 
 use crate::{env, metrics::Metrics};
 
@@ -25,6 +25,8 @@ pub struct Shared {
 #[derive(Debug)]
 struct State {
     status: JobStatus,
+    /// What the claim waits for.
+    waits_for: Option<Failure>,
     history: VecDeque<CheckpointStatus>,
     heartbeat: Duration,
 }
@@ -47,7 +49,7 @@ impl Shared {
             recovery_seconds: None,
             storage,
         };
-        let state = State { status, history: VecDeque::new(), heartbeat: env::monotonic() };
+        let state = State { status, waits_for: None, history: VecDeque::new(), heartbeat: env::monotonic() };
         Arc::new(Self { state: Mutex::new(state), metrics })
     }
 
@@ -57,7 +59,15 @@ impl Shared {
     }
 
     pub fn status(&self) -> JobStatus {
-        self.lock().status.clone()
+        let state = self.lock();
+        let mut status = state.status.clone();
+        status.failure = status.failure.or_else(|| state.waits_for.clone());
+        status
+    }
+
+    /// What the claim waits for; nothing when it is over.
+    pub fn waits_for(&self, reason: Option<Failure>) {
+        self.lock().waits_for = reason;
     }
 
     /// A try to publish to a sink: its failure, or none.

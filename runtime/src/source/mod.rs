@@ -45,6 +45,10 @@ pub trait Source: Debug + Send + Sync {
     /// Looks at the system before the job starts: reachable, allowed, there. An error here names what to do.
     async fn preflight(&self) -> Result<(), SourceError>;
 
+    /// Whether a checkpoint's splits, of all subtasks, can be this source's. Asks no system; the reader may still find that
+    /// they are gone.
+    fn fits(&self, splits: &[SplitState]) -> Result<(), SourceError>;
+
     /// A reader for one subtask. `restored` has the splits of *all* subtasks as the checkpoint knows them, `None` at the
     /// first start; the reader picks its own.
     async fn reader(

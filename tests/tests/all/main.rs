@@ -7,4 +7,5 @@ mod broken;
 mod counterparts;
 mod kafka;
 mod store_sales;
+mod supervised;
 mod systems;

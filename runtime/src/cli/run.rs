@@ -42,10 +42,9 @@ async fn run_job(arguments: &RunArguments, io: Handle) -> Result<(), LastWord> {
     let job = read(&arguments.job).map_err(|message| {
         LastWord::new(Failure { reason: FailureReason::DocumentInvalid, message: message.clone() }, message)
     })?;
-    let metrics = Arc::new(Metrics::new());
-    let plan = JobPlan::new(&job, metrics.clone()).map_err(|error| refuse(error.failure()))?;
+    let plan = JobPlan::new(&job, Arc::new(Metrics::new())).map_err(|error| refuse(error.failure()))?;
     let storage = store::location(&plan.spec.checkpoint.storage, &plan.id);
-    let shared = Shared::new(&plan.name, arguments.revision, storage.clone(), metrics);
+    let shared = Shared::new(&plan, arguments.revision, storage.clone());
     let listening = api::serve(arguments.listen, shared.clone(), requests).await;
     let address = listening.map_err(|error| format!("--listen: failed to listen on {}: {error}", arguments.listen))?;
     tracing::info!(job = plan.id, %address, storage, "starting");
@@ -55,7 +54,10 @@ async fn run_job(arguments: &RunArguments, io: Handle) -> Result<(), LastWord> {
         prepared = shared.alive_during(prepare(&plan, &shared, arguments.supervised)) => Some(prepared),
     };
     match prepared {
-        None => shared.update(|status| status.phase = Phase::Stopped),
+        None => {
+            tracing::info!("stopped before the job was claimed: nothing was touched");
+            shared.update(|status| status.phase = Phase::Stopped);
+        }
         Some(prepared) => {
             let Prepared { store, ran_before } = prepared.map_err(|error| refuse(error.failure()))?;
             let identity = identity(arguments, &plan, address.to_string());

@@ -8,7 +8,7 @@ use std::{
 
 use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, Failure, JobStatus, Phase, SinkStatus};
 
-use crate::{env, metrics::Metrics};
+use crate::{env, job::JobPlan, metrics::Metrics, source::lag::Lags};
 
 /// How many checkpoints the history has.
 const HISTORY: usize = 100;
@@ -20,6 +20,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 pub struct Shared {
     state: Mutex<State>,
     pub metrics: Arc<Metrics>,
+    lags: Arc<Lags>,
 }
 
 #[derive(Debug)]
@@ -32,9 +33,9 @@ struct State {
 }
 
 impl Shared {
-    pub fn new(job: &str, revision: u64, storage: String, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(plan: &JobPlan, revision: u64, storage: String) -> Arc<Self> {
         let status = JobStatus {
-            job: job.to_owned(),
+            job: plan.name.clone(),
             phase: Phase::Preparing,
             attempt: None,
             record_id: None,
@@ -50,7 +51,7 @@ impl Shared {
             storage,
         };
         let state = State { status, waits_for: None, history: VecDeque::new(), heartbeat: env::monotonic() };
-        Arc::new(Self { state: Mutex::new(state), metrics })
+        Arc::new(Self { state: Mutex::new(state), metrics: plan.metrics.clone(), lags: plan.lags.clone() })
     }
 
     /// Changes the status.
@@ -62,6 +63,8 @@ impl Shared {
         let state = self.lock();
         let mut status = state.status.clone();
         status.failure = status.failure.or_else(|| state.waits_for.clone());
+        drop(state);
+        status.sources = self.lags.sources();
         status
     }
 

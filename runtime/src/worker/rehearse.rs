@@ -86,3 +86,49 @@ fn sample(mut manifest: Manifest) -> Manifest {
     }
     manifest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        checkpoint::{
+            manifest::{OperatorState, PartRef, SubtaskState},
+            record::Trigger,
+            store::ObjectPath,
+        },
+        ids::{Attempt, Epoch, OperatorId, Revision},
+    };
+
+    fn part(kind: &str, file: &str, bytes: u64, batch: u32) -> PartRef {
+        let file = FileRef { path: ObjectPath(file.into()), bytes, xxh3: String::new() };
+        PartRef { kind: kind.into(), tag: 0, rows: 1, file, batch }
+    }
+
+    #[test]
+    fn a_sample_has_one_part_of_each_kind_of_the_smallest_file_and_no_large_one() {
+        let subtask = |parts| SubtaskState { value: "kept".into(), parts };
+        let operator = |id: &str, subtasks| OperatorState { id: OperatorId(id.into()), subtasks };
+        let small = [part("keys", "b", 20, 0), part("keys", "b", 20, 1), part("waiting", "c", 30, 0)];
+        let manifest = Manifest {
+            format: Manifest::FORMAT,
+            job: "job".into(),
+            lineage: "lineage".into(),
+            epoch: Epoch(1),
+            attempt: Attempt(1),
+            revision: Revision(1),
+            trigger: Trigger::Interval,
+            max_parallelism: 128,
+            created_at_ms: 0,
+            operators: vec![
+                operator("first", vec![subtask(vec![part("keys", "a", 50, 0)]), subtask(small.to_vec())]),
+                operator("second", vec![subtask(vec![part("partial", "d", LARGEST_SAMPLE + 1, 0)])]),
+            ],
+            chunks: Vec::new(),
+        };
+        let sampled = sample(manifest);
+        let subtasks = |operator: usize| &sampled.operators[operator].subtasks;
+        assert_eq!(subtasks(0)[1].parts, [small[0].clone(), small[2].clone()]);
+        assert!(subtasks(0)[0].parts.is_empty() && subtasks(1)[0].parts.is_empty());
+        assert!(subtasks(0).iter().all(|subtask| subtask.value == "kept"), "what is no file stays");
+    }
+}

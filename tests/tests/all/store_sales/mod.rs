@@ -4,6 +4,7 @@
 mod files;
 mod hand_over;
 mod kills;
+mod lag;
 mod outages;
 mod rivals;
 mod stops;

@@ -18,6 +18,7 @@ pub struct Metrics {
     registry: Registry,
     pub source_records: Family<Named, Counter>,
     pub source_bad_records: Family<Named, Counter>,
+    pub source_lag_records: Family<Named, Gauge>,
     pub late_records: Family<Named, Counter>,
     pub duplicates: Family<Named, Counter>,
     pub sink_rows: Family<Named, Counter>,
@@ -38,6 +39,7 @@ impl Metrics {
             registry: Registry::with_prefix("tidegate"),
             source_records: Family::default(),
             source_bad_records: Family::default(),
+            source_lag_records: Family::default(),
             late_records: Family::default(),
             duplicates: Family::default(),
             sink_rows: Family::default(),
@@ -62,6 +64,11 @@ impl Metrics {
             "source_bad_records",
             "Records that are not of the source's format, by source",
             self.source_bad_records.clone(),
+        );
+        registry.register(
+            "source_lag_records",
+            "Records that are there and not read yet, by source",
+            self.source_lag_records.clone(),
         );
         registry.register("late_records", "Records that came after their window had closed", self.late_records.clone());
         registry.register("duplicates", "Records dropped by deduplication", self.duplicates.clone());

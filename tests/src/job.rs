@@ -5,10 +5,9 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
-
-use tidegate_crds::api::JobStatus;
 
 /// A job that can be started again and again.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub struct Job {
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
     /// Gets a log file for each start.
-    logs: tempfile::TempDir,
+    logs: Arc<tempfile::TempDir>,
     starts: usize,
 }
 
@@ -26,6 +25,7 @@ pub struct Job {
 pub struct Process {
     child: Child,
     log: PathBuf,
+    _logs: Arc<tempfile::TempDir>,
 }
 
 /// How a start has ended.
@@ -45,7 +45,7 @@ impl Job {
     }
 
     pub fn of(document: impl Into<PathBuf>) -> Self {
-        let logs = tempfile::tempdir().expect("a temporary folder");
+        let logs = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         Self { document: document.into(), settings: Vec::new(), environment: Vec::new(), logs, starts: 0 }
     }
 
@@ -91,7 +91,7 @@ impl Job {
             .envs(environment.iter().copied())
             .env("RUST_LOG", std::env::var("TIDEGATE_TEST_LOG").unwrap_or_else(|_| "warn,tidegate=info".to_owned()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
-        Process { child: command.spawn().expect("the program starts"), log }
+        Process { child: command.spawn().expect("the program starts"), log, _logs: self.logs.clone() }
     }
 
     /// Runs the job to its end, however often it was killed before.
@@ -154,32 +154,6 @@ impl Process {
             assert!(Instant::now() < deadline, "no address in its log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
-    }
-}
-
-impl Process {
-    /// Waits until `epoch` or a later one is published; the newest one that is, or nothing when the job ends before.
-    pub async fn committed(&mut self, epoch: u64, patience: Duration) -> Option<u64> {
-        let address = self.api(patience);
-        let deadline = Instant::now() + patience;
-        while self.ended().is_none() {
-            if let Ok(answer) = reqwest::get(format!("http://{address}/v1/status")).await
-                && let Ok(status) = answer.json::<JobStatus>().await
-                && let Some(committed) = status.committed_epoch
-                && committed >= epoch
-            {
-                return Some(committed);
-            }
-            assert!(Instant::now() < deadline, "no epoch {epoch}:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        None
-    }
-
-    /// As [`Process::committed`], of a job that is to live until then.
-    pub async fn wait_for_epoch(&mut self, epoch: u64, patience: Duration) -> u64 {
-        let committed = self.committed(epoch, patience).await;
-        committed.unwrap_or_else(|| panic!("the job has ended before epoch {epoch}:\n{}", self.log()))
     }
 }
 

@@ -1,14 +1,17 @@
 //! Whole-system tests of Tidegate: what the tests share.
 //!
 //! [`counterparts`] starts the real servers that Tidegate reads from, writes to and keeps its checkpoints in; [`job`]
-//! runs the program itself and kills it; [`oracle`] knows what the output must be, and reads what it is;
-//! [`world`] puts the servers and the store-sales job together, and [`platform`] does so in a cluster.
+//! runs the program itself, kills it and asks it how it is; [`oracle`] knows what the output must be, and reads what it is;
+//! [`world`] puts the servers and the store-sales job together, [`platform`] does so in a cluster, and [`local`] is a job
+//! without servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed step is a failed test
 #![allow(clippy::disallowed_methods)] // real servers live in real time
 
+mod api;
 pub mod counterparts;
 pub mod job;
+pub mod local;
 pub mod oracle;
 pub mod platform;
 pub mod world;

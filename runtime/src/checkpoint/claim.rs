@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thiserror::Error;
-use tidegate_crds::api::FailureReason;
+use tidegate_crds::api::{Failure, FailureReason};
 
 use super::{
+    hand_over::{HandOver, Inheritance},
     journal::{Journal, create_known, write_hint},
     log::{self, AttemptLog, Claim, Claimant, OwnerAnswer},
+    manifest::{Manifest, ManifestError},
     record::{self, Body, CheckpointRef, Hint, LOG, Owner, Record},
     store::{ObjectPath, Store, StoreError},
 };
@@ -27,8 +29,21 @@ pub trait Neighbours: Send + Sync {
     /// Asks the owner of an attempt whether it still runs it.
     async fn ask(&self, owner: &Owner, record_id: &str) -> OwnerAnswer;
 
+    /// Asks an owner to stop, with a last checkpoint. `Gone` when it does not take that in.
+    async fn ask_to_stop(&self, owner: &Owner) -> OwnerAnswer;
+
+    /// What the claim waits for, for people.
+    fn waits(&self, reason: Failure);
+
     /// This process is about to write the record: who finds it there and asks at once must be told that it runs.
     fn announce(&self, record_id: &str);
+}
+
+/// Knows what this process can go on from.
+#[async_trait]
+pub trait Heir: Send + Sync {
+    /// Whether the job as this process would run it can go on from a checkpoint that it took in another version.
+    async fn fits(&self, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), Failure>;
 }
 
 /// What a process says of itself when it claims.
@@ -42,6 +57,8 @@ pub struct Identity {
     pub lineage: String,
     /// Wait while a healthy owner runs the job, instead of giving up.
     pub stand_by: bool,
+    /// How long an owner of a lower revision has to hand the job over.
+    pub patience: Duration,
 }
 
 /// A job that is ours.
@@ -72,8 +89,12 @@ pub enum ClaimError {
     Owned { pod: String, address: String, attempt: Attempt },
     #[error("the job was taken over by revision {by}; this process runs revision {mine} and must not take it back")]
     Superseded { by: Revision, mine: Revision },
+    #[error("{}", .0.message)]
+    Unfit(Failure),
     #[error("the log is damaged: {0}")]
     Damaged(String),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -83,17 +104,34 @@ impl Reason for ClaimError {
         match self {
             Self::Owned { .. } => FailureReason::OwnedElsewhere,
             Self::Superseded { .. } => FailureReason::Superseded,
+            Self::Unfit(failure) => failure.reason,
             Self::Damaged(_) => FailureReason::StateUnfit,
+            Self::Manifest(error) => error.reason(),
             Self::Store(error) => error.reason(),
         }
     }
 }
 
 /// Claims the job.
-pub async fn claim(store: Arc<dyn Store>, me: &Identity, neighbours: &dyn Neighbours) -> Result<Claiming, ClaimError> {
+///
+/// A checkpoint of another version of the job is looked at before anything is taken: who can't go on from it leaves the
+/// job to its owner.
+pub async fn claim(
+    store: Arc<dyn Store>,
+    me: &Identity,
+    neighbours: &dyn Neighbours,
+    heir: &dyn Heir,
+) -> Result<Claiming, ClaimError> {
     let mut asked: Option<(String, OwnerAnswer)> = None;
+    let mut inheritance = Inheritance::default();
+    let mut hand_over: Option<HandOver> = None;
     loop {
         let newest = read_newest(store.as_ref()).await?;
+        if let Some(log) = &newest
+            && !inheritance.look(&store, log, me, heir).await?
+        {
+            continue;
+        }
         let answer = match (&newest, &asked) {
             (Some(log), Some((record_id, answer))) if log.record_id == *record_id => *answer,
             _ => OwnerAnswer::NotAsked,
@@ -106,11 +144,20 @@ pub async fn claim(store: Arc<dyn Store>, me: &Identity, neighbours: &dyn Neighb
                 asked = Some((record_id, answer));
             }
             Claim::Owned { owner, attempt } => {
+                let owned = ClaimError::Owned { pod: owner.pod, address: owner.address, attempt };
                 if !me.stand_by {
-                    return Err(ClaimError::Owned { pod: owner.pod, address: owner.address, attempt });
+                    return Err(owned);
                 }
+                neighbours.waits(owned.failure());
                 asked = None;
                 env::sleep(STAND_BY).await;
+            }
+            Claim::HandOver { owner, attempt, record_id } => {
+                let known = hand_over.take().filter(|known| known.attempt == attempt);
+                let under_way = hand_over.insert(known.unwrap_or_else(|| HandOver::begin(attempt, me.patience)));
+                // Before there is a checkpoint, nobody knows whether one would fit.
+                let can_inherit = newest.as_ref().is_some_and(|log| log.checkpoint.is_some());
+                asked = Some((record_id, under_way.go_on(neighbours, &owner, can_inherit).await));
             }
             Claim::Seal { attempt, seal_at } => {
                 let seal = Record::new(Body::Sealed { by: me.claimant.pod.clone() });

@@ -6,7 +6,8 @@
 //! these creates alone, never on who is alive.
 //!
 //! So that two healthy processes do not take a job from each other in turns, a claimant first asks the owner that
-//! `AttemptStarted` names. That is politeness: it decides when to claim, never whether a claim is safe.
+//! `AttemptStarted` names. One of the same revision is left alone; one of a lower revision is asked to hand the job over,
+//! so that it can publish what it has read. That is politeness: it decides when to claim, never whether a claim is safe.
 
 use super::record::{Body, CheckpointRef, Owner, Record};
 use crate::ids::{Attempt, Epoch, Revision, Seq};
@@ -51,7 +52,7 @@ pub enum OwnerAnswer {
     NotAsked,
     /// It runs this very attempt.
     Alive,
-    /// It is gone, runs another attempt, or has not answered in time.
+    /// It is gone, runs another attempt, has not answered in time, or not handed the job over in time.
     Gone,
 }
 
@@ -64,8 +65,10 @@ pub enum Claim {
     Seal { attempt: Attempt, seal_at: Seq },
     /// Ask the owner whether it is there, then decide again.
     Ask { owner: Owner, record_id: String },
-    /// A healthy owner of the same or a lower revision runs the job.
+    /// A healthy owner of the same revision runs the job.
     Owned { owner: Owner, attempt: Attempt },
+    /// A healthy owner of a lower revision runs the job: ask it to stop, then decide again.
+    HandOver { owner: Owner, attempt: Attempt, record_id: String },
     /// All output of the bounded job is published; there is nothing to run.
     Finished { attempt: Attempt },
     /// A newer revision owns the job. Exit; never try again.
@@ -95,12 +98,14 @@ pub fn claim(newest: Option<&AttemptLog>, claimant: &Claimant, answer: OwnerAnsw
 
 fn claim_open(log: &AttemptLog, claimant: &Claimant, answer: OwnerAnswer) -> Claim {
     let seal = Claim::Seal { attempt: log.attempt, seal_at: log.next };
-    if log.owner.pod == claimant.pod || claimant.revision > log.revision {
+    if log.owner.pod == claimant.pod {
         return seal;
     }
+    let (owner, attempt, record_id) = (log.owner.clone(), log.attempt, log.record_id.clone());
     match answer {
-        OwnerAnswer::NotAsked => Claim::Ask { owner: log.owner.clone(), record_id: log.record_id.clone() },
-        OwnerAnswer::Alive => Claim::Owned { owner: log.owner.clone(), attempt: log.attempt },
+        OwnerAnswer::NotAsked => Claim::Ask { owner, record_id },
+        OwnerAnswer::Alive if claimant.revision > log.revision => Claim::HandOver { owner, attempt, record_id },
+        OwnerAnswer::Alive => Claim::Owned { owner, attempt },
         OwnerAnswer::Gone => seal,
     }
 }
@@ -181,8 +186,21 @@ mod tests {
                 OwnerAnswer::Gone,
                 Claim::Superseded { by: Revision(3) },
             ),
-            ("an open attempt of an older revision", open(1, "other"), OwnerAnswer::NotAsked, seal()),
+            (
+                "an open attempt of an older revision",
+                open(1, "other"),
+                OwnerAnswer::NotAsked,
+                Claim::Ask { owner: open(1, "other").owner, record_id: "r4".into() },
+            ),
+            (
+                "an owner of an older revision that answers",
+                open(1, "other"),
+                OwnerAnswer::Alive,
+                Claim::HandOver { owner: open(1, "other").owner, attempt: Attempt(4), record_id: "r4".into() },
+            ),
+            ("an owner of an older revision that is gone", open(1, "other"), OwnerAnswer::Gone, seal()),
             ("my own old attempt", open(2, "me"), OwnerAnswer::NotAsked, seal()),
+            ("my own old attempt of an older revision", open(1, "me"), OwnerAnswer::NotAsked, seal()),
             ("an owner that is gone", open(2, "other"), OwnerAnswer::Gone, seal()),
             (
                 "an owner nobody asked",

@@ -9,12 +9,13 @@
 //! ```
 //!
 //! An attempt is one owner's time with the job. [`claim`] makes a new one and ends the one before; [`log`] holds the
-//! rules, pure; the [`journal`] is what the owner writes with. A checkpoint is owned when its `CheckpointCompleted` is in
+//! rules, pure; [`hand_over`] is how a new version of the job follows an old one; the [`journal`] is what the owner writes with. A checkpoint is owned when its `CheckpointCompleted` is in
 //! the journal: that single conditional create is the commit point of everything. [`collect`] deletes what nothing needs
 //! any more.
 
 pub mod claim;
 pub mod collect;
+mod hand_over;
 pub mod journal;
 pub mod log;
 pub mod manifest;

@@ -45,17 +45,19 @@ impl From<Failure> for LastWord {
     }
 }
 
-/// The failure as JSON that Kubernetes does not cut: its message is shortened until all of it has room.
+/// The failure as JSON that Kubernetes does not cut: with as much of its message as has room.
 fn encode(failure: &Failure) -> String {
-    let mut failure = failure.clone();
-    loop {
-        let text = serde_json::json!(failure).to_string();
-        let Some(excess) = text.len().checked_sub(MOST_BYTES).filter(|excess| *excess > 0) else { return text };
-        // A character takes at least as many bytes in JSON as in memory, and room for the dots has to be made, too.
-        let keep = failure.message.floor_char_boundary(failure.message.len().saturating_sub(excess + "…".len()));
-        failure.message.truncate(keep);
-        failure.message.push('…');
+    let text =
+        |message: &str| serde_json::json!(Failure { reason: failure.reason, message: message.to_owned() }).to_string();
+    let whole = text(&failure.message);
+    if whole.len() <= MOST_BYTES {
+        return whole;
     }
+    let start = |end: usize| failure.message.get(..end).unwrap_or_default();
+    let ends: Vec<usize> = failure.message.char_indices().map(|(end, _)| end).collect();
+    let cut = |end: usize| text(&format!("{}…", start(end)));
+    let fit = ends.partition_point(|end| cut(*end).len() <= MOST_BYTES);
+    cut(ends.get(fit.saturating_sub(1)).copied().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -80,7 +82,11 @@ mod tests {
             let text = encode(&failure(message.clone()));
             let read: Failure = serde_json::from_str(&text).unwrap();
             let kept = read.message.strip_suffix('…').unwrap();
-            assert!(text.len() <= MOST_BYTES && kept.len() > 600 && message.starts_with(kept), "{} bytes", text.len());
+            assert!(
+                text.len() <= MOST_BYTES && text.len() > MOST_BYTES - 16 && message.starts_with(kept),
+                "{} bytes",
+                text.len()
+            );
         }
     }
 

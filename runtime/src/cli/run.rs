@@ -1,6 +1,6 @@
 //! `tidegate run`: coordinator and tasks in one process.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tidegate_crds::api::{Failure, FailureReason, Phase};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
@@ -12,6 +12,7 @@ use crate::{
         api,
         driver::Coordinator,
         event::Outcome,
+        machine::STOP_GRACE_MS,
         prepare::{Prepared, prepare},
         shared::Shared,
     },
@@ -21,6 +22,9 @@ use crate::{
     job::JobPlan,
     metrics::Metrics,
 };
+
+/// Time for the last checkpoint of an older revision, whatever the job's `checkpoint.timeout`.
+const LONGEST_LAST_CHECKPOINT: Duration = Duration::from_mins(2);
 
 pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), String> {
     let ended = Box::pin(run_job(arguments, io)).await;
@@ -38,10 +42,9 @@ async fn run_job(arguments: &RunArguments, io: Handle) -> Result<(), LastWord> {
     let job = read(&arguments.job).map_err(|message| {
         LastWord::new(Failure { reason: FailureReason::DocumentInvalid, message: message.clone() }, message)
     })?;
-    let metrics = Arc::new(Metrics::new());
-    let plan = JobPlan::new(&job, metrics.clone()).map_err(|error| refuse(error.failure()))?;
+    let plan = JobPlan::new(&job, Arc::new(Metrics::new())).map_err(|error| refuse(error.failure()))?;
     let storage = store::location(&plan.spec.checkpoint.storage, &plan.id);
-    let shared = Shared::new(&plan.name, arguments.revision, storage.clone(), metrics);
+    let shared = Shared::new(&plan, arguments.revision, storage.clone());
     let listening = api::serve(arguments.listen, shared.clone(), requests).await;
     let address = listening.map_err(|error| format!("--listen: failed to listen on {}: {error}", arguments.listen))?;
     tracing::info!(job = plan.id, %address, storage, "starting");
@@ -51,7 +54,10 @@ async fn run_job(arguments: &RunArguments, io: Handle) -> Result<(), LastWord> {
         prepared = shared.alive_during(prepare(&plan, &shared, arguments.supervised)) => Some(prepared),
     };
     match prepared {
-        None => shared.update(|status| status.phase = Phase::Stopped),
+        None => {
+            tracing::info!("stopped before the job was claimed: nothing was touched");
+            shared.update(|status| status.phase = Phase::Stopped);
+        }
         Some(prepared) => {
             let Prepared { store, ran_before } = prepared.map_err(|error| refuse(error.failure()))?;
             let identity = identity(arguments, &plan, address.to_string());
@@ -85,7 +91,13 @@ fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identi
         spec_digest: plan.digest.clone(),
         lineage: format!("{}-{}", plan.id, env::unique_id()),
         stand_by: arguments.stand_by,
+        patience: patience(plan),
     }
+}
+
+/// An older revision that hands the job over takes a last checkpoint, then waits for its sinks.
+fn patience(plan: &JobPlan) -> Duration {
+    plan.spec.checkpoint.timeout.0.min(LONGEST_LAST_CHECKPOINT) + Duration::from_millis(STOP_GRACE_MS)
 }
 
 fn host() -> String {

@@ -280,8 +280,8 @@ impl Loop {
         self.started_at = env::monotonic();
         self.scribe = None;
         let (store, identity) = (self.job.store.clone(), self.job.identity.clone());
-        let neighbours = HttpNeighbours::new(self.job.shared.clone());
-        self.spawn(async move { Message::Claimed(claim::claim(store, &identity, &neighbours).await) });
+        let (neighbours, plan) = (HttpNeighbours::new(self.job.shared.clone()), self.job.plan.clone());
+        self.spawn(async move { Message::Claimed(claim::claim(store, &identity, &neighbours, plan.as_ref()).await) });
     }
 
     fn settle(&mut self) {
@@ -419,6 +419,9 @@ impl Loop {
         }
         if start != self.start {
             return None;
+        }
+        if matches!(message, Message::Claimed(_)) {
+            self.job.shared.waits_for(None);
         }
         Some(match message {
             Message::Claimed(Ok(Claiming::Ours(claimed))) => self.claimed(claimed),

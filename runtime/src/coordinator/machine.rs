@@ -31,7 +31,7 @@ use crate::{
 /// A job that goes on from a checkpoint takes the next one so soon, whatever the interval: its readers have waited enough.
 const FIRST_AFTER_RESTORE_MS: u64 = 250;
 /// How long a stop waits for sinks before it leaves the rest to the next start.
-const STOP_GRACE_MS: u64 = 20_000;
+pub const STOP_GRACE_MS: u64 = 20_000;
 
 #[derive(Debug)]
 pub struct Machine {

@@ -1,9 +1,9 @@
-//! Asking another process whether it still runs the job.
+//! Asking another process whether it still runs the job, and to stop.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tidegate_crds::api::{JobStatus, Phase};
+use tidegate_crds::api::{Failure, JobStatus, Phase, StopPurpose, StopRequest};
 
 use super::shared::Shared;
 use crate::checkpoint::{claim::Neighbours, log::OwnerAnswer, record::Owner};
@@ -42,6 +42,23 @@ impl Neighbours for HttpNeighbours {
                 OwnerAnswer::Gone
             }
         }
+    }
+
+    async fn ask_to_stop(&self, owner: &Owner) -> OwnerAnswer {
+        let url = format!("http://{}/v1/stop", owner.address);
+        let request = StopRequest { purpose: StopPurpose::Suspend, final_checkpoint: true };
+        let answer = self.client.post(url).timeout(TIMEOUT).json(&request).send().await;
+        match answer.and_then(reqwest::Response::error_for_status) {
+            Ok(_) => OwnerAnswer::Alive,
+            Err(error) => {
+                tracing::warn!(pod = owner.pod, address = owner.address, %error, "the job's owner can't be asked to stop");
+                OwnerAnswer::Gone
+            }
+        }
+    }
+
+    fn waits(&self, reason: Failure) {
+        self.shared.waits_for(Some(reason));
     }
 
     fn announce(&self, record_id: &str) {

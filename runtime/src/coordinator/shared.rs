@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, JobStatus, Phase, SinkStatus};
+use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, Failure, JobStatus, Phase, SinkStatus};
 
-use crate::{env, metrics::Metrics};
+use crate::{env, job::JobPlan, metrics::Metrics, source::lag::Lags};
 
 /// How many checkpoints the history has.
 const HISTORY: usize = 100;
@@ -20,19 +20,22 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 pub struct Shared {
     state: Mutex<State>,
     pub metrics: Arc<Metrics>,
+    lags: Arc<Lags>,
 }
 
 #[derive(Debug)]
 struct State {
     status: JobStatus,
+    /// What the claim waits for.
+    waits_for: Option<Failure>,
     history: VecDeque<CheckpointStatus>,
     heartbeat: Duration,
 }
 
 impl Shared {
-    pub fn new(job: &str, revision: u64, storage: String, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(plan: &JobPlan, revision: u64, storage: String) -> Arc<Self> {
         let status = JobStatus {
-            job: job.to_owned(),
+            job: plan.name.clone(),
             phase: Phase::Preparing,
             attempt: None,
             record_id: None,
@@ -48,8 +51,8 @@ impl Shared {
             recovery_seconds: None,
             storage,
         };
-        let state = State { status, history: VecDeque::new(), heartbeat: env::monotonic() };
-        Arc::new(Self { state: Mutex::new(state), metrics })
+        let state = State { status, waits_for: None, history: VecDeque::new(), heartbeat: env::monotonic() };
+        Arc::new(Self { state: Mutex::new(state), metrics: plan.metrics.clone(), lags: plan.lags.clone() })
     }
 
     /// Changes the status.
@@ -58,7 +61,17 @@ impl Shared {
     }
 
     pub fn status(&self) -> JobStatus {
-        self.lock().status.clone()
+        let state = self.lock();
+        let mut status = state.status.clone();
+        status.failure = status.failure.or_else(|| state.waits_for.clone());
+        drop(state);
+        status.sources = self.lags.sources();
+        status
+    }
+
+    /// What the claim waits for; nothing when it is over.
+    pub fn waits_for(&self, reason: Option<Failure>) {
+        self.lock().waits_for = reason;
     }
 
     /// A try to publish to a sink: its failure, or none.

@@ -7,7 +7,7 @@
 //!
 //! A source promises: read again from a position, a split gives the same records in the same order.
 
-use std::{fmt::Debug, ops::Range};
+use std::{fmt::Debug, ops::Range, sync::Arc};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
+use self::lag::LagProbe;
 use crate::{
     failure::Reason,
     ids::{Epoch, EventTime, SubtaskIndex},
@@ -24,6 +25,7 @@ use crate::{
 pub mod files;
 pub mod generator;
 pub mod kafka;
+pub mod lag;
 pub mod watermark;
 
 /// One split's place, as a checkpoint remembers it.
@@ -44,6 +46,10 @@ pub struct SplitState {
 pub trait Source: Debug + Send + Sync {
     /// Looks at the system before the job starts: reachable, allowed, there. An error here names what to do.
     async fn preflight(&self) -> Result<(), SourceError>;
+
+    /// Whether a checkpoint's splits, of all subtasks, can be this source's. Asks no system; the reader may still find that
+    /// they are gone.
+    fn fits(&self, splits: &[SplitState]) -> Result<(), SourceError>;
 
     /// A reader for one subtask. `restored` has the splits of *all* subtasks as the checkpoint knows them, `None` at the
     /// first start; the reader picks its own.
@@ -69,6 +75,11 @@ pub trait SourceReader: Send {
     /// The splits of this reader with the position after the last record that `fetch` returned. A split never read from
     /// has a number too. [`SplitState::newest`] is left empty.
     fn positions(&self) -> Vec<SplitState>;
+
+    /// What knows how far this reader is behind, where that can be known.
+    fn lag_probe(&self) -> Option<Arc<dyn LagProbe>> {
+        None
+    }
 
     /// The positions of `epoch` are durable: a source may tell its system, for people and monitors.
     fn checkpoint_completed(&mut self, epoch: Epoch, positions: &[SplitState]) -> Result<(), SourceError>;

@@ -33,7 +33,7 @@ use crate::{
         KeyRange, OperatorError,
         build::{Built, Context, build},
     },
-    source::{ReaderContext, SourceError, watermark::Watermarks},
+    source::{ReaderContext, SourceError, lag::LagWatch, watermark::Watermarks},
 };
 
 /// What all tasks of an attempt share.
@@ -146,6 +146,8 @@ impl Deployment {
         let splits = restored.splits(&node.id)?;
         let context = ReaderContext { subtask: id.subtask, parallelism: self.plan.spec.parallelism };
         let reader = table.source.reader(context, splits.clone()).await?;
+        let watch = |probe| LagWatch::start(&self.plan.lags, source, self.plan.spec.parallelism, probe, &self.io);
+        let lag = reader.lag_probe().map(watch);
         let watermark = table.watermark.as_ref();
         let metrics = &self.plan.metrics;
         let task = SourceTask {
@@ -171,6 +173,7 @@ impl Deployment {
             reports: self.reports.clone(),
             records: metrics.source_records.get_or_create(&named(source)).clone(),
             positions: BTreeMap::new(),
+            lag,
         };
         Ok(Subtask::new(id, self.name(id, shape), move || task.run()))
     }

@@ -5,12 +5,14 @@
 //! call ([`chain`]). A task has one loop: [`source_task`] where records come from a source, [`keyed_task`] where they come
 //! from an exchange. At a barrier the loop freezes its chain, sends the barrier on, and leaves the upload to
 //! [`snapshot`], which also keeps the number of files small ([`merge`]). What happened is told to the coordinator in [`report::Report`]s.
+//! [`restore`] reads state back; [`rehearse`] tries beforehand whether it can be.
 
 pub mod chain;
 pub mod deploy;
 pub mod edge;
 pub mod keyed_task;
 pub mod merge;
+mod rehearse;
 pub mod report;
 pub mod restore;
 pub mod slot;

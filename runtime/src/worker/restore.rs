@@ -64,6 +64,17 @@ impl Reason for RestoreError {
     }
 }
 
+/// Whether a job with these operators can have the state that the manifest names, as far as the manifest tells.
+pub fn fits(manifest: &Manifest, operators: &[OperatorId], max_parallelism: u32) -> Result<(), RestoreError> {
+    if manifest.max_parallelism != max_parallelism {
+        return Err(RestoreError::MaxParallelism { found: max_parallelism, fixed: manifest.max_parallelism });
+    }
+    match manifest.operators.iter().find(|state| !operators.contains(&state.id)) {
+        Some(state) => Err(RestoreError::Homeless { operator: state.id.clone() }),
+        None => Ok(()),
+    }
+}
+
 impl Restored {
     /// Downloads what the manifest names. `operators` are the job's.
     pub async fn load(
@@ -72,12 +83,7 @@ impl Restored {
         operators: &[OperatorId],
         max_parallelism: u32,
     ) -> Result<Self, RestoreError> {
-        if manifest.max_parallelism != max_parallelism {
-            return Err(RestoreError::MaxParallelism { found: max_parallelism, fixed: manifest.max_parallelism });
-        }
-        if let Some(state) = manifest.operators.iter().find(|state| !operators.contains(&state.id)) {
-            return Err(RestoreError::Homeless { operator: state.id.clone() });
-        }
+        fits(manifest, operators, max_parallelism)?;
         let parts = manifest.operators.iter().flat_map(|operator| &operator.subtasks).flat_map(|state| &state.parts);
         let wanted: BTreeMap<ObjectPath, FileRef> =
             parts.map(|part| (part.file.path.clone(), part.file.clone())).collect();

@@ -24,6 +24,7 @@ use crate::{
     operator::Frozen,
     source::{
         Fetched, Run, SourceError, SourceReader, SplitState,
+        lag::LagWatch,
         watermark::{Progress, Watermarks},
     },
     state::StateSnapshot,
@@ -45,6 +46,8 @@ pub struct SourceTask {
     pub records: Counter,
     /// Positions of epochs that have been cut and not yet completed.
     pub positions: BTreeMap<Epoch, Vec<SplitState>>,
+    /// Tells how far the reader is behind, for as long as the task lives.
+    pub lag: Option<LagWatch>,
 }
 
 /// What the loop waits for, and got.

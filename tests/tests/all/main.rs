@@ -8,4 +8,5 @@ mod counterparts;
 mod kafka;
 mod kubernetes;
 mod store_sales;
+mod supervised;
 mod systems;

@@ -14,20 +14,54 @@ use crate::checkpoint::{
 };
 
 /// Answers the same to everybody, and counts.
-struct Owners(OwnerAnswer, AtomicU32);
+struct Owners {
+    answer: OwnerAnswer,
+    asked: AtomicU32,
+    /// What a request to stop comes to.
+    on_stop: Box<dyn Fn() -> OwnerAnswer + Send + Sync>,
+    asked_to_stop: AtomicU32,
+}
 
 #[async_trait]
 impl Neighbours for Owners {
     async fn ask(&self, _: &Owner, _: &str) -> OwnerAnswer {
-        self.1.fetch_add(1, Relaxed);
-        self.0
+        self.asked.fetch_add(1, Relaxed);
+        self.answer
+    }
+
+    async fn ask_to_stop(&self, _: &Owner) -> OwnerAnswer {
+        self.asked_to_stop.fetch_add(1, Relaxed);
+        (self.on_stop)()
+    }
+
+    fn waits(&self, reason: Failure) {
+        assert_eq!(reason.reason, FailureReason::OwnedElsewhere);
     }
 
     fn announce(&self, _: &str) {}
 }
 
 fn owners(answer: OwnerAnswer) -> Owners {
-    Owners(answer, AtomicU32::new(0))
+    let on_stop = Box::new(|| panic!("nobody is to be stopped"));
+    Owners { answer, asked: AtomicU32::new(0), on_stop, asked_to_stop: AtomicU32::new(0) }
+}
+
+/// Goes on from any checkpoint, or from none; a manifest need not be there for it.
+#[derive(Default)]
+struct Anything {
+    refuses: Option<&'static str>,
+    looked_at: AtomicU32,
+}
+
+#[async_trait]
+impl Heir for Anything {
+    async fn fits(&self, _: &Arc<dyn Store>, _: &Manifest) -> Result<(), Failure> {
+        self.looked_at.fetch_add(1, Relaxed);
+        match self.refuses {
+            None => Ok(()),
+            Some(why) => Err(Failure { reason: FailureReason::StateUnfit, message: why.into() }),
+        }
+    }
 }
 
 fn identity(pod: &str, revision: u64) -> Identity {
@@ -37,11 +71,16 @@ fn identity(pod: &str, revision: u64) -> Identity {
         spec_digest: "digest".into(),
         lineage: format!("lineage-of-{pod}"),
         stand_by: false,
+        patience: Duration::from_mins(1),
     }
 }
 
 async fn take(store: &MemoryStore, pod: &str, revision: u64, answer: OwnerAnswer) -> Result<Claimed, ClaimError> {
-    claim(Arc::new(store.clone()), &identity(pod, revision), &owners(answer)).await.map(ours)
+    claim_with(store, &identity(pod, revision), &owners(answer)).await.map(ours)
+}
+
+async fn claim_with(store: &MemoryStore, me: &Identity, neighbours: &dyn Neighbours) -> Result<Claiming, ClaimError> {
+    claim(Arc::new(store.clone()), me, neighbours, &Anything::default()).await
 }
 
 fn ours(claiming: Claiming) -> Claimed {
@@ -51,10 +90,33 @@ fn ours(claiming: Claiming) -> Claimed {
     }
 }
 
+/// The manifest of a checkpoint without any state.
+fn manifest(attempt: Attempt, epoch: u64) -> Manifest {
+    Manifest {
+        format: Manifest::FORMAT,
+        job: "job".into(),
+        lineage: "lineage".into(),
+        epoch: Epoch(epoch),
+        attempt,
+        revision: Revision(1),
+        trigger: Trigger::Interval,
+        max_parallelism: 128,
+        created_at_ms: 0,
+        operators: Vec::new(),
+        chunks: Vec::new(),
+    }
+}
+
 async fn own(claimed: &mut Claimed, epoch: u64) -> Result<(), JournalError> {
-    let manifest = ObjectPath(format!("data/{epoch}"));
-    let checkpoint = CheckpointRef { epoch: Epoch(epoch), manifest, sha256: epoch.to_string() };
+    let (_, checkpoint) = manifest(claimed.journal.attempt(), epoch).encode().unwrap();
     claimed.journal.own(checkpoint, Trigger::Interval).await.map(drop)
+}
+
+/// As [`own`], with the manifest in the store.
+async fn own_written(store: &MemoryStore, claimed: &mut Claimed, epoch: u64) {
+    let (bytes, checkpoint) = manifest(claimed.journal.attempt(), epoch).encode().unwrap();
+    store.put(&checkpoint.manifest, bytes).await.unwrap();
+    claimed.journal.own(checkpoint, Trigger::Interval).await.unwrap();
 }
 
 fn restored(claimed: &Claimed) -> Option<u64> {
@@ -96,20 +158,20 @@ async fn who_may_claim_and_who_may_not() {
     let owned = take(&store, "b", 5, OwnerAnswer::Alive).await.unwrap_err();
     assert!(matches!(&owned, ClaimError::Owned { pod, .. } if pod == "a"), "{owned}");
     assert_eq!(store.paths(), before, "who is refused writes nothing");
-    own(&mut first, 1).await.unwrap();
+    own_written(&store, &mut first, 1).await;
 
-    // A newer revision does not ask, nor does the pod whose attempt it was.
-    let next = owners(OwnerAnswer::Alive);
-    let newer = ours(claim(Arc::new(store.clone()), &identity("b", 6), &next).await.unwrap());
-    let again = ours(claim(Arc::new(store.clone()), &identity("b", 6), &next).await.unwrap());
-    assert_eq!((restored(&newer), restored(&again), next.1.load(Relaxed)), (Some(1), Some(1), 0));
+    // The pod whose attempt it was does not ask, and who is gone is asked for nothing more.
+    let next = owners(OwnerAnswer::Gone);
+    let newer = ours(claim_with(&store, &identity("b", 6), &next).await.unwrap());
+    let again = ours(claim_with(&store, &identity("b", 6), &next).await.unwrap());
+    assert_eq!((restored(&newer), restored(&again), next.asked.load(Relaxed)), (Some(1), Some(1), 1));
 
     // A clean end lets anybody begin, but for a job that is finished, which only a new revision runs again.
     let mut last = again;
     last.journal.release(false).await.unwrap();
     let mut last = take(&store, "c", 6, OwnerAnswer::Alive).await.unwrap();
     last.journal.release(true).await.unwrap();
-    let finished = claim(Arc::new(store.clone()), &identity("d", 6), &owners(OwnerAnswer::Gone)).await.unwrap();
+    let finished = claim_with(&store, &identity("d", 6), &owners(OwnerAnswer::Gone)).await.unwrap();
     assert!(matches!(finished, Claiming::Finished { attempt: Attempt(4) }), "{finished:?}");
     assert_eq!(take(&store, "d", 7, OwnerAnswer::Gone).await.unwrap().journal.attempt(), Attempt(5));
 }
@@ -142,13 +204,21 @@ async fn who_stands_by_takes_over_when_the_owner_is_gone() {
             if self.0.fetch_add(1, Relaxed) == 0 { OwnerAnswer::Alive } else { OwnerAnswer::Gone }
         }
 
+        async fn ask_to_stop(&self, owner: &Owner) -> OwnerAnswer {
+            panic!("{owner:?} is of the same revision")
+        }
+
+        fn waits(&self, reason: Failure) {
+            assert!(reason.message.contains("run by a at a:8080"), "{}", reason.message);
+        }
+
         fn announce(&self, _: &str) {}
     }
     let store = MemoryStore::new();
     take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
     let patient = Identity { stand_by: true, ..identity("b", 1) };
     let owners = DiesWhenAskedAgain(AtomicU32::new(0));
-    let claimed = ours(claim(Arc::new(store), &patient, &owners).await.unwrap());
+    let claimed = ours(claim_with(&store, &patient, &owners).await.unwrap());
     assert_eq!((claimed.journal.attempt(), owners.0.load(Relaxed)), (Attempt(2), 2));
 }
 
@@ -291,6 +361,12 @@ async fn a_claimant_says_which_record_it_writes_before_anybody_can_find_it() {
             OwnerAnswer::Gone
         }
 
+        async fn ask_to_stop(&self, _: &Owner) -> OwnerAnswer {
+            OwnerAnswer::Gone
+        }
+
+        fn waits(&self, _: Failure) {}
+
         fn announce(&self, record_id: &str) {
             assert_eq!(self.0.paths(), Vec::<String>::new(), "nothing is there to be found yet");
             self.1.lock().unwrap().push(record_id.to_owned());
@@ -298,7 +374,105 @@ async fn a_claimant_says_which_record_it_writes_before_anybody_can_find_it() {
     }
     let store = MemoryStore::new();
     let listener = Listener(store.clone(), std::sync::Mutex::default());
-    claim(Arc::new(store.clone()), &identity("a", 1), &listener).await.unwrap();
+    claim_with(&store, &identity("a", 1), &listener).await.unwrap();
     let started = store.get(&record::path(Attempt(1), Seq(0))).await.unwrap().unwrap();
     assert_eq!(*listener.1.lock().unwrap(), [Record::from_bytes(&started).unwrap().record_id]);
+}
+
+/// An owner that answers, and hands over (or not) when it is asked to stop.
+fn predecessor(on_stop: impl Fn() -> OwnerAnswer + Send + Sync + 'static) -> Owners {
+    Owners { on_stop: Box::new(on_stop), ..owners(OwnerAnswer::Alive) }
+}
+
+/// Whether the log of an attempt has a seal.
+async fn is_sealed(store: &MemoryStore, attempt: Attempt) -> bool {
+    for object in store.list(LOG, None).await.unwrap() {
+        let (of, seq) = record::parse_path(&object.path).unwrap();
+        if of == attempt && matches!(read(store, of, seq).await.unwrap().body, Body::Sealed { .. }) {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_newer_revision_takes_over_what_the_older_one_leaves_without_a_seal() {
+    let store = MemoryStore::new();
+    let mut old = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+    own_written(&store, &mut old, 1).await;
+    let (asked, stop) = tokio::sync::oneshot::channel();
+    let asked = Mutex::new(Some(asked));
+    let neighbours = predecessor(move || {
+        asked.lock().unwrap().take().expect("asked once").send(()).unwrap();
+        OwnerAnswer::Alive
+    });
+    let stops = async {
+        stop.await.unwrap();
+        own_written(&store, &mut old, 2).await;
+        old.journal.release(false).await.unwrap();
+    };
+    let (me, heir) = (identity("b", 2), Anything::default());
+    let (new, ()) = tokio::join!(claim(Arc::new(store.clone()), &me, &neighbours, &heir), stops);
+    let new = ours(new.unwrap());
+    assert_eq!((new.journal.attempt(), restored(&new)), (Attempt(2), Some(2)));
+    assert!(!is_sealed(&store, Attempt(1)).await);
+    assert_eq!(heir.looked_at.load(Relaxed), 1, "what one attempt has written is of one version");
+}
+
+#[tokio::test]
+async fn an_older_revision_that_does_not_hand_over_is_sealed() {
+    // It does not take the request in; it does and goes on all the same.
+    for answer in [OwnerAnswer::Gone, OwnerAnswer::Alive] {
+        let store = MemoryStore::new();
+        let mut old = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+        own_written(&store, &mut old, 1).await;
+        let me = Identity { patience: Duration::from_millis(20), ..identity("b", 2) };
+        let new = ours(claim_with(&store, &me, &predecessor(move || answer)).await.unwrap());
+        assert_eq!((new.journal.attempt(), restored(&new)), (Attempt(2), Some(1)), "{answer:?}");
+        assert!(is_sealed(&store, Attempt(1)).await, "{answer:?}");
+        assert!(matches!(own(&mut old, 2).await, Err(JournalError::Sealed { .. })), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_older_revision_is_not_asked_to_stop_before_it_has_a_checkpoint() {
+    let store = MemoryStore::new();
+    take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+    let me = Identity { patience: Duration::from_millis(20), ..identity("b", 2) };
+    let neighbours = owners(OwnerAnswer::Alive);
+    let new = ours(claim_with(&store, &me, &neighbours).await.unwrap());
+    assert_eq!((restored(&new), neighbours.asked_to_stop.load(Relaxed)), (None, 0));
+}
+
+#[tokio::test]
+async fn a_version_that_can_not_go_on_leaves_the_job_as_it_is() {
+    for (what, answer) in [("a healthy owner", OwnerAnswer::Alive), ("a dead one", OwnerAnswer::Gone)] {
+        let store = MemoryStore::new();
+        let mut old = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+        own_written(&store, &mut old, 1).await;
+        let before = store.paths();
+        let heir = Anything { refuses: Some("no home for its state"), ..Anything::default() };
+        let refused = claim(Arc::new(store.clone()), &identity("b", 2), &owners(answer), &heir).await.unwrap_err();
+        assert_eq!(
+            (refused.reason(), refused.to_string().as_str()),
+            (FailureReason::StateUnfit, "no home for its state")
+        );
+        assert_eq!(store.paths(), before, "{what}");
+        own(&mut old, 2).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_its_owner_has_collected_meanwhile_is_looked_for_again() {
+    let store = MemoryStore::new();
+    let mut old = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+    own(&mut old, 1).await.unwrap();
+    let again = async {
+        tokio::task::yield_now().await;
+        own_written(&store, &mut old, 2).await;
+        old.journal.release(false).await.unwrap();
+    };
+    let (me, neighbours) = (identity("b", 2), predecessor(|| OwnerAnswer::Alive));
+    let (new, ()) = tokio::join!(claim_with(&store, &me, &neighbours), again);
+    assert_eq!(restored(&ours(new.unwrap())), Some(2));
 }

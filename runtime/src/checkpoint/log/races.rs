@@ -113,7 +113,7 @@ impl World {
                 assert!(self.revisions.last() >= Some(&by) && by > me.revision);
                 Process::Out
             }
-            Claim::Ask { .. } | Claim::Owned { .. } | Claim::Finished { .. } => Process::Idle,
+            Claim::Ask { .. } | Claim::Owned { .. } | Claim::HandOver { .. } | Claim::Finished { .. } => Process::Idle,
         }
     }
 }

@@ -88,6 +88,10 @@ impl Source for Files {
         self.found().map(drop)
     }
 
+    fn fits(&self, splits: &[SplitState]) -> Result<(), SourceError> {
+        Reader::open(self.name.clone(), splits.to_vec()).map(drop)
+    }
+
     async fn reader(
         &self,
         context: ReaderContext,

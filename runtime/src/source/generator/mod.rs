@@ -44,11 +44,32 @@ impl Source for Generator {
         Ok(())
     }
 
+    fn fits(&self, splits: &[SplitState]) -> Result<(), SourceError> {
+        match splits.iter().find(|state| !(0..STRIPES).any(|stripe| state.split == stripe_name(stripe))) {
+            None => Ok(()),
+            Some(other) => Err(SourceError::Refused {
+                source_name: self.name.clone(),
+                message: format!(
+                    "the checkpoint is of `{}`, which is no stripe of a generator; a source can't change its kind, name \
+                     the source otherwise or begin with a new job name",
+                    other.split
+                ),
+            }),
+        }
+    }
+
     async fn reader(
         &self,
         context: ReaderContext,
         restored: Option<Vec<SplitState>>,
     ) -> Result<Box<dyn SourceReader>, SourceError> {
-        Ok(Box::new(Reader::new(self, context, &restored.unwrap_or_default())?))
+        let restored = restored.unwrap_or_default();
+        self.fits(&restored)?;
+        Ok(Box::new(Reader::new(self, context, &restored)?))
     }
+}
+
+/// Name of a stripe in a checkpoint.
+fn stripe_name(stripe: u64) -> String {
+    format!("stripe-{stripe}")
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arrow::array::{Decimal128Array, Int64Array, RecordBatch, StringBuilder, TimestampMillisecondArray};
 use async_trait::async_trait;
 
-use super::{Generator, Orders, STRIPES};
+use super::{Generator, Orders, STRIPES, stripe_name};
 use crate::{
     env,
     ids::Epoch,
@@ -37,7 +37,7 @@ impl Reader {
             .filter(|stripe| stripe % u64::from(context.parallelism.max(1)) == u64::from(context.subtask.0));
         let mut stripes = Vec::new();
         for stripe in owned {
-            let split = format!("stripe-{stripe}");
+            let split = stripe_name(stripe);
             let next = match restored.iter().find(|state| state.split == split) {
                 Some(state) if state.next % STRIPES == stripe => state.next,
                 Some(state) => {

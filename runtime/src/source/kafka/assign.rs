@@ -39,17 +39,7 @@ pub(super) fn assign(
     let Some(restored) = restored else {
         return Ok(mine.map(|partition| Wanted { partition, begin: Begin::Start }).collect());
     };
-    let mut known: BTreeMap<i32, &SplitState> = BTreeMap::new();
-    for state in restored {
-        let partition = partition_of(topic, &state.split).ok_or_else(|| {
-            format!(
-                "the checkpoint is of `{}`, which is no partition of topic `{topic}`; a source can't change its topic, \
-                 name the source otherwise or begin with a new job name",
-                state.split
-            )
-        })?;
-        known.insert(partition, state);
-    }
+    let known = by_partition(topic, restored)?;
     if let Some((&last, _)) = known.last_key_value()
         && last >= partitions as i32
     {
@@ -68,6 +58,21 @@ pub(super) fn assign(
             Some(Wanted { partition, begin })
         })
         .collect())
+}
+
+/// A checkpoint's splits as partitions of `topic`. The error is for the user.
+pub(super) fn by_partition<'a>(topic: &str, splits: &'a [SplitState]) -> Result<BTreeMap<i32, &'a SplitState>, String> {
+    let partition = |state: &'a SplitState| {
+        let partition = partition_of(topic, &state.split).ok_or_else(|| {
+            format!(
+                "the checkpoint is of `{}`, which is no partition of topic `{topic}`; a source can't change its topic, \
+                 name the source otherwise or begin with a new job name",
+                state.split
+            )
+        })?;
+        Ok((partition, state))
+    };
+    splits.iter().map(partition).collect()
 }
 
 #[cfg(test)]

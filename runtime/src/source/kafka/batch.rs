@@ -32,6 +32,7 @@ use std::{
     ffi::{CStr, c_char, c_int, c_void},
     ptr::{self, NonNull},
     sync::Arc,
+    time::Duration,
 };
 
 use rdkafka::{
@@ -113,6 +114,18 @@ impl BatchConsumer {
             text
         };
         Err(KafkaError::Subscription(text))
+    }
+
+    /// Asks the brokers for the offsets that the list's stand for, such as [`rdkafka::Offset::End`], and puts them in
+    /// their place; one request a broker. Blocks.
+    pub(super) fn look_up(&self, list: &mut TopicPartitionList, timeout: Duration) -> KafkaResult<()> {
+        let Some(client) = self.client() else { return Err(KafkaError::Canceled) };
+        let timeout = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: client and list are live; the call waits for its answers and writes to the list, which is ours alone.
+        match unsafe { rd::rd_kafka_offsets_for_times(client.native_ptr(), list.ptr(), timeout) } {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            error => Err(KafkaError::OffsetFetch(error.into())),
+        }
     }
 
     /// Sends offsets to the group and does not wait; a failure is logged when the answer comes.

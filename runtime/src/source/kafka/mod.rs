@@ -22,12 +22,14 @@
 //!
 //! `batch` takes thousands of messages with one call and leaves their bytes where librdkafka put them; `gather` makes a
 //! batch of them; `reader` waits for it without blocking its thread. `split` says what a message means for its
-//! partition, `assign` which partitions a reader has. `offsets` and `discovery` ask the brokers.
+//! partition, `assign` which partitions a reader has. `offsets`, `discovery` and
+//! `lag` ask the brokers.
 
 mod assign;
 mod batch;
 mod discovery;
 mod gather;
+mod lag;
 mod offsets;
 mod reader;
 mod split;

@@ -123,7 +123,8 @@ impl Numbers<'_> {
     }
 }
 
-fn numbers(list: &TopicPartitionList) -> KafkaResult<Offsets> {
+/// The offsets of a list that a broker has filled in; partitions without one are left out.
+pub(super) fn numbers(list: &TopicPartitionList) -> KafkaResult<Offsets> {
     let mut offsets = Offsets::new();
     for element in list.elements() {
         element.error()?;

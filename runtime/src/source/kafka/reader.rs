@@ -10,6 +10,7 @@ use super::{
     batch::BatchConsumer,
     discovery::{self, Found},
     gather::Gather,
+    lag::{KafkaLag, Places},
     offsets,
     split::{Split, partition_of},
 };
@@ -21,7 +22,7 @@ use crate::{
         event::{self, Meaning},
         failed_to,
     },
-    source::{Fetched, ReaderContext, SourceError, SourceReader, SplitState},
+    source::{Fetched, ReaderContext, SourceError, SourceReader, SplitState, lag::LagProbe},
 };
 
 /// How long the queue is left alone when nothing is heard of it.
@@ -39,6 +40,8 @@ pub(super) struct KafkaReader {
     context: ReaderContext,
     consumer: Arc<BatchConsumer>,
     splits: Vec<Split>,
+    /// Where the splits are, for the lag.
+    places: Arc<Places>,
     bounded: bool,
     gathered: Gather,
     /// When the first gathered record came, in [`env::monotonic`] time.
@@ -67,6 +70,7 @@ impl KafkaReader {
             gathered: Gather::new(Arc::clone(&consumer)),
             consumer,
             splits,
+            places: Arc::default(),
             bounded,
             since: None,
             lost: None,
@@ -74,6 +78,7 @@ impl KafkaReader {
             next_discovery: env::monotonic() + discovery.unwrap_or_default(),
             looking: None,
         };
+        reader.places.set(&reader.splits);
         reader.read_from(reader.splits.iter().filter(|split| !split.is_at_end()))?;
         Ok(reader)
     }
@@ -149,6 +154,7 @@ impl KafkaReader {
         for split in &mut self.splits {
             split.hand_over();
         }
+        self.places.set(&self.splits);
         self.since = None;
         match self.gathered.hand_over() {
             Some(records) => Some(Fetched::Records(Box::new(records))),
@@ -245,6 +251,15 @@ impl SourceReader for KafkaReader {
 
     fn positions(&self) -> Vec<SplitState> {
         self.splits.iter().map(|split| split.state(&self.topic)).collect()
+    }
+
+    fn lag_probe(&self) -> Option<Arc<dyn LagProbe>> {
+        Some(Arc::new(KafkaLag {
+            source: self.source.clone(),
+            topic: self.topic.clone(),
+            consumer: Arc::clone(&self.consumer),
+            places: Arc::clone(&self.places),
+        }))
     }
 
     fn checkpoint_completed(&mut self, epoch: Epoch, positions: &[SplitState]) -> Result<(), SourceError> {

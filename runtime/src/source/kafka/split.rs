@@ -18,7 +18,7 @@ pub(super) fn partition_of(topic: &str, split: &str) -> Option<i32> {
 ///
 /// It has two places: `next` follows the last record that was handed over to the job and is what a checkpoint takes;
 /// `taken` follows the last message that was taken from librdkafka and may be ahead of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Split {
     pub(super) partition: i32,
     next: u64,
@@ -72,6 +72,15 @@ impl Split {
         self.end.is_some_and(|end| self.taken >= end)
     }
 
+    pub(super) fn is_bounded(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Places between what was handed over and the end, which is `latest` unless the partition is bounded.
+    pub(super) fn lag(&self, latest: Option<u64>) -> u64 {
+        self.end.or(latest).map_or(0, |end| end.saturating_sub(self.next))
+    }
+
     pub(super) fn state(&self, topic: &str) -> SplitState {
         SplitState { split: split_name(topic, self.partition), next: self.next, end: self.end, newest: None }
     }
@@ -98,6 +107,20 @@ mod tests {
         split.hand_over();
         assert_eq!(split.next(), 15);
         assert!(!split.on_record(14), "a repeat");
+    }
+
+    #[test]
+    fn a_lag_is_what_was_not_handed_over_and_ends_with_the_partition() {
+        let mut split = Split::new(0, 10, None);
+        assert_eq!((split.lag(Some(17)), split.lag(Some(9)), split.lag(None)), (7, 0, 0));
+        assert!(split.on_record(10));
+        assert_eq!(split.lag(Some(17)), 7, "taken, and still in hand");
+        split.hand_over();
+        assert_eq!(split.lag(Some(17)), 6);
+        split.on_end_of_partition(17);
+        split.hand_over();
+        assert_eq!(split.lag(Some(17)), 0, "the last places were markers");
+        assert_eq!(Split::new(0, 10, Some(12)).lag(Some(17)), 2);
     }
 
     #[test]

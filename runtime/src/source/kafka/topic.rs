@@ -4,7 +4,13 @@ use async_trait::async_trait;
 use rdkafka::consumer::BaseConsumer;
 use tidegate_crds::{KafkaSource, Until};
 
-use super::{assign::assign, batch::BatchConsumer, offsets, reader::KafkaReader, start::Start};
+use super::{
+    assign::{assign, by_partition},
+    batch::BatchConsumer,
+    offsets,
+    reader::KafkaReader,
+    start::Start,
+};
 use crate::{
     kafka::{Cluster, Trouble, Watch, blocking, describe_topic, failed_to},
     source::{ReaderContext, Source, SourceError, SourceReader, SplitState},
@@ -81,6 +87,10 @@ impl Source for KafkaTopic {
         blocking("look at the topic", move || describe_topic(&cluster, &topic).map(drop))
             .await
             .map_err(|trouble| trouble.of_source(&self.name))
+    }
+
+    fn fits(&self, splits: &[SplitState]) -> Result<(), SourceError> {
+        by_partition(&self.topic, splits).map(drop).map_err(|message| Trouble::Refused(message).of_source(&self.name))
     }
 
     async fn reader(

@@ -62,7 +62,7 @@ async fn fetch(reader: &mut dyn SourceReader) -> Fetched {
 }
 
 /// The next `count` records at least, fewer at the end.
-async fn read(reader: &mut dyn SourceReader, count: usize) -> Vec<(String, u64, Option<String>)> {
+pub(crate) async fn read(reader: &mut dyn SourceReader, count: usize) -> Vec<(String, u64, Option<String>)> {
     let mut all = Vec::new();
     while all.len() < count {
         match fetch(reader).await {
@@ -75,7 +75,7 @@ async fn read(reader: &mut dyn SourceReader, count: usize) -> Vec<(String, u64, 
     all
 }
 
-fn numbers(range: std::ops::Range<u32>) -> impl Iterator<Item = String> {
+pub(crate) fn numbers(range: std::ops::Range<u32>) -> impl Iterator<Item = String> {
     range.map(|number| number.to_string())
 }
 

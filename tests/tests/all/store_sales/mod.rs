@@ -1,8 +1,10 @@
 //! The store-sales job, as its example stands, against real Kafka, S3 and ClickHouse: killed at every place where it
-//! matters, with servers failing around it, and every total exact.
+//! matters, with servers failing around it, followed by new versions of itself, and every total exact.
 
 mod files;
+mod hand_over;
 mod kills;
+mod lag;
 mod outages;
 mod rivals;
 mod stops;

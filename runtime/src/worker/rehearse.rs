@@ -1,0 +1,134 @@
+//! Whether a job can go on from a checkpoint of another version of it, found out before anything is taken or stopped.
+//!
+//! What the manifest tells is checked as a whole: key groups, operators, splits. What only the state itself tells, such
+//! as how many columns a window's partial results have, is tried on a sample: of each kind of state of an operator its
+//! smallest file is loaded, and the operator built with it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use tidegate_crds::api::Failure;
+use tokio::runtime::Handle;
+
+use super::{
+    deploy::DeployError,
+    restore::{self, Restored},
+};
+use crate::{
+    checkpoint::{
+        claim::Heir,
+        manifest::{FileRef, Manifest},
+        store::Store,
+    },
+    failure::Reason,
+    graph::NodeKind,
+    ids::SubtaskIndex,
+    job::JobPlan,
+    operator::{
+        KeyRange,
+        build::{Context, build},
+    },
+    state::Spill,
+};
+
+/// Larger files are only looked at when the job is recovered.
+const LARGEST_SAMPLE: u64 = 64 << 20;
+
+#[async_trait]
+impl Heir for JobPlan {
+    async fn fits(&self, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), Failure> {
+        rehearse(self, store, manifest).await.map_err(|error| error.failure())
+    }
+}
+
+async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), DeployError> {
+    let (operators, max_parallelism) = (plan.operator_ids(), plan.spec.max_parallelism);
+    restore::fits(manifest, &operators, max_parallelism)?;
+    let sample = sample(manifest.clone());
+    let restored = Restored::load(store, &sample, &operators, max_parallelism).await?;
+    let range = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism };
+    let spill = |name: &str| Spill::new(store.clone(), Handle::current(), name.to_owned());
+    let context = Context { plan, range, restored: &restored, spill: &spill };
+    for node in &plan.graph.nodes {
+        match &node.kind {
+            NodeKind::Source { source, .. } => {
+                if let (Some(table), Some(splits)) = (plan.source(source), restored.splits(&node.id)?) {
+                    table.source.fits(&splits)?;
+                }
+            }
+            NodeKind::Deduplicate { .. } | NodeKind::WindowAggregate(_) => {
+                build(node, &context)?;
+            }
+            NodeKind::Map { .. } | NodeKind::Sink { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// The manifest with one part, of the smallest file, of each kind of state of an operator.
+fn sample(mut manifest: Manifest) -> Manifest {
+    for operator in &mut manifest.operators {
+        let mut smallest: BTreeMap<String, FileRef> = BTreeMap::new();
+        for part in operator.subtasks.iter().flat_map(|subtask| &subtask.parts) {
+            let known = smallest.entry(part.kind.clone()).or_insert_with(|| part.file.clone());
+            if part.file.bytes < known.bytes {
+                *known = part.file.clone();
+            }
+        }
+        smallest.retain(|_, file| file.bytes <= LARGEST_SAMPLE);
+        for subtask in &mut operator.subtasks {
+            subtask.parts.retain(|part| {
+                let is_smallest = smallest.get(&part.kind).is_some_and(|file| file.path == part.file.path);
+                // One is enough.
+                is_smallest && smallest.remove(&part.kind).is_some()
+            });
+        }
+    }
+    manifest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        checkpoint::{
+            manifest::{OperatorState, PartRef, SubtaskState},
+            record::Trigger,
+            store::ObjectPath,
+        },
+        ids::{Attempt, Epoch, OperatorId, Revision},
+    };
+
+    fn part(kind: &str, file: &str, bytes: u64, batch: u32) -> PartRef {
+        let file = FileRef { path: ObjectPath(file.into()), bytes, xxh3: String::new() };
+        PartRef { kind: kind.into(), tag: 0, rows: 1, file, batch }
+    }
+
+    #[test]
+    fn a_sample_has_one_part_of_each_kind_of_the_smallest_file_and_no_large_one() {
+        let subtask = |parts| SubtaskState { value: "kept".into(), parts };
+        let operator = |id: &str, subtasks| OperatorState { id: OperatorId(id.into()), subtasks };
+        let small = [part("keys", "b", 20, 0), part("keys", "b", 20, 1), part("waiting", "c", 30, 0)];
+        let manifest = Manifest {
+            format: Manifest::FORMAT,
+            job: "job".into(),
+            lineage: "lineage".into(),
+            epoch: Epoch(1),
+            attempt: Attempt(1),
+            revision: Revision(1),
+            trigger: Trigger::Interval,
+            max_parallelism: 128,
+            created_at_ms: 0,
+            operators: vec![
+                operator("first", vec![subtask(vec![part("keys", "a", 50, 0)]), subtask(small.to_vec())]),
+                operator("second", vec![subtask(vec![part("partial", "d", LARGEST_SAMPLE + 1, 0)])]),
+            ],
+            chunks: Vec::new(),
+        };
+        let sampled = sample(manifest);
+        let subtasks = |operator: usize| &sampled.operators[operator].subtasks;
+        assert_eq!(subtasks(0)[1].parts, [small[0].clone(), small[2].clone()]);
+        assert!(subtasks(0)[0].parts.is_empty() && subtasks(1)[0].parts.is_empty());
+        assert!(subtasks(0).iter().all(|subtask| subtask.value == "kept"), "what is no file stays");
+    }
+}

@@ -1,0 +1,66 @@
+//! What a process says of its job over HTTP.
+
+use std::time::{Duration, Instant};
+
+use tidegate_crds::api::JobStatus;
+
+use crate::job::Process;
+
+impl Process {
+    /// Waits for a status that is as wanted; none when the process ends before.
+    pub async fn status_when(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        is_so: impl Fn(&JobStatus) -> bool,
+    ) -> Option<JobStatus> {
+        let address = self.api(patience);
+        let deadline = Instant::now() + patience;
+        let mut last = None;
+        while self.ended().is_none() {
+            if let Ok(answer) = reqwest::get(format!("http://{address}/v1/status")).await
+                && let Ok(status) = answer.json::<JobStatus>().await
+            {
+                if is_so(&status) {
+                    return Some(status);
+                }
+                last = Some(status);
+            }
+            assert!(Instant::now() < deadline, "in vain: {what}; at last {last:?}:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        None
+    }
+
+    /// As [`Process::status_when`], of a process that is to live until then.
+    pub async fn wait_for(&mut self, what: &str, patience: Duration, is_so: impl Fn(&JobStatus) -> bool) -> JobStatus {
+        let status = self.status_when(what, patience, is_so).await;
+        status.unwrap_or_else(|| panic!("it has ended, and still in vain: {what}:\n{}", self.log()))
+    }
+
+    /// Waits until `epoch` or a later one is published; the newest one that is, or nothing when the job ends before.
+    pub async fn committed(&mut self, epoch: u64, patience: Duration) -> Option<u64> {
+        let published = |status: &JobStatus| status.committed_epoch >= Some(epoch);
+        self.status_when(&format!("epoch {epoch}"), patience, published).await?.committed_epoch
+    }
+
+    /// As [`Process::committed`], of a job that is to live until then.
+    pub async fn wait_for_epoch(&mut self, epoch: u64, patience: Duration) -> u64 {
+        let committed = self.committed(epoch, patience).await;
+        committed.unwrap_or_else(|| panic!("the job has ended before epoch {epoch}:\n{}", self.log()))
+    }
+
+    /// Status code and body of the answer to a request to stop.
+    pub async fn ask_to_stop(&mut self, body: &str, patience: Duration) -> (u16, String) {
+        let url = format!("http://{}/v1/stop", self.api(patience));
+        let answer = reqwest::Client::new().post(url).body(body.to_owned()).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("its body"))
+    }
+
+    /// Status code and body of a path of the API.
+    pub async fn get(&mut self, path: &str, patience: Duration) -> (u16, String) {
+        let url = format!("http://{}{path}", self.api(patience));
+        let answer = reqwest::get(url).await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("its body"))
+    }
+}

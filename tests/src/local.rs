@@ -1,0 +1,75 @@
+//! A job without servers that passes every order on: generated orders into files, checkpoints in a folder.
+
+use std::path::PathBuf;
+
+use crate::{
+    job::Job,
+    oracle::{Rows, Workload, assert_same},
+};
+
+/// Where the job's files are, and what has to be in them.
+#[derive(Debug)]
+pub struct Local {
+    folder: tempfile::TempDir,
+    orders: u64,
+}
+
+impl Local {
+    pub fn new(orders: u64) -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder"), orders }
+    }
+
+    /// The example's document with all of its orders, two subtasks, and this SQL in place of its own.
+    pub fn job(&self) -> Job {
+        Job::example("store-sales-local.yaml")
+            .set("spec.sources[0].generator.count", self.orders)
+            .set("spec.sql", "INSERT INTO store_sales SELECT order_id, store_id, amount, ts FROM orders")
+            .set("spec.sinks[0].files.path", self.output().display())
+            .set("spec.checkpoint.storage.local.path", self.checkpoints().display())
+    }
+
+    /// A file of the run's own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path("checkpoints")
+    }
+
+    fn output(&self) -> PathBuf {
+        self.path("orders")
+    }
+
+    /// Fails unless every order is in the files, once.
+    pub fn assert_exact(&self) {
+        assert_same("files", &self.found(), &self.expected());
+    }
+
+    pub fn found(&self) -> Rows {
+        let files = std::fs::read_dir(self.output()).expect("a folder").map(|entry| entry.expect("a file").path());
+        let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        let read = |path| std::fs::read_to_string(path).expect("a file of lines");
+        files.flat_map(|path| read(path).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    fn expected(&self) -> Rows {
+        let spec = serde_json::json!({
+            "count": self.orders, "stores": 1000, "duplicates": 0.05, "outOfOrder": 0.2, "maxDelay": "5s"
+        });
+        let workload = Workload::of(&serde_json::from_value(spec).expect("a generator"));
+        let line = |index| {
+            let order = workload.orders.order(index);
+            let instant = chrono::DateTime::from_timestamp_millis(order.ts_ms).expect("an instant");
+            format!(
+                r#"{{"order_id":"{}","store_id":{},"amount":{}.{:02},"ts":"{}"}}"#,
+                order.id(),
+                order.store_id,
+                order.cents / 100,
+                order.cents % 100,
+                instant.format("%Y-%m-%dT%H:%M:%S%.3fZ")
+            )
+        };
+        (0..self.orders).map(line).collect()
+    }
+}

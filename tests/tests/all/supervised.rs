@@ -1,0 +1,209 @@
+//! A process that something watches: it waits for what it needs, says what it waits for, stops when asked, and stays until
+//! its last status was read.
+
+use std::{path::Path, time::Duration};
+
+use tidegate_crds::api::{Failure, FailureReason, JobStatus, Phase};
+use tidegate_tests::{
+    counterparts::{S3, Toxiproxy},
+    job::{End, Job, Process},
+    local::Local,
+    world::PATIENCE,
+};
+
+const ORDERS: u64 = 300_000;
+const SUSPEND: &str = r#"{"purpose": "Suspend"}"#;
+
+fn is(phase: Phase) -> impl Fn(&JobStatus) -> bool {
+    move |status| status.phase == phase
+}
+
+fn last_word(path: &Path) -> Failure {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// It lives and is not ready, in this phase.
+async fn lives(process: &mut Process, phase: Phase) -> JobStatus {
+    let status = process.wait_for(&format!("{phase:?}"), PATIENCE, is(phase)).await;
+    assert_eq!(process.get("/livez", PATIENCE).await.0, 200, "{phase:?}");
+    assert_eq!(process.get("/readyz", PATIENCE).await.0, 503, "{phase:?}");
+    status
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_waits_for_its_storage_and_stays_when_the_job_has_finished() {
+    let (s3, proxies) = (S3::start().await.unwrap(), Toxiproxy::start().await.unwrap());
+    let proxy = proxies.proxy(s3.endpoint().trim_start_matches("http://")).await.unwrap();
+    proxy.disable().await.unwrap();
+    let local = Local::new(ORDERS);
+    let storage = format!(
+        "{{ s3: {{ bucket: {}, endpoint: 'http://{}', \
+         accessKeyId: {{ secretKeyRef: {{ name: s3, key: access-key-id }} }}, \
+         secretAccessKey: {{ secretKeyRef: {{ name: s3, key: secret-access-key }} }} }} }}",
+        s3.bucket(),
+        proxy.address()
+    );
+    let mut job = local
+        .job()
+        .set("spec.checkpoint.storage", storage)
+        .set("metadata.namespace", "shop")
+        .env("TIDEGATE_SECRET_S3_ACCESS_KEY_ID", s3.access_key())
+        .env("TIDEGATE_SECRET_S3_SECRET_ACCESS_KEY", s3.secret_key())
+        .env("TIDEGATE_SUPERVISED", true);
+    let mut process = job.start();
+    let waits = |status: &JobStatus| status.failure.is_some();
+    let status = process.wait_for("a reason to wait", PATIENCE, waits).await;
+    assert_eq!((status.phase, status.failure.unwrap().reason), (Phase::Preparing, FailureReason::StorageUnreachable));
+    assert_eq!(status.storage, format!("s3://{}/shop.store-sales-local", s3.bucket()));
+    lives(&mut process, Phase::Preparing).await;
+
+    proxy.enable().await.unwrap();
+    let status = lives(&mut process, Phase::Finished).await;
+    assert_eq!((status.failure, status.pending_epochs), (None, 0));
+    local.assert_exact();
+    let (code, body) = process.ask_to_stop(SUSPEND, PATIENCE).await;
+    assert_eq!((code, serde_json::from_str::<JobStatus>(&body).unwrap().phase), (202, Phase::Finished));
+    process.signal("TERM");
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+}
+
+/// A ClickHouse sink where nobody listens.
+fn unreachable_sink(local: &Local) -> Job {
+    let sink = "[{ name: store_sales, clickHouse: { url: 'http://127.0.0.1:1', table: orders } }]";
+    local.job().set("spec.sinks", sink)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_or_a_request_ends_the_wait_for_a_sink() {
+    let local = Local::new(ORDERS);
+    let mut job = unreachable_sink(&local).env("TIDEGATE_SUPERVISED", true);
+    for asked in [false, true] {
+        let mut process = job.start();
+        let waits = |status: &JobStatus| status.failure.is_some();
+        let status = process.wait_for("a reason to wait", PATIENCE, waits).await;
+        assert_eq!((status.phase, status.failure.unwrap().reason), (Phase::Preparing, FailureReason::SinkUnreachable));
+        if asked {
+            assert_eq!(process.ask_to_stop(SUSPEND, PATIENCE).await.0, 202);
+            lives(&mut process, Phase::Stopped).await;
+        }
+        process.signal("TERM");
+        assert_eq!(process.wait(Duration::from_secs(5)), End::Finished);
+    }
+}
+
+#[test]
+fn what_ends_a_job_badly_is_its_last_word() {
+    let local = Local::new(ORDERS);
+    let log = local.path("termination-log");
+    let secret = "{ secretKeyRef: { name: never-set, key: password } }";
+    let sink =
+        format!("[{{ name: store_sales, clickHouse: {{ url: 'http://127.0.0.1:1', table: t, password: {secret} }} }}]");
+    let cases = [
+        ("a sink that nobody waits for", unreachable_sink(&local), FailureReason::SinkUnreachable, "127.0.0.1:1"),
+        (
+            "SQL that does not plan",
+            local.job().set("spec.sql", "INSERT INTO store_sales SELECT amout FROM orders"),
+            FailureReason::DocumentInvalid,
+            "did you mean `amount`?",
+        ),
+        (
+            "a field that is none",
+            local.job().set("spec.parallelisms", 2).env("TIDEGATE_SUPERVISED", true),
+            FailureReason::DocumentInvalid,
+            "parallelisms",
+        ),
+        (
+            "a secret that is not there",
+            local.job().set("spec.sinks", sink).env("TIDEGATE_SUPERVISED", true),
+            FailureReason::SecretMissing,
+            "TIDEGATE_SECRET_NEVER_SET_PASSWORD",
+        ),
+        (
+            "files that are not there",
+            local
+                .job()
+                .set(
+                    "spec.sources[0]",
+                    "{ name: orders, files: { path: /nowhere/*.jsonl }, schema: [{ name: a, type: string }] }",
+                )
+                .set("spec.sql", "INSERT INTO store_sales SELECT a FROM orders")
+                .env("TIDEGATE_SUPERVISED", true),
+            FailureReason::SourceUnfit,
+            "/nowhere/*.jsonl",
+        ),
+    ];
+    for (what, job, reason, words) in cases {
+        let mut job = job.env("TIDEGATE_TERMINATION_LOG", log.display());
+        let End::Failed(said) = job.start().wait(PATIENCE) else { panic!("{what}: it is to fail") };
+        let Failure { reason: found, message } = last_word(&log);
+        assert_eq!(found, reason, "{what}: {message}");
+        assert!(message.contains(words) && said.contains(words), "{what}: {message}\n{said}");
+        std::fs::remove_file(&log).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_stopped_over_http_with_a_last_checkpoint_or_at_once_and_goes_on_exactly() {
+    let local = Local::new(ORDERS);
+    let slow = || local.job().set("spec.checkpoint.interval", "1h").env("TIDEGATE_SUPERVISED", true);
+    // So slow that no run of it ends by itself.
+    let mut job = slow().set("spec.sources[0].generator.rate", 2000);
+    for (request, epochs) in [(r#"{"purpose": "Suspend", "finalCheckpoint": false}"#, 0), (SUSPEND, 1), (SUSPEND, 2)] {
+        let mut process = job.start();
+        process.wait_for("Running", PATIENCE, is(Phase::Running)).await;
+        let (code, said) = process.ask_to_stop(r#"{"purpose": "Pause"}"#, PATIENCE).await;
+        assert_eq!(code, 400);
+        for word in ["Pause", r#""Suspend" or "Cancel""#, "finalCheckpoint"] {
+            assert!(said.contains(word), "{said}");
+        }
+        for _ in 0..3 {
+            assert_eq!(process.ask_to_stop(request, PATIENCE).await.0, 202, "{request}");
+        }
+        let status = lives(&mut process, Phase::Stopped).await;
+        assert_eq!(status.failure, None, "{request}");
+        if epochs > 0 {
+            assert!(status.committed_epoch >= Some(epochs), "{request}: {status:?}");
+        } else {
+            assert_eq!((status.last_checkpoint, status.committed_epoch), (None, None), "{request}");
+        }
+        process.signal("TERM");
+        assert_eq!(process.wait(PATIENCE), End::Finished);
+    }
+    let mut process = slow().start();
+    lives(&mut process, Phase::Finished).await;
+    local.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_job_deletes_its_own_checkpoints_and_nobody_elses() {
+    let local = Local::new(ORDERS);
+    let mut job = local
+        .job()
+        .set("spec.sources[0].generator.rate", 2000)
+        .set("spec.checkpoint.interval", "100ms")
+        .set("spec.checkpoint.onCancellation", "Delete")
+        .env("TIDEGATE_SUPERVISED", true)
+        .env("TIDEGATE_STAND_BY", true);
+    let mut owner = job.start();
+    owner.wait_for_epoch(1, PATIENCE).await;
+    let mut waiting = job.start();
+    let stands_by = |status: &JobStatus| {
+        status.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::OwnedElsewhere)
+    };
+    let status = waiting.wait_for("the other process to be named", PATIENCE, stands_by).await;
+    assert_eq!(status.phase, Phase::Claiming);
+    waiting.signal("INT");
+    assert_eq!(waiting.wait(PATIENCE), End::Finished);
+
+    let log = local.checkpoints().join("store-sales-local/log");
+    assert!(log.is_dir(), "who stands by deletes nothing");
+    let newest = owner.wait_for_epoch(1, PATIENCE).await;
+    owner.wait_for_epoch(newest + 2, PATIENCE).await;
+    assert_eq!(owner.ask_to_stop(r#"{"purpose": "Cancel"}"#, PATIENCE).await.0, 202);
+    lives(&mut owner, Phase::Stopped).await;
+    assert!(!log.exists() || std::fs::read_dir(&log).unwrap().flatten().all(|attempt| is_empty(&attempt.path())));
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().next().is_none()
+}

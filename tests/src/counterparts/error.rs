@@ -36,8 +36,10 @@ pub enum Error {
     #[error("{server} can't run on this machine: {reason}")]
     Unavailable { server: &'static str, reason: String },
 
-    #[error("all {tried} places for a cluster on this machine are taken, by other clusters or by routes to their \
-             addresses (10.{first}.0.0/16 and the next ones)")]
+    #[error(
+        "all {tried} places for a cluster on this machine are taken, by other clusters or by routes to their \
+             addresses (10.{first}.0.0/16 and the next ones)"
+    )]
     NoPlace { tried: u8, first: u8 },
 
     #[error("the cluster has no node `{name}`, only: {nodes}")]

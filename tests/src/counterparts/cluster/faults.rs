@@ -64,7 +64,11 @@ impl Cluster {
 }
 
 fn find<'a>(nodes: &'a mut [Node], name: &str) -> Result<&'a mut Node, Error> {
-    let names: Vec<&str> = nodes.iter().map(|node| node.name).collect();
-    let missing = Error::NoNode { name: name.to_owned(), nodes: names.join(", ") };
-    nodes.iter_mut().find(|node| node.name == name).ok_or(missing)
+    match nodes.iter().position(|node| node.name == name) {
+        Some(position) => Ok(&mut nodes[position]),
+        None => Err(Error::NoNode {
+            name: name.to_owned(),
+            nodes: nodes.iter().map(|node| node.name).collect::<Vec<_>>().join(", "),
+        }),
+    }
 }

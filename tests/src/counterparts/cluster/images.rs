@@ -18,7 +18,7 @@ pub(super) const SANDBOX: &str = "localhost/pause:1";
 /// An image for tests: `/hello :8080` answers with the pod's name, `/hello http://…` asks.
 pub const HELLO: &str = "localhost/hello:1";
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// The archive of [`SANDBOX`].
 pub(super) fn sandbox(plan: &Plan) -> PathBuf {

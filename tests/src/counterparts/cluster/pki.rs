@@ -70,13 +70,7 @@ fn client(plan: &Plan, name: &str, subject: &str) -> Result<(), Error> {
 }
 
 /// A key and its certificate, signed by `authority` or by itself.
-fn certify(
-    plan: &Plan,
-    name: &str,
-    subject: &str,
-    extensions: &[&str],
-    authority: Option<&str>,
-) -> Result<(), Error> {
+fn certify(plan: &Plan, name: &str, subject: &str, extensions: &[&str], authority: Option<&str>) -> Result<(), Error> {
     let file = |name: &str, extension: &str| plan.pki(&format!("{name}.{extension}"));
     let mut command = Command::new("openssl");
     command

@@ -50,7 +50,11 @@ impl Plan {
     }
 
     /// The command line of one of Kubernetes' programs, as `(option, value)`.
-    pub fn launch<V: Into<OsString>>(&self, program: &str, options: impl IntoIterator<Item = (&'static str, V)>) -> Launch {
+    pub fn launch<V: Into<OsString>>(
+        &self,
+        program: &str,
+        options: impl IntoIterator<Item = (&'static str, V)>,
+    ) -> Launch {
         let arguments = options.into_iter().map(|(option, value)| {
             let mut argument = OsString::from(format!("--{option}="));
             argument.push(value.into());

@@ -4,10 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use super::super::{Error, cache};
+use super::NAME;
 use super::command::{feed, run};
 use super::machine::HIDDEN;
-
-const NAME: &str = "kubernetes";
 
 /// Programs of the system and the Debian packages that have them.
 const PROGRAMS: [(&str, &str); 9] = [

@@ -21,9 +21,10 @@
 //! What there isn't: network policies are not enforced, names outside of the cluster are not resolved, there are no
 //! volumes but those on a node, no load balancers, no metrics of pods, and no registry.
 //!
-//! Layers, each using only those before it: [`command`], [`files`], [`addresses`], [`machine`], [`slot`] (where on this machine),
-//! [`plan`], [`pki`], [`network`]; [`archive`], [`programs`], [`images`]; [`node`], [`control_plane`]; [`lifecycle`],
-//! which has the [`Cluster`], and [`kubectl`], [`faults`] and [`pods`], which are what a test does with it.
+//! Layers, each using only those before it: [`command`], [`files`], [`addresses`], [`machine`], [`slot`] (where on this
+//! machine), [`plan`], [`pki`], [`network`]; [`archive`], [`images`], [`programs`]; [`node`], [`control_plane`];
+//! [`kubectl`], [`own`] (all of that in one piece), [`lifecycle`], which has the [`Cluster`], and [`faults`] and [`pods`],
+//! which are what a test does to it.
 
 mod addresses;
 mod archive;
@@ -38,6 +39,7 @@ mod lifecycle;
 mod machine;
 mod network;
 mod node;
+mod own;
 mod pki;
 mod plan;
 mod pods;
@@ -47,3 +49,5 @@ mod slot;
 pub use images::HELLO;
 pub use lifecycle::{Cluster, VARIABLE};
 pub use programs::PROGRAM;
+
+const NAME: &str = "kubernetes";

@@ -8,11 +8,11 @@ use std::process::Command;
 use super::super::Error;
 use super::super::cache::{self, Program};
 use super::super::fingerprint::Fingerprint;
-use super::{archive, images};
+use super::{NAME, archive, images};
 
 /// Kubernetes' programs, etcd and `CoreDNS`, all as links to one binary; `helm`, `pause` and `hello`; and the archives
 /// of the images `pause.tar` and `hello.tar`.
-pub const PROGRAM: Program = Program { name: "kubernetes", version: VERSION.as_str(), fill };
+pub const PROGRAM: Program = Program { name: NAME, version: VERSION.as_str(), fill };
 
 const VERSION: Fingerprint = Fingerprint::of(&[
     include_bytes!("programs.rs"),
@@ -70,7 +70,7 @@ fn fill(folder: &Path) -> Result<(), Error> {
 fn build(folder: &Path, packages: &[&str]) -> Result<(), Error> {
     let link: String = VERSIONS.iter().map(|version| format!(" -X {version}")).collect();
     cache::run(
-        PROGRAM.name,
+        NAME,
         Command::new("go")
             .arg("-C")
             .arg(cache::recipe("kubernetes"))

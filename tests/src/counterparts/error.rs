@@ -45,7 +45,7 @@ pub enum Error {
     #[error("the cluster has no node `{name}`, only: {nodes}")]
     NoNode { name: String, nodes: String },
 
-    #[error("pod `{pod}` has no container `{container}` that was started")]
+    #[error("pod `{pod}` has no container `{container}` that runs")]
     NoContainer { pod: String, container: String },
 
     #[error("`{command}` ended with {status}\n{output}")]

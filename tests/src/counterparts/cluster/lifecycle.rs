@@ -71,7 +71,7 @@ impl Cluster {
 
     /// The names of the nodes.
     pub fn nodes(&self) -> Result<Vec<&'static str>, Error> {
-        Ok(self.own("list the nodes of")?.nodes.iter().map(|node| node.name).collect())
+        Ok(self.own("list the nodes of")?.nodes.iter().map(|node| node.id.name).collect())
     }
 
     /// Brings the images of an archive (OCI or Docker) onto every node. All of them must have power.

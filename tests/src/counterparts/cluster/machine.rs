@@ -52,7 +52,7 @@ impl Machine {
         command
     }
 
-    /// Starts a server in the machine; its log is in a folder of its name.
+    /// Starts a server in the machine, which numbers its processes itself; its log is in a folder of its name.
     pub fn spawn(&self, name: &'static str, launch: &Launch) -> Result<Process, Error> {
         let folder = self.folder.join("servers").join(name);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;

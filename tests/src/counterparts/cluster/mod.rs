@@ -22,19 +22,21 @@
 //! volumes but those on a node, no load balancers, no metrics of pods, and no registry.
 //!
 //! Layers, each using only those before it: [`command`], [`files`], [`addresses`], [`machine`], [`slot`] (where on this
-//! machine), [`plan`], [`pki`], [`network`]; [`archive`], [`images`], [`programs`]; [`node`], [`control_plane`];
-//! [`kubectl`], [`own`] (all of that in one piece), [`lifecycle`], which has the [`Cluster`], and [`faults`] and [`pods`],
+//! machine), [`plan`], [`pki`], [`network`]; [`archive`], [`images`], [`programs`]; [`containerd`], [`kubelet`],
+//! [`node`], [`control_plane`]; [`kubectl`], [`own`] (all of that in one piece), [`lifecycle`], which has the [`Cluster`], and [`faults`] and [`pods`],
 //! which are what a test does to it.
 
 mod addresses;
 mod archive;
 mod available;
 mod command;
+mod containerd;
 mod control_plane;
 mod faults;
 mod files;
 mod images;
 mod kubectl;
+mod kubelet;
 mod lifecycle;
 mod machine;
 mod network;
@@ -46,7 +48,7 @@ mod pods;
 mod programs;
 mod slot;
 
-pub use images::HELLO;
+pub use images::{HELLO, SANDBOX};
 pub use lifecycle::{Cluster, VARIABLE};
 pub use programs::PROGRAM;
 

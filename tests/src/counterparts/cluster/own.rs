@@ -67,7 +67,7 @@ impl Own {
 
     pub fn set_port(&self, node: &str, up: bool) -> Result<(), Error> {
         let node = self.position(node)?;
-        network::set_port(&self.control_plane.machine, self.nodes[node].name, up)
+        network::set_port(&self.control_plane.machine, self.nodes[node].id.name, up)
     }
 
     pub async fn api_server_ready(&self, client: &Client) -> Result<(), Error> {
@@ -77,13 +77,13 @@ impl Own {
     }
 
     fn position(&self, node: &str) -> Result<usize, Error> {
-        let position = self.nodes.iter().position(|candidate| candidate.name == node);
-        position.ok_or_else(|| Error::NoNode { name: node.to_owned(), nodes: NODES.map(|(_, name)| name).join(", ") })
+        let position = self.nodes.iter().position(|candidate| candidate.id.name == node);
+        position.ok_or_else(|| Error::NoNode { name: node.to_owned(), nodes: NODES.map(|node| node.name).join(", ") })
     }
 
     async fn nodes_ready(&self, client: &Client) -> Result<(), Error> {
         let started = Instant::now();
-        let ready = client.nodes_ready(&NODES.map(|(_, name)| name), READY_WITHIN).await;
+        let ready = client.nodes_ready(&NODES.map(|node| node.name), READY_WITHIN).await;
         ready.map_err(|error| not_ready(started, &error, self.nodes.iter().map(Node::log_tail)))
     }
 }

@@ -80,3 +80,15 @@ fn build(folder: &Path, packages: &[&str]) -> Result<(), Error> {
             .env("CGO_ENABLED", "0"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_programs_are_of_the_version_that_they_say() {
+        let module = include_str!("../../../counterparts/kubernetes/go.mod");
+        let version = VERSIONS[0].split('=').nth(1).unwrap();
+        assert!(module.contains(&format!("k8s.io/kubernetes {version}\n")), "{version} isn't in go.mod");
+    }
+}

@@ -1,11 +1,14 @@
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tidegate_tests::counterparts::cluster::{self, Cluster, HELLO};
+use tidegate_tests::counterparts::cluster::{self, Cluster, HELLO, SANDBOX};
 use tidegate_tests::counterparts::{Error, S3};
+
+mod traces;
+
+use traces::Traces;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -95,16 +98,15 @@ async fn a_test_that_is_killed_leaves_nothing_of_its_cluster() {
 
     // Every node has this image, since every pod has a container of it.
     let kubectl = cluster::PROGRAM.ready().await.unwrap().join("kubectl");
-    for arguments in [
-        &["run", "pod", "--image=localhost/pause:1"][..],
-        &["wait", "--for=condition=Ready", "pod/pod", "--timeout=120s"],
-    ] {
+    for arguments in
+        [&["run", "pod", "--image", SANDBOX][..], &["wait", "--for=condition=Ready", "pod/pod", "--timeout=120s"]]
+    {
         assert!(Command::new(&kubectl).args(arguments).env("KUBECONFIG", kubeconfig).status().unwrap().success());
     }
     let traces = Traces::of(Path::new(kubeconfig));
     harness.kill().unwrap(); // SIGKILL: no destructor runs
     harness.wait().unwrap();
-    until("all is gone", async || !traces.folder.exists() && traces.processes().is_empty()).await;
+    until("all is gone", async || traces.are_gone()).await;
     traces.assert_gone();
 }
 
@@ -202,65 +204,4 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     println!("{what}: {:.1} s", started.elapsed().as_secs_f64());
-}
-
-/// What a cluster has on the machine while it runs.
-struct Traces {
-    folder: PathBuf,
-    /// Those of its machines' processes.
-    namespaces: BTreeSet<PathBuf>,
-}
-
-impl Traces {
-    /// The kubeconfig lies in `<folder>/control-plane/pki`.
-    fn of(kubeconfig: &Path) -> Self {
-        let folder = kubeconfig.ancestors().nth(3).unwrap().to_owned();
-        let mut traces = Self { folder, namespaces: BTreeSet::new() };
-        let own = namespace(Path::new("/proc/self"));
-        let namespaces = traces.processes().into_iter().filter_map(|process| namespace(&process));
-        traces.namespaces = namespaces.filter(|namespace| Some(namespace) != own.as_ref()).collect();
-        assert_eq!(traces.namespaces.len(), 3, "of control plane and nodes");
-        assert!(!traces.links().is_empty() && !traces.cgroups().is_empty());
-        traces
-    }
-
-    fn assert_gone(&self) {
-        assert!(!self.folder.exists());
-        for left in [self.links(), self.cgroups(), self.processes()] {
-            assert_eq!(left, [] as [PathBuf; 0]);
-        }
-        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
-        assert!(!mounts.contains(self.folder.to_str().unwrap()), "{mounts}");
-    }
-
-    fn links(&self) -> Vec<PathBuf> {
-        let name = format!("tidegate-{}", self.folder.to_str().unwrap().rsplit('-').next().unwrap());
-        list("/sys/class/net", |link| link.ends_with(&name))
-    }
-
-    fn cgroups(&self) -> Vec<PathBuf> {
-        let name = self.folder.file_name().unwrap().to_str().unwrap();
-        let mut trees = list("/sys/fs/cgroup", |tree| tree.is_dir());
-        trees.push("/sys/fs/cgroup".into());
-        let in_tree = |tree: PathBuf| list(tree, |cgroup| cgroup.to_str().unwrap().contains(name));
-        trees.into_iter().flat_map(in_tree).collect()
-    }
-
-    /// Those that name the folder, and those in the machines.
-    fn processes(&self) -> Vec<PathBuf> {
-        let folder = self.folder.to_str().unwrap();
-        list("/proc", |process| {
-            let command = std::fs::read(process.join("cmdline")).unwrap_or_default();
-            let namespace = namespace(process).is_some_and(|namespace| self.namespaces.contains(&namespace));
-            namespace || String::from_utf8_lossy(&command).contains(folder)
-        })
-    }
-}
-
-fn namespace(process: &Path) -> Option<PathBuf> {
-    std::fs::read_link(process.join("ns/pid")).ok()
-}
-
-fn list(folder: impl AsRef<Path>, matches: impl Fn(&PathBuf) -> bool) -> Vec<PathBuf> {
-    std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).filter(matches).collect()
 }

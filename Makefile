@@ -28,7 +28,7 @@ build: setup ## Builds the programs and the tests
 	cargo build --workspace --all-targets
 
 counterparts: build ## Fetches the servers that the tests run against
-	@echo '==> fetching Kafka, S3 and ClickHouse for the tests'
+	@echo '==> fetching Kafka, S3, ClickHouse and Kubernetes for the tests'
 	$(BIN)/counterparts fetch
 
 demo: setup ## Runs a job on generated orders, kills it twice, and compares every total with a reference
@@ -63,7 +63,7 @@ bench: setup ## Measures the store-sales job against real servers, beside consum
 	@echo '==> building for release (about 25 minutes on two cores the first time)'
 	cargo build --release --workspace --bins
 	@echo '==> fetching Kafka, S3 and ClickHouse'
-	$(RELEASE)/counterparts fetch
+	$(RELEASE)/counterparts fetch kafka s3 clickhouse
 	@$(RELEASE)/bench
 
 image: setup ## Builds OCI archives of both programs, to load into a registry or a node

@@ -5,6 +5,7 @@
 set -eu
 
 missing=
+cluster=
 
 # need PACKAGE CHECK…: the package is needed unless the check succeeds.
 need() {
@@ -15,6 +16,18 @@ need() {
     else
         echo "setup: $package: missing"
         missing="$missing $package"
+    fi
+}
+
+# want PACKAGE CHECK…: as need, but only for tests that are left out where it isn't there.
+want() {
+    package=$1
+    shift
+    if "$@" >/dev/null 2>&1; then
+        echo "setup: $package: there"
+    else
+        echo "setup: $package: missing"
+        cluster="$cluster $package"
     fi
 }
 
@@ -47,6 +60,23 @@ need python3 has python3
 need python3-venv venv
 need golang go_works
 
+# The nodes of the tests' Kubernetes cluster, which only root can run.
+network_plugins() { test -e /usr/lib/cni/ptp || test -e /opt/cni/bin/ptp; }
+want containerd has containerd
+want runc has runc
+want containernetworking-plugins network_plugins
+want iptables has iptables
+want iproute2 has ip
+want openssl has openssl
+want util-linux has unshare
+
+if [ -n "$cluster" ]; then
+    if [ "$(id -u)" -eq 0 ] && has apt-get >/dev/null; then
+        missing="$missing$cluster"
+    else
+        echo "setup: tests that need a cluster will be left out: they take root and$cluster"
+    fi
+fi
 if [ -z "$missing" ]; then
     echo "setup: nothing to do"
     exit 0

@@ -21,8 +21,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Install every server that can run here into the cache; quick when all is there.
-    Fetch,
+    /// Install servers into the cache; quick when all is there.
+    Fetch {
+        /// All that can run here if none is named.
+        servers: Vec<Name>,
+    },
     /// Start servers, print their addresses for a shell to evaluate, and keep them running until
     /// Ctrl-C or the end of standard input. Their data goes when they do.
     Up {
@@ -40,10 +43,21 @@ enum Name {
     Cluster,
 }
 
+impl Name {
+    fn program(self) -> Program {
+        match self {
+            Self::Kafka => kafka::PROGRAM,
+            Self::S3 => s3::PROGRAM,
+            Self::ClickHouse => clickhouse::PROGRAM,
+            Self::Cluster => cluster::PROGRAM,
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Arguments::parse().task {
-        Task::Fetch => fetch().await,
+        Task::Fetch { servers } => fetch(&servers).await,
         Task::Up { servers } => up(&servers).await,
     };
     match done {
@@ -61,11 +75,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn fetch() -> Result<(), Error> {
-    let mut programs: Vec<Program> = vec![kafka::PROGRAM, s3::PROGRAM, clickhouse::PROGRAM, toxiproxy::PROGRAM];
-    match Cluster::available() {
-        Ok(()) => programs.push(cluster::PROGRAM),
-        Err(reason) => println!("{}: left out, and tests that need a cluster: {reason}", cluster::PROGRAM.name),
+async fn fetch(servers: &[Name]) -> Result<(), Error> {
+    let mut programs: Vec<Program> = servers.iter().map(|name| name.program()).collect();
+    if servers.is_empty() {
+        programs = vec![kafka::PROGRAM, s3::PROGRAM, clickhouse::PROGRAM, toxiproxy::PROGRAM];
+        match Cluster::available() {
+            Ok(()) => programs.push(cluster::PROGRAM),
+            Err(reason) => println!("{}: left out, and tests that need it will be: {reason}", cluster::PROGRAM.name),
+        }
     }
     for program in programs {
         let started = Instant::now();

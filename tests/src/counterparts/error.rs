@@ -36,14 +36,16 @@ pub enum Error {
     #[error("{server} can't run on this machine: {reason}")]
     Unavailable { server: &'static str, reason: String },
 
-    #[error("all {tried} places for a cluster on this machine are taken, by other clusters or by routes to their \
-             addresses (10.{first}.0.0/16 and the next ones)")]
+    #[error(
+        "all {tried} places for a cluster on this machine are taken, by other clusters or by routes to their \
+             addresses (10.{first}.0.0/16 and the next ones)"
+    )]
     NoPlace { tried: u8, first: u8 },
 
     #[error("the cluster has no node `{name}`, only: {nodes}")]
     NoNode { name: String, nodes: String },
 
-    #[error("pod `{pod}` has no container `{container}` that was started")]
+    #[error("pod `{pod}` has no container `{container}` that runs")]
     NoContainer { pod: String, container: String },
 
     #[error("`{command}` ended with {status}\n{output}")]

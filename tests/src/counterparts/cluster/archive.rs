@@ -48,20 +48,20 @@ pub(super) fn write(name: &str, program: &Path, folder: &Path, archive: &Path) -
         let file = layout.join(file);
         fs::write(&file, text.to_string()).map_err(Error::io("write", &file))?;
     }
-    return pack(&layout, archive);
+    pack(&layout, archive)
+}
 
-    /// Stores a blob under its digest; what others write to point at it.
-    fn blob(blobs: &Path, kind: &str, bytes: impl AsRef<[u8]>) -> Result<Value, Error> {
-        let bytes = bytes.as_ref();
-        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let file = blobs.join(&digest);
-        fs::write(&file, bytes).map_err(Error::io("write", &file))?;
-        Ok(json!({
-            "mediaType": format!("{TYPE}.{kind}"),
-            "digest": format!("sha256:{digest}"),
-            "size": bytes.len(),
-        }))
-    }
+/// Stores a blob under its digest, and gives what others write to point at it.
+fn blob(blobs: &Path, kind: &str, bytes: impl AsRef<[u8]>) -> Result<Value, Error> {
+    let bytes = bytes.as_ref();
+    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let file = blobs.join(&digest);
+    fs::write(&file, bytes).map_err(Error::io("write", &file))?;
+    Ok(json!({
+        "mediaType": format!("{TYPE}.{kind}"),
+        "digest": format!("sha256:{digest}"),
+        "size": bytes.len(),
+    }))
 }
 
 fn pack(folder: &Path, archive: &Path) -> Result<(), Error> {

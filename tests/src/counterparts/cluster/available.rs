@@ -4,10 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use super::super::{Error, cache};
+use super::NAME;
 use super::command::{feed, run};
 use super::machine::HIDDEN;
-
-const NAME: &str = "kubernetes";
 
 /// Programs of the system and the Debian packages that have them.
 const PROGRAMS: [(&str, &str); 9] = [
@@ -43,7 +42,9 @@ pub(super) fn check() -> Result<(), String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     if let Some((program, package)) = PROGRAMS.into_iter().find(|(program, _)| !there(program)) {
-        return Err(format!("there is no `{program}`; Debian's package is `{package}`, and scripts/setup.sh installs it"));
+        return Err(format!(
+            "there is no `{program}`; Debian's package is `{package}`, and scripts/setup.sh installs it"
+        ));
     }
     network_plugins().map_err(|error| error.to_string())?;
 

@@ -31,10 +31,16 @@ pub(super) fn printed(command: &Command, output: Output) -> Result<String, Error
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(Error::Command {
-        command: format!("{command:?}"),
+        command: words(command),
         status: output.status,
         output: cache::tail(&[output.stdout, output.stderr].concat(), 40),
     })
+}
+
+/// The command line, for people: without the scripts in it.
+fn words(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args()).map(|word| word.to_string_lossy());
+    words.map(|word| if word.contains('\n') { "…".into() } else { word }).collect::<Vec<_>>().join(" ")
 }
 
 fn program(command: &Command) -> String {

@@ -38,7 +38,7 @@ impl ControlPlane {
             ("kube-scheduler", scheduler(plan)),
             ("coredns", dns(plan)?),
             // One must belong to some node; any will do for the way to services.
-            ("kube-proxy", node::proxy(plan, NODES[0].1)),
+            ("kube-proxy", node::proxy(plan, NODES[0])),
         ] {
             self.clients.push(self.machine.spawn(name, &launch)?);
         }

@@ -4,8 +4,7 @@
 //! unless they tolerate it for longer. Those of a node that is cut off run on all the while.
 
 use super::super::Error;
-use super::node::Node;
-use super::{Cluster, network};
+use super::Cluster;
 
 impl Cluster {
     /// Takes a node off the network. Its processes go on, its pods talk to each other, and nobody hears of it.
@@ -20,14 +19,12 @@ impl Cluster {
 
     /// Ends every process of a node at once, with nobody told; its disk remains.
     pub fn power_off(&mut self, node: &str) -> Result<(), Error> {
-        let own = self.own_mut("switch off a node of")?;
-        find(&mut own.nodes, node)?.power_off(&own.control_plane.machine)
+        self.own_mut("switch off a node of")?.power_off(node)
     }
 
     /// Starts a node that lost its power. It is ready some seconds later.
     pub async fn power_on(&mut self, node: &str) -> Result<(), Error> {
-        let own = self.own_mut("switch on a node of")?;
-        find(&mut own.nodes, node)?.power_on(&own.plan, &own.control_plane.machine).await
+        self.own_mut("switch on a node of")?.power_on(node).await
     }
 
     /// Kills the API server by `SIGKILL`.
@@ -57,14 +54,10 @@ impl Cluster {
     }
 
     fn set_port(&mut self, action: &'static str, node: &str, up: bool) -> Result<(), Error> {
-        let own = self.own_mut(action)?;
-        let node = find(&mut own.nodes, node)?;
-        network::set_port(&own.control_plane.machine, node.name, up)
+        self.own_mut(action)?.set_port(node, up)
     }
-}
 
-fn find<'a>(nodes: &'a mut [Node], name: &str) -> Result<&'a mut Node, Error> {
-    let names: Vec<&str> = nodes.iter().map(|node| node.name).collect();
-    let missing = Error::NoNode { name: name.to_owned(), nodes: names.join(", ") };
-    nodes.iter_mut().find(|node| node.name == name).ok_or(missing)
+    async fn api_server_ready(&self) -> Result<(), Error> {
+        self.own("wait for")?.api_server_ready(&self.client).await
+    }
 }

@@ -52,7 +52,7 @@ impl Machine {
         command
     }
 
-    /// Starts a server in the machine; its log is in a folder of its name.
+    /// Starts a server in the machine, which numbers its processes itself; its log is in a folder of its name.
     pub fn spawn(&self, name: &'static str, launch: &Launch) -> Result<Process, Error> {
         let folder = self.folder.join("servers").join(name);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
@@ -75,4 +75,77 @@ fn keeper(folder: &Path, init: Option<&Path>) -> Command {
     let mut keeper = Command::new("sh");
     keeper.args(["-c", KEEPER, "machine"]).arg(folder).arg(cgroup(folder)).args(init);
     keeper
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::available;
+    use super::*;
+
+    #[test]
+    fn a_machine_ends_with_all_that_runs_in_it_and_all_it_has_outside() {
+        let Some((_cluster, folder, machine, server)) = machine_with_a_server() else { return };
+        let first = machine.pid();
+        assert!(link(&folder).exists() && !cgroups(&folder).is_empty() && process(first).exists());
+        drop(machine);
+        assert!(!link(&folder).exists() && !process(first).exists());
+        assert_eq!(cgroups(&folder), [] as [PathBuf; 0]);
+        assert!(folder.exists(), "its disk remains");
+        drop(server);
+    }
+
+    #[test]
+    fn what_is_left_of_a_machine_whose_keeper_was_killed_is_cleared_away() {
+        let Some((_cluster, folder, machine, server)) = machine_with_a_server() else { return };
+        let first = machine.pid();
+        run(Command::new("pkill").args(["-KILL", "-f", &format!("machine {}", folder.display())])).unwrap();
+        drop((machine, server));
+        assert!(link(&folder).exists() && !cgroups(&folder).is_empty() && process(first).exists());
+        clear(&folder).unwrap();
+        assert!(!link(&folder).exists() && !process(first).exists() && !folder.exists());
+        assert_eq!(cgroups(&folder), [] as [PathBuf; 0]);
+    }
+
+    /// None, saying why, where there can't be one.
+    fn machine_with_a_server() -> Option<(tempfile::TempDir, PathBuf, Machine, Process)> {
+        if let Err(reason) = available::check() {
+            println!("left out: {reason}");
+            return None;
+        }
+        let cluster = tempfile::Builder::new().prefix("tidegate-machine-").tempdir().unwrap();
+        let init = cluster.path().join("init.sh");
+        write(&init, "#!/bin/sh\nexec sleep infinity").unwrap();
+        fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
+        let folder = cluster.path().join("n1");
+        let machine = Machine::boot(&folder, &init).unwrap();
+
+        machine.has_link(&link_name(&folder)).unwrap();
+        let pid = machine.pid().to_string();
+        let ends = ["type", "veth", "peer", "name", "eth0", "netns", &pid];
+        run(Command::new("ip").args(["link", "add", &link_name(&folder)]).args(ends)).unwrap();
+        let launch = Launch { program: "sleep".into(), arguments: vec!["infinity".into()], environment: Vec::new() };
+        let server = machine.spawn("sleep", &launch).unwrap();
+        Some((cluster, folder, machine, server))
+    }
+
+    fn link_name(folder: &Path) -> String {
+        let cluster = folder.parent().unwrap().to_str().unwrap();
+        format!("tidegate-{}", cluster.rsplit('-').next().unwrap())
+    }
+
+    fn link(folder: &Path) -> PathBuf {
+        Path::new("/sys/class/net").join(link_name(folder))
+    }
+
+    fn process(pid: u32) -> PathBuf {
+        Path::new("/proc").join(pid.to_string())
+    }
+
+    fn cgroups(folder: &Path) -> Vec<PathBuf> {
+        let trees = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|tree| tree.path());
+        let all = trees.chain([PathBuf::from("/sys/fs/cgroup")]).map(|tree| tree.join(cgroup(folder)));
+        all.filter(|cgroup| cgroup.exists()).collect()
+    }
 }

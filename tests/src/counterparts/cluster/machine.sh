@@ -43,15 +43,13 @@ remove_cgroups() {
     done
 }
 
-# Its number may be somebody else's by now, who would not stand in our folder.
-first_lives() {
-    read -r first <"$folder/init" && [ "$(readlink "/proc/$first/cwd")" = "$folder" ]
-}
-
-# `unshare` may end before the first process has, which ends after all others.
-await_end() {
-    while first_lives; do
-        kill -s KILL "$first"
+# Ends the first process, and with it all others: it is a zombie once they are gone. Its number may be
+# somebody else's by now, who would not stand in our folder.
+end() {
+    read -r first <init || return
+    [ "$(readlink "/proc/$first/cwd")" = "$folder" ] || return
+    kill -s KILL "$first"
+    while read -r _ _ state _ <"/proc/$first/stat" && [ "$state" != Z ]; do
         sleep 0.02
     done
 }
@@ -63,10 +61,11 @@ remove_folder() {
 
 cd "$folder" || exit
 if [ -z "$init" ]; then
-    await_end
+    end
     remove_links
     remove_cgroups
     remove_folder
+    [ ! -e "$folder" ]
     exit
 fi 2>/dev/null
 
@@ -106,7 +105,7 @@ machine=$!
         echo "$signal"
     done
     : >orphaned
-    kill -s KILL "$machine"
+    end || kill -s KILL "$machine"
 } <&3 2>/dev/null &
 reader=$!
 
@@ -114,7 +113,6 @@ exec 3<&- >&-
 wait "$machine"
 status=$?
 {
-    await_end
     remove_links
     remove_cgroups
     if [ -e orphaned ]; then

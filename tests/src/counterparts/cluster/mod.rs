@@ -21,29 +21,35 @@
 //! What there isn't: network policies are not enforced, names outside of the cluster are not resolved, there are no
 //! volumes but those on a node, no load balancers, no metrics of pods, and no registry.
 //!
-//! Layers, each using only those before it: [`command`], [`files`], [`addresses`], [`machine`], [`slot`] (where on this machine),
-//! [`plan`], [`pki`], [`network`]; [`archive`], [`programs`], [`images`]; [`node`], [`control_plane`]; [`lifecycle`],
-//! which has the [`Cluster`], and [`kubectl`], [`faults`] and [`pods`], which are what a test does with it.
+//! Layers, each using only those before it: [`command`], [`files`], [`addresses`], [`machine`], [`slot`] (where on this
+//! machine), [`plan`], [`pki`], [`network`]; [`archive`], [`images`], [`programs`]; [`containerd`], [`kubelet`],
+//! [`node`], [`control_plane`]; [`kubectl`], [`own`] (all of that in one piece), [`lifecycle`], which has the [`Cluster`], and [`faults`] and [`pods`],
+//! which are what a test does to it.
 
 mod addresses;
 mod archive;
 mod available;
 mod command;
+mod containerd;
 mod control_plane;
 mod faults;
 mod files;
 mod images;
 mod kubectl;
+mod kubelet;
 mod lifecycle;
 mod machine;
 mod network;
 mod node;
+mod own;
 mod pki;
 mod plan;
 mod pods;
 mod programs;
 mod slot;
 
-pub use images::HELLO;
+pub use images::{HELLO, SANDBOX};
 pub use lifecycle::{Cluster, VARIABLE};
 pub use programs::PROGRAM;
+
+const NAME: &str = "kubernetes";

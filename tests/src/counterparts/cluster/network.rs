@@ -10,14 +10,13 @@
 //! and nobody inside the node can tell that from a cable that was pulled. Each machine has a route to the pods of each
 //! node. Services are reached by the control plane's kube-proxy, so the host may use them, too.
 
-use std::fmt::Write;
 use std::process::Command;
 
 use super::super::Error;
 use super::addresses::Addresses;
 use super::command::{feed, run};
 use super::machine::Machine;
-use super::plan::{NODES, Plan};
+use super::plan::{NODES, NodeId, Plan};
 
 const BRIDGE: &str = "br0";
 
@@ -67,7 +66,7 @@ pub(super) fn connect_node(
     addresses: Addresses,
     control_plane: &Machine,
     node: &Machine,
-    (number, name): (u8, &str),
+    NodeId { number, name }: NodeId,
 ) -> Result<(), Error> {
     let port = format!(
         "link add {name} type veth peer name eth0 address 02:00:00:00:00:{number:02x} netns {pid}
@@ -101,15 +100,13 @@ pub(super) fn set_port(control_plane: &Machine, node: &str, up: bool) -> Result<
     run(control_plane.command("ip").args(["link", "set", node, state])).map(drop)
 }
 
-/// Takes a node off the network for good: while the kernel ends its processes, it would close their connections.
+/// Takes a node off the network for good.
 pub(super) fn disconnect_node(control_plane: &Machine, node: &str) -> Result<(), Error> {
     run(control_plane.command("ip").args(["link", "del", node])).map(drop)
 }
 
 /// A node has its own pods on its own links.
 fn routes_to_pods(addresses: Addresses, own: Option<u8>) -> String {
-    NODES.iter().filter(|(number, _)| Some(*number) != own).fold(String::new(), |mut lines, (number, _)| {
-        let _ = writeln!(lines, "route add {} via {}", addresses.pods_of(*number), addresses.node(*number));
-        lines
-    })
+    let numbers = NODES.map(|node| node.number).into_iter().filter(|number| Some(*number) != own);
+    numbers.map(|node| format!("route add {} via {}\n", addresses.pods_of(node), addresses.node(node))).collect()
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::super::Error;
 use super::command::run;
 use super::files::write;
-use super::plan::{NODES, Plan};
+use super::plan::{NODES, NodeId, Plan};
 
 /// The client who may do everything; its kubeconfig is the tests' own.
 pub(super) const ADMIN: &str = "admin";
@@ -37,7 +37,7 @@ pub(super) fn issue(plan: &Plan) -> Result<(), Error> {
     for role in [MANAGER, SCHEDULER, PROXY] {
         client(plan, role, &format!("/CN=system:{role}"))?;
     }
-    for (_, node) in NODES {
+    for NodeId { name: node, .. } in NODES {
         client(plan, node, &format!("/O=system:nodes/CN=system:node:{node}"))?;
     }
 
@@ -70,13 +70,7 @@ fn client(plan: &Plan, name: &str, subject: &str) -> Result<(), Error> {
 }
 
 /// A key and its certificate, signed by `authority` or by itself.
-fn certify(
-    plan: &Plan,
-    name: &str,
-    subject: &str,
-    extensions: &[&str],
-    authority: Option<&str>,
-) -> Result<(), Error> {
+fn certify(plan: &Plan, name: &str, subject: &str, extensions: &[&str], authority: Option<&str>) -> Result<(), Error> {
     let file = |name: &str, extension: &str| plan.pki(&format!("{name}.{extension}"));
     let mut command = Command::new("openssl");
     command

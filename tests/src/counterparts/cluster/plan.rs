@@ -6,8 +6,15 @@ use std::path::PathBuf;
 use super::super::process::Launch;
 use super::addresses::Addresses;
 
-/// Number and name of each node.
-pub(super) const NODES: [(u8, &str); 2] = [(1, "n1"), (2, "n2")];
+/// The nodes of a cluster.
+pub(super) const NODES: [NodeId; 2] = [NodeId { number: 1, name: "n1" }, NodeId { number: 2, name: "n2" }];
+
+/// A node by its number, which makes its addresses, and by the name that Kubernetes knows it by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NodeId {
+    pub number: u8,
+    pub name: &'static str,
+}
 
 /// Where a cluster's programs, files and addresses are.
 #[derive(Debug, Clone)]
@@ -25,8 +32,8 @@ impl Plan {
         self.folder.join("control-plane")
     }
 
-    pub fn node(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+    pub fn node(&self, node: NodeId) -> PathBuf {
+        self.folder.join(node.name)
     }
 
     /// A key or a certificate.
@@ -50,7 +57,11 @@ impl Plan {
     }
 
     /// The command line of one of Kubernetes' programs, as `(option, value)`.
-    pub fn launch<V: Into<OsString>>(&self, program: &str, options: impl IntoIterator<Item = (&'static str, V)>) -> Launch {
+    pub fn launch<V: Into<OsString>>(
+        &self,
+        program: &str,
+        options: impl IntoIterator<Item = (&'static str, V)>,
+    ) -> Launch {
         let arguments = options.into_iter().map(|(option, value)| {
             let mut argument = OsString::from(format!("--{option}="));
             argument.push(value.into());

@@ -17,17 +17,13 @@ impl Cluster {
         let id = self.kubectl(&["--namespace", namespace, "get", "pod", pod, "--output", &format]).await?;
         // `containerd://<id>`, and the id is the name of its cgroup.
         let id = id.rsplit('/').next().filter(|id| !id.is_empty());
-        let id = id.ok_or_else(|| Error::NoContainer { pod: pod.to_owned(), container: container.to_owned() })?;
-        let mut processes = Vec::new();
-        for node in &own.nodes {
-            let name = machine::cgroup(&own.plan.node(node.name));
-            if let Some(cgroup) = find(&tree().join(name), id) {
-                let list = cgroup.join("cgroup.procs");
-                let text = fs::read_to_string(&list).map_err(Error::io("read", &list))?;
-                processes.extend(text.lines().filter_map(|pid| pid.parse::<u32>().ok()));
-            }
-        }
-        Ok(processes)
+        let cgroups = own.nodes.iter().map(|node| tree().join(machine::cgroup(&own.plan.node(node.id))));
+        let list = id
+            .and_then(|id| cgroups.into_iter().find_map(|cgroup| find(&cgroup, id)))
+            .ok_or_else(|| Error::NoContainer { pod: pod.to_owned(), container: container.to_owned() })?
+            .join("cgroup.procs");
+        let text = fs::read_to_string(&list).map_err(Error::io("read", &list))?;
+        Ok(text.lines().filter_map(|pid| pid.parse().ok()).collect())
     }
 
     /// Kills every process of one container by `SIGKILL`, behind Kubernetes' back.

@@ -8,11 +8,11 @@ use std::process::Command;
 use super::super::Error;
 use super::super::cache::{self, Program};
 use super::super::fingerprint::Fingerprint;
-use super::{archive, images};
+use super::{NAME, archive, images};
 
 /// Kubernetes' programs, etcd and `CoreDNS`, all as links to one binary; `helm`, `pause` and `hello`; and the archives
 /// of the images `pause.tar` and `hello.tar`.
-pub const PROGRAM: Program = Program { name: "kubernetes", version: VERSION.as_str(), fill };
+pub const PROGRAM: Program = Program { name: NAME, version: VERSION.as_str(), fill };
 
 const VERSION: Fingerprint = Fingerprint::of(&[
     include_bytes!("programs.rs"),
@@ -23,9 +23,6 @@ const VERSION: Fingerprint = Fingerprint::of(&[
     include_bytes!("../../../counterparts/kubernetes/hello/main.go"),
     include_bytes!("../../../counterparts/kubernetes/pause/main.go"),
 ]);
-
-/// As in `go.mod`.
-const KUBERNETES: (u8, u8, u8) = (1, 34, 10);
 
 const ROLES: [&str; 8] = [
     "coredns",
@@ -38,22 +35,25 @@ const ROLES: [&str; 8] = [
     "kubelet",
 ];
 
-fn fill(folder: &Path) -> Result<(), Error> {
-    // Without these, clients can't tell what version they talk to, and Helm takes the cluster for an old one.
-    let (major, minor, patch) = KUBERNETES;
-    let mut version = String::from("-s -w");
-    for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
-        version += &format!(
-            " -X {package}.gitVersion=v{major}.{minor}.{patch} -X {package}.gitMajor={major} \
-             -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
-        );
-    }
-    let package = "helm.sh/helm/v3/pkg/chartutil";
-    version += &format!(" -X {package}.k8sVersionMajor={major} -X {package}.k8sVersionMinor={minor}");
+/// What each program says its version is; as in `go.mod`. Without it, clients can't tell what they talk to, and Helm takes
+/// the cluster for an old one.
+const VERSIONS: [&str; 10] = [
+    "k8s.io/component-base/version.gitVersion=v1.34.10",
+    "k8s.io/component-base/version.gitMajor=1",
+    "k8s.io/component-base/version.gitMinor=34",
+    "k8s.io/component-base/version.gitTreeState=clean",
+    "k8s.io/client-go/pkg/version.gitVersion=v1.34.10",
+    "k8s.io/client-go/pkg/version.gitMajor=1",
+    "k8s.io/client-go/pkg/version.gitMinor=34",
+    "k8s.io/client-go/pkg/version.gitTreeState=clean",
+    "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1",
+    "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34",
+];
 
-    build(folder, &version, &["."])?;
-    build(folder, &version, &["helm.sh/helm/v3/cmd/helm"])?;
-    build(folder, "-s -w", &["./pause", "./hello"])?;
+fn fill(folder: &Path) -> Result<(), Error> {
+    for packages in [&["."][..], &["helm.sh/helm/v3/cmd/helm"], &["./pause", "./hello"]] {
+        build(folder, packages)?;
+    }
     for role in ROLES {
         let link = folder.join(role);
         symlink("kubernetes", &link).map_err(Error::io("create", &link))?;
@@ -67,17 +67,28 @@ fn fill(folder: &Path) -> Result<(), Error> {
 }
 
 /// Static programs, each named as its package's folder.
-fn build(folder: &Path, link: &str, packages: &[&str]) -> Result<(), Error> {
-    let mut output = folder.as_os_str().to_owned();
-    output.push("/"); // into the folder, which exists
+fn build(folder: &Path, packages: &[&str]) -> Result<(), Error> {
+    let link: String = VERSIONS.iter().map(|version| format!(" -X {version}")).collect();
     cache::run(
-        PROGRAM.name,
+        NAME,
         Command::new("go")
             .arg("-C")
             .arg(cache::recipe("kubernetes"))
-            .args(["build", "-trimpath", "-ldflags", link, "-o"])
-            .arg(output)
+            .args(["build", "-trimpath", "-ldflags", &format!("-s -w{link}"), "-o"])
+            .arg(folder.join("")) // ends in a slash: into the folder
             .args(packages)
             .env("CGO_ENABLED", "0"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_programs_are_of_the_version_that_they_say() {
+        let module = include_str!("../../../counterparts/kubernetes/go.mod");
+        let version = VERSIONS[0].split('=').nth(1).unwrap();
+        assert!(module.contains(&format!("k8s.io/kubernetes {version}\n")), "{version} isn't in go.mod");
+    }
 }

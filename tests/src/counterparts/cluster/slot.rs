@@ -26,8 +26,11 @@ pub(super) struct Slot {
 impl Slot {
     /// Takes a free place and clears it of what may be left there.
     pub fn claim() -> Result<Self, Error> {
-        let folder = cache::root()?.join("clusters");
-        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        Self::claim_in(&cache::root()?.join("clusters"))
+    }
+
+    fn claim_in(folder: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         for addresses in (FIRST..FIRST + COUNT).map(Addresses) {
             let path = folder.join(addresses.0.to_string());
             let file = OpenOptions::new()
@@ -75,5 +78,29 @@ impl Slot {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", last)(error)),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_one_cluster_at_a_time_and_is_cleared_of_the_last_one() {
+        let (files, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let cluster = temporary.path().join("cluster");
+        fs::create_dir_all(cluster.join("control-plane/etcd")).unwrap();
+
+        let mut first = Slot::claim_in(files.path()).unwrap();
+        first.occupy(&cluster).unwrap();
+        let second = Slot::claim_in(files.path()).unwrap();
+        assert_ne!(second.addresses, first.addresses);
+        assert!(cluster.exists());
+
+        let addresses = first.addresses;
+        drop(first);
+        let again = Slot::claim_in(files.path()).unwrap();
+        assert_eq!(again.addresses, addresses);
+        assert!(!cluster.exists());
     }
 }

@@ -1,8 +1,14 @@
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tidegate_tests::counterparts::cluster::{self, Cluster, HELLO};
+use tidegate_tests::counterparts::cluster::{self, Cluster, HELLO, SANDBOX};
 use tidegate_tests::counterparts::{Error, S3};
+
+mod traces;
+
+use traces::Traces;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -37,7 +43,7 @@ spec: { selector: { app: web }, ports: [{ port: 80, targetPort: 8080 }] }
 #[tokio::test]
 async fn a_cluster_runs_pods_survives_every_fault_and_leaves_nothing() {
     let Some(mut cluster) = start().await else { return };
-    let traces = Traces::of(&cluster);
+    let traces = Traces::of(cluster.kubeconfig());
     cluster.load_image(&cluster.hello_image()).await.unwrap();
     cluster.apply(&WEB.replace("IMAGE", HELLO)).await.unwrap();
     until("a pod on each node", async || nodes_of_pods(&cluster).await == ["n1", "n2"]).await;
@@ -73,6 +79,37 @@ async fn a_cluster_runs_pods_survives_every_fault_and_leaves_nothing() {
     traces.assert_gone();
 }
 
+#[tokio::test]
+async fn a_test_that_is_killed_leaves_nothing_of_its_cluster() {
+    if let Err(reason) = Cluster::available() {
+        println!("left out: {reason}");
+        return;
+    }
+    let mut harness = Command::new(env!("CARGO_BIN_EXE_counterparts"))
+        .args(["up", "cluster"])
+        .env_remove(cluster::VARIABLE)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(harness.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let kubeconfig = line.strip_prefix("export KUBECONFIG='").and_then(|line| line.split('\'').next()).unwrap();
+
+    // Every node has this image, since every pod has a container of it.
+    let kubectl = cluster::PROGRAM.ready().await.unwrap().join("kubectl");
+    for arguments in
+        [&["run", "pod", "--image", SANDBOX][..], &["wait", "--for=condition=Ready", "pod/pod", "--timeout=120s"]]
+    {
+        assert!(Command::new(&kubectl).args(arguments).env("KUBECONFIG", kubeconfig).status().unwrap().success());
+    }
+    let traces = Traces::of(Path::new(kubeconfig));
+    harness.kill().unwrap(); // SIGKILL: no destructor runs
+    harness.wait().unwrap();
+    until("all is gone", async || traces.are_gone()).await;
+    traces.assert_gone();
+}
+
 /// None, saying why, where there can't be one that is ours to break.
 async fn start() -> Option<Cluster> {
     if std::env::var_os(cluster::VARIABLE).is_some() {
@@ -87,19 +124,16 @@ async fn start() -> Option<Cluster> {
 }
 
 async fn pods_and_services_are_reached(cluster: &Cluster) {
-    let addresses = get(cluster, "pods", "{.items[?(@.metadata.deletionTimestamp==\"\")].status.podIP}").await;
-    let running: Vec<String> = ready_pods(cluster).await.into_iter().map(|pod| pod.name).collect();
-    for pod in ready_pods(cluster).await {
-        let answer = fetch(&format!("http://{}:8080/", pod.address)).await.unwrap();
-        assert_eq!(answer, pod.name, "{addresses}");
+    let pods = ready_pods(cluster).await;
+    for pod in &pods {
+        assert_eq!(fetch(&format!("http://{}:8080/", pod.address)).await.unwrap(), pod.name);
     }
-    // By its address from here, and by its name from a pod.
-    let address = get(cluster, "service/web", "{.spec.clusterIP}").await;
-    let from_here = fetch(&format!("http://{address}/")).await.unwrap();
-    assert!(running.contains(&from_here), "{from_here}");
-    let ask = ["exec", &running[0], "--", "/hello", "http://web.default.svc.cluster.local/"];
-    let from_pod = cluster.kubectl(&ask).await.unwrap();
-    assert!(running.contains(&from_pod.trim().to_owned()), "{from_pod}");
+    // By its address from here, and by its name from a pod. It takes a moment to forget pods that are gone.
+    let running = |answer: &str| pods.iter().any(|pod| pod.name == answer.trim());
+    let service = format!("http://{}/", get(cluster, "service/web", "{.spec.clusterIP}").await);
+    until("the service answers the host", async || fetch(&service).await.is_ok_and(|answer| running(&answer))).await;
+    let ask = ["exec", &pods[0].name, "--", "/hello", "http://web.default.svc.cluster.local/"];
+    until("the service answers a pod", async || cluster.kubectl(&ask).await.is_ok_and(|answer| running(&answer))).await;
 }
 
 async fn pods_reach_servers_of_the_host(cluster: &Cluster) {
@@ -159,7 +193,8 @@ async fn get(cluster: &Cluster, what: &str, path: &str) -> String {
 }
 
 async fn fetch(url: &str) -> reqwest::Result<String> {
-    Ok(reqwest::get(url).await?.text().await?.trim().to_owned())
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).build()?;
+    Ok(client.get(url).send().await?.text().await?.trim().to_owned())
 }
 
 async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
@@ -169,56 +204,4 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     println!("{what}: {:.1} s", started.elapsed().as_secs_f64());
-}
-
-/// What a cluster leaves on the machine while it runs.
-struct Traces {
-    folder: PathBuf,
-}
-
-impl Traces {
-    fn of(cluster: &Cluster) -> Self {
-        // <folder>/control-plane/pki/admin.kubeconfig
-        let traces = Self { folder: cluster.kubeconfig().ancestors().nth(3).unwrap().to_owned() };
-        assert!(traces.folder.is_dir());
-        assert!(!traces.links().is_empty() && !traces.cgroups().is_empty() && !traces.processes().is_empty());
-        traces
-    }
-
-    fn assert_gone(&self) {
-        assert!(!self.folder.exists());
-        assert_eq!(self.links(), [] as [PathBuf; 0]);
-        assert_eq!(self.cgroups(), [] as [PathBuf; 0]);
-        assert_eq!(self.processes(), [] as [PathBuf; 0]);
-        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
-        assert!(!mounts.contains(self.folder.to_str().unwrap()), "{mounts}");
-    }
-
-    fn links(&self) -> Vec<PathBuf> {
-        let name = self.folder.to_str().unwrap().rsplit('-').next().unwrap().to_owned();
-        list("/sys/class/net", move |link| link.ends_with(format!("tidegate-{name}")))
-    }
-
-    fn cgroups(&self) -> Vec<PathBuf> {
-        let name = self.folder.file_name().unwrap().to_str().unwrap().to_owned();
-        let trees = list("/sys/fs/cgroup", |tree| tree.is_dir());
-        trees
-            .into_iter()
-            .chain([PathBuf::from("/sys/fs/cgroup")])
-            .flat_map(|tree| list(tree.to_str().unwrap(), |cgroup| cgroup.to_str().unwrap().contains(&name)))
-            .collect()
-    }
-
-    /// Every process names the folder, those of pods as the place of their first process's work.
-    fn processes(&self) -> Vec<PathBuf> {
-        let name = self.folder.to_str().unwrap();
-        list("/proc", |process| {
-            let command = std::fs::read(process.join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&command).contains(name)
-        })
-    }
-}
-
-fn list(folder: &str, matches: impl Fn(&PathBuf) -> bool) -> Vec<PathBuf> {
-    std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).filter(matches).collect()
 }

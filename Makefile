@@ -13,7 +13,6 @@ CONDITIONS := docs/reference/conditions.md
 BIN := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 # Built with the programs of the tests' cluster.
-export HELM ?= $(CACHE)/kubernetes/bin/helm
 
 .PHONY: help setup build demo demo-cluster test lint bench generate counterparts image
 
@@ -46,7 +45,7 @@ demo-cluster: setup ## Installs Tidegate into a cluster, kills a process, a pod 
 test: counterparts ## Runs every test: units, properties, and the whole system against real servers
 	@echo '==> testing'
 	cargo test --workspace
-	@scripts/chart.sh
+	@HELM="$${HELM:-$$($(BIN)/counterparts where cluster)/helm}" scripts/chart.sh
 
 lint: setup ## Formatting, clippy, generated files, shell syntax
 	@echo '==> checking format and lints'
@@ -77,4 +76,4 @@ generate: setup ## Writes the files that are generated from the code
 	$(BIN)/examples/crd | tee $(CRD) > $(CHART_CRD)
 	$(BIN)/examples/conditions > $(CONDITIONS)
 	scripts/chart_values.py
-	scripts/chart.sh --write
+	HELM="$${HELM:-$$($(BIN)/counterparts where cluster)/helm}" scripts/chart.sh --write

@@ -26,6 +26,8 @@ enum Task {
         /// All that can run here if none is named.
         servers: Vec<Name>,
     },
+    /// Print the folder of a server's programs, after installing them if needed.
+    Where { server: Name },
     /// Start servers, print their addresses for a shell to evaluate, and keep them running until
     /// Ctrl-C or the end of standard input. Their data goes when they do.
     Up {
@@ -58,6 +60,7 @@ impl Name {
 async fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Fetch { servers } => fetch(&servers).await,
+        Task::Where { server } => server.program().ready().await.map(|folder| println!("{}", folder.display())),
         Task::Up { servers } => up(&servers).await,
     };
     match done {

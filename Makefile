@@ -12,7 +12,6 @@ CHART_CRD := charts/tidegate/files/crds/streamjob.yaml
 CONDITIONS := docs/reference/conditions.md
 BIN := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
-# Built with the programs of the tests' cluster.
 
 .PHONY: help setup build demo demo-cluster test lint bench generate counterparts image
 
@@ -70,7 +69,7 @@ image: setup ## Builds OCI archives of both programs, to load into a registry or
 	cargo build --release -p tidegate -p tidegate-operator --bins
 	@scripts/image.sh --binaries $(RELEASE) --out $(CACHE)/images
 
-generate: setup ## Writes the files that are generated from the code
+generate: build ## Writes the files that are generated from the code
 	cargo build -q --workspace --examples
 	$(BIN)/examples/schema > $(SCHEMA)
 	$(BIN)/examples/crd | tee $(CRD) > $(CHART_CRD)

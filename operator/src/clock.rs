@@ -16,6 +16,12 @@ pub async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     (result, started.elapsed())
 }
 
+/// Waits.
+#[allow(clippy::disallowed_methods)] // this is the door
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
 /// A number from 0 to 1 that differs from call to call: for pauses that should not fall together.
 pub fn jitter() -> f64 {
     use std::hash::{BuildHasher, Hasher, RandomState};

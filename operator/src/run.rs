@@ -16,7 +16,7 @@ use crate::{
     controller::{Scope, Watches},
     coordinator_client::HttpCoordinators,
     http,
-    leader::{self, LeaderError},
+    leader,
     metrics::Metrics,
     reconcile::{Context, reporter},
 };
@@ -35,8 +35,6 @@ pub enum RunError {
     Signals(#[source] std::io::Error),
     #[error("failed to make an HTTP client")]
     Http(#[source] reqwest::Error),
-    #[error(transparent)]
-    Leader(#[from] LeaderError),
     #[error("the lease `{0}` was lost: another operator leads, or the API server could not be reached in time")]
     LeaseLost(String),
 }
@@ -57,11 +55,11 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "starting");
 
     let elected = async {
-        if arguments.leader_elect { leader::elect(client.clone(), &arguments).await.map(Some) } else { Ok(None) }
+        if arguments.leader_elect { Some(leader::elect(client.clone(), &arguments).await) } else { None }
     };
     let mut asked = stop.clone();
     let leadership = tokio::select! {
-        elected = elected => elected?,
+        elected = elected => elected,
         _ = asked.wait_for(|stop| *stop) => return Ok(()),
     };
     metrics.leads();
@@ -90,8 +88,11 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     });
     let working = join_all(controllers);
     match leadership {
-        Some(leadership) => tokio::select! {
-            _ = working => Ok(()),
+        Some(mut leadership) => tokio::select! {
+            _ = working => {
+                leadership.release().await;
+                Ok(())
+            }
             // At once, whatever is under way: another operator works already.
             lease = leadership.lost() => Err(RunError::LeaseLost(lease)),
         },

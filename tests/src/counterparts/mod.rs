@@ -2,8 +2,9 @@
 //! toxiproxy to break the network between them and Tidegate, and a Kubernetes cluster.
 //!
 //! Each server is one value: starting it installs what is missing into a cache, reserves a port on
-//! loopback, and waits until the server answers; dropping it stops the process and removes its
-//! data. A test that is itself killed leaves neither process nor folder behind ([`process`]).
+//! loopback (or, by `start_at`, where the pods of a cluster reach it), and waits until the server
+//! answers; dropping it stops the process and removes its data. A test that is itself killed leaves
+//! neither process nor folder behind ([`process`]).
 //!
 //! Every server can be killed and started again on the same address with the same data, which is
 //! what the crash tests are made of. Where an environment variable such as `TIDEGATE_TEST_KAFKA`

@@ -1,7 +1,7 @@
 //! What a test can do to a cluster. Nodes go by their names, as in a pod's `spec.nodeName`.
 //!
-//! A node that is cut off or has lost its power is `NotReady` after 10 s, and 5 s later its pods are replaced elsewhere,
-//! unless they tolerate it for longer. Those of a node that is cut off run on all the while.
+//! A node that is cut off or has lost its power is `NotReady` after 10 s, and 5 s later its pods are replaced
+//! elsewhere, unless they tolerate it for longer. Those of a node that is cut off run on all the while.
 
 use super::super::Error;
 use super::Cluster;

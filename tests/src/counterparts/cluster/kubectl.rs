@@ -16,8 +16,8 @@ pub(super) struct Client {
     /// Of [`super::PROGRAM`].
     pub programs: PathBuf,
     pub kubeconfig: PathBuf,
-    /// Where the programs may remember what they like, if not where the user has it. For a cluster of ours: the next one
-    /// has the same address, and they would take it for this one.
+    /// Where the programs may remember what they like, if not where the user has it. For a cluster of ours: the next
+    /// one has the same address, and they would take it for this one.
     pub memory: Option<PathBuf>,
 }
 

@@ -1,9 +1,9 @@
 //! A machine of the cluster: processes with a network of their own that can be switched off together.
 //!
-//! It is made of kernel namespaces, which its first process holds (`machine.sh`). All that a node does to a machine, its
-//! mounts, links, packet filters and kernel settings, it does inside of them, so that ending the first process undoes
-//! it: by a fault, by the end of the test, or by the death of the test's process. Files are those of the host, but for
-//! empty folders at `/run`, `/var/lib` and `/var/log`.
+//! It is made of kernel namespaces, which its first process holds (`machine.sh`). All that a node does to a machine,
+//! its mounts, links, packet filters and kernel settings, it does inside of them, so that ending the first process
+//! undoes it: by a fault, by the end of the test, or by the death of the test's process. Files are those of the host,
+//! but for empty folders at `/run`, `/var/lib` and `/var/log`.
 
 use std::ffi::OsStr;
 use std::fs;

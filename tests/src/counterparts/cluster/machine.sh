@@ -55,11 +55,18 @@ end() {
 }
 
 remove_folder() {
-    rm -rf "$folder"
+    # A keeper and the next cluster may be at it together, and one find what the other has just removed.
+    for _ in 1 2 3 4 5; do
+        rm -rf "$folder" && break
+        sleep 0.1
+    done
     rmdir "${folder%/*}" # by the last machine of a cluster
 }
 
-cd "$folder" || exit
+if ! cd "$folder"; then
+    [ ! -e "$folder" ]
+    exit
+fi 2>/dev/null
 if [ -z "$init" ]; then
     end
     remove_links

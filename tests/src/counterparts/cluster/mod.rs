@@ -15,16 +15,17 @@
 //! ```
 //!
 //! It needs root on Linux ([`Cluster::available`] says what else) and about 600 MB of memory; a test that can't have it
-//! should say so and pass. Where [`VARIABLE`] names another cluster that one is used; it isn't ours, so faults and
-//! images are refused, and its pods must reach the other servers in some way of their own.
+//! should say so and pass. It was tried with cgroups of version 1, and is meant to run with version 2. Where
+//! [`VARIABLE`] names another cluster that one is used; it isn't ours, so faults and images are refused, and its pods
+//! must reach the other servers in some way of their own.
 //!
 //! What there isn't: network policies are not enforced, names outside of the cluster are not resolved, there are no
 //! volumes but those on a node, no load balancers, no metrics of pods, and no registry.
 //!
 //! Layers, each using only those before it: [`command`], [`files`], [`addresses`], [`machine`], [`slot`] (where on this
 //! machine), [`plan`], [`pki`], [`network`]; [`archive`], [`images`], [`programs`]; [`containerd`], [`kubelet`],
-//! [`node`], [`control_plane`]; [`kubectl`], [`own`] (all of that in one piece), [`lifecycle`], which has the [`Cluster`], and [`faults`] and [`pods`],
-//! which are what a test does to it.
+//! [`node`], [`control_plane`]; [`kubectl`], [`own`] (all of that in one piece), [`lifecycle`], which has the
+//! [`Cluster`], and [`faults`] and [`pods`], which are what a test does to it.
 
 mod addresses;
 mod archive;

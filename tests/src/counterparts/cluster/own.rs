@@ -10,7 +10,7 @@ use super::control_plane::ControlPlane;
 use super::kubectl::Client;
 use super::node::Node;
 use super::plan::{NODES, Plan};
-use super::slot::Slot;
+use super::slot::{self, Slot};
 use super::{NAME, network, pki};
 
 /// Long, because the tests may share two cores with a build.
@@ -31,7 +31,7 @@ impl Own {
     pub async fn start(programs: &Path) -> Result<(Self, Client), Error> {
         let mut slot = Slot::claim()?;
         let folder = tempfile::Builder::new()
-            .prefix("tidegate-cluster-")
+            .prefix(slot::PREFIX)
             .tempdir()
             .map_err(Error::io("create a folder in", std::env::temp_dir()))?;
         slot.occupy(folder.path())?;

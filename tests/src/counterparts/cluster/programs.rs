@@ -35,8 +35,8 @@ const ROLES: [&str; 8] = [
     "kubelet",
 ];
 
-/// What each program says its version is; as in `go.mod`. Without it, clients can't tell what they talk to, and Helm takes
-/// the cluster for an old one.
+/// What each program says its version is; as in `go.mod`. Without it, clients can't tell what they talk to, and Helm
+/// takes the cluster for an old one.
 const VERSIONS: [&str; 10] = [
     "k8s.io/component-base/version.gitVersion=v1.34.10",
     "k8s.io/component-base/version.gitMajor=1",

@@ -13,6 +13,8 @@ use super::machine;
 
 /// More clusters than anybody's memory holds.
 const COUNT: u8 = 8;
+/// How the names of clusters' folders begin. No other folder is ever cleared away.
+pub(super) const PREFIX: &str = "tidegate-cluster-";
 const ROUTES: &str = "/proc/net/route";
 
 /// A place that is ours until this is dropped, or our process ends.
@@ -67,7 +69,8 @@ impl Slot {
         let mut last = String::new();
         self.file.read_to_string(&mut last).map_err(Error::io("read", &self.path))?;
         let last = Path::new(&last);
-        let Ok(machines) = fs::read_dir(last) else {
+        let named = last.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+        let (true, Ok(machines)) = (named, fs::read_dir(last)) else {
             return Ok(()); // it is gone, or nobody was here before
         };
         for machine in machines {
@@ -88,7 +91,7 @@ mod tests {
     #[test]
     fn a_place_has_one_cluster_at_a_time_and_is_cleared_of_the_last_one() {
         let (files, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let cluster = temporary.path().join("cluster");
+        let cluster = temporary.path().join("tidegate-cluster-last");
         fs::create_dir_all(cluster.join("control-plane/etcd")).unwrap();
 
         let mut first = Slot::claim_in(files.path()).unwrap();

@@ -1,4 +1,4 @@
-//! One Apache Kafka broker, which is its own controller (`KRaft`), on loopback.
+//! One Apache Kafka broker, which is its own controller (`KRaft`), on loopback unless told otherwise.
 //!
 //! Small on purpose: 256 MB of heap, one replica of everything, four partitions for offsets and
 //! transactions. Topics are not created by themselves. A transaction that timed out is aborted

@@ -49,6 +49,7 @@ async fn a_cluster_runs_pods_survives_every_fault_and_leaves_nothing() {
     until("a pod on each node", async || nodes_of_pods(&cluster).await == ["n1", "n2"]).await;
     pods_and_services_are_reached(&cluster).await;
     pods_reach_servers_of_the_host(&cluster).await;
+    assert_eq!(cluster.helm(&["list", "--short"]).await.unwrap().trim(), "");
     a_container_that_is_killed_starts_again(&cluster).await;
 
     cluster.kill_api_server().unwrap();

@@ -69,6 +69,7 @@ want iptables has iptables
 want iproute2 has ip
 want openssl has openssl
 want util-linux has unshare
+want buildah has buildah
 
 if [ -n "$cluster" ]; then
     if [ "$(id -u)" -eq 0 ] && has apt-get >/dev/null; then

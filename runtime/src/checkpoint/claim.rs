@@ -7,7 +7,7 @@ use thiserror::Error;
 use tidegate_crds::api::{Failure, FailureReason};
 
 use super::{
-    hand_over::{HandOver, Inheritance},
+    hand_over::{HandOver, Inheritance, run_by},
     journal::{Journal, create_known, write_hint},
     log::{self, AttemptLog, Claim, Claimant, OwnerAnswer},
     manifest::{Manifest, ManifestError},
@@ -144,11 +144,10 @@ pub async fn claim(
                 asked = Some((record_id, answer));
             }
             Claim::Owned { owner, attempt } => {
-                let owned = ClaimError::Owned { pod: owner.pod, address: owner.address, attempt };
                 if !me.stand_by {
-                    return Err(owned);
+                    return Err(ClaimError::Owned { pod: owner.pod, address: owner.address, attempt });
                 }
-                neighbours.waits(owned.failure());
+                neighbours.waits(run_by(&owner, attempt, "it is healthy, and this process stands by"));
                 asked = None;
                 env::sleep(STAND_BY).await;
             }

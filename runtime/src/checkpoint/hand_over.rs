@@ -85,22 +85,23 @@ impl HandOver {
         }
         if can_inherit && !self.was_asked {
             tracing::info!(pod = owner.pod, "asking an older revision of the job to hand it over");
-            neighbours.waits(self.waits(owner, "it was asked to hand the job over"));
+            neighbours.waits(run_by(owner, self.attempt, "of an older revision, it was asked to hand the job over"));
             if neighbours.ask_to_stop(owner).await == OwnerAnswer::Gone {
                 return OwnerAnswer::Gone;
             }
             self.was_asked = true;
         } else if !can_inherit {
-            neighbours.waits(self.waits(owner, "it has no checkpoint yet that the new one could go on from"));
+            let why = "of an older revision, it has no checkpoint yet that the new one could go on from";
+            neighbours.waits(run_by(owner, self.attempt, why));
         }
         env::sleep(LOOK_AGAIN).await;
         OwnerAnswer::NotAsked
     }
+}
 
-    fn waits(&self, owner: &Owner, why: &str) -> Failure {
-        let Owner { pod, address } = owner;
-        let message =
-            format!("an older revision of the job is run by {pod} at {address} (attempt {}): {why}", self.attempt);
-        Failure { reason: FailureReason::OwnedElsewhere, message }
-    }
+/// What a claim waits for: the job's owner, and `why` it is waited for.
+pub(super) fn run_by(owner: &Owner, attempt: Attempt, why: &str) -> Failure {
+    let Owner { pod, address } = owner;
+    let message = format!("the job is run by {pod} at {address} (attempt {attempt}): {why}");
+    Failure { reason: FailureReason::OwnedElsewhere, message }
 }

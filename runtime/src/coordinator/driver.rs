@@ -30,6 +30,7 @@ use crate::{
     checkpoint::{
         claim::{self, ClaimError, Claimed, Claiming, Identity},
         collect,
+        log::Ending,
         record::CheckpointRef,
         store::Store,
     },
@@ -79,8 +80,6 @@ struct Loop {
     /// Work of this start that ends with it.
     work: JoinSet<()>,
     cancelled: bool,
-    /// The log says that the attempt has ended: nobody writes to it any more, and nobody else has begun.
-    released: bool,
 }
 
 impl Coordinator {
@@ -100,7 +99,6 @@ impl Coordinator {
             reports: unbounded_channel().1,
             work: JoinSet::new(),
             cancelled: false,
-            released: false,
         };
         let mut event = Some(Event::Tick);
         loop {
@@ -186,21 +184,33 @@ impl Loop {
     async fn end(&self, outcome: &Outcome) {
         let delete = self.job.plan.spec.checkpoint.on_cancellation == OnCancellation::Delete;
         if delete && self.cancelled && *outcome == Outcome::Stopped {
-            self.delete().await;
+            self.job.shared.alive_during(self.delete()).await;
         }
         self.show();
     }
 
-    /// Deletes what the job has kept, if it is this process's to delete and nobody needs it any more.
+    /// Deletes what the job has kept, if this process ended it cleanly and nobody needs it any more.
     async fn delete(&self) {
-        if !self.released {
-            tracing::warn!("the job's last attempt was not ended by this process, so the checkpoints stay");
+        let store = self.job.store.as_ref();
+        let newest = match claim::read_newest(store).await {
+            Ok(newest) => newest,
+            Err(error) => {
+                let error = crate::error_chain(&error);
+                tracing::warn!(error, "the log can't be read, so the checkpoints stay");
+                return;
+            }
+        };
+        let is_ours = newest.is_some_and(|log| {
+            Some(log.attempt) == self.machine.attempt() && matches!(log.ending, Some(Ending::Released { .. }))
+        });
+        if !is_ours {
+            tracing::warn!("the job's last attempt is not one that this process ended, so the checkpoints stay");
         } else if self.machine.pending() > 0 {
             tracing::warn!(
                 "output waits to be published, so the checkpoints stay; start the job once more to finish it"
             );
         } else {
-            self.job.shared.alive_during(collect::delete_all(self.job.store.as_ref())).await;
+            collect::delete_all(store).await;
         }
     }
 
@@ -486,10 +496,7 @@ impl Loop {
                 self.job.shared.update(|status| status.committed_epoch = Some(epoch.0));
                 Event::Recorded { epoch }
             }
-            Answer::Released => {
-                self.released = true;
-                Event::Released
-            }
+            Answer::Released => Event::Released,
             Answer::Failed { failure, sealed: true } if !self.job.identity.stand_by => Event::Refused(failure),
             Answer::Failed { failure, .. } => Event::Failed(failure),
         }

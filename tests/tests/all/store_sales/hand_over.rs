@@ -7,7 +7,7 @@ use tidegate::checkpoint::{
     store::{S3Store, Store},
 };
 use tidegate_crds::{
-    S3Storage,
+    S3Storage, StreamJob,
     api::{Failure, FailureReason, JobStatus, Phase},
 };
 use tidegate_tests::{
@@ -93,16 +93,14 @@ async fn a_new_version_that_can_not_go_on_is_refused_and_the_old_one_runs_on() {
     let workload = Workload::new(42, 200_000);
     let run = world.store_sales("unfit-versions", &workload).await;
     let other = world.empty_run("other-orders").await;
-    let first = || version(world, &run, "unfit-versions", 1, false);
-    let mut old = first().start();
+    let mut old = version(world, &run, "unfit-versions", 1, false).start();
     old.wait_for_epoch(2, PATIENCE).await;
     let next = || version(world, &run, "unfit-versions", 2, true);
-    let sql =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/store-sales.yaml")).unwrap();
-    let sql: tidegate_crds::StreamJob = tidegate_crds::StreamJob::from_yaml(&sql).unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/store-sales.yaml");
+    let sql = StreamJob::from_yaml(&std::fs::read_to_string(example).unwrap()).unwrap().spec.sql;
     let changed = |from: &str, to: &str| {
-        assert!(sql.spec.sql.contains(from));
-        serde_json::to_string(&sql.spec.sql.replace(from, to)).unwrap()
+        assert!(sql.contains(from));
+        serde_json::to_string(&sql.replace(from, to)).unwrap()
     };
     let folder = tempfile::tempdir().unwrap();
     let last_word = folder.path().join("last-word");

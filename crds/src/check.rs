@@ -33,6 +33,7 @@ impl StreamJob {
             problems.push(Problem::new("kind", format!("found `{}`; accepted is `{KIND}`", self.kind)));
         }
         check_job_name(&self.metadata.name, &mut problems);
+        check_job_id(self.spec.job_id.as_deref(), &mut problems);
         self.spec.check(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
@@ -123,6 +124,22 @@ fn check_job_name(name: &str, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(
             "metadata.name",
             format!("found `{name}`; accepted are 1 to 63 lower-case letters, digits and `-`, not at either end"),
+        ));
+    }
+}
+
+/// The job's id is a folder of the storage.
+fn check_job_id(id: Option<&str>, problems: &mut Vec<Problem>) {
+    let Some(id) = id else { return };
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    let at_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let ends = at_end(id.chars().next()) && at_end(id.chars().last());
+    if id.len() > 127 || !id.chars().all(fits) || !ends || id.contains("..") {
+        problems.push(Problem::new(
+            "spec.jobId",
+            format!(
+                "found `{id}`; accepted are 1 to 127 lower-case letters, digits, `-` and single `.`, a letter or digit at both ends"
+            ),
         ));
     }
 }

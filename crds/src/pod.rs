@@ -28,12 +28,14 @@ pub enum OnDelete {
 }
 
 impl RunState {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde hands out references
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl OnDelete {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde hands out references
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }

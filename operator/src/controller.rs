@@ -12,7 +12,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{
-        Config, Controller, Predicate, WatchStreamExt,
+        Config, Controller, Predicate, PredicateConfig, WatchStreamExt,
         controller::Action,
         predicates,
         reflector::{self, ObjectRef, Store},
@@ -55,7 +55,7 @@ impl Watches {
             .try_filter_map(move |event| ready(Ok(readable(event, &unreadable))))
             .reflect(writer)
             .applied_objects()
-            .predicate_filter(predicates::generation.combine(predicates::finalizers), Default::default());
+            .predicate_filter(predicates::generation.combine(predicates::finalizers), PredicateConfig::default());
         let controller = Controller::for_stream(stream, jobs.clone());
         let (deployments, stream) = owned(client, scope);
         let controller = controller.owns_stream(stream);

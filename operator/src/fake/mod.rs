@@ -113,11 +113,15 @@ impl Fake {
 
     /// Reconciles until nothing is written any more.
     pub async fn settle(&self) {
+        let mut quiet = 0;
         for _ in 0..60 {
             let before = self.api.writes().len();
             self.reconcile().await.unwrap();
             self.play();
-            if self.api.writes().len() == before && self.jobs.is_settled(&self.api) {
+            // Once more: what was played last is yet to be seen.
+            let is_quiet = self.api.writes().len() == before && self.jobs.is_settled(&self.api);
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            if quiet == 2 {
                 return;
             }
         }

@@ -65,7 +65,7 @@ impl Hands<'_> {
             Decision::Protect => self.set_finalizers(true).await,
             Decision::LetGo(_) => self.set_finalizers(false).await,
             Decision::Apply { .. } => match objects {
-                Some(objects) => self.apply_all(objects, live).await,
+                Some(objects) => Box::pin(self.apply_all(objects, live)).await,
                 None => Ok(()),
             },
             Decision::Scale { replicas } => self.scale(*replicas, live).await,

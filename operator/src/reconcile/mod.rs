@@ -46,7 +46,7 @@ use crate::{
 /// While something is under way.
 const SOON: Duration = Duration::from_secs(1);
 /// While nothing is expected: in case a watch has missed something.
-const FALLBACK: Duration = Duration::from_secs(300);
+const FALLBACK: Duration = Duration::from_mins(5);
 
 /// What every reconcile needs.
 pub struct Context {

@@ -76,6 +76,22 @@ async fn a_control_plane_that_is_away_does_not_hold_the_job_up() {
     case.finish_exact(&platform).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_with_too_little_memory_is_named_and_goes_on_with_more() {
+    let Some(platform) = platform().await else { return };
+    let limits = |memory: &str| format!("{{ requests: {{ cpu: 100m, memory: 32Mi }}, limits: {{ memory: {memory} }} }}");
+    let little = limits("72Mi");
+    let case = Case::start(&platform, "out-of-memory", ORDERS, &[("spec.template.resources", &little)]).await;
+    let status = platform
+        .wait(&case.job, "it is named", |status| {
+            status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.reason == "OutOfMemory")
+        })
+        .await;
+    println!("{:?}", status.failure);
+    case.apply(&platform, &[("spec.template.resources", &limits("1Gi"))]).await;
+    case.finish_exact(&platform).await;
+}
+
 /// Waits for the next epochs of a pod that Kubernetes can't be asked for.
 async fn committed_by(
     platform: &tidegate_tests::platform::Platform,

@@ -100,7 +100,6 @@ impl Platform {
             ("metadata.name", job.name),
             ("metadata.namespace", job.namespace),
             ("spec.sources[0].kafka.topic", &run.orders),
-            ("spec.sources[0].kafka.until", "latest"),
             ("spec.sinks[0].clickHouse.table", &table),
             ("spec.sinks[1].kafka.topic", &run.feed),
             ("spec.checkpoint.interval", "1s"),

@@ -158,7 +158,8 @@ impl State {
             return failure(StatusCode::CONFLICT, "Conflict");
         }
         match subresource {
-            Some(part) => merge(&mut object[part], &patch[part]),
+            // An apply takes away what the manager no longer names, and of a status there is one manager.
+            Some(part) => object[part] = patch[part].clone(),
             None => merge(&mut object, &patch),
         }
         self.store(kind, name, object.clone());

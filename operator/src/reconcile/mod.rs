@@ -20,7 +20,7 @@ mod trouble;
 use std::{sync::Arc, time::Duration};
 
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
     runtime::{controller::Action, events::Recorder},
 };
@@ -161,8 +161,14 @@ async fn report(job: &StreamJobResource, context: &Context, status: StreamJobSta
     }
     let api: Api<StreamJobResource> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
     // With the version it was derived from: what another has written since is not overwritten.
-    let patch = json!({ "metadata": { "resourceVersion": job.resource_version() }, "status": status });
-    match api.patch_status(&job.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+    let patch = json!({
+        "apiVersion": StreamJobResource::api_version(&()),
+        "kind": StreamJobResource::kind(&()),
+        "metadata": { "resourceVersion": job.resource_version() },
+        "status": status,
+    });
+    let parameters = PatchParams::apply(build::MANAGER).force();
+    match api.patch_status(&job.name_any(), &parameters, &Patch::Apply(patch)).await {
         Ok(_) => {
             announce::transitions(&context.recorder, job, &before, &status).await;
             Ok(())

@@ -127,12 +127,15 @@ fn crash(state: Option<&ContainerState>) -> Option<Trouble> {
         Some("OOMKilled") => found(Reason::OUT_OF_MEMORY, "the process used more memory than its limit".to_owned()),
         _ if ended.exit_code == 0 => None,
         _ => {
-            let how = match ended.exit_code {
-                code @ 129..=192 => format!("signal {}", code - 128),
-                code => format!("exit code {code}"),
+            let message = match ended.exit_code {
+                // What was logged before has nothing to do with it.
+                code @ 129..=192 => format!("the process ended with signal {}", code - 128),
+                code => {
+                    let last_line = said.lines().last().map_or_else(String::new, |line| format!(": {line}"));
+                    format!("the process ended with exit code {code}{last_line}")
+                }
             };
-            let last_line = said.lines().last().map_or_else(String::new, |line| format!(": {line}"));
-            found(Reason::CRASHED, format!("the process ended with {how}{last_line}"))
+            found(Reason::CRASHED, message)
         }
     }
 }

@@ -3,23 +3,21 @@
 use tidegate_crds::JobPhase;
 use tidegate_tests::platform::JobName;
 
-use super::{Case, SLOW, platform};
-
-const ORDERS: u64 = 2_000_000;
+use super::{Case, platform};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn suspended_and_resumed_and_scaled() {
     let Some(platform) = platform().await else { return };
-    let case = Case::start(&platform, "suspended", ORDERS, &SLOW).await;
+    let case = Case::start(&platform, "suspended", &[]).await;
     let (before, _) = platform.committed_after(&case.job, 1).await;
-    case.apply(&platform, &[&SLOW[..], &[("spec.state", "Suspended")]].concat()).await;
+    case.apply(&platform, &[("spec.state", "Suspended")]).await;
     let status = platform.wait(&case.job, "it is suspended", |status| status.phase == Some(JobPhase::Suspended)).await;
     let last = status.last_checkpoint.expect("a last checkpoint");
     assert!(last.epoch > before, "{last:?}");
     assert_eq!(status.committed_epoch, Some(last.epoch), "its output is published");
     assert_eq!(platform.pods(&case.job).await, Vec::new());
 
-    case.apply(&platform, &SLOW).await;
+    case.apply(&platform, &[]).await;
     let (epoch, _) = platform.committed_after(&case.job, last.epoch).await;
     platform.kubectl(&["scale", "streamjob", "store-sales", "--namespace", case.job.namespace, "--replicas=3"]).await;
     platform
@@ -34,11 +32,11 @@ async fn suspended_and_resumed_and_scaled() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_statement_goes_on_from_the_last_checkpoint_and_a_bad_one_leaves_the_old() {
     let Some(platform) = platform().await else { return };
-    let case = Case::start(&platform, "changed", ORDERS, &SLOW).await;
+    let case = Case::start(&platform, "changed", &[]).await;
     let (epoch, pod) = platform.committed_after(&case.job, 1).await;
 
     let misspelt = "INSERT INTO store_sales SELECT window_start FROM minute_salez";
-    case.apply(&platform, &[&SLOW[..], &[("spec.sql", misspelt)]].concat()).await;
+    case.apply(&platform, &[("spec.sql", misspelt)]).await;
     let status = platform
         .wait(&case.job, "the change is refused", |status| {
             status.conditions.iter().any(|condition| condition.type_ == "UpgradeBlocked" && condition.status == "True")
@@ -55,7 +53,7 @@ async fn a_changed_statement_goes_on_from_the_last_checkpoint_and_a_bad_one_leav
     let sql = document.spec.sql.replace("SELECT * FROM minute_sales", "SELECT window_start, store_id, total, orders FROM minute_sales");
     assert_ne!(sql, document.spec.sql);
     let quoted = serde_json::to_string(&sql).unwrap();
-    case.apply(&platform, &[&SLOW[..], &[("spec.sql", &quoted)]].concat()).await;
+    case.apply(&platform, &[("spec.sql", &quoted)]).await;
     let status = platform.wait(&case.job, "the change runs", |status| status.phase == Some(JobPhase::Running)).await;
     assert_eq!(status.restarts, 0, "{status:?}");
     platform.committed_after(&case.job, epoch + 1).await;
@@ -65,7 +63,7 @@ async fn a_changed_statement_goes_on_from_the_last_checkpoint_and_a_bad_one_leav
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_and_gone_on_with_by_another() {
     let Some(platform) = platform().await else { return };
-    let case = Case::start(&platform, "deleted", ORDERS, &SLOW).await;
+    let case = Case::start(&platform, "deleted", &[]).await;
     let (_, _) = platform.committed_after(&case.job, 1).await;
     let id = platform.wait(&case.job, "its id is known", |status| status.job_id.is_some()).await.job_id.unwrap();
     platform.kubectl(&["delete", "streamjob", "store-sales", "--namespace", case.job.namespace, "--timeout=150s"]).await;
@@ -76,7 +74,7 @@ async fn deleted_and_gone_on_with_by_another() {
     assert!(events.contains(&format!("jobId: {id}")), "{events}");
 
     let successor = Case { job: JobName { name: "sales-again", ..case.job }, ..case };
-    successor.apply(&platform, &[&SLOW[..], &[("spec.jobId", &id)]].concat()).await;
+    successor.apply(&platform, &[("spec.jobId", &id)]).await;
     let status = platform.wait(&successor.job, "it runs", |status| status.phase == Some(JobPhase::Running)).await;
     assert!(status.attempt > Some(1), "it goes on: {status:?}");
     successor.finish_exact(&platform).await;

@@ -4,14 +4,12 @@ use std::time::Instant;
 
 use tidegate_tests::platform::OPERATOR_NAMESPACE;
 
-use super::{Case, SLOW, platform};
-
-const ORDERS: u64 = 2_000_000;
+use super::{Case, platform};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_that_is_killed_and_one_that_is_deleted() {
     let Some(platform) = platform().await else { return };
-    let case = Case::start(&platform, "pod-killed", ORDERS, &SLOW).await;
+    let case = Case::start(&platform, "pod-killed", &[]).await;
     let (epoch, pod) = platform.committed_after(&case.job, 2).await;
     platform.cluster.kill_9(case.job.namespace, &pod.name, "tidegate").await.unwrap();
     let killed = Instant::now();
@@ -32,7 +30,7 @@ async fn a_pod_that_is_killed_and_one_that_is_deleted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_and_goes_on_in_the_dark() {
     let Some(mut platform) = platform().await else { return };
-    let case = Case::start(&platform, "node-cut", 2 * ORDERS, &SLOW).await;
+    let case = Case::start(&platform, "node-cut", &[]).await;
     let (epoch, pod) = platform.committed_after(&case.job, 2).await;
     let node = pod.node.clone().unwrap();
     platform.cluster.cut_node(&node).unwrap();
@@ -49,7 +47,7 @@ async fn a_node_that_is_cut_off_and_goes_on_in_the_dark() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_loses_its_power() {
     let Some(mut platform) = platform().await else { return };
-    let case = Case::start(&platform, "node-off", 2 * ORDERS, &SLOW).await;
+    let case = Case::start(&platform, "node-off", &[]).await;
     let (epoch, pod) = platform.committed_after(&case.job, 2).await;
     let node = pod.node.clone().unwrap();
     platform.cluster.power_off(&node).unwrap();
@@ -64,7 +62,7 @@ async fn a_node_that_loses_its_power() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_control_plane_that_is_away_does_not_hold_the_job_up() {
     let Some(mut platform) = platform().await else { return };
-    let case = Case::start(&platform, "no-control", ORDERS, &SLOW).await;
+    let case = Case::start(&platform, "no-control", &[]).await;
     let (epoch, pod) = platform.committed_after(&case.job, 1).await;
     platform.cluster.kill_api_server().unwrap();
     let epoch = committed_by(&platform, &pod, epoch).await;
@@ -81,7 +79,7 @@ async fn a_container_with_too_little_memory_is_named_and_goes_on_with_more() {
     let Some(platform) = platform().await else { return };
     let limits = |memory: &str| format!("{{ requests: {{ cpu: 100m, memory: 32Mi }}, limits: {{ memory: {memory} }} }}");
     let little = limits("72Mi");
-    let case = Case::start(&platform, "out-of-memory", ORDERS, &[("spec.template.resources", &little)]).await;
+    let case = Case::start(&platform, "out-of-memory", &[("spec.template.resources", &little)]).await;
     let status = platform
         .wait(&case.job, "it is named", |status| {
             status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.reason == "OutOfMemory")
@@ -114,11 +112,11 @@ async fn committed_by(
 async fn an_operator_that_is_killed_and_two_that_run() {
     let Some(platform) = platform().await else { return };
     platform.install(&["replicas=2"]).await;
-    let case = Case::start(&platform, "operators", ORDERS, &SLOW).await;
+    let case = Case::start(&platform, "operators", &[]).await;
     let (epoch, _) = platform.committed_after(&case.job, 1).await;
     let holder = leader(&platform).await;
     platform.kubectl(&["delete", "pod", &holder, "--namespace", OPERATOR_NAMESPACE, "--grace-period=0", "--force"]).await;
-    case.apply(&platform, &[&SLOW[..], &[("spec.parallelism", "1")]].concat()).await;
+    case.apply(&platform, &[("spec.parallelism", "1")]).await;
     platform.wait(&case.job, "the other operator rolls the change out", |status| status.parallelism == 1).await;
     platform.committed_after(&case.job, epoch).await;
     assert_ne!(leader(&platform).await, holder);

@@ -7,16 +7,21 @@ mod changes;
 mod faults;
 mod refusals;
 
-use std::sync::OnceLock;
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
-use tidegate_crds::JobPhase;
 use tidegate_tests::{
     counterparts::Cluster,
-    oracle::Workload,
+    oracle::{Workload, reference},
     platform::{JobName, Platform},
-    world::Run,
+    world::{PARTITIONS, Run, until},
 };
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::{
+    sync::{Mutex, MutexGuard, OnceCell},
+    task::JoinHandle,
+};
 
 /// The cluster, for as long as a test needs it alone; none where this machine can't run one.
 async fn platform() -> Option<MutexGuard<'static, Platform>> {
@@ -29,27 +34,27 @@ async fn platform() -> Option<MutexGuard<'static, Platform>> {
     Some(platform.get_or_init(async || Mutex::new(Platform::start().await)).await.lock().await)
 }
 
-/// A job that works for a while: a processor's part, so that there is time to break something.
-const SLOW: [(&str, &str); 2] = [
-    ("spec.template.resources", "{ requests: { cpu: 100m, memory: 128Mi }, limits: { cpu: 400m, memory: 1Gi } }"),
-    ("spec.stateTtl", "1h"),
-];
+/// Orders a second: little work, so that the job is there for as long as a test needs it.
+const RATE: u64 = 10_000;
 
-/// A job over orders of its own, in a namespace of its own.
+/// A job over orders that come as long as the test goes on, in a namespace of its own.
 struct Case {
     job: JobName,
     run: Run,
-    workload: Workload,
+    stop: Arc<AtomicBool>,
+    orders: JoinHandle<Workload>,
 }
 
 impl Case {
-    /// Makes the orders and applies the job.
-    async fn start(platform: &Platform, name: &'static str, orders: u64, set: &[(&str, &str)]) -> Self {
+    /// Lets orders flow and applies the job.
+    async fn start(platform: &Platform, name: &'static str, set: &[(&str, &str)]) -> Self {
         let job = JobName { namespace: name, name: "store-sales" };
         platform.namespace(name).await;
-        let workload = Workload::new(23, orders);
-        let run = platform.world.store_sales(name, &workload).await;
-        let case = Self { job, run, workload };
+        let run = platform.world.empty_run(name).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (bootstrap, topic, stopped) = (platform.world.kafka.bootstrap().to_owned(), run.orders.clone(), stop.clone());
+        let flow = move || Workload::new(23, 0).flow(&bootstrap, &topic, PARTITIONS as u64, RATE, &stopped);
+        let case = Self { job, run, stop, orders: tokio::task::spawn_blocking(flow) };
         case.apply(platform, set).await;
         case
     }
@@ -59,10 +64,16 @@ impl Case {
         platform.cluster.apply(&platform.manifest(&self.run, &self.job, set)).await.unwrap();
     }
 
-    /// Waits until everything is read and published, and compares it with the reference.
+    /// Ends the orders, waits until all of them are counted, and compares what came out with the reference.
     async fn finish_exact(self, platform: &Platform) {
-        platform.wait(&self.job, "the job finishes", |status| status.phase == Some(JobPhase::Finished)).await;
-        platform.world.assert_exact(&self.run, &self.workload).await;
-        platform.kubectl(&["delete", "namespace", self.job.namespace, "--timeout=120s"]).await;
+        self.stop.store(true, Ordering::Relaxed);
+        let workload = self.orders.await.unwrap();
+        let windows = reference(&workload).len();
+        until("every window is in the table", async || platform.world.table_rows(&self.run).await.len() >= windows).await;
+        // With its last checkpoint the job publishes what the other sink may still wait for.
+        let job = ["delete", "streamjob", self.job.name, "--namespace", self.job.namespace, "--timeout=150s"];
+        platform.kubectl(&job).await;
+        platform.world.assert_exact(&self.run, &workload).await;
+        platform.kubectl(&["delete", "namespace", self.job.namespace, "--wait=false"]).await;
     }
 }

@@ -1,6 +1,9 @@
 //! The operator's doors to time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// Seconds since 1970, UTC.
 #[allow(clippy::disallowed_methods)] // this is the door
@@ -9,11 +12,22 @@ pub fn now() -> u64 {
 }
 
 /// Runs to its end, and says how long that took.
-#[allow(clippy::disallowed_methods)] // this is the door
 pub async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
-    let started = std::time::Instant::now();
+    let started = monotonic();
     let result = work.await;
-    (result, started.elapsed())
+    (result, monotonic() - started)
+}
+
+/// Time that never goes back, from an arbitrary start.
+#[allow(clippy::disallowed_methods)] // this is the door
+pub fn monotonic() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
+/// What comes of it, if it does in time.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, work).await.ok()
 }
 
 /// Waits.

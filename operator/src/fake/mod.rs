@@ -18,6 +18,7 @@ use kube::runtime::{
     reflector::{self, Store},
     watcher::Event,
 };
+use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 use tidegate_crds::StreamJobResource;
 
@@ -69,14 +70,18 @@ impl Fake {
         })
     }
 
-    /// What an operator sees whose watches have stopped before the newest change of the Deployment.
-    pub fn stale_context(&self) -> Arc<Context> {
+    /// What an operator sees whose watches have stopped before the newest change of the Deployment, or before it was
+    /// made.
+    pub fn stale_context(&self, knows_the_deployment: bool) -> Arc<Context> {
         let context = self.context();
-        let mut old: k8s_openapi::api::apps::v1::Deployment =
-            serde_json::from_value(self.api.get("deployments", JOB).unwrap()).unwrap();
-        old.metadata.resource_version = Some("1".into());
         let (deployments, mut writer) = reflector::store();
-        writer.apply_watcher_event(&Event::Apply(old));
+        writer.apply_watcher_event(&Event::Init);
+        if knows_the_deployment {
+            let mut old: Deployment = serde_json::from_value(self.api.get("deployments", JOB).unwrap()).unwrap();
+            old.metadata.resource_version = Some("1".into());
+            writer.apply_watcher_event(&Event::InitApply(old));
+        }
+        writer.apply_watcher_event(&Event::InitDone);
         let stores = Stores { deployments, ..context.stores.clone() };
         let Context { client, recorder, coordinators, metrics, defaults, poll_interval, status_interval, .. } =
             Arc::into_inner(context).unwrap();

@@ -39,6 +39,8 @@ pub enum ApplyError {
     },
     #[error("{kind} `{name}` is there and does not belong to this StreamJob")]
     Foreign { kind: String, name: String },
+    #[error("{kind} `{name}` is there, and the watch has not told of it yet")]
+    Unseen { kind: String, name: String },
     #[error("failed to write an object as JSON")]
     Json(#[from] serde_json::Error),
     #[error(transparent)]
@@ -131,10 +133,12 @@ impl Hands<'_> {
         }
         let (api, name) = (self.api::<K>(), wanted.name_any());
         if live.is_none() {
-            // The watch may be behind: what is there under this name and is not ours must not be taken over.
+            // The watch may be behind: what is there under this name is somebody else's, or the decision was made from
+            // an old view.
             let there = api.get_metadata_opt(&name).await.map_err(failed::<K>("read", name.clone()))?;
-            if there.is_some_and(|object| foreign_owner(&object.metadata, self.job)) {
-                return Err(ApplyError::Foreign { kind: K::kind(&()).into_owned(), name });
+            if let Some(object) = there {
+                let (kind, foreign) = (K::kind(&()).into_owned(), foreign_owner(&object.metadata, self.job));
+                return Err(if foreign { ApplyError::Foreign { kind, name } } else { ApplyError::Unseen { kind, name } });
             }
         }
         let mut object = serde_json::to_value(&wanted)?;
@@ -182,6 +186,7 @@ impl ApplyError {
                 kube::Error::Api(status) if status.code == 422 => "invalid",
                 _ => "api",
             },
+            Self::Unseen { .. } => "conflict",
             Self::Foreign { .. } => "name_taken",
             Self::Json(_) => "json",
             Self::Coordinator(_) => "coordinator",

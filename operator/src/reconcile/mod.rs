@@ -99,6 +99,10 @@ pub async fn reconcile(job: Arc<StreamJobResource>, context: Arc<Context>) -> Re
 }
 
 async fn step(job: &StreamJobResource, context: &Context) -> Result<Action, ReconcileError> {
+    // An operator that has just started must not take what it has not seen for missing.
+    if !context.stores.are_ready().await {
+        return Ok(Action::requeue(SOON));
+    }
     let live = context.stores.of(job);
     let Some(version) = Version::of(job, &context.defaults)? else { return Ok(Action::requeue(SOON)) };
     let (digest, rolled_out) = (version.digest.clone(), live.revision());

@@ -53,6 +53,20 @@ pub struct Live {
 }
 
 impl Stores {
+    /// Waits until every watch has told once of all that is there. False when a watch has ended.
+    pub async fn are_ready(&self) -> bool {
+        let all = tokio::join!(
+            self.deployments.wait_until_ready(),
+            self.pods.wait_until_ready(),
+            self.config_maps.wait_until_ready(),
+            self.services.wait_until_ready(),
+            self.service_accounts.wait_until_ready(),
+            self.disruption_budgets.wait_until_ready(),
+            self.network_policies.wait_until_ready(),
+        );
+        all.0.and(all.1).and(all.2).and(all.3).and(all.4).and(all.5).and(all.6).is_ok()
+    }
+
     /// What is there of a job.
     pub fn of(&self, job: &StreamJobResource) -> Live {
         fn named<K>(store: &Store<K>, job: &StreamJobResource) -> Option<K>

@@ -1,6 +1,8 @@
 //! Whole reconciles against the fake cluster: which writes each decision makes, and that an operator killed between any
 //! two of them is followed by one that brings the job where it should be.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tidegate_crds::{
     JobPhase,
@@ -174,10 +176,12 @@ async fn a_write_from_an_old_view_is_refused() {
     fake.api.change("streamjobs", JOB, json!({ "spec": { "parallelism": 3 } }));
     fake.settle().await;
     let newest = fake.api.get("deployments", JOB).unwrap();
-    // An operator that was asleep since before the change.
-    let stale = super::reconcile(std::sync::Arc::new(old), fake.stale_context()).await;
-    assert!(stale.unwrap_err().is_conflict());
-    assert_eq!(fake.api.get("deployments", JOB).unwrap(), newest);
+    // An operator that was asleep since before the change, and one that has not seen the Deployment yet.
+    for knows_the_deployment in [true, false] {
+        let stale = super::reconcile(Arc::new(old.clone()), fake.stale_context(knows_the_deployment)).await;
+        assert!(stale.unwrap_err().is_conflict());
+        assert_eq!(fake.api.get("deployments", JOB).unwrap(), newest);
+    }
 }
 
 /// What is done to a running job, and what must have come of it.

@@ -4,7 +4,9 @@ use tidegate_crds::Reason;
 
 fn main() {
     println!("# Conditions\n");
-    println!("Generated from `crds/src/reason.rs`. Every condition of a `StreamJob` has one of these reasons, and a message");
+    println!(
+        "Generated from `crds/src/reason.rs`. Every condition of a `StreamJob` has one of these reasons, and a message"
+    );
     println!("that says what was found.\n");
     println!("| condition | true means |\n|---|---|");
     for (condition, meaning) in tidegate_crds::CONDITIONS {

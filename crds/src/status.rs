@@ -37,6 +37,9 @@ pub struct StreamJobStatus {
     /// Starts of the job over its whole life, for whatever reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u64>,
+    /// The attempt that was asked for last: by a change of the spec, or by a resume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_attempt: Option<u64>,
     /// Starts of the job that nobody asked for, since the `StreamJob` was made.
     #[serde(default)]
     pub restarts: u64,

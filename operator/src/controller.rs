@@ -32,6 +32,10 @@ use crate::{
 /// Changes that come together are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
+/// Seconds after which a watch is begun anew: one that was opened while the API server had lost its storage may stay
+/// silent for ever.
+const WATCH_TIMEOUT: u32 = 30;
+
 /// Where a controller looks.
 #[derive(Debug, Clone)]
 pub enum Scope {
@@ -50,7 +54,7 @@ impl Watches {
     pub fn new(client: &Client, scope: &Scope, metrics: &Metrics) -> Self {
         let (jobs, writer) = reflector::store();
         let unreadable = metrics.clone();
-        let stream = watcher(api::<DeserializeGuard<StreamJobResource>>(client, scope), watcher::Config::default())
+        let stream = watcher(api::<DeserializeGuard<StreamJobResource>>(client, scope), watched())
             .default_backoff()
             .try_filter_map(move |event| ready(Ok(readable(event, &unreadable))))
             .reflect(writer)
@@ -72,15 +76,8 @@ impl Watches {
         // Pods belong to a ReplicaSet, and name their job by a label.
         let (pods, stream) = owned(client, scope);
         let controller = controller.watches_stream(stream, job_of_pod);
-        let stores = Stores {
-            deployments,
-            pods,
-            config_maps,
-            services,
-            service_accounts,
-            disruption_budgets,
-            network_policies,
-        };
+        let stores =
+            Stores { deployments, pods, config_maps, services, service_accounts, disruption_budgets, network_policies };
         Self { controller, jobs, stores }
     }
 
@@ -129,13 +126,26 @@ where
     }
 }
 
+fn watched() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_TIMEOUT)
+}
+
 /// Watches the objects of a kind that the operator has made, without what Kubernetes notes about who wrote which field.
-fn owned<K>(client: &Client, scope: &Scope) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static)
+fn owned<K>(
+    client: &Client,
+    scope: &Scope,
+) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static)
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
     let (store, writer) = reflector::store();
-    let config = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+    let config = watched().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
     let stream = watcher(api::<K>(client, scope), config)
         .default_backoff()
         .modify(|object| object.meta_mut().managed_fields = None)

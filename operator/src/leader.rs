@@ -96,7 +96,9 @@ impl Leadership {
         drop(self.holds);
         match self.renewal.await {
             Ok(Ok(_)) => tracing::info!(lease = self.lease, "the lease is given back"),
-            Ok(Err(error)) => tracing::warn!(lease = self.lease, error = chain(&error), "failed to give the lease back"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = self.lease, error = chain(&error), "failed to give the lease back")
+            }
             Err(error) => tracing::warn!(lease = self.lease, %error, "failed to give the lease back"),
         }
     }

@@ -46,7 +46,11 @@ impl Metrics {
         let mut registry = Registry::with_prefix("tidegate_operator");
         let reconcile_seconds = Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]);
         let (errors, jobs, leader) = (Family::default(), Family::default(), Gauge::default());
-        registry.register("reconcile_seconds", "Time of one reconcile, its waiting for pods included", reconcile_seconds.clone());
+        registry.register(
+            "reconcile_seconds",
+            "Time of one reconcile, its waiting for pods included",
+            reconcile_seconds.clone(),
+        );
         registry.register("reconcile_errors", "Reconciles that failed, by reason", Family::clone(&errors));
         registry.register("jobs", "StreamJobs by phase", Family::clone(&jobs));
         registry.register("leader", "1 while this process holds the lease", Gauge::clone(&leader));

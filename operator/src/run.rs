@@ -15,8 +15,7 @@ use crate::{
     build::Defaults,
     controller::{Scope, Watches},
     coordinator_client::HttpCoordinators,
-    http,
-    leader,
+    http, leader,
     metrics::Metrics,
     reconcile::{Context, reporter},
 };
@@ -54,9 +53,8 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     let address = listening.map_err(|source| RunError::Listen { address: arguments.listen, source })?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "starting");
 
-    let elected = async {
-        if arguments.leader_elect { Some(leader::elect(client.clone(), &arguments).await) } else { None }
-    };
+    let elected =
+        async { if arguments.leader_elect { Some(leader::elect(client.clone(), &arguments).await) } else { None } };
     let mut asked = stop.clone();
     let leadership = tokio::select! {
         elected = elected => elected,

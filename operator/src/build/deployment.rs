@@ -26,10 +26,8 @@ pub fn build(
 ) -> Deployment {
     let annotations =
         BTreeMap::from([(REVISION.to_owned(), revision.to_string()), (DIGEST.to_owned(), digest.to_owned())]);
-    let rolling = RollingUpdateDeployment {
-        max_surge: Some(IntOrString::Int(1)),
-        max_unavailable: Some(IntOrString::Int(0)),
-    };
+    let rolling =
+        RollingUpdateDeployment { max_surge: Some(IntOrString::Int(1)), max_unavailable: Some(IntOrString::Int(0)) };
     let spec = DeploymentSpec {
         replicas: Some(replicas),
         revision_history_limit: Some(HISTORY),

@@ -8,9 +8,7 @@ use k8s_openapi::{
         ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
         SecretKeySelector, SecurityContext, Toleration, Volume, VolumeMount,
     },
-    apimachinery::pkg::{
-        api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString,
-    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 use kube::ResourceExt;
 use tidegate_crds::{SecretRef, StreamJobResource, api};
@@ -147,7 +145,11 @@ fn environment(job: &StreamJobResource, user: Vec<EnvVar>) -> Vec<EnvVar> {
             key: secret.secret_key_ref.key.clone(),
             optional: None,
         };
-        EnvVar { name, value_from: Some(EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() }), value: None }
+        EnvVar {
+            name,
+            value_from: Some(EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() }),
+            value: None,
+        }
     }));
     variables
 }

@@ -205,7 +205,8 @@ impl State {
         let Some(object) = self.objects.remove(key) else { return };
         let uid = &object["metadata"]["uid"];
         let owned = |object: &Value| object["metadata"]["ownerReferences"][0]["uid"] == *uid;
-        let children: Vec<_> = self.objects.iter().filter(|(_, object)| owned(object)).map(|(key, _)| key.clone()).collect();
+        let children: Vec<_> =
+            self.objects.iter().filter(|(_, object)| owned(object)).map(|(key, _)| key.clone()).collect();
         for child in children {
             self.remove(&child);
         }

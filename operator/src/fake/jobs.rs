@@ -59,7 +59,8 @@ impl Jobs {
         let pods = api.list("pods");
         let current = template.as_ref().map(|template| template["annotations"][DIGEST].clone());
         let has_new = pods.iter().any(|pod| Some(digest(pod)) == current);
-        let new_runs = pods.iter().any(|pod| Some(digest(pod)) == current && self.phase_of(pod) == Some(Phase::Running));
+        let new_runs =
+            pods.iter().any(|pod| Some(digest(pod)) == current && self.phase_of(pod) == Some(Phase::Running));
         for pod in &pods {
             let old = Some(digest(pod)) != current;
             if wanted == 0 || (old && new_runs) {

@@ -13,12 +13,12 @@ pub use jobs::Jobs;
 
 use std::{sync::Arc, time::Duration};
 
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::{
     events::Recorder,
     reflector::{self, Store},
     watcher::Event,
 };
-use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 use tidegate_crds::StreamJobResource;
 

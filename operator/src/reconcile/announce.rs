@@ -26,7 +26,11 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
     };
     if after.restarts > before.restarts {
         let cause = after.failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.message));
-        changes.push((EventType::Warning, "Restarted", format!("the job started again, attempt {}{cause}", after.attempt.unwrap_or(0))));
+        changes.push((
+            EventType::Warning,
+            "Restarted",
+            format!("the job started again, attempt {}{cause}", after.attempt.unwrap_or(0)),
+        ));
     }
     if before.phase != after.phase
         && let Some(phase) = after.phase
@@ -36,7 +40,8 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
             JobPhase::Suspended => (EventType::Normal, format!("the job stands at {}", place(after))),
             JobPhase::Finished => (EventType::Normal, "everything is read and published".to_owned()),
             JobPhase::Failed => {
-                let message = of(after, "Ready").map_or_else(String::new, |(_, reason, message)| format!("{reason}: {message}"));
+                let message =
+                    of(after, "Ready").map_or_else(String::new, |(_, reason, message)| format!("{reason}: {message}"));
                 (EventType::Warning, message)
             }
             JobPhase::Upgrading => {
@@ -48,9 +53,11 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
         };
         changes.push((kind, name(phase), note));
     }
-    for (condition, reason) in
-        [("CheckpointHealthy", "CheckpointsFailing"), ("SinkHealthy", "SinkFailing"), ("UpgradeBlocked", "UpgradeBlocked")]
-    {
+    for (condition, reason) in [
+        ("CheckpointHealthy", "CheckpointsFailing"),
+        ("SinkHealthy", "SinkFailing"),
+        ("UpgradeBlocked", "UpgradeBlocked"),
+    ] {
         let bad = if condition == "UpgradeBlocked" { "True" } else { "False" };
         let (was, is) = (of(before, condition), of(after, condition));
         if let Some((status, _, message)) = is

@@ -108,7 +108,9 @@ impl Hands<'_> {
         let patched = api.patch(&self.job.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
         match patched {
             Err(kube::Error::Api(status)) if !present && status.code == 404 => Ok(()),
-            other => other.map(drop).map_err(failed::<StreamJobResource>("change the finalizers of", self.job.name_any())),
+            other => {
+                other.map(drop).map_err(failed::<StreamJobResource>("change the finalizers of", self.job.name_any()))
+            }
         }
     }
 
@@ -138,7 +140,11 @@ impl Hands<'_> {
             let there = api.get_metadata_opt(&name).await.map_err(failed::<K>("read", name.clone()))?;
             if let Some(object) = there {
                 let (kind, foreign) = (K::kind(&()).into_owned(), foreign_owner(&object.metadata, self.job));
-                return Err(if foreign { ApplyError::Foreign { kind, name } } else { ApplyError::Unseen { kind, name } });
+                return Err(if foreign {
+                    ApplyError::Foreign { kind, name }
+                } else {
+                    ApplyError::Unseen { kind, name }
+                });
             }
         }
         let mut object = serde_json::to_value(&wanted)?;

@@ -84,10 +84,9 @@ mod tests {
 
     #[test]
     fn what_the_api_server_adds_is_no_difference_and_what_it_lacks_is() {
-        let wanted = json!({"spec": {"replicas": 1, "env": [{"name": "A"}], "cpu": "1500m", "memory": "2Gi", "none": []}});
-        let found = |cpu: &str, env: Value| {
-            json!({"spec": {"replicas": 1, "env": env, "cpu": cpu, "memory": "2048Mi", "policy": "Always"}})
-        };
+        let wanted =
+            json!({"spec": {"replicas": 1, "env": [{"name": "A"}], "cpu": "1500m", "memory": "2Gi", "none": []}});
+        let found = |cpu: &str, env: Value| json!({"spec": {"replicas": 1, "env": env, "cpu": cpu, "memory": "2048Mi", "policy": "Always"}});
         assert!(contains(&found("1.5", json!([{"name": "A", "x": 1}])), &wanted));
         assert!(!contains(&found("2", json!([{"name": "A"}])), &wanted));
         assert!(!contains(&found("1.5", json!([{"name": "A"}, {"name": "B"}])), &wanted));

@@ -30,9 +30,9 @@ use tidegate_crds::{JobPhase, StreamJobResource, StreamJobStatus};
 
 pub use announce::reporter;
 pub use apply::ApplyError;
-pub use observe::Stores;
 use apply::Hands;
 use facts::Facts;
+pub use observe::Stores;
 use plan::Decision;
 use status::Identity;
 
@@ -107,8 +107,7 @@ async fn step(job: &StreamJobResource, context: &Context) -> Result<Action, Reco
     let Some(version) = Version::of(job, &context.defaults)? else { return Ok(Action::requeue(SOON)) };
     let (digest, rolled_out) = (version.digest.clone(), live.revision());
     let wanted = version.objects(rolled_out.unwrap_or(0), 1);
-    let facts =
-        observe::observe(job, &live, &digest, Some(&wanted), context.coordinators.as_ref(), clock::now()).await;
+    let facts = observe::observe(job, &live, &digest, Some(&wanted), context.coordinators.as_ref(), clock::now()).await;
     let decision = plan::plan(&facts);
     if !matches!(decision, Decision::Rest | Decision::Wait) {
         tracing::info!(job = job.name_any(), namespace = job.namespace(), ?decision, "step");
@@ -128,7 +127,8 @@ async fn step(job: &StreamJobResource, context: &Context) -> Result<Action, Reco
     let done = hands.carry_out(&decision, &facts, &live, objects).await;
     let done = match done {
         Err(ApplyError::Foreign { kind, name }) => {
-            let refusal = facts::Refusal::NameTaken(format!("{kind} `{name}` is there and does not belong to this StreamJob"));
+            let refusal =
+                facts::Refusal::NameTaken(format!("{kind} `{name}` is there and does not belong to this StreamJob"));
             let decision = Decision::Refuse(refusal);
             let status = status::derive(&job.status.clone().unwrap_or_default(), &identity(job), &facts, &decision);
             report(job, context, status).await?;

@@ -113,9 +113,9 @@ impl Live {
             ("PodDisruptionBudget", self.disruption_budget.as_ref().map(|object| &object.metadata)),
             ("NetworkPolicy", self.network_policy.as_ref().map(|object| &object.metadata)),
         ];
-        metas.into_iter().find_map(|(kind, meta)| {
-            foreign_owner(meta?, job).then(|| format!("{kind} `{}`", job.name_any()))
-        })
+        metas
+            .into_iter()
+            .find_map(|(kind, meta)| foreign_owner(meta?, job).then(|| format!("{kind} `{}`", job.name_any())))
     }
 
     /// Whether an object is missing or is not as `wanted`.
@@ -168,10 +168,11 @@ pub async fn observe(
     now: u64,
 ) -> Facts {
     let status = job.status.clone().unwrap_or_default();
-    let refusal = build::document(job).check().err().map(|problems| Refusal::Spec(problems.to_string())).or_else(|| {
-        let taken = live.foreign(job)?;
-        Some(Refusal::NameTaken(format!("{taken} is there and does not belong to this StreamJob")))
-    });
+    let refusal =
+        build::document(job).check().err().map(|problems| Refusal::Spec(problems.to_string())).or_else(|| {
+            let taken = live.foreign(job)?;
+            Some(Refusal::NameTaken(format!("{taken} is there and does not belong to this StreamJob")))
+        });
     Facts {
         now,
         has_finalizer: job.finalizers().iter().any(|finalizer| finalizer == FINALIZER),

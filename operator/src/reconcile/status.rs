@@ -64,6 +64,9 @@ pub fn derive(before: &StreamJobStatus, identity: &Identity, facts: &Facts, deci
         revision: revision.max(before.revision),
         ..before.clone()
     };
+    if is_asked_for(facts, decision) {
+        status.planned_attempt = before.attempt.map(|attempt| attempt + 1);
+    }
     status.parallelism = if phase == JobPhase::Suspended { 0 } else { identity.parallelism };
     if let Some(job) = job {
         report(&mut status, job);
@@ -97,7 +100,8 @@ fn trouble(facts: &Facts, revision: Option<u64>) -> Option<Trouble> {
 /// What a pod that answers can't start for.
 fn waits_for(pod: &PodFact) -> Option<Trouble> {
     let job = pod.job.as_ref()?;
-    let failure = job.failure.as_ref().filter(|_| matches!(job.phase, Phase::Preparing | Phase::Restarting | Phase::Failed))?;
+    let failure =
+        job.failure.as_ref().filter(|_| matches!(job.phase, Phase::Preparing | Phase::Restarting | Phase::Failed))?;
     Some(Trouble {
         reason: reason_of(failure.reason),
         message: failure.message.clone(),
@@ -162,28 +166,30 @@ fn report(status: &mut StreamJobStatus, job: &JobStatus) {
     }
 }
 
-/// Attempts are numbered in the log, so that none is missed between two looks. Those of a new revision, and the first
-/// after a pause, were asked for.
-fn count_restarts(
-    status: &mut StreamJobStatus,
-    before: &StreamJobStatus,
-    facts: &Facts,
-    job: Option<&JobStatus>,
-) {
-    let (Some(now), Some(then)) = (status.attempt, before.attempt) else { return };
-    let asked = matches!(
-        before.phase,
-        Some(JobPhase::Upgrading | JobPhase::Suspended | JobPhase::Suspending | JobPhase::Finished)
-    );
-    let upgraded = job.is_some_and(|job| Some(job.revision) > before.revision);
-    let restarts = (now - then.min(now)).saturating_sub(u64::from(asked || upgraded));
-    if restarts > 0 {
-        status.restarts += restarts;
-        let told = job.and_then(|job| job.failure.clone());
-        status.failure = told.or_else(|| facts.pods.iter().find_map(|pod| pod.last_end.clone())).or_else(|| before.failure.clone());
+/// A change, or a resume, asks for the attempt after the newest.
+fn is_asked_for(facts: &Facts, decision: &Decision) -> bool {
+    match (decision, &facts.rollout) {
+        (Decision::Apply { revision, .. }, Some(rollout)) => rollout.revision != *revision || rollout.replicas == 0,
+        (Decision::Apply { .. }, None) => true,
+        _ => false,
     }
 }
 
+/// Attempts are numbered in the log, so that none is missed between two looks. One of them may have been asked for.
+fn count_restarts(status: &mut StreamJobStatus, before: &StreamJobStatus, facts: &Facts, job: Option<&JobStatus>) {
+    let (Some(now), Some(then)) = (status.attempt, before.attempt) else { return };
+    let planned = before.planned_attempt.is_some_and(|planned| then < planned && planned <= now);
+    // An operator that was killed before it could note that it had asked.
+    let paused = matches!(before.phase, Some(JobPhase::Suspended | JobPhase::Suspending | JobPhase::Finished));
+    let unnoted = paused || job.is_some_and(|job| Some(job.revision) > before.revision);
+    let restarts = (now - then.min(now)).saturating_sub(u64::from(planned || unnoted));
+    if restarts > 0 {
+        status.restarts += restarts;
+        let told = job.and_then(|job| job.failure.clone());
+        status.failure =
+            told.or_else(|| facts.pods.iter().find_map(|pod| pod.last_end.clone())).or_else(|| before.failure.clone());
+    }
+}
 
 fn ready(facts: &Facts, decision: &Decision, phase: JobPhase, trouble: Option<&Trouble>) -> Verdict {
     if let Decision::Refuse(refusal) = decision {
@@ -201,9 +207,11 @@ fn ready(facts: &Facts, decision: &Decision, phase: JobPhase, trouble: Option<&T
             Some(trouble) => Verdict { is: None, reason: trouble.reason, message: trouble.message.clone() },
             None => Verdict::new(true, Reason::RUNNING, "the job runs"),
         },
-        JobPhase::Suspended => {
-            Verdict::new(false, Reason::SUSPENDED, "the job stands at its newest checkpoint; set `state: Running` to go on")
-        }
+        JobPhase::Suspended => Verdict::new(
+            false,
+            Reason::SUSPENDED,
+            "the job stands at its newest checkpoint; set `state: Running` to go on",
+        ),
         JobPhase::Suspending => Verdict::new(false, Reason::PROGRESSING, "the job takes its last checkpoint"),
         JobPhase::Finished => Verdict::new(false, Reason::FINISHED, "everything is read and published"),
         JobPhase::Terminating => Verdict::new(false, Reason::TERMINATING, farewell(decision)),
@@ -233,8 +241,9 @@ fn farewell(decision: &Decision) -> &'static str {
 }
 
 fn stalled(ready: &Verdict, trouble: Option<&Trouble>, decision: &Decision, phase: JobPhase) -> Verdict {
-    let needs_somebody =
-        matches!(decision, Decision::Refuse(_)) || trouble.is_some_and(|trouble| !trouble.may_pass) || is_stuck(trouble);
+    let needs_somebody = matches!(decision, Decision::Refuse(_))
+        || trouble.is_some_and(|trouble| !trouble.may_pass)
+        || is_stuck(trouble);
     if needs_somebody && phase != JobPhase::Terminating {
         Verdict::new(true, ready.reason, ready.message.clone())
     } else {
@@ -272,7 +281,8 @@ fn blocked(facts: &Facts, phase: JobPhase, revision: Option<u64>) -> Verdict {
 }
 
 fn health(job: Option<&JobStatus>, phase: JobPhase) -> (Verdict, Verdict) {
-    let Some(job) = job.filter(|_| matches!(phase, JobPhase::Running | JobPhase::Upgrading | JobPhase::Suspending)) else {
+    let Some(job) = job.filter(|_| matches!(phase, JobPhase::Running | JobPhase::Upgrading | JobPhase::Suspending))
+    else {
         return (Verdict::unknown(), Verdict::unknown());
     };
     let checkpoints = match &job.checkpoint_failure {
@@ -315,7 +325,8 @@ fn time(seconds: u64) -> Time {
     Time(Timestamp::from_second(seconds as i64).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
-/// Whether the new status is worth a write: progress alone is not, until it is `interval` seconds old.
+/// Whether the new status is worth a write: progress alone is not, until it is `interval` seconds old. What a job has come
+/// to that ends or changes is written at once, since nobody can ask it later.
 pub fn is_news(before: &StreamJobStatus, after: &StreamJobStatus, interval: u64) -> bool {
     if before == after {
         return false;
@@ -327,7 +338,8 @@ pub fn is_news(before: &StreamJobStatus, after: &StreamJobStatus, interval: u64)
         lag: None,
         ..status.clone()
     };
-    if without_progress(before) != without_progress(after) {
+    let runs_on = before.phase == Some(JobPhase::Running);
+    if !runs_on || without_progress(before) != without_progress(after) {
         return true;
     }
     let at = |status: &StreamJobStatus| status.last_checkpoint.as_ref().map(|last| last.completed_at.0.as_second());

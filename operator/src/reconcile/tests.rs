@@ -35,7 +35,15 @@ async fn writes(fake: &Fake) -> Vec<String> {
     fake.api.forget_writes();
     fake.reconcile().await.unwrap();
     let writes = fake.api.writes().into_iter();
-    writes.map(|write| write.split("configmaps/").next().map(|verb| if write.contains("configmaps/") { format!("{verb}configmaps/*") } else { write.clone() }).unwrap()).collect()
+    writes
+        .map(|write| {
+            write
+                .split("configmaps/")
+                .next()
+                .map(|verb| if write.contains("configmaps/") { format!("{verb}configmaps/*") } else { write.clone() })
+                .unwrap()
+        })
+        .collect()
 }
 
 fn finalizers(fake: &Fake) -> Value {
@@ -164,7 +172,8 @@ async fn a_deleted_job_is_stopped_for_good_and_leaves_nothing() {
     fake.play();
     assert_eq!(writes(&fake).await, ["PATCH streamjobs/sales"]);
     assert!(fake.job().is_none());
-    for kind in ["deployments", "configmaps", "services", "serviceaccounts", "poddisruptionbudgets", "networkpolicies"] {
+    for kind in ["deployments", "configmaps", "services", "serviceaccounts", "poddisruptionbudgets", "networkpolicies"]
+    {
         assert_eq!(fake.api.list(kind), Vec::<Value>::new(), "{kind}");
     }
 }
@@ -190,14 +199,22 @@ type Errand = (&'static str, fn(&Fake), fn(&Fake));
 const ERRANDS: [Errand; 4] = [
     ("creation", |_| {}, one_runs),
     ("a change", |fake| fake.api.change("streamjobs", JOB, json!({ "spec": { "parallelism": 2 } })), one_runs),
-    ("a suspension", |fake| fake.api.change("streamjobs", JOB, json!({ "spec": { "state": "Suspended" } })), |fake| {
-        assert_eq!((fake.jobs.running(), fake.api.list("pods").len()), (0, 0));
-        assert_eq!(fake.job().unwrap().status.unwrap().phase, Some(JobPhase::Suspended));
-    }),
-    ("a deletion", |fake| fake.api.delete("streamjobs", JOB), |fake| {
-        assert!(fake.job().is_none());
-        assert_eq!((fake.jobs.running(), job_files(fake).len(), fake.api.list("deployments").len()), (0, 0, 0));
-    }),
+    (
+        "a suspension",
+        |fake| fake.api.change("streamjobs", JOB, json!({ "spec": { "state": "Suspended" } })),
+        |fake| {
+            assert_eq!((fake.jobs.running(), fake.api.list("pods").len()), (0, 0));
+            assert_eq!(fake.job().unwrap().status.unwrap().phase, Some(JobPhase::Suspended));
+        },
+    ),
+    (
+        "a deletion",
+        |fake| fake.api.delete("streamjobs", JOB),
+        |fake| {
+            assert!(fake.job().is_none());
+            assert_eq!((fake.jobs.running(), job_files(fake).len(), fake.api.list("deployments").len()), (0, 0, 0));
+        },
+    ),
 ];
 
 fn one_runs(fake: &Fake) {

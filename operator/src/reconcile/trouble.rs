@@ -49,7 +49,9 @@ pub fn of(pod: &Pod) -> Option<Trouble> {
         return found(Reason::CRASHED, format!("the pod was ended: {}", said.join(": ")), true);
     }
     let unscheduled = status.conditions.iter().flatten().find(|condition| {
-        condition.type_ == "PodScheduled" && condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
+        condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && condition.reason.as_deref() == Some("Unschedulable")
     });
     if let Some(condition) = unscheduled {
         let message = condition.message.clone().unwrap_or_else(|| "no node takes the pod".to_owned());
@@ -61,7 +63,8 @@ pub fn of(pod: &Pod) -> Option<Trouble> {
 /// Why Kubernetes makes no pod of a Deployment: a quota, an admission policy, a missing account.
 pub fn of_deployment(deployment: &Deployment) -> Option<Trouble> {
     let conditions = deployment.status.as_ref()?.conditions.iter().flatten();
-    let failed = conditions.into_iter().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    let failed =
+        conditions.into_iter().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
     let message = failed.message.clone().unwrap_or_else(|| "Kubernetes does not accept the pod".to_owned());
     Some(Trouble { reason: Reason::POD_REFUSED, message, may_pass: true })
 }

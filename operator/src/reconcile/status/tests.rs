@@ -1,14 +1,16 @@
 use tidegate_crds::api::{CheckpointStatus, Failure, FailureReason, SinkStatus, SourceStatus};
 
-use super::{
-    super::facts::Rollout,
-    *,
-};
+use super::{super::facts::Rollout, *};
 
 const NOW: u64 = 1_000_000;
 
 fn identity() -> Identity {
-    Identity { generation: Some(4), job_id: "shop.sales".into(), selector: "tidegate.dev/job=sales".into(), parallelism: 2 }
+    Identity {
+        generation: Some(4),
+        job_id: "shop.sales".into(),
+        selector: "tidegate.dev/job=sales".into(),
+        parallelism: 2,
+    }
 }
 
 fn job(phase: Phase, revision: u64, attempt: u64) -> JobStatus {
@@ -69,7 +71,12 @@ fn a_job_that_runs_is_ready_and_shows_what_it_says() {
         failure: None,
     };
     let sources = [3, 4].map(|lag| SourceStatus { name: "orders".into(), lag }).to_vec();
-    let job = JobStatus { last_checkpoint: Some(checkpoint), committed_epoch: Some(11), sources, ..job(Phase::Running, 7, 3) };
+    let job = JobStatus {
+        last_checkpoint: Some(checkpoint),
+        committed_epoch: Some(11),
+        sources,
+        ..job(Phase::Running, 7, 3)
+    };
     let status = rest(&facts(vec![job]));
     assert_eq!(verdict(&status, "Ready"), ("True", "Running", "the job runs"));
     assert_eq!(verdict(&status, "Reconciling").0, "False");
@@ -86,7 +93,10 @@ fn a_version_that_is_refused_blocks_the_upgrade_and_the_one_before_goes_on() {
     facts.pods.push(PodFact { name: "p7".into(), revision: 7, trouble: Some(trouble), ..PodFact::default() });
     let status = rest(&facts);
     assert_eq!(status.phase, Some(JobPhase::Upgrading));
-    assert_eq!(verdict(&status, "UpgradeBlocked"), ("True", "NewRevisionRefused", "DocumentInvalid: line 1: no table `x`"));
+    assert_eq!(
+        verdict(&status, "UpgradeBlocked"),
+        ("True", "NewRevisionRefused", "DocumentInvalid: line 1: no table `x`")
+    );
     assert_eq!(verdict(&status, "Ready"), ("False", "DocumentInvalid", "line 1: no table `x`"));
     assert_eq!((verdict(&status, "Stalled").0, verdict(&status, "SinkHealthy").0), ("True", "True"));
 }
@@ -115,7 +125,7 @@ fn restarts_count_what_nobody_asked_for() {
     let status = derive(&before, &identity(), &facts(vec![failed]), &Decision::Rest);
     assert_eq!((status.restarts, status.failure), (4, Some(told)), "two attempts more, of the same revision");
 
-    let upgraded = StreamJobStatus { phase: Some(JobPhase::Upgrading), ..before.clone() };
+    let upgraded = StreamJobStatus { planned_attempt: Some(4), ..before.clone() };
     let status = derive(&upgraded, &identity(), &facts(vec![job(Phase::Running, 7, 4)]), &Decision::Rest);
     assert_eq!(status.restarts, 2, "a new revision is a new attempt");
 
@@ -165,11 +175,14 @@ fn progress_is_written_now_and_then_and_everything_else_at_once() {
         bytes: 1,
         location: String::new(),
     };
-    let before = StreamJobStatus { last_checkpoint: Some(at(100, 1)), ..StreamJobStatus::default() };
+    let phase = Some(JobPhase::Running);
+    let before = StreamJobStatus { phase, last_checkpoint: Some(at(100, 1)), ..StreamJobStatus::default() };
     let after = |seconds| StreamJobStatus { last_checkpoint: Some(at(seconds, 9)), lag: Some(5), ..before.clone() };
     assert!(!is_news(&before, &before, 30));
     assert!(!is_news(&before, &after(129), 30));
     assert!(is_news(&before, &after(130), 30));
     assert!(is_news(&before, &StreamJobStatus { restarts: 1, ..before.clone() }, 30));
     assert!(is_news(&StreamJobStatus::default(), &before, 30), "the first checkpoint");
+    let ends = |status: &StreamJobStatus| StreamJobStatus { phase: Some(JobPhase::Suspending), ..status.clone() };
+    assert!(is_news(&ends(&before), &ends(&after(101)), 30), "the last checkpoint");
 }

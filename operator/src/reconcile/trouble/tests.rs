@@ -8,8 +8,7 @@ fn pod(status: serde_json::Value) -> Pod {
 
 fn waiting(reason: &str, message: &str) -> Pod {
     let state = json!({ "waiting": { "reason": reason, "message": message } });
-    let container =
-        json!({ "name": "tidegate", "image": "example/tidegate:9", "imageID": "", "ready": false, "restartCount": 0, "state": state });
+    let container = json!({ "name": "tidegate", "image": "example/tidegate:9", "imageID": "", "ready": false, "restartCount": 0, "state": state });
     pod(json!({ "phase": "Pending", "containerStatuses": [container] }))
 }
 
@@ -30,12 +29,22 @@ fn what_users_meet_is_named() {
     let refused = r#"{"reason":"SinkUnfit","message":"spec.sinks[0]: there is no table `sales`"}"#;
     let cases = [
         (waiting("ImagePullBackOff", "not found"), Reason::IMAGE_ERROR, "image `example/tidegate:9`: not found", true),
-        (waiting("CreateContainerConfigError", "secret \"s3\" not found"), Reason::SECRET_MISSING, "secret \"s3\" not found", true),
+        (
+            waiting("CreateContainerConfigError", "secret \"s3\" not found"),
+            Reason::SECRET_MISSING,
+            "secret \"s3\" not found",
+            true,
+        ),
         (unschedulable, Reason::UNSCHEDULABLE, "0/2 nodes are available: 2 Insufficient memory.", true),
         (crashed(1, "Error", refused), Reason::SINK_UNFIT, "spec.sinks[0]: there is no table `sales`", false),
         (crashed(137, "OOMKilled", ""), Reason::OUT_OF_MEMORY, "the process used more memory than its limit", true),
         (crashed(139, "Error", ""), Reason::CRASHED, "the process ended with signal 11", true),
-        (crashed(101, "Error", "line 1\nthread 'main' panicked"), Reason::CRASHED, "the process ended with exit code 101: thread 'main' panicked", true),
+        (
+            crashed(101, "Error", "line 1\nthread 'main' panicked"),
+            Reason::CRASHED,
+            "the process ended with exit code 101: thread 'main' panicked",
+            true,
+        ),
     ];
     for (pod, reason, message, may_pass) in cases {
         let expected = Trouble { reason, message: message.to_owned(), may_pass };
@@ -66,7 +75,8 @@ fn a_process_that_tries_again_is_in_trouble_until_its_job_is_there() {
 
 #[test]
 fn a_deployment_that_gets_no_pod_says_why() {
-    let refused = json!({ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota" });
+    let refused =
+        json!({ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota" });
     let deployment = serde_json::from_value(json!({ "metadata": {}, "status": { "conditions": [refused] } })).unwrap();
     let trouble = of_deployment(&deployment).unwrap();
     assert_eq!((trouble.reason, trouble.message.as_str()), (Reason::POD_REFUSED, "exceeded quota"));

@@ -21,7 +21,14 @@ async fn suspended_and_resumed_and_scaled() {
     let (epoch, _) = platform.committed_after(&case.job, last.epoch).await;
     platform.kubectl(&["scale", "streamjob", "store-sales", "--namespace", case.job.namespace, "--replicas=3"]).await;
     platform
-        .kubectl(&["wait", "--for=condition=Ready", "streamjob/store-sales", "--namespace", case.job.namespace, "--timeout=120s"])
+        .kubectl(&[
+            "wait",
+            "--for=condition=Ready",
+            "streamjob/store-sales",
+            "--namespace",
+            case.job.namespace,
+            "--timeout=120s",
+        ])
         .await;
     let status = platform.wait(&case.job, "it runs wider", |status| status.phase == Some(JobPhase::Running)).await;
     assert_eq!((status.parallelism, status.restarts), (3, 0), "{status:?}");
@@ -48,9 +55,13 @@ async fn a_changed_statement_goes_on_from_the_last_checkpoint_and_a_bad_one_leav
     assert_eq!(same.name, pod.name, "the version before goes on");
 
     // The same rows by another statement: what the operators keep has a home in it.
-    let text = std::fs::read_to_string(tidegate_tests::platform::repository().join("examples/store-sales.yaml")).unwrap();
+    let text =
+        std::fs::read_to_string(tidegate_tests::platform::repository().join("examples/store-sales.yaml")).unwrap();
     let document = tidegate_crds::StreamJob::from_yaml(&text).unwrap();
-    let sql = document.spec.sql.replace("SELECT * FROM minute_sales", "SELECT window_start, store_id, total, orders FROM minute_sales");
+    let sql = document
+        .spec
+        .sql
+        .replace("SELECT * FROM minute_sales", "SELECT window_start, store_id, total, orders FROM minute_sales");
     assert_ne!(sql, document.spec.sql);
     let quoted = serde_json::to_string(&sql).unwrap();
     case.apply(&platform, &[("spec.sql", &quoted)]).await;
@@ -66,9 +77,20 @@ async fn deleted_and_gone_on_with_by_another() {
     let case = Case::start(&platform, "deleted", &[]).await;
     let (_, _) = platform.committed_after(&case.job, 1).await;
     let id = platform.wait(&case.job, "its id is known", |status| status.job_id.is_some()).await.job_id.unwrap();
-    platform.kubectl(&["delete", "streamjob", "store-sales", "--namespace", case.job.namespace, "--timeout=150s"]).await;
+    platform
+        .kubectl(&["delete", "streamjob", "store-sales", "--namespace", case.job.namespace, "--timeout=150s"])
+        .await;
     let events = platform
-        .kubectl(&["get", "events", "--namespace", case.job.namespace, "--field-selector", "reason=Deleted", "--output", "yaml"])
+        .kubectl(&[
+            "get",
+            "events",
+            "--namespace",
+            case.job.namespace,
+            "--field-selector",
+            "reason=Deleted",
+            "--output",
+            "yaml",
+        ])
         .await;
     assert!(events.contains("the job has ended; its checkpoints stay in s3://"), "{events}");
     assert!(events.contains(&format!("jobId: {id}")), "{events}");

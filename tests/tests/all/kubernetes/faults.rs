@@ -77,7 +77,8 @@ async fn a_control_plane_that_is_away_does_not_hold_the_job_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_with_too_little_memory_is_named_and_goes_on_with_more() {
     let Some(platform) = platform().await else { return };
-    let limits = |memory: &str| format!("{{ requests: {{ cpu: 100m, memory: 32Mi }}, limits: {{ memory: {memory} }} }}");
+    let limits =
+        |memory: &str| format!("{{ requests: {{ cpu: 100m, memory: 32Mi }}, limits: {{ memory: {memory} }} }}");
     let little = limits("72Mi");
     let case = Case::start(&platform, "out-of-memory", &[("spec.template.resources", &little)]).await;
     let status = platform
@@ -115,7 +116,9 @@ async fn an_operator_that_is_killed_and_two_that_run() {
     let case = Case::start(&platform, "operators", &[]).await;
     let (epoch, _) = platform.committed_after(&case.job, 1).await;
     let holder = leader(&platform).await;
-    platform.kubectl(&["delete", "pod", &holder, "--namespace", OPERATOR_NAMESPACE, "--grace-period=0", "--force"]).await;
+    platform
+        .kubectl(&["delete", "pod", &holder, "--namespace", OPERATOR_NAMESPACE, "--grace-period=0", "--force"])
+        .await;
     case.apply(&platform, &[("spec.parallelism", "1")]).await;
     platform.wait(&case.job, "the other operator rolls the change out", |status| status.parallelism == 1).await;
     platform.committed_after(&case.job, epoch).await;

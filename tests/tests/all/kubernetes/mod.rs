@@ -52,7 +52,8 @@ impl Case {
         platform.namespace(name).await;
         let run = platform.world.empty_run(name).await;
         let stop = Arc::new(AtomicBool::new(false));
-        let (bootstrap, topic, stopped) = (platform.world.kafka.bootstrap().to_owned(), run.orders.clone(), stop.clone());
+        let (bootstrap, topic, stopped) =
+            (platform.world.kafka.bootstrap().to_owned(), run.orders.clone(), stop.clone());
         let flow = move || Workload::new(23, 0).flow(&bootstrap, &topic, PARTITIONS as u64, RATE, &stopped);
         let case = Self { job, run, stop, orders: tokio::task::spawn_blocking(flow) };
         case.apply(platform, set).await;
@@ -69,7 +70,8 @@ impl Case {
         self.stop.store(true, Ordering::Relaxed);
         let workload = self.orders.await.unwrap();
         let windows = reference(&workload).len();
-        until("every window is in the table", async || platform.world.table_rows(&self.run).await.len() >= windows).await;
+        until("every window is in the table", async || platform.world.table_rows(&self.run).await.len() >= windows)
+            .await;
         // With its last checkpoint the job publishes what the other sink may still wait for.
         let job = ["delete", "streamjob", self.job.name, "--namespace", self.job.namespace, "--timeout=150s"];
         platform.kubectl(&job).await;

@@ -15,7 +15,11 @@ const BY_APPLY: [(&str, &str, &[&str]); 9] = [
     ("spec.sinks[1].name", "store_sales", &["spec.sinks[1]", "Duplicate value"]),
     ("spec.sinks[0].delivery", "AtLeastOnce", &["spec.sinks[0].delivery", "ExactlyOnce or Idempotent"]),
     ("spec.checkpoint.interval", "5", &["spec.checkpoint.interval", "should match"]),
-    ("spec.checkpoint.storage", "{ local: { path: /data } }", &["spec.checkpoint.storage", "a pod's disk is lost with the pod"]),
+    (
+        "spec.checkpoint.storage",
+        "{ local: { path: /data } }",
+        &["spec.checkpoint.storage", "a pod's disk is lost with the pod"],
+    ),
 ];
 
 /// Accepted, and explained by the condition `Ready`: the field set, the reason, and what the message must have.

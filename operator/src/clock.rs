@@ -15,7 +15,7 @@ pub fn now() -> u64 {
 pub async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let started = monotonic();
     let result = work.await;
-    (result, monotonic() - started)
+    (result, monotonic().saturating_sub(started))
 }
 
 /// Time that never goes back, from an arbitrary start.

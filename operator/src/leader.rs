@@ -77,7 +77,7 @@ impl Leadership {
     /// Looks at the lease again and again, until it is another's or has not been seen for too long.
     async fn unsure(leases: &Api<Lease>, lease: &str, identity: &str) {
         let mut sure = clock::monotonic();
-        while clock::monotonic() - sure < UNSURE {
+        while clock::monotonic().saturating_sub(sure) < UNSURE {
             clock::sleep(PAUSE).await;
             let asked = clock::monotonic();
             let found = clock::within(PAUSE, leases.get(lease)).await;
@@ -97,7 +97,7 @@ impl Leadership {
         match self.renewal.await {
             Ok(Ok(_)) => tracing::info!(lease = self.lease, "the lease is given back"),
             Ok(Err(error)) => {
-                tracing::warn!(lease = self.lease, error = chain(&error), "failed to give the lease back")
+                tracing::warn!(lease = self.lease, error = chain(&error), "failed to give the lease back");
             }
             Err(error) => tracing::warn!(lease = self.lease, %error, "failed to give the lease back"),
         }

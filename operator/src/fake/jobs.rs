@@ -71,7 +71,7 @@ impl Jobs {
             self.add(api, &template, deployment.as_ref().unwrap());
         }
         self.step();
-        self.report(api);
+        Self::report(api);
     }
 
     fn phase_of(&self, pod: &Value) -> Option<Phase> {
@@ -125,7 +125,7 @@ impl Jobs {
     }
 
     /// What the Deployment's controller says of it.
-    fn report(&self, api: &ApiServer) {
+    fn report(api: &ApiServer) {
         let Some(deployment) = api.get("deployments", JOB) else { return };
         let current = &deployment["spec"]["template"]["metadata"]["annotations"][DIGEST];
         let pods = api.list("pods");

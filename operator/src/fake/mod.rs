@@ -85,7 +85,7 @@ impl Fake {
         let stores = Stores { deployments, ..context.stores.clone() };
         let Context { client, recorder, coordinators, metrics, defaults, poll_interval, status_interval, .. } =
             Arc::into_inner(context).unwrap();
-        Arc::new(Context { client, recorder, coordinators, metrics, defaults, poll_interval, status_interval, stores })
+        Arc::new(Context { client, stores, coordinators, recorder, metrics, defaults, poll_interval, status_interval })
     }
 
     fn store<K>(&self, kind: &str) -> Store<K>

@@ -93,7 +93,7 @@ impl ReconcileError {
 
 /// Brings one job a step further.
 pub async fn reconcile(job: Arc<StreamJobResource>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let (result, elapsed) = clock::timed(step(&job, &context)).await;
+    let (result, elapsed) = clock::timed(Box::pin(step(&job, &context))).await;
     context.metrics.reconciled(elapsed);
     result
 }
@@ -187,10 +187,11 @@ async fn report(job: &StreamJobResource, context: &Context, status: StreamJobSta
 fn again(facts: &Facts, decision: &Decision, phase: Option<JobPhase>, poll: Duration) -> Action {
     match (decision, phase) {
         (Decision::LetGo(_), _) => Action::await_change(),
-        (Decision::Rest, Some(JobPhase::Running)) => Action::requeue(poll),
         (Decision::Rest, Some(JobPhase::Suspended | JobPhase::Finished)) => Action::requeue(FALLBACK),
         (Decision::Rest, None) if facts.deleted_at.is_some() => Action::await_change(),
-        (Decision::Refuse(_), _) | (Decision::Rest, Some(JobPhase::Failed)) => Action::requeue(poll),
+        (Decision::Refuse(_), _) | (Decision::Rest, Some(JobPhase::Running | JobPhase::Failed)) => {
+            Action::requeue(poll)
+        }
         _ => Action::requeue(SOON),
     }
 }

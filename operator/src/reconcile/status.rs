@@ -64,7 +64,9 @@ pub fn derive(before: &StreamJobStatus, identity: &Identity, facts: &Facts, deci
         revision: revision.max(before.revision),
         ..before.clone()
     };
-    if is_asked_for(facts, decision) {
+    // A change, or a resume, asks for the attempt after the newest.
+    let paused = |phase| matches!(phase, Some(JobPhase::Suspended | JobPhase::Suspending | JobPhase::Finished));
+    if status.revision > before.revision || (paused(before.phase) && !paused(status.phase)) {
         status.planned_attempt = before.attempt.map(|attempt| attempt + 1);
     }
     status.parallelism = if phase == JobPhase::Suspended { 0 } else { identity.parallelism };
@@ -166,23 +168,11 @@ fn report(status: &mut StreamJobStatus, job: &JobStatus) {
     }
 }
 
-/// A change, or a resume, asks for the attempt after the newest.
-fn is_asked_for(facts: &Facts, decision: &Decision) -> bool {
-    match (decision, &facts.rollout) {
-        (Decision::Apply { revision, .. }, Some(rollout)) => rollout.revision != *revision || rollout.replicas == 0,
-        (Decision::Apply { .. }, None) => true,
-        _ => false,
-    }
-}
-
 /// Attempts are numbered in the log, so that none is missed between two looks. One of them may have been asked for.
 fn count_restarts(status: &mut StreamJobStatus, before: &StreamJobStatus, facts: &Facts, job: Option<&JobStatus>) {
     let (Some(now), Some(then)) = (status.attempt, before.attempt) else { return };
-    let planned = before.planned_attempt.is_some_and(|planned| then < planned && planned <= now);
-    // An operator that was killed before it could note that it had asked.
-    let paused = matches!(before.phase, Some(JobPhase::Suspended | JobPhase::Suspending | JobPhase::Finished));
-    let unnoted = paused || job.is_some_and(|job| Some(job.revision) > before.revision);
-    let restarts = (now - then.min(now)).saturating_sub(u64::from(planned || unnoted));
+    let planned = status.planned_attempt.is_some_and(|planned| then < planned && planned <= now);
+    let restarts = (now - then.min(now)).saturating_sub(u64::from(planned));
     if restarts > 0 {
         status.restarts += restarts;
         let told = job.and_then(|job| job.failure.clone());

@@ -53,8 +53,8 @@ fn stop(pods: &[&str], purpose: StopPurpose, final_checkpoint: bool) -> Decision
     Decision::Stop { pods, request: StopRequest { purpose, final_checkpoint } }
 }
 
-fn rollout(replicas: i32) -> Option<Rollout> {
-    Some(Rollout { revision: 7, digest: "a".into(), replicas })
+fn rollout(replicas: i32) -> Rollout {
+    Rollout { revision: 7, digest: "a".into(), replicas }
 }
 
 /// Every row of the module's table, by its name there.
@@ -96,7 +96,7 @@ fn each_row_of_the_table_decides_as_it_says() {
         ("R1", Facts { refusal: Some(spec.clone()), digest: "b".into(), ..running() }, Decision::Refuse(spec.clone())),
         ("R1, suspended", Facts { refusal: Some(spec.clone()), ..suspended() }, Decision::Refuse(spec)),
         ("S1, never ran", Facts { rollout: None, pods: Vec::new(), ..suspended() }, Decision::Rest),
-        ("S1, at zero", Facts { rollout: rollout(0), pods: Vec::new(), ..suspended() }, Decision::Rest),
+        ("S1, at zero", Facts { rollout: Some(rollout(0)), pods: Vec::new(), ..suspended() }, Decision::Rest),
         ("S2", suspended(), stop(&["p7"], StopPurpose::Suspend, true)),
         ("S2, one stands by", Facts { pods: both(), ..suspended() }, stop(&["p8"], StopPurpose::Suspend, true)),
         (
@@ -118,18 +118,18 @@ fn each_row_of_the_table_decides_as_it_says() {
         ("N2", Facts { digest: "b".into(), ..running() }, Decision::Apply { revision: NOW, replicas: 1 }),
         (
             "N2, suspended before",
-            Facts { digest: "b".into(), rollout: rollout(0), pods: Vec::new(), ..running() },
+            Facts { digest: "b".into(), rollout: Some(rollout(0)), pods: Vec::new(), ..running() },
             Decision::Apply { revision: NOW, replicas: 1 },
         ),
         ("N3", Facts { pods: vec![pod("p7", 7, Some(Phase::Finished))], ..running() }, Decision::Scale { replicas: 0 }),
         (
             "N4",
-            Facts { rollout: rollout(0), finished_revision: Some(7), pods: Vec::new(), ..running() },
+            Facts { rollout: Some(rollout(0)), finished_revision: Some(7), pods: Vec::new(), ..running() },
             Decision::Rest,
         ),
         (
             "N5",
-            Facts { rollout: rollout(0), pods: Vec::new(), ..running() },
+            Facts { rollout: Some(rollout(0)), pods: Vec::new(), ..running() },
             Decision::Apply { revision: 7, replicas: 1 },
         ),
         (

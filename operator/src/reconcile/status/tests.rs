@@ -125,7 +125,7 @@ fn restarts_count_what_nobody_asked_for() {
     let status = derive(&before, &identity(), &facts(vec![failed]), &Decision::Rest);
     assert_eq!((status.restarts, status.failure), (4, Some(told)), "two attempts more, of the same revision");
 
-    let upgraded = StreamJobStatus { planned_attempt: Some(4), ..before.clone() };
+    let upgraded = StreamJobStatus { revision: Some(6), ..before.clone() };
     let status = derive(&upgraded, &identity(), &facts(vec![job(Phase::Running, 7, 4)]), &Decision::Rest);
     assert_eq!(status.restarts, 2, "a new revision is a new attempt");
 

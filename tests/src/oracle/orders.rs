@@ -68,6 +68,7 @@ impl Workload {
 
     /// As [`Workload::produce`], `rate` orders a second and without an end, until `stop`; then one more order for each
     /// partition, so much later that every window before it closes. Gives the orders that were written, without those.
+    #[must_use]
     pub fn flow(&self, bootstrap: &str, topic: &str, partitions: u64, rate: u64, stop: &AtomicBool) -> Self {
         let (producer, began) = (producer(bootstrap), Instant::now());
         let mut count = 0;

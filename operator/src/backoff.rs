@@ -13,11 +13,11 @@ const LONGEST: f64 = 60.0;
 
 /// Counts the failures in a row of each job.
 #[derive(Debug, Default)]
-pub struct Backoff {
+pub struct Failures {
     failures: Mutex<BTreeMap<String, u32>>,
 }
 
-impl Backoff {
+impl Failures {
     /// The pause after one more failure.
     pub fn failed(&self, job: &str) -> Duration {
         let mut failures = self.lock();
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_minute_and_begin_anew_after_a_success() {
-        let backoff = Backoff::default();
+        let backoff = Failures::default();
         let pauses: Vec<f64> = (0..8).map(|_| backoff.failed("a").as_secs_f64()).collect();
         assert!(pauses[0] < 1.3 && pauses[7] > 40.0 && pauses[7] < 76.0, "{pauses:?}");
         backoff.succeeded("a");

@@ -16,14 +16,15 @@ use kube::{
         controller::Action,
         predicates,
         reflector::{self, ObjectRef, Store},
-        watcher::{self, Event, watcher},
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
 use tidegate_crds::StreamJobResource;
 
 use crate::{
-    backoff::Backoff,
+    backoff::Failures,
     build::MANAGER,
     metrics::Metrics,
     reconcile::{Context, ReconcileError, Stores, reconcile},
@@ -35,6 +36,9 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Seconds after which a watch is begun anew: one that was opened while the API server had lost its storage may stay
 /// silent for ever.
 const WATCH_TIMEOUT: u32 = 30;
+
+/// Between two tries of a watch.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where a controller looks.
 #[derive(Debug, Clone)]
@@ -55,11 +59,12 @@ impl Watches {
         let (jobs, writer) = reflector::store();
         let unreadable = metrics.clone();
         let stream = watcher(api::<DeserializeGuard<StreamJobResource>>(client, scope), watched())
-            .default_backoff()
+            .backoff(Pauses::default())
             .try_filter_map(move |event| ready(Ok(readable(event, &unreadable))))
             .reflect(writer)
             .applied_objects()
             .predicate_filter(predicates::generation.combine(predicates::finalizers), PredicateConfig::default());
+        let stream = undisturbed(stream);
         let controller = Controller::for_stream(stream, jobs.clone());
         let (deployments, stream) = owned(client, scope);
         let controller = controller.owns_stream(stream);
@@ -88,7 +93,7 @@ impl Watches {
         concurrency: u16,
         stop: impl Future<Output = ()> + Send + Sync + 'static,
     ) {
-        let backoff = Arc::new(Backoff::default());
+        let backoff = Arc::new(Failures::default());
         let done = backoff.clone();
         let policy = move |job: Arc<StreamJobResource>, error: &ReconcileError, context: Arc<Context>| {
             context.metrics.failed(error.reason());
@@ -147,11 +152,45 @@ where
     let (store, writer) = reflector::store();
     let config = watched().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
     let stream = watcher(api::<K>(client, scope), config)
-        .default_backoff()
+        .backoff(Pauses::default())
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .touched_objects();
-    (store, stream)
+    (store, undisturbed(stream))
+}
+
+/// Tells of a failed watch here and not to the controller, which would pause all of them for each failure of one: after an
+/// outage, for minutes. Each watch has pauses of its own.
+fn undisturbed<K>(
+    stream: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
+where
+    K: Resource<DynamicType = ()> + Send + 'static,
+{
+    stream.filter_map(|watched| {
+        if let Err(error) = &watched {
+            tracing::warn!(kind = %K::kind(&()), error = chain(error), "a watch has failed and begins anew");
+        }
+        ready(watched.ok().map(Ok))
+    })
+}
+
+/// Kubernetes' own pauses after a failed watch, but none so long that people ask why nothing happens.
+#[derive(Default)]
+struct Pauses(DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
 }
 
 fn job_of_pod(pod: k8s_openapi::api::core::v1::Pod) -> Option<ObjectRef<StreamJobResource>> {

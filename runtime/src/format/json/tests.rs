@@ -281,7 +281,13 @@ fn reference(payload: &[u8]) -> Result<[Option<String>; 4], ()> {
     let amount = get("amount").map(|raw| exact(raw, 2, -999_999_999_999..1_000_000_000_000)).transpose()?;
     let ts = get("ts").map(|raw| match raw.strip_prefix('"') {
         Some(_) => {
-            let text: String = serde_json::from_str(raw).map_err(drop)?;
+            let mut text: String = serde_json::from_str(raw).map_err(drop)?;
+            // An offset may be written without a colon, as by `+hhmm` of many programs; RFC 3339 has one.
+            if let [.., b'+' | b'-', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9'] = text.as_bytes()
+                && text.len() > "2026-01-01T00:00:00".len()
+            {
+                text.insert(text.len() - 2, ':');
+            }
             Ok(i128::from(chrono::DateTime::parse_from_rfc3339(&text).map_err(drop)?.timestamp_millis()))
         }
         None => exact(raw, 0, i128::from(i64::MIN)..i128::from(i64::MAX) + 1),

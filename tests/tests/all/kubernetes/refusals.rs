@@ -14,7 +14,7 @@ const BY_APPLY: [(&str, &str, &[&str]); 9] = [
     ("spec.sources[0].format", "{ badRecords: DeadLetter }", &["spec.sources[0].format", "deadLetterSink go together"]),
     ("spec.sinks[1].name", "store_sales", &["spec.sinks[1]", "Duplicate value"]),
     ("spec.sinks[0].delivery", "AtLeastOnce", &["spec.sinks[0].delivery", "ExactlyOnce or Idempotent"]),
-    ("spec.checkpoint.interval", "5", &["spec.checkpoint.interval", "should match"]),
+    ("spec.checkpoint.interval", "\"5\"", &["spec.checkpoint.interval", "should match"]),
     (
         "spec.checkpoint.storage",
         "{ local: { path: /data } }",
@@ -27,7 +27,7 @@ const BY_STATUS: [(&str, &str, &str, &[&str]); 6] = [
     ("spec.sql", "INSERT INTO store_sales SELECT * FROM ordes", "DocumentInvalid", &["ordes", "orders"]),
     ("spec.sources[0].kafka.topic", "no-such-topic", "SourceUnfit", &["no-such-topic"]),
     ("spec.sources[0].kafka.bootstrapServers", "kafka-typo:9092", "SourceUnreachable", &["kafka-typo:9092"]),
-    ("spec.sinks[0].clickHouse.table", "no_such_table", "SinkUnfit", &["no_such_table", "CREATE TABLE"]),
+    ("spec.sinks[0].clickHouse.table", "no_such_table", "SinkUnfit", &["no_such_table", "create it first"]),
     ("spec.checkpoint.storage.s3.bucket", "no-such-bucket", "StorageUnfit", &["no-such-bucket"]),
     ("spec.checkpoint.storage.s3.accessKeyId.secretKeyRef.name", "s3-typo", "SecretMissing", &["s3-typo"]),
 ];

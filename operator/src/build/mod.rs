@@ -20,7 +20,7 @@ mod pod;
 mod policy;
 mod service;
 
-pub use names::{APPLIED, DIGEST, FINALIZER, JOB_LABEL, MANAGER, REVISION, foreign_owner, selector};
+pub use names::{APPLIED, DIGEST, FINALIZER, JOB_LABEL, MANAGER, RESTARTED_AT, REVISION, foreign_owner, selector};
 
 use k8s_openapi::{
     api::{
@@ -75,11 +75,20 @@ pub fn document(job: &StreamJobResource) -> StreamJob {
 }
 
 impl<'a> Version<'a> {
-    /// `None` for a job that the API server does not have yet.
-    pub fn of(job: &'a StreamJobResource, defaults: &Defaults) -> Result<Option<Self>, serde_json::Error> {
+    /// `None` for a job that the API server does not have yet. `restarted_at`: when somebody asked for new pods; two pods of
+    /// one version would wait for each other, so that is a version of its own.
+    pub fn of(
+        job: &'a StreamJobResource,
+        restarted_at: Option<&String>,
+        defaults: &Defaults,
+    ) -> Result<Option<Self>, serde_json::Error> {
         let Some(owner) = job.controller_owner_ref(&()) else { return Ok(None) };
         let job_file = serde_json::to_string(&document(job))?;
-        let template = pod::template(job, defaults);
+        let mut template = pod::template(job, defaults);
+        if let Some(at) = restarted_at {
+            let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
+            annotations.insert(RESTARTED_AT.to_owned(), at.clone());
+        }
         let mut hasher = Sha256::new();
         hasher.update(&job_file);
         hasher.update(serde_json::to_vec(&template)?);

@@ -19,6 +19,9 @@ pub const DIGEST: &str = "tidegate.dev/digest";
 /// On every object: the digest of the object as it was applied last.
 pub const APPLIED: &str = "tidegate.dev/applied";
 
+/// What `kubectl rollout restart` sets in a pod template.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
 /// What selects the pods of a job.
 pub fn selector(job: &StreamJobResource) -> BTreeMap<String, String> {
     BTreeMap::from([(JOB_LABEL.to_owned(), job.name_any())])

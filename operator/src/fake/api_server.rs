@@ -29,6 +29,8 @@ struct State {
     writes: Vec<String>,
     /// Writes that are still carried out before every call fails.
     lives: Option<usize>,
+    /// Objects of this kind are invalid.
+    invalid: Option<String>,
 }
 
 impl ApiServer {
@@ -58,6 +60,11 @@ impl ApiServer {
     /// Ends [`ApiServer::die_after`]; says whether it came to that.
     pub fn revive(&self) -> bool {
         self.lock().lives.take() == Some(0)
+    }
+
+    /// From now on every object of a kind is found invalid.
+    pub fn reject(&self, kind: &str) {
+        self.lock().invalid = Some(kind.to_owned());
     }
 
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
@@ -149,6 +156,9 @@ impl State {
         there: Option<Value>,
         mut patch: Value,
     ) -> (StatusCode, Value) {
+        if self.invalid.as_deref() == Some(kind) {
+            return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
+        }
         let is_apply = patch.get("kind").is_some();
         let Some(mut object) = there.or_else(|| is_apply.then(|| json!({ "metadata": {} }))) else {
             return failure(StatusCode::NOT_FOUND, "NotFound");

@@ -18,7 +18,7 @@ use tidegate_crds::StreamJobResource;
 
 use super::{
     drift,
-    facts::{Facts, PodFact},
+    facts::{Facts, PodFact, Refusal},
     observe::Live,
     plan::Decision,
 };
@@ -183,6 +183,18 @@ fn failed<K: Resource<DynamicType = ()>>(action: &'static str, name: String) -> 
 }
 
 impl ApplyError {
+    /// What the user has to change, if trying again is of no use; the error itself otherwise.
+    pub fn refusal(self) -> Result<Refusal, Self> {
+        match &self {
+            Self::Foreign { .. } => Ok(Refusal::NameTaken(self.to_string())),
+            Self::Write { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if status.code == 422 => Ok(Refusal::Rejected(status.message.clone())),
+                _ => Err(self),
+            },
+            _ => Err(self),
+        }
+    }
+
     /// A short name for the metric of errors.
     pub fn reason(&self) -> &'static str {
         match self {

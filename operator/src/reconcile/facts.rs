@@ -45,6 +45,8 @@ pub enum Refusal {
     Spec(String),
     /// An object of the name that the job needs belongs to somebody else.
     NameTaken(String),
+    /// Kubernetes does not accept an object of the job, such as a pod template with limits below its requests.
+    Rejected(String),
 }
 
 /// What the Deployment asks for.

@@ -104,46 +104,37 @@ async fn step(job: &StreamJobResource, context: &Context) -> Result<Action, Reco
         return Ok(Action::requeue(SOON));
     }
     let live = context.stores.of(job);
-    let Some(version) = Version::of(job, &context.defaults)? else { return Ok(Action::requeue(SOON)) };
-    let (digest, rolled_out) = (version.digest.clone(), live.revision());
-    let wanted = version.objects(rolled_out.unwrap_or(0), 1);
-    let facts = observe::observe(job, &live, &digest, Some(&wanted), context.coordinators.as_ref(), clock::now()).await;
+    let version = || Version::of(job, live.restarted_at(), &context.defaults);
+    let Some(wanted) = version()? else { return Ok(Action::requeue(SOON)) };
+    let digest = wanted.digest.clone();
+    let wanted = wanted.objects(live.revision().unwrap_or(0), 1);
+    let facts = observe::observe(job, &live, &digest, &wanted, context.coordinators.as_ref(), clock::now()).await;
     let decision = plan::plan(&facts);
     if !matches!(decision, Decision::Rest | Decision::Wait) {
         tracing::info!(job = job.name_any(), namespace = job.namespace(), ?decision, "step");
     }
     let objects = match &decision {
-        Decision::Apply { revision, replicas } => {
-            Version::of(job, &context.defaults)?.map(|version| version.objects(*revision, *replicas))
-        }
+        Decision::Apply { revision, replicas } => version()?.map(|version| version.objects(*revision, *replicas)),
         _ => None,
     };
-    let hands = Hands { client: &context.client, coordinators: context.coordinators.as_ref(), job };
-    let status = status::derive(&job.status.clone().unwrap_or_default(), &identity(job), &facts, &decision);
+    let before = job.status.clone().unwrap_or_default();
+    let status = |decision: &Decision| status::derive(&before, &identity(job), &facts, decision);
     // A farewell is told before the StreamJob is gone.
     if matches!(decision, Decision::LetGo(_)) {
-        announce::farewell(&context.recorder, job, &status, &decision).await;
+        announce::farewell(&context.recorder, job, &status(&decision), &decision).await;
     }
-    let done = hands.carry_out(&decision, &facts, &live, objects).await;
-    let done = match done {
-        Err(ApplyError::Foreign { kind, name }) => {
-            let refusal =
-                facts::Refusal::NameTaken(format!("{kind} `{name}` is there and does not belong to this StreamJob"));
-            let decision = Decision::Refuse(refusal);
-            let status = status::derive(&job.status.clone().unwrap_or_default(), &identity(job), &facts, &decision);
-            report(job, context, status).await?;
-            return Ok(Action::requeue(context.poll_interval));
-        }
-        other => other,
+    let hands = Hands { client: &context.client, coordinators: context.coordinators.as_ref(), job };
+    let decision = match hands.carry_out(&decision, &facts, &live, objects).await {
+        Ok(()) => decision,
+        Err(error) => Decision::Refuse(error.refusal()?),
     };
-    if !matches!(decision, Decision::LetGo(_) | Decision::Protect) && facts.has_finalizer {
-        let phase = status.phase;
-        report(job, context, status).await?;
-        done?;
-        return Ok(again(&facts, &decision, phase, context.poll_interval));
+    if !facts.has_finalizer || matches!(decision, Decision::LetGo(_)) {
+        return Ok(again(&facts, &decision, None, context.poll_interval));
     }
-    done?;
-    Ok(again(&facts, &decision, None, context.poll_interval))
+    let status = status(&decision);
+    let phase = status.phase;
+    report(job, context, &before, status).await?;
+    Ok(again(&facts, &decision, phase, context.poll_interval))
 }
 
 fn identity(job: &StreamJobResource) -> Identity {
@@ -158,9 +149,13 @@ fn identity(job: &StreamJobResource) -> Identity {
 }
 
 /// Writes the status and tells what has changed, if it is news.
-async fn report(job: &StreamJobResource, context: &Context, status: StreamJobStatus) -> Result<(), ReconcileError> {
-    let before = job.status.clone().unwrap_or_default();
-    if !status::is_news(&before, &status, context.status_interval) {
+async fn report(
+    job: &StreamJobResource,
+    context: &Context,
+    before: &StreamJobStatus,
+    status: StreamJobStatus,
+) -> Result<(), ReconcileError> {
+    if !status::is_news(before, &status, context.status_interval) {
         return Ok(());
     }
     let api: Api<StreamJobResource> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
@@ -174,7 +169,7 @@ async fn report(job: &StreamJobResource, context: &Context, status: StreamJobSta
     let parameters = PatchParams::apply(build::MANAGER).force();
     match api.patch_status(&job.name_any(), &parameters, &Patch::Apply(patch)).await {
         Ok(_) => {
-            announce::transitions(&context.recorder, job, &before, &status).await;
+            announce::transitions(&context.recorder, job, before, &status).await;
             Ok(())
         }
         // Deleted meanwhile.

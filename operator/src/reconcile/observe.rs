@@ -21,7 +21,7 @@ use super::{
     trouble,
 };
 use crate::{
-    build::{self, DIGEST, FINALIZER, JOB_LABEL, Objects, REVISION, foreign_owner},
+    build::{self, DIGEST, FINALIZER, JOB_LABEL, Objects, RESTARTED_AT, REVISION, foreign_owner},
     coordinator_client::Coordinators,
 };
 
@@ -99,6 +99,12 @@ impl Stores {
 }
 
 impl Live {
+    /// When somebody asked for new pods by `kubectl rollout restart`.
+    pub fn restarted_at(&self) -> Option<&String> {
+        let template = self.deployment.as_ref()?.spec.as_ref()?.template.metadata.as_ref()?;
+        template.annotations.as_ref()?.get(RESTARTED_AT)
+    }
+
     /// The revision that is rolled out.
     pub fn revision(&self) -> Option<u64> {
         self.rollout().map(|rollout| rollout.revision)
@@ -163,7 +169,7 @@ pub async fn observe(
     job: &StreamJobResource,
     live: &Live,
     digest: &str,
-    wanted: Option<&Objects>,
+    wanted: &Objects,
     coordinators: &dyn Coordinators,
     now: u64,
 ) -> Facts {
@@ -183,7 +189,7 @@ pub async fn observe(
         refusal,
         digest: digest.to_owned(),
         rollout: live.rollout(),
-        drifted: wanted.is_some_and(|wanted| live.drifted(wanted)),
+        drifted: live.drifted(wanted),
         orphans: live.orphans(),
         known_revision: status.revision,
         finished_revision: status.revision.filter(|_| status.phase == Some(JobPhase::Finished)),

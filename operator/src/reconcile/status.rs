@@ -186,6 +186,7 @@ fn ready(facts: &Facts, decision: &Decision, phase: JobPhase, trouble: Option<&T
         return match refusal {
             Refusal::Spec(problems) => Verdict::new(false, Reason::SPEC_INVALID, problems),
             Refusal::NameTaken(message) => Verdict::new(false, Reason::NAME_TAKEN, message),
+            Refusal::Rejected(message) => Verdict::new(false, Reason::POD_REFUSED, message),
         };
     }
     let told = |otherwise: &str| match trouble {

@@ -104,6 +104,37 @@ async fn a_name_that_is_somebody_elses_is_left_alone() {
 }
 
 #[tokio::test]
+async fn an_object_that_kubernetes_finds_invalid_is_told_in_the_status() {
+    let fake = running().await;
+    fake.api.reject("deployments");
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "image": "other" } }));
+    fake.reconcile().await.unwrap();
+    let status = fake.job().unwrap().status.unwrap();
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    assert_eq!(
+        (ready.status.as_str(), ready.reason.as_str(), ready.message.as_str()),
+        ("False", "PodRefused", "Invalid")
+    );
+    assert_eq!((status.phase, fake.jobs.running()), (Some(JobPhase::Running), 1), "what ran goes on");
+}
+
+#[tokio::test]
+async fn a_rollout_restart_is_a_version_of_its_own() {
+    let fake = running().await;
+    let before = fake.job().unwrap().status.unwrap().revision;
+    let annotations = json!({ "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z" });
+    fake.api.change(
+        "deployments",
+        JOB,
+        json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } }),
+    );
+    fake.settle().await;
+    let status = fake.job().unwrap().status.unwrap();
+    assert!(status.revision > before, "{status:?}");
+    assert_eq!((fake.jobs.running(), fake.api.list("pods").len()), (1, 1));
+}
+
+#[tokio::test]
 async fn an_object_that_was_changed_by_hand_is_put_back() {
     let fake = running().await;
     fake.api.change("deployments", JOB, json!({ "spec": { "replicas": 5 } }));

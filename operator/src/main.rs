@@ -9,6 +9,7 @@ mod build;
 mod clock;
 mod controller;
 mod coordinator_client;
+mod digest;
 #[cfg(test)]
 mod fake;
 mod http;

@@ -32,8 +32,12 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Resource, ResourceExt};
-use sha2::{Digest, Sha256};
 use tidegate_crds::{Metadata, StreamJob, StreamJobResource};
+
+use crate::digest;
+
+/// Of a version's digest: it is part of a name.
+const DIGEST_BYTES: usize = 5;
 
 /// What the operator was installed with.
 #[derive(Debug, Clone)]
@@ -89,25 +93,22 @@ impl<'a> Version<'a> {
             let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
             annotations.insert(RESTARTED_AT.to_owned(), at.clone());
         }
-        let mut hasher = Sha256::new();
-        hasher.update(&job_file);
-        hasher.update(serde_json::to_vec(&template)?);
-        let digest = hasher.finalize().iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest::of(&[job_file.as_bytes(), &serde_json::to_vec(&template)?], DIGEST_BYTES);
         Ok(Some(Self { job, owner, job_file, template, digest }))
     }
 
     /// The objects that run this version.
-    pub fn objects(self, revision: u64, replicas: i32) -> Objects {
+    pub fn objects(&self, revision: u64, replicas: i32) -> Objects {
         let Self { job, owner, job_file, template, digest } = self;
-        let meta = |name: String| names::meta(job, &owner, name);
-        let config_map = config_map::build(meta(format!("{}-{digest}", job.name_any())), job_file);
-        let template = pod::of_revision(template, &config_map.name_any(), revision, &digest);
+        let meta = |name: String| names::meta(job, owner, name);
+        let config_map = config_map::build(meta(format!("{}-{digest}", job.name_any())), job_file.clone());
+        let template = pod::of_revision(template.clone(), &config_map.name_any(), revision, digest);
         Objects {
             service_account: service::account(meta(job.name_any())),
             service: service::build(meta(job.name_any()), job),
             disruption_budget: policy::disruption_budget(meta(job.name_any()), job),
             network_policy: policy::network_policy(meta(job.name_any()), job),
-            deployment: deployment::build(meta(job.name_any()), job, template, revision, &digest, replicas),
+            deployment: deployment::build(meta(job.name_any()), job, template, revision, digest, replicas),
             config_map,
         }
     }

@@ -84,7 +84,7 @@ impl Jobs {
         state.pods += 1;
         let (name, ip) = (format!("{JOB}-{}", state.pods), format!("10.0.0.{}", state.pods));
         let revision = template["annotations"][REVISION].as_str().unwrap().parse().unwrap();
-        state.coordinators.insert(ip.clone(), claiming(revision));
+        state.coordinators.insert(ip.clone(), says(Phase::Claiming, revision, None));
         drop(state);
         api.create(
             "pods",
@@ -148,11 +148,12 @@ impl Jobs {
     }
 }
 
-fn claiming(revision: u64) -> JobStatus {
+/// What a coordinator says that has nothing to tell but its phase.
+pub fn says(phase: Phase, revision: u64, attempt: Option<u64>) -> JobStatus {
     JobStatus {
         job: JOB.into(),
-        phase: Phase::Claiming,
-        attempt: None,
+        phase,
+        attempt,
         record_id: None,
         revision,
         last_checkpoint: None,

@@ -9,7 +9,7 @@ mod api_server;
 mod jobs;
 
 pub use api_server::ApiServer;
-pub use jobs::Jobs;
+pub use jobs::{Jobs, says};
 
 use std::{sync::Arc, time::Duration};
 

@@ -18,7 +18,7 @@ pub fn reporter(pod_name: &str) -> Reporter {
 }
 
 /// What has changed from one status to the next.
-fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType, &'static str, String)> {
+fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType, String, String)> {
     let mut changes = Vec::new();
     let of = |status: &StreamJobStatus, kind: &str| {
         let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
@@ -28,7 +28,7 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
         let cause = after.failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.message));
         changes.push((
             EventType::Warning,
-            "Restarted",
+            "Restarted".to_owned(),
             format!("the job started again, attempt {}{cause}", after.attempt.unwrap_or(0)),
         ));
     }
@@ -51,7 +51,7 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
                 (EventType::Normal, String::new())
             }
         };
-        changes.push((kind, name(phase), note));
+        changes.push((kind, format!("{phase:?}"), note));
     }
     for (condition, reason) in [
         ("CheckpointHealthy", "CheckpointsFailing"),
@@ -64,7 +64,7 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
             && status == bad
             && was.is_none_or(|(was, _, _)| was != bad)
         {
-            changes.push((EventType::Warning, reason, message));
+            changes.push((EventType::Warning, reason.to_owned(), message));
         }
     }
     let (was, is) = (of(before, "Stalled"), of(after, "Stalled"));
@@ -73,23 +73,9 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
         && after.phase != Some(JobPhase::Failed)
         && was.is_none_or(|(status, was, _)| status != "True" || was != reason)
     {
-        changes.push((EventType::Warning, "Stalled", format!("{reason}: {message}")));
+        changes.push((EventType::Warning, "Stalled".to_owned(), format!("{reason}: {message}")));
     }
     changes
-}
-
-fn name(phase: JobPhase) -> &'static str {
-    match phase {
-        JobPhase::Pending => "Pending",
-        JobPhase::Starting => "Starting",
-        JobPhase::Running => "Running",
-        JobPhase::Upgrading => "Upgrading",
-        JobPhase::Suspending => "Suspending",
-        JobPhase::Suspended => "Suspended",
-        JobPhase::Finished => "Finished",
-        JobPhase::Failed => "Failed",
-        JobPhase::Terminating => "Terminating",
-    }
 }
 
 /// Where the job stands, in words.
@@ -108,7 +94,7 @@ pub async fn transitions(
     after: &StreamJobStatus,
 ) {
     for (kind, reason, note) in changes(before, after) {
-        publish(recorder, job, kind, reason, note).await;
+        publish(recorder, job, kind, &reason, note).await;
     }
 }
 

@@ -7,14 +7,14 @@
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::build::APPLIED;
 
+const DIGEST_BYTES: usize = 8;
+
 /// The digest that goes with an object when it is applied.
 pub fn digest(wanted: &Value) -> String {
-    let bytes = wanted.to_string();
-    Sha256::digest(bytes.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    crate::digest::of(&[wanted.to_string().as_bytes()], DIGEST_BYTES)
 }
 
 /// Whether `live` is missing or is not as `wanted`.

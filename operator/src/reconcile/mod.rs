@@ -104,17 +104,17 @@ async fn step(job: &StreamJobResource, context: &Context) -> Result<Action, Reco
         return Ok(Action::requeue(SOON));
     }
     let live = context.stores.of(job);
-    let version = || Version::of(job, live.restarted_at(), &context.defaults);
-    let Some(wanted) = version()? else { return Ok(Action::requeue(SOON)) };
-    let digest = wanted.digest.clone();
-    let wanted = wanted.objects(live.revision().unwrap_or(0), 1);
-    let facts = observe::observe(job, &live, &digest, &wanted, context.coordinators.as_ref(), clock::now()).await;
+    let version = Version::of(job, live.restarted_at(), &context.defaults)?;
+    let Some(version) = version else { return Ok(Action::requeue(SOON)) };
+    let wanted = version.objects(live.revision().unwrap_or(0), 1);
+    let facts =
+        observe::observe(job, &live, &version.digest, &wanted, context.coordinators.as_ref(), clock::now()).await;
     let decision = plan::plan(&facts);
     if !matches!(decision, Decision::Rest | Decision::Wait) {
         tracing::info!(job = job.name_any(), namespace = job.namespace(), ?decision, "step");
     }
     let objects = match &decision {
-        Decision::Apply { revision, replicas } => version()?.map(|version| version.objects(*revision, *replicas)),
+        Decision::Apply { revision, replicas } => Some(version.objects(*revision, *replicas)),
         _ => None,
     };
     let before = job.status.clone().unwrap_or_default();

@@ -77,7 +77,7 @@ pub fn derive(before: &StreamJobStatus, identity: &Identity, facts: &Facts, deci
     let ready = ready(facts, decision, phase, trouble.as_ref());
     let stalled = stalled(&ready, trouble.as_ref(), decision, phase);
     let reconciling = reconciling(phase, &stalled);
-    let blocked = blocked(facts, phase, revision);
+    let blocked = blocked(trouble.as_ref(), phase);
     let (checkpoints, sinks) = health(job, phase);
     let verdicts = [
         ("Ready", ready),
@@ -260,9 +260,8 @@ fn reconciling(phase: JobPhase, stalled: &Verdict) -> Verdict {
     }
 }
 
-fn blocked(facts: &Facts, phase: JobPhase, revision: Option<u64>) -> Verdict {
-    let refused = trouble(facts, revision).filter(|trouble| phase == JobPhase::Upgrading && !trouble.may_pass);
-    match refused {
+fn blocked(trouble: Option<&Trouble>, phase: JobPhase) -> Verdict {
+    match trouble.filter(|trouble| phase == JobPhase::Upgrading && !trouble.may_pass) {
         Some(trouble) => {
             let message = format!("{}: {}", trouble.reason.name, trouble.message);
             Verdict::new(true, Reason::NEW_REVISION_REFUSED, message)

@@ -1,6 +1,7 @@
-use tidegate_crds::api::{JobStatus, Phase};
+use tidegate_crds::api::Phase;
 
 use super::*;
+use crate::fake::says;
 
 const NOW: u64 = 1_000_000;
 
@@ -19,23 +20,8 @@ fn running() -> Facts {
 }
 
 fn pod(name: &str, revision: u64, phase: Option<Phase>) -> PodFact {
-    let job = phase.map(|phase| JobStatus {
-        job: "job".into(),
-        phase,
-        attempt: (!matches!(phase, Phase::Claiming | Phase::Preparing)).then_some(3),
-        record_id: None,
-        revision,
-        last_checkpoint: None,
-        checkpoint_failure: None,
-        committed_epoch: None,
-        pending_epochs: 0,
-        restarts: 0,
-        failure: None,
-        sources: Vec::new(),
-        sinks: Vec::new(),
-        recovery_seconds: None,
-        storage: "s3://b/job".into(),
-    });
+    let attempt = |phase| (!matches!(phase, Phase::Claiming | Phase::Preparing)).then_some(3);
+    let job = phase.map(|phase| says(phase, revision, attempt(phase)));
     PodFact { name: name.into(), ip: Some("10.0.0.1".into()), revision, job, ..PodFact::default() }
 }
 

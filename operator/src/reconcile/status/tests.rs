@@ -1,6 +1,7 @@
 use tidegate_crds::api::{CheckpointStatus, Failure, FailureReason, SinkStatus, SourceStatus};
 
 use super::{super::facts::Rollout, *};
+use crate::fake::says;
 
 const NOW: u64 = 1_000_000;
 
@@ -14,23 +15,7 @@ fn identity() -> Identity {
 }
 
 fn job(phase: Phase, revision: u64, attempt: u64) -> JobStatus {
-    JobStatus {
-        job: "shop.sales".into(),
-        phase,
-        attempt: Some(attempt),
-        record_id: None,
-        revision,
-        last_checkpoint: None,
-        checkpoint_failure: None,
-        committed_epoch: None,
-        pending_epochs: 0,
-        restarts: 0,
-        failure: None,
-        sources: Vec::new(),
-        sinks: Vec::new(),
-        recovery_seconds: None,
-        storage: "s3://b/shop.sales".into(),
-    }
+    says(phase, revision, Some(attempt))
 }
 
 fn facts(jobs: Vec<JobStatus>) -> Facts {

@@ -97,10 +97,12 @@ exec "$0" >/dev/null
 '
 
 exec 2>>server.log
-rm -f init
+rm -f init booted
+mkfifo booted
 make_cgroups
 exec 3<&0
-unshare --fork --kill-child --pid --mount --net sh -ec "$boot" "$init" </dev/null 3<&- &
+# Not to our output: of that we must be the last holder, so that our death is the end of it.
+unshare --fork --kill-child --pid --mount --net sh -ec "$boot" "$init" </dev/null 3<&- >booted &
 machine=$!
 
 # The only reader of our input. It outlives a closed standard output.
@@ -116,6 +118,7 @@ machine=$!
 } <&3 2>/dev/null &
 reader=$!
 
+read -r first <booted && echo "$first"
 exec 3<&- >&-
 wait "$machine"
 status=$?

@@ -1,6 +1,6 @@
 //! Prints the reasons of conditions as a table; `make generate` keeps it in `docs/reference/`.
 
-use tidegate_crds::Reason;
+use tidegate_crds::{ConditionType, Reason};
 
 fn main() {
     println!("# Conditions\n");
@@ -9,8 +9,8 @@ fn main() {
     );
     println!("that says what was found.\n");
     println!("| condition | true means |\n|---|---|");
-    for (condition, meaning) in tidegate_crds::CONDITIONS {
-        println!("| `{condition}` | {meaning} |");
+    for ConditionType { name, meaning } in ConditionType::ALL {
+        println!("| `{name}` | {meaning} |");
     }
     println!("\n| reason | meaning | what to do |\n|---|---|---|");
     for Reason { name, meaning, remedy } in Reason::ALL {

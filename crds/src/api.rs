@@ -42,6 +42,29 @@ pub struct JobStatus {
     pub storage: String,
 }
 
+impl JobStatus {
+    /// Of a process that has just begun.
+    pub fn new(job: impl Into<String>, revision: u64, storage: impl Into<String>) -> Self {
+        Self {
+            job: job.into(),
+            phase: Phase::Preparing,
+            attempt: None,
+            record_id: None,
+            revision,
+            last_checkpoint: None,
+            checkpoint_failure: None,
+            committed_epoch: None,
+            pending_epochs: 0,
+            restarts: 0,
+            failure: None,
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            recovery_seconds: None,
+            storage: storage.into(),
+        }
+    }
+}
+
 /// Why a job does not run: also what a process writes as its last word (`--termination-log`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

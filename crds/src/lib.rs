@@ -28,7 +28,7 @@ pub use document::{DocumentError, JobSpec, Metadata, StreamJob, StreamJobResourc
 pub use duration::HumanDuration;
 pub use pod::{OnDelete, PodTemplate, RunState};
 pub use problem::{Problem, Problems, nearest};
-pub use reason::{CONDITIONS, Reason};
+pub use reason::{ConditionType, Reason};
 pub use restart::{ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartSpec};
 pub use secret::{SecretKeyRef, SecretRef};
 pub use sink::{ClickHouseSink, Delivery, FileFormat, FilesSink, KafkaSink, PrintSink, SinkSpec};

@@ -1,14 +1,32 @@
 //! The reasons that a condition can have, each with what it means and what to do: the guide's table is made of them.
 
-/// The types of conditions, each with what it means when it is true.
-pub const CONDITIONS: [(&str, &str); 6] = [
-    ("Ready", "The job runs as the spec asks: what `kubectl wait --for=condition=Ready` waits for."),
-    ("Reconciling", "Something is under way that ends by itself."),
-    ("Stalled", "Nothing goes on until somebody changes something."),
-    ("CheckpointHealthy", "The newest tries to take a checkpoint went well."),
-    ("SinkHealthy", "Every sink takes what it is given."),
-    ("UpgradeBlocked", "The changed spec can't run; the version before goes on."),
-];
+/// A type of condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConditionType {
+    /// As in `status.conditions[].type`.
+    pub name: &'static str,
+    /// What it means when it is true.
+    pub meaning: &'static str,
+}
+
+macro_rules! conditions {
+    ($($constant:ident = $name:literal: $meaning:literal;)*) => {
+        impl ConditionType {
+            $(pub const $constant: Self = Self { name: $name, meaning: $meaning };)*
+            /// All of them, in the order of the status.
+            pub const ALL: &[Self] = &[$(Self::$constant),*];
+        }
+    };
+}
+
+conditions! {
+    READY = "Ready": "The job runs as the spec asks: what `kubectl wait --for=condition=Ready` waits for.";
+    RECONCILING = "Reconciling": "Something is under way that ends by itself.";
+    STALLED = "Stalled": "Nothing goes on until somebody changes something.";
+    CHECKPOINT_HEALTHY = "CheckpointHealthy": "The newest tries to take a checkpoint went well.";
+    SINK_HEALTHY = "SinkHealthy": "Every sink takes what it is given.";
+    UPGRADE_BLOCKED = "UpgradeBlocked": "The changed spec can't run; the version before goes on.";
+}
 
 /// One reason of one or more conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +60,7 @@ reasons! {
     NAME_TAKEN = "NameTaken": "An object of the name that the job needs exists and belongs to somebody else." => "Rename the StreamJob, or delete that object.";
     DOCUMENT_INVALID = "DocumentInvalid": "The SQL can't be planned, or does not fit sources and sinks." => "Change what the message names; it has line and column.";
     SECRET_MISSING = "SecretMissing": "A Secret that the spec names, or its key, does not exist." => "Create it in the job's namespace; the pod starts by itself.";
-    STORAGE_UNREACHABLE = "StorageUnreachable": "The checkpoint storage does not answer." => "Check `spec.checkpoint.storage` (endpoint, region) and the network to it; the job tries again by itself.";
+    STORAGE_UNREACHABLE = "StorageUnreachable": "The checkpoint storage does not answer, or denies access." => "Check `spec.checkpoint.storage` (endpoint, region), the network to it and, if the message says so, the rights of the key (guide: S3 permissions); the job tries again by itself.";
     STORAGE_UNFIT = "StorageUnfit": "The checkpoint storage refuses: credentials, rights, bucket, or no conditional creation." => "Check the credentials and their rights (guide: S3 permissions); the message has the store's answer.";
     SOURCE_UNREACHABLE = "SourceUnreachable": "The brokers of a source do not answer." => "Check `bootstrapServers`, security and the network to them; the job tries again by itself.";
     SOURCE_UNFIT = "SourceUnfit": "A source can't be read as the spec says: no such topic, no right, a place that retention has deleted." => "Change what the message names.";

@@ -2,11 +2,14 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::OnceLock,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, task::JoinHandle};
 
 use crate::{
     counterparts::{ClickHouse, Kafka, S3},
@@ -58,6 +61,14 @@ impl World {
         let orders = format!("orders-{name}");
         Workload::create_topic(self.kafka.bootstrap(), &orders, PARTITIONS).await;
         self.results(name, &orders).await
+    }
+
+    /// Orders for a run, `rate` a second, until [`Flow::end`].
+    pub fn flow(&self, run: &Run, workload: Workload, rate: u64) -> Flow {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (bootstrap, topic, stopped) = (self.kafka.bootstrap().to_owned(), run.orders.clone(), stop.clone());
+        let produce = move || workload.flow(&bootstrap, &topic, PARTITIONS as u64, rate, &stopped);
+        Flow { stop, produced: tokio::task::spawn_blocking(produce) }
     }
 
     /// A table and a topic for the results of one more run over the same orders.
@@ -138,6 +149,21 @@ pub struct Run {
     pub orders: String,
     pub feed: String,
     pub table: String,
+}
+
+/// Orders that go on being written.
+#[derive(Debug)]
+pub struct Flow {
+    stop: Arc<AtomicBool>,
+    produced: JoinHandle<Workload>,
+}
+
+impl Flow {
+    /// Closes every window, and gives the orders that were written.
+    pub async fn end(self) -> Workload {
+        self.stop.store(true, Ordering::Relaxed);
+        self.produced.await.unwrap()
+    }
 }
 
 /// Waits for a condition; fails with `what` when it does not come.

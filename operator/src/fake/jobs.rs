@@ -45,6 +45,11 @@ impl Jobs {
         self.lock().coordinators.values_mut().for_each(change);
     }
 
+    /// No coordinator answers any more.
+    pub fn fall_silent(&self) {
+        self.lock().coordinators.clear();
+    }
+
     /// How many coordinators run the job.
     pub fn running(&self) -> usize {
         self.lock().coordinators.values().filter(|job| job.phase == Phase::Running).count()
@@ -150,23 +155,7 @@ impl Jobs {
 
 /// What a coordinator says that has nothing to tell but its phase.
 pub fn says(phase: Phase, revision: u64, attempt: Option<u64>) -> JobStatus {
-    JobStatus {
-        job: JOB.into(),
-        phase,
-        attempt,
-        record_id: None,
-        revision,
-        last_checkpoint: None,
-        checkpoint_failure: None,
-        committed_epoch: None,
-        pending_epochs: 0,
-        restarts: 0,
-        failure: None,
-        sources: Vec::new(),
-        sinks: Vec::new(),
-        recovery_seconds: None,
-        storage: "s3://checkpoints/shop.sales".into(),
-    }
+    JobStatus { phase, attempt, ..JobStatus::new(JOB, revision, "s3://checkpoints/shop.sales") }
 }
 
 #[async_trait]

@@ -4,7 +4,7 @@ use kube::{
     Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tidegate_crds::{JobPhase, OnCancellation, StreamJobResource, StreamJobStatus};
+use tidegate_crds::{ConditionType, JobPhase, OnCancellation, Reason, StreamJobResource, StreamJobStatus};
 
 use super::plan::{Decision, Farewell};
 use crate::build::MANAGER;
@@ -20,8 +20,8 @@ pub fn reporter(pod_name: &str) -> Reporter {
 /// What has changed from one status to the next.
 fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType, String, String)> {
     let mut changes = Vec::new();
-    let of = |status: &StreamJobStatus, kind: &str| {
-        let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
+    let of = |status: &StreamJobStatus, kind: ConditionType| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == kind.name);
         condition.map(|condition| (condition.status.clone(), condition.reason.clone(), condition.message.clone()))
     };
     if after.restarts > before.restarts {
@@ -40,8 +40,8 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
             JobPhase::Suspended => (EventType::Normal, format!("the job stands at {}", place(after))),
             JobPhase::Finished => (EventType::Normal, "everything is read and published".to_owned()),
             JobPhase::Failed => {
-                let message =
-                    of(after, "Ready").map_or_else(String::new, |(_, reason, message)| format!("{reason}: {message}"));
+                let message = of(after, ConditionType::READY)
+                    .map_or_else(String::new, |(_, reason, message)| format!("{reason}: {message}"));
                 (EventType::Warning, message)
             }
             JobPhase::Upgrading => {
@@ -53,12 +53,11 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
         };
         changes.push((kind, format!("{phase:?}"), note));
     }
-    for (condition, reason) in [
-        ("CheckpointHealthy", "CheckpointsFailing"),
-        ("SinkHealthy", "SinkFailing"),
-        ("UpgradeBlocked", "UpgradeBlocked"),
+    for (condition, bad, reason) in [
+        (ConditionType::CHECKPOINT_HEALTHY, "False", Reason::CHECKPOINTS_FAILING.name),
+        (ConditionType::SINK_HEALTHY, "False", Reason::SINK_FAILING.name),
+        (ConditionType::UPGRADE_BLOCKED, "True", ConditionType::UPGRADE_BLOCKED.name),
     ] {
-        let bad = if condition == "UpgradeBlocked" { "True" } else { "False" };
         let (was, is) = (of(before, condition), of(after, condition));
         if let Some((status, _, message)) = is
             && status == bad
@@ -67,13 +66,13 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
             changes.push((EventType::Warning, reason.to_owned(), message));
         }
     }
-    let (was, is) = (of(before, "Stalled"), of(after, "Stalled"));
+    let (was, is) = (of(before, ConditionType::STALLED), of(after, ConditionType::STALLED));
     if let Some((status, reason, message)) = is
         && status == "True"
         && after.phase != Some(JobPhase::Failed)
         && was.is_none_or(|(status, was, _)| status != "True" || was != reason)
     {
-        changes.push((EventType::Warning, "Stalled".to_owned(), format!("{reason}: {message}")));
+        changes.push((EventType::Warning, ConditionType::STALLED.name.to_owned(), format!("{reason}: {message}")));
     }
     changes
 }

@@ -8,7 +8,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use tidegate_crds::{
-    JobPhase, LastCheckpoint, Reason, RunState, StreamJobStatus,
+    ConditionType, JobPhase, LastCheckpoint, Reason, RunState, StreamJobStatus,
     api::{JobStatus, Phase},
 };
 
@@ -80,12 +80,12 @@ pub fn derive(before: &StreamJobStatus, identity: &Identity, facts: &Facts, deci
     let blocked = blocked(trouble.as_ref(), phase);
     let (checkpoints, sinks) = health(job, phase);
     let verdicts = [
-        ("Ready", ready),
-        ("Reconciling", reconciling),
-        ("Stalled", stalled),
-        ("CheckpointHealthy", checkpoints),
-        ("SinkHealthy", sinks),
-        ("UpgradeBlocked", blocked),
+        (ConditionType::READY, ready),
+        (ConditionType::RECONCILING, reconciling),
+        (ConditionType::STALLED, stalled),
+        (ConditionType::CHECKPOINT_HEALTHY, checkpoints),
+        (ConditionType::SINK_HEALTHY, sinks),
+        (ConditionType::UPGRADE_BLOCKED, blocked),
     ];
     status.conditions =
         verdicts.into_iter().map(|(kind, verdict)| condition(kind, verdict, before, identity, facts.now)).collect();
@@ -290,16 +290,22 @@ fn health(job: Option<&JobStatus>, phase: JobPhase) -> (Verdict, Verdict) {
 }
 
 /// The time of a transition is kept while the condition stays as it is.
-fn condition(kind: &str, verdict: Verdict, before: &StreamJobStatus, identity: &Identity, now: u64) -> Condition {
+fn condition(
+    kind: ConditionType,
+    verdict: Verdict,
+    before: &StreamJobStatus,
+    identity: &Identity,
+    now: u64,
+) -> Condition {
     let status = match verdict.is {
         Some(true) => "True",
         Some(false) => "False",
         None => "Unknown",
     };
-    let last = before.conditions.iter().find(|condition| condition.type_ == kind);
+    let last = before.conditions.iter().find(|condition| condition.type_ == kind.name);
     let since = last.filter(|last| last.status == status).map(|last| last.last_transition_time.clone());
     Condition {
-        type_: kind.to_owned(),
+        type_: kind.name.to_owned(),
         status: status.to_owned(),
         reason: verdict.reason.name.to_owned(),
         message: verdict.message.chars().take(MESSAGE).collect(),

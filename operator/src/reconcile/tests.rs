@@ -210,6 +210,44 @@ async fn a_deleted_job_is_stopped_for_good_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_deletion_lets_go_of_a_job_that_does_not_end_in_time() {
+    let fake = running().await;
+    fake.api.delete("streamjobs", JOB);
+    fake.jobs.fall_silent();
+    assert_eq!(writes(&fake).await, [STATUS], "the pod may answer yet");
+    fake.api.change("streamjobs", JOB, json!({ "metadata": { "deletionTimestamp": "2020-01-01T00:00:00Z" } }));
+    assert_eq!(writes(&fake).await, ["PATCH streamjobs/sales"]);
+    assert!(fake.job().is_none());
+}
+
+#[tokio::test]
+async fn a_deletion_does_not_wait_for_a_pod_that_can_not_run() {
+    let fake = running().await;
+    fake.jobs.fall_silent();
+    let waiting = json!({ "reason": "ImagePullBackOff", "message": "not found" });
+    let container = json!({ "name": "tidegate", "ready": false, "restartCount": 0, "image": "", "imageID": "",
+        "state": { "waiting": waiting } });
+    let pod = fake.api.list("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    fake.api.change("pods", &pod, json!({ "status": { "containerStatuses": [container] } }));
+    fake.api.delete("streamjobs", JOB);
+    assert_eq!(writes(&fake).await, ["PATCH streamjobs/sales"]);
+    assert!(fake.job().is_none() && fake.jobs.stops().is_empty());
+}
+
+#[tokio::test]
+async fn a_job_that_stopped_unasked_is_rolled_out_anew() {
+    let fake = running().await;
+    let before = fake.job().unwrap().status.unwrap().revision;
+    fake.jobs.say(|job| job.phase = Phase::Stopped);
+    let mut made = writes(&fake).await;
+    made.sort();
+    assert_eq!(made, ["PATCH deployments/sales", STATUS], "its job file is the same");
+    fake.settle().await;
+    one_runs(&fake);
+    assert!(fake.job().unwrap().status.unwrap().revision > before);
+}
+
+#[tokio::test]
 async fn a_write_from_an_old_view_is_refused() {
     let fake = running().await;
     let old = fake.job().unwrap();

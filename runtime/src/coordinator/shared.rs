@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, Failure, JobStatus, Phase, SinkStatus};
+use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, Failure, JobStatus, SinkStatus};
 
 use crate::{env, job::JobPlan, metrics::Metrics, source::lag::Lags};
 
@@ -34,23 +34,7 @@ struct State {
 
 impl Shared {
     pub fn new(plan: &JobPlan, revision: u64, storage: String) -> Arc<Self> {
-        let status = JobStatus {
-            job: plan.name.clone(),
-            phase: Phase::Preparing,
-            attempt: None,
-            record_id: None,
-            revision,
-            last_checkpoint: None,
-            checkpoint_failure: None,
-            committed_epoch: None,
-            pending_epochs: 0,
-            restarts: 0,
-            failure: None,
-            sources: Vec::new(),
-            sinks: Vec::new(),
-            recovery_seconds: None,
-            storage,
-        };
+        let status = JobStatus::new(&plan.name, revision, storage);
         let state = State { status, waits_for: None, history: VecDeque::new(), heartbeat: env::monotonic() };
         Arc::new(Self { state: Mutex::new(state), metrics: plan.metrics.clone(), lags: plan.lags.clone() })
     }

@@ -7,10 +7,6 @@
 use std::{
     path::PathBuf,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -19,7 +15,7 @@ use tidegate_tests::{
     counterparts::Cluster,
     oracle::{Rows, Workload, reference, totals},
     platform::{JobName, Platform, PodPlace, repository},
-    world::{PARTITIONS, Run},
+    world::Run,
 };
 
 /// Orders a second.
@@ -40,12 +36,7 @@ async fn main() -> ExitCode {
     platform.namespace(JOB.namespace).await;
     let run = run_of_the_example();
     platform.world.make(&run).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let orders = {
-        let (bootstrap, topic, stop) = (platform.world.kafka.bootstrap().to_owned(), run.orders.clone(), stop.clone());
-        let flow = move || Workload::new(1, 0).flow(&bootstrap, &topic, PARTITIONS as u64, RATE, &stop);
-        tokio::task::spawn_blocking(flow)
-    };
+    let orders = platform.world.flow(&run, Workload::new(1, 0), RATE);
 
     println!("==> kubectl apply --filename examples/store-sales.yaml");
     let example = example();
@@ -57,8 +48,7 @@ async fn main() -> ExitCode {
     let recoveries = break_it(&mut platform, epoch, pod).await;
 
     println!("==> no more orders; waiting until all of them are counted");
-    stop.store(true, Ordering::Relaxed);
-    let workload = orders.await.unwrap();
+    let workload = orders.end().await;
     let expected = reference(&workload);
     let deadline = Instant::now() + Duration::from_mins(4);
     while platform.world.table_rows(&run).await.len() < expected.len() && Instant::now() < deadline {

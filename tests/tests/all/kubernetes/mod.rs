@@ -7,21 +7,15 @@ mod changes;
 mod faults;
 mod refusals;
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::OnceLock;
 
 use tidegate_tests::{
     counterparts::Cluster,
     oracle::{Workload, reference},
     platform::{JobName, Platform},
-    world::{PARTITIONS, Run, until},
+    world::{Flow, Run, until},
 };
-use tokio::{
-    sync::{Mutex, MutexGuard, OnceCell},
-    task::JoinHandle,
-};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// The cluster, for as long as a test needs it alone; none where this machine can't run one.
 async fn platform() -> Option<MutexGuard<'static, Platform>> {
@@ -41,8 +35,7 @@ const RATE: u64 = 10_000;
 struct Case {
     job: JobName,
     run: Run,
-    stop: Arc<AtomicBool>,
-    orders: JoinHandle<Workload>,
+    orders: Flow,
 }
 
 impl Case {
@@ -51,11 +44,8 @@ impl Case {
         let job = JobName { namespace: name, name: "store-sales" };
         platform.namespace(name).await;
         let run = platform.world.empty_run(name).await;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (bootstrap, topic, stopped) =
-            (platform.world.kafka.bootstrap().to_owned(), run.orders.clone(), stop.clone());
-        let flow = move || Workload::new(23, 0).flow(&bootstrap, &topic, PARTITIONS as u64, RATE, &stopped);
-        let case = Self { job, run, stop, orders: tokio::task::spawn_blocking(flow) };
+        let orders = platform.world.flow(&run, Workload::new(23, 0), RATE);
+        let case = Self { job, run, orders };
         case.apply(platform, set).await;
         case
     }
@@ -67,8 +57,7 @@ impl Case {
 
     /// Ends the orders, waits until all of them are counted, and compares what came out with the reference.
     async fn finish_exact(self, platform: &Platform) {
-        self.stop.store(true, Ordering::Relaxed);
-        let workload = self.orders.await.unwrap();
+        let workload = self.orders.end().await;
         let windows = reference(&workload).len();
         until("every window is in the table", async || platform.world.table_rows(&self.run).await.len() >= windows)
             .await;

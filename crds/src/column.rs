@@ -50,6 +50,11 @@ pub enum ColumnType {
 const NAMES: [&str; 10] =
     ["string", "boolean", "int", "bigint", "float", "double", "decimal(12,2)", "date", "timestamp(3)", "bytes"];
 
+/// What the parser below accepts, as far as an expression can say it: not that a scale is at most its precision.
+const ACCEPTED: &str = "(?i)^ *(string|varchar|text|boolean|bool|int|integer|bigint|float|real|double|date|bytes|binary\
+    |timestamp( *[(] *[0369] *[)])?\
+    |(decimal|numeric) *[(] *([1-9]|[12][0-9]|3[0-8]) *(, *([0-9]|[12][0-9]|3[0-8]) *)?[)]) *$";
+
 impl FromStr for ColumnType {
     type Err = String;
 
@@ -130,7 +135,16 @@ impl JsonSchema for ColumnType {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "maxLength": 40 })
+        let accepted = NAMES.join(", ");
+        json_schema!({
+            "type": "string",
+            "maxLength": 40,
+            "x-kubernetes-validations": [{
+                "rule": format!("self.matches('{ACCEPTED}')"),
+                "message": format!("is not a column type; accepted are {accepted}"),
+                "messageExpression": format!("'`' + self + '` is not a column type; accepted are {accepted}'"),
+            }],
+        })
     }
 }
 

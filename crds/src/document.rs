@@ -69,7 +69,7 @@ pub struct Metadata {
         .message("is fixed at the first start, since key groups can't change; set it back, or make a new StreamJob")
         .field_path(".maxParallelism"),
     validation = Rule::new("has(self.jobId) == has(oldSelf.jobId) && (!has(self.jobId) || self.jobId == oldSelf.jobId)")
-        .message("names the job's checkpoints and can't be changed; make a new StreamJob"),
+        .message("jobId names the job's checkpoints and can't be changed: set it back, or delete this StreamJob and make another"),
     validation = Rule::new("self.sources.all(source, !has(source.format.deadLetterSink) || self.sinks.exists(sink, sink.name == source.format.deadLetterSink))")
         .message("every format.deadLetterSink of a source must be the name of a sink")
         .field_path(".sources"),
@@ -113,19 +113,21 @@ pub struct JobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 127), pattern("^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub job_id: Option<String>,
-    /// Whether the job runs. Kubernetes only, as are all fields below.
+    /// Whether the job runs: `Running`, the default, or `Suspended`, which stops it with a last checkpoint. Kubernetes
+    /// only.
     #[serde(default, skip_serializing_if = "RunState::is_default")]
     pub state: RunState,
-    /// Image of the runtime. Default: the one that the operator was installed with.
+    /// Image of the runtime. Default: the chart's `runtimeImage`. Kubernetes only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// What is set of the job's pods.
+    /// What is set of the job's pods. Kubernetes only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<PodTemplate>,
-    /// How the job ends when the `StreamJob` is deleted.
+    /// How the job ends when the `StreamJob` is deleted. Default: `Checkpoint`. Kubernetes only.
     #[serde(default, skip_serializing_if = "OnDelete::is_default")]
     pub on_delete: OnDelete,
     /// How long a deletion waits for the job to end before it leaves the rest to the newest checkpoint. Default: 2m.
+    /// Kubernetes only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_deadline: Option<HumanDuration>,
 }

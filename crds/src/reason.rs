@@ -66,7 +66,7 @@ reasons! {
     SOURCE_UNFIT = "SourceUnfit": "A source can't be read as the spec says: no such topic, no right, a place that retention has deleted." => "Change what the message names.";
     SINK_UNREACHABLE = "SinkUnreachable": "The system of a sink does not answer." => "Check its address and the network to it; checkpoints go on meanwhile, and their output waits.";
     SINK_UNFIT = "SinkUnfit": "A sink can't take the rows as promised: no such table, another column, a deduplication window too short." => "The message has the statement that makes it fit.";
-    STATE_UNFIT = "StateUnfit": "The newest checkpoint and the spec do not fit each other." => "Take back the change that the message names, or start under a new `jobId`.";
+    STATE_UNFIT = "StateUnfit": "The newest checkpoint and the spec do not fit each other." => "Take back the change that the message names; or, to begin without state, delete the StreamJob and make it anew with another `jobId`.";
     OWNED_ELSEWHERE = "OwnedElsewhere": "Another healthy process runs the job of this `jobId`." => "Find it by the address in the message, and stop it, or set another `jobId`.";
     SUPERSEDED = "Superseded": "A newer revision runs the job of this `jobId`: another StreamJob or another cluster." => "Delete one of the two, or give it another `jobId`.";
     TASK_FAILED = "TaskFailed": "A task failed; the job starts again by its restart strategy." => "If it comes again, change what the message names.";

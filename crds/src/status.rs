@@ -69,6 +69,8 @@ pub enum JobPhase {
     Running,
     /// A new version starts beside the one that runs.
     Upgrading,
+    /// The changed spec can't run; the version before goes on.
+    UpgradeBlocked,
     /// Takes its last checkpoint.
     Suspending,
     Suspended,
@@ -90,6 +92,6 @@ pub struct LastCheckpoint {
     pub duration_ms: u64,
     /// Bytes uploaded for it.
     pub bytes: u64,
-    /// Path of its manifest.
+    /// Path of its manifest, below `storage`.
     pub location: String,
 }

@@ -6,28 +6,25 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, TryStreamExt, future::ready};
+use futures::{Stream, StreamExt, future::ready};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::DeserializeGuard,
     runtime::{
         Config, Controller, Predicate, PredicateConfig, WatchStreamExt,
         controller::Action,
         predicates,
         reflector::{self, ObjectRef, Store},
         utils::Backoff,
-        watcher::{self, DefaultBackoff, Event, watcher},
+        watcher::{self, DefaultBackoff, watcher},
     },
 };
 use serde::de::DeserializeOwned;
-use tidegate_crds::StreamJobResource;
 
 use crate::{
     backoff::Failures,
     build::MANAGER,
-    metrics::Metrics,
-    reconcile::{Context, ReconcileError, Stores, reconcile},
+    reconcile::{Context, ReconcileError, Stores, Watched, reconcile},
 };
 
 /// Changes that come together are looked at together.
@@ -49,18 +46,16 @@ pub enum Scope {
 
 /// A controller that is ready to run.
 pub struct Watches {
-    controller: Controller<StreamJobResource>,
-    pub jobs: Store<StreamJobResource>,
+    controller: Controller<Watched>,
+    pub jobs: Store<Watched>,
     pub stores: Stores,
 }
 
 impl Watches {
-    pub fn new(client: &Client, scope: &Scope, metrics: &Metrics) -> Self {
+    pub fn new(client: &Client, scope: &Scope) -> Self {
         let (jobs, writer) = reflector::store();
-        let unreadable = metrics.clone();
-        let stream = watcher(api::<DeserializeGuard<StreamJobResource>>(client, scope), watched())
+        let stream = watcher(api::<Watched>(client, scope), watched())
             .backoff(Pauses::default())
-            .try_filter_map(move |event| ready(Ok(readable(event, &unreadable))))
             .reflect(writer)
             .applied_objects()
             .predicate_filter(predicates::generation.combine(predicates::finalizers), PredicateConfig::default());
@@ -95,7 +90,7 @@ impl Watches {
     ) {
         let backoff = Arc::new(Failures::default());
         let done = backoff.clone();
-        let policy = move |job: Arc<StreamJobResource>, error: &ReconcileError, context: Arc<Context>| {
+        let policy = move |job: Arc<Watched>, error: &ReconcileError, context: Arc<Context>| {
             context.metrics.failed(error.reason());
             let name = ObjectRef::from_obj(job.as_ref()).to_string();
             if error.is_conflict() {
@@ -193,29 +188,9 @@ impl Backoff for Pauses {
     }
 }
 
-fn job_of_pod(pod: k8s_openapi::api::core::v1::Pod) -> Option<ObjectRef<StreamJobResource>> {
+fn job_of_pod(pod: k8s_openapi::api::core::v1::Pod) -> Option<ObjectRef<Watched>> {
     let name = pod.labels().get(crate::build::JOB_LABEL)?;
     Some(ObjectRef::new(name).within(&pod.namespace()?))
-}
-
-/// Leaves out what is no readable `StreamJob`: written under another version of the definition, it must not stop the rest.
-fn readable(event: Event<DeserializeGuard<StreamJobResource>>, metrics: &Metrics) -> Option<Event<StreamJobResource>> {
-    let read = |guard: DeserializeGuard<StreamJobResource>| match guard.0 {
-        Ok(job) => Some(job),
-        Err(invalid) => {
-            metrics.failed("unreadable");
-            let (name, namespace) = (&invalid.metadata.name, &invalid.metadata.namespace);
-            tracing::error!(?name, ?namespace, error = invalid.error, "a StreamJob can't be read and is left alone");
-            None
-        }
-    };
-    match event {
-        Event::Apply(job) => read(job).map(Event::Apply),
-        Event::Delete(job) => read(job).map(Event::Delete),
-        Event::InitApply(job) => read(job).map(Event::InitApply),
-        Event::Init => Some(Event::Init),
-        Event::InitDone => Some(Event::InitDone),
-    }
 }
 
 /// An error with all its causes.

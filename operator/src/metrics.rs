@@ -29,11 +29,12 @@ pub struct Metrics {
     leader: Gauge,
 }
 
-const PHASES: [JobPhase; 9] = [
+const PHASES: [JobPhase; 10] = [
     JobPhase::Pending,
     JobPhase::Starting,
     JobPhase::Running,
     JobPhase::Upgrading,
+    JobPhase::UpgradeBlocked,
     JobPhase::Suspending,
     JobPhase::Suspended,
     JobPhase::Finished,

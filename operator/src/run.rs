@@ -47,7 +47,7 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
         [] => vec![Scope::Everywhere],
         named => named.iter().cloned().map(Scope::Namespace).collect(),
     };
-    let watches: Vec<Watches> = scopes.iter().map(|scope| Watches::new(&client, scope, &metrics)).collect();
+    let watches: Vec<Watches> = scopes.iter().map(|scope| Watches::new(&client, scope)).collect();
     let jobs = watches.iter().map(|watches| watches.jobs.clone()).collect();
     let listening = http::serve(arguments.listen, metrics.clone(), jobs).await;
     let address = listening.map_err(|source| RunError::Listen { address: arguments.listen, source })?;
@@ -68,7 +68,7 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
             client: client.clone(),
             stores: watches.stores.clone(),
             coordinators: coordinators.clone(),
-            recorder: Recorder::new(client.clone(), reporter(&arguments.pod_name)),
+            reporter: reporter(&arguments.pod_name),
             metrics: metrics.clone(),
             defaults: Defaults {
                 runtime_image: arguments.runtime_image.clone(),

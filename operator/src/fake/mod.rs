@@ -14,10 +14,12 @@ pub use jobs::{Jobs, says};
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::runtime::{
-    events::Recorder,
-    reflector::{self, Store},
-    watcher::Event,
+use kube::{
+    core::DeserializeGuard,
+    runtime::{
+        reflector::{self, Store},
+        watcher::Event,
+    },
 };
 use serde_json::{Value, json};
 use tidegate_crds::StreamJobResource;
@@ -59,7 +61,7 @@ impl Fake {
             network_policies: self.store("networkpolicies"),
         };
         Arc::new(Context {
-            recorder: Recorder::new(client.clone(), reporter("operator-0")),
+            reporter: reporter("operator-0"),
             client,
             stores,
             coordinators: Arc::new(self.jobs.clone()),
@@ -83,9 +85,9 @@ impl Fake {
         }
         writer.apply_watcher_event(&Event::InitDone);
         let stores = Stores { deployments, ..context.stores.clone() };
-        let Context { client, recorder, coordinators, metrics, defaults, poll_interval, status_interval, .. } =
+        let Context { client, reporter, coordinators, metrics, defaults, poll_interval, status_interval, .. } =
             Arc::into_inner(context).unwrap();
-        Arc::new(Context { client, stores, coordinators, recorder, metrics, defaults, poll_interval, status_interval })
+        Arc::new(Context { client, stores, coordinators, reporter, metrics, defaults, poll_interval, status_interval })
     }
 
     fn store<K>(&self, kind: &str) -> Store<K>
@@ -108,7 +110,7 @@ impl Fake {
     /// One reconcile of an operator that has just started.
     pub async fn reconcile(&self) -> Result<(), ReconcileError> {
         let Some(job) = self.job() else { return Ok(()) };
-        reconcile(Arc::new(job), self.context()).await.map(drop)
+        reconcile(Arc::new(DeserializeGuard(Ok(job))), self.context()).await.map(drop)
     }
 
     /// Lets Kubernetes and the pods do what they would, one step.

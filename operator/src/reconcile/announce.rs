@@ -1,12 +1,16 @@
 //! Events: what changed for a job, once each, for `kubectl describe`.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use tidegate_crds::{ConditionType, JobPhase, OnCancellation, Reason, StreamJobResource, StreamJobStatus};
 
-use super::plan::{Decision, Farewell};
+use super::{
+    Context,
+    plan::{Decision, Farewell},
+};
 use crate::build::MANAGER;
 
 /// Characters of an event's note: the API allows a kilobyte.
@@ -25,11 +29,14 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
         condition.map(|condition| (condition.status.clone(), condition.reason.clone(), condition.message.clone()))
     };
     if after.restarts > before.restarts {
-        let cause = after.failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.message));
+        let cause = match &after.failure {
+            Some(failure) if before.failure.as_ref() != Some(failure) => failure.message.as_str(),
+            _ => "the process left no word: its pod was deleted or its node lost, or it was killed",
+        };
         changes.push((
             EventType::Warning,
             "Restarted".to_owned(),
-            format!("the job started again, attempt {}{cause}", after.attempt.unwrap_or(0)),
+            format!("the job started again, attempt {}: {cause}", after.attempt.unwrap_or(0)),
         ));
     }
     if before.phase != after.phase
@@ -47,9 +54,13 @@ fn changes(before: &StreamJobStatus, after: &StreamJobStatus) -> Vec<(EventType,
             JobPhase::Upgrading => {
                 (EventType::Normal, format!("revision {} starts beside the one that runs", after.revision.unwrap_or(0)))
             }
-            JobPhase::Pending | JobPhase::Starting | JobPhase::Suspending | JobPhase::Terminating => {
-                (EventType::Normal, String::new())
+            JobPhase::UpgradeBlocked => {
+                (EventType::Warning, "the changed spec can't run; the version before goes on".to_owned())
             }
+            JobPhase::Pending => (EventType::Normal, "the job's pod is on its way".to_owned()),
+            JobPhase::Starting => (EventType::Normal, "the job's process starts".to_owned()),
+            JobPhase::Suspending => (EventType::Normal, "the job takes its last checkpoint".to_owned()),
+            JobPhase::Terminating => (EventType::Normal, "the job is ended, since it is being deleted".to_owned()),
         };
         changes.push((kind, format!("{phase:?}"), note));
     }
@@ -86,19 +97,14 @@ fn place(status: &StreamJobStatus) -> String {
 }
 
 /// Tells what has changed.
-pub async fn transitions(
-    recorder: &Recorder,
-    job: &StreamJobResource,
-    before: &StreamJobStatus,
-    after: &StreamJobStatus,
-) {
+pub async fn transitions(context: &Context, of: &ObjectReference, before: &StreamJobStatus, after: &StreamJobStatus) {
     for (kind, reason, note) in changes(before, after) {
-        publish(recorder, job, kind, &reason, note).await;
+        publish(context, of, kind, &reason, note).await;
     }
 }
 
 /// Tells where a deleted job has left its checkpoints.
-pub async fn farewell(recorder: &Recorder, job: &StreamJobResource, status: &StreamJobStatus, decision: &Decision) {
+pub async fn farewell(context: &Context, job: &StreamJobResource, status: &StreamJobStatus, decision: &Decision) {
     let Decision::LetGo(farewell) = decision else { return };
     let kept = match (&status.storage, job.spec.checkpoint.on_cancellation, farewell) {
         (None, ..) => "it never ran, and has no checkpoints".to_owned(),
@@ -116,14 +122,17 @@ pub async fn farewell(recorder: &Recorder, job: &StreamJobResource, status: &Str
         Farewell::NotRunning => (EventType::Normal, "the job did not run"),
         Farewell::Deadline => (EventType::Warning, "the job did not end within spec.deletionDeadline and is killed"),
     };
-    publish(recorder, job, kind, "Deleted", format!("{how}; {kept}")).await;
+    publish(context, &job.object_ref(&()), kind, "Deleted", format!("{how}; {kept}")).await;
 }
 
 /// An event that can't be written (a namespace that is being deleted takes none) must not hold the job up.
-async fn publish(recorder: &Recorder, job: &StreamJobResource, kind: EventType, reason: &str, note: String) {
+///
+/// Each has a recorder of its own: one that remembers counts events of the same reason under the words of the first.
+pub async fn publish(context: &Context, of: &ObjectReference, kind: EventType, reason: &str, note: String) {
     let note = Some(note.chars().take(NOTE).collect::<String>()).filter(|note| !note.is_empty());
     let event = Event { type_: kind, reason: reason.to_owned(), note, action: "Reconcile".to_owned(), secondary: None };
-    if let Err(error) = recorder.publish(&event, &job.object_ref(&())).await {
+    let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
+    if let Err(error) = recorder.publish(&event, of).await {
         tracing::warn!(%error, reason, "failed to write an event");
     }
 }

@@ -16,13 +16,16 @@ mod observe;
 mod plan;
 mod status;
 mod trouble;
+mod unreadable;
 
 use std::{sync::Arc, time::Duration};
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::{controller::Action, events::Recorder},
+    core::DeserializeGuard,
+    runtime::{controller::Action, events::Reporter},
 };
 use serde_json::json;
 use thiserror::Error;
@@ -53,7 +56,8 @@ pub struct Context {
     pub client: Client,
     pub stores: Stores,
     pub coordinators: Arc<dyn Coordinators>,
-    pub recorder: Recorder,
+    /// Who events are from.
+    pub reporter: Reporter,
     pub metrics: Metrics,
     pub defaults: Defaults,
     /// How often a running job is asked.
@@ -91,9 +95,18 @@ impl ReconcileError {
     }
 }
 
+/// A `StreamJob` as it is watched: one that can't be read must not stop the rest.
+pub type Watched = DeserializeGuard<StreamJobResource>;
+
 /// Brings one job a step further.
-pub async fn reconcile(job: Arc<StreamJobResource>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let (result, elapsed) = clock::timed(Box::pin(step(&job, &context))).await;
+pub async fn reconcile(job: Arc<Watched>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let step = async {
+        match &job.0 {
+            Ok(job) => step(job, &context).await,
+            Err(invalid) => unreadable::step(invalid, &context).await,
+        }
+    };
+    let (result, elapsed) = clock::timed(Box::pin(step)).await;
     context.metrics.reconciled(elapsed);
     result
 }
@@ -121,7 +134,7 @@ async fn step(job: &StreamJobResource, context: &Context) -> Result<Action, Reco
     let status = |decision: &Decision| status::derive(&before, &identity(job), &facts, decision);
     // A farewell is told before the StreamJob is gone.
     if matches!(decision, Decision::LetGo(_)) {
-        announce::farewell(&context.recorder, job, &status(&decision), &decision).await;
+        announce::farewell(context, job, &status(&decision), &decision).await;
     }
     let hands = Hands { client: &context.client, coordinators: context.coordinators.as_ref(), job };
     let decision = match hands.carry_out(&decision, &facts, &live, objects).await {
@@ -158,18 +171,28 @@ async fn report(
     if !status::is_news(before, &status, context.status_interval) {
         return Ok(());
     }
-    let api: Api<StreamJobResource> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+    write_status(context, &job.object_ref(&()), before, status).await
+}
+
+async fn write_status(
+    context: &Context,
+    of: &ObjectReference,
+    before: &StreamJobStatus,
+    status: StreamJobStatus,
+) -> Result<(), ReconcileError> {
+    let namespace = of.namespace.clone().unwrap_or_default();
+    let api: Api<Watched> = Api::namespaced(context.client.clone(), &namespace);
     // With the version it was derived from: what another has written since is not overwritten.
     let patch = json!({
         "apiVersion": StreamJobResource::api_version(&()),
         "kind": StreamJobResource::kind(&()),
-        "metadata": { "resourceVersion": job.resource_version() },
+        "metadata": { "resourceVersion": of.resource_version },
         "status": status,
     });
     let parameters = PatchParams::apply(build::MANAGER).force();
-    match api.patch_status(&job.name_any(), &parameters, &Patch::Apply(patch)).await {
+    match api.patch_status(of.name.as_deref().unwrap_or_default(), &parameters, &Patch::Apply(patch)).await {
         Ok(_) => {
-            announce::transitions(&context.recorder, job, before, &status).await;
+            announce::transitions(context, of, before, &status).await;
             Ok(())
         }
         // Deleted meanwhile.

@@ -92,6 +92,20 @@ pub fn derive(before: &StreamJobStatus, identity: &Identity, facts: &Facts, deci
     status
 }
 
+/// The new status of a `StreamJob` that can't be read; whatever runs goes on.
+pub fn unreadable(before: &StreamJobStatus, generation: Option<i64>, error: &str, now: u64) -> StreamJobStatus {
+    let identity = Identity { generation, ..Identity::default() };
+    let verdict = |is| Verdict::new(is, Reason::SPEC_INVALID, error);
+    let told = [(ConditionType::READY, verdict(false)), (ConditionType::STALLED, verdict(true))];
+    let told = told.map(|(kind, verdict)| condition(kind, verdict, before, &identity, now));
+    let mut status = before.clone();
+    status.observed_generation = generation;
+    status.phase = before.phase.or(Some(JobPhase::Failed));
+    status.conditions.retain(|old| told.iter().all(|new| new.type_ != old.type_));
+    status.conditions.extend(told);
+    status
+}
+
 /// What the pods of the version that is wanted suffer from.
 fn trouble(facts: &Facts, revision: Option<u64>) -> Option<Trouble> {
     let mut wanted = facts.pods.iter().filter(|pod| Some(pod.revision) == revision && !pod.terminating);
@@ -140,6 +154,9 @@ fn phase(
         None if unheard && before.phase == Some(JobPhase::Running) => JobPhase::Running,
         Some(pod) if runs && Some(pod.revision) == revision => JobPhase::Running,
         Some(_) if runs && matches!(decision, Decision::Refuse(_)) => JobPhase::Running,
+        Some(pod) if Some(pod.revision) < revision && trouble.is_some_and(|trouble| !trouble.may_pass) => {
+            JobPhase::UpgradeBlocked
+        }
         Some(pod) if Some(pod.revision) < revision => JobPhase::Upgrading,
         _ if matches!(decision, Decision::Refuse(_)) => JobPhase::Failed,
         _ if trouble.is_some_and(|trouble| !trouble.may_pass) => JobPhase::Failed,
@@ -206,7 +223,7 @@ fn ready(facts: &Facts, decision: &Decision, phase: JobPhase, trouble: Option<&T
         JobPhase::Suspending => Verdict::new(false, Reason::PROGRESSING, "the job takes its last checkpoint"),
         JobPhase::Finished => Verdict::new(false, Reason::FINISHED, "everything is read and published"),
         JobPhase::Terminating => Verdict::new(false, Reason::TERMINATING, farewell(decision)),
-        JobPhase::Upgrading => told("the new version starts beside the one that runs"),
+        JobPhase::Upgrading | JobPhase::UpgradeBlocked => told("the new version starts beside the one that runs"),
         JobPhase::Starting => told(starting(facts)),
         JobPhase::Pending | JobPhase::Failed => told("the job's pod is on its way"),
     }
@@ -261,7 +278,7 @@ fn reconciling(phase: JobPhase, stalled: &Verdict) -> Verdict {
 }
 
 fn blocked(trouble: Option<&Trouble>, phase: JobPhase) -> Verdict {
-    match trouble.filter(|trouble| phase == JobPhase::Upgrading && !trouble.may_pass) {
+    match trouble.filter(|_| phase == JobPhase::UpgradeBlocked) {
         Some(trouble) => {
             let message = format!("{}: {}", trouble.reason.name, trouble.message);
             Verdict::new(true, Reason::NEW_REVISION_REFUSED, message)
@@ -271,8 +288,8 @@ fn blocked(trouble: Option<&Trouble>, phase: JobPhase) -> Verdict {
 }
 
 fn health(job: Option<&JobStatus>, phase: JobPhase) -> (Verdict, Verdict) {
-    let Some(job) = job.filter(|_| matches!(phase, JobPhase::Running | JobPhase::Upgrading | JobPhase::Suspending))
-    else {
+    use JobPhase::{Running, Suspending, UpgradeBlocked, Upgrading};
+    let Some(job) = job.filter(|_| matches!(phase, Running | Upgrading | UpgradeBlocked | Suspending)) else {
         return (Verdict::unknown(), Verdict::unknown());
     };
     let checkpoints = match &job.checkpoint_failure {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
 use tidegate_crds::{
     JobPhase,
@@ -256,7 +257,9 @@ async fn a_write_from_an_old_view_is_refused() {
     let newest = fake.api.get("deployments", JOB).unwrap();
     // An operator that was asleep since before the change, and one that has not seen the Deployment yet.
     for knows_the_deployment in [true, false] {
-        let stale = super::reconcile(Arc::new(old.clone()), fake.stale_context(knows_the_deployment)).await;
+        let stale =
+            super::reconcile(Arc::new(DeserializeGuard(Ok(old.clone()))), fake.stale_context(knows_the_deployment))
+                .await;
         assert!(stale.unwrap_err().is_conflict());
         assert_eq!(fake.api.get("deployments", JOB).unwrap(), newest);
     }

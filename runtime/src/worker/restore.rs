@@ -47,8 +47,9 @@ pub enum RestoreError {
     )]
     MaxParallelism { found: u32, fixed: u32 },
     #[error(
-        "the checkpoint has state of `{operator}`, and no operator of the job has that name: its state would be lost; \
-         give the operator its old name back, or start under a new job name"
+        "the checkpoint has state of `{operator}`, which the changed job does not have, so that this state would be \
+         lost: an operator is named by what it computes (the length of a window, its keys, the name of the view it \
+         reads); take that change back, or begin without state under another `jobId`"
     )]
     Homeless { operator: OperatorId },
 }

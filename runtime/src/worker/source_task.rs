@@ -64,8 +64,13 @@ impl SourceTask {
         // Says so at once when it has no splits, or goes on with the checkpoint's watermark.
         self.advance()?;
         let (mut paused, mut exhausted) = (false, false);
+        let mut looked_at = env::monotonic();
         loop {
-            let tick = self.watermarks.idle_timeout();
+            // Counted from the last look, and not from the last thing that happened: something always does.
+            let tick = self
+                .watermarks
+                .idle_timeout()
+                .map(|timeout| (looked_at + timeout / 2).saturating_sub(env::monotonic()));
             let next = tokio::select! {
                 biased;
                 told = self.control.recv() => Next::Told(told),
@@ -89,7 +94,10 @@ impl SourceTask {
                     }
                 }
                 Next::Fetched(fetched) => exhausted = self.take(fetched?)?,
-                Next::Tick => self.advance()?,
+                Next::Tick => {
+                    looked_at = env::monotonic();
+                    self.advance()?;
+                }
             }
             send(&mut self.chain, &self.edges).await?;
         }
@@ -166,10 +174,10 @@ impl SourceTask {
     }
 }
 
-/// Waits for a split to become idle; for ever where none can.
-async fn idle(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => env::sleep(timeout / 2).await,
+/// Waits until it is time to see whether a split has become idle; for ever where none can.
+async fn idle(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => env::sleep(wait).await,
         None => std::future::pending().await,
     }
 }

@@ -77,7 +77,7 @@ fn a_version_that_is_refused_blocks_the_upgrade_and_the_one_before_goes_on() {
     let trouble = Trouble { reason: Reason::DOCUMENT_INVALID, message: "line 1: no table `x`".into(), may_pass: false };
     facts.pods.push(PodFact { name: "p7".into(), revision: 7, trouble: Some(trouble), ..PodFact::default() });
     let status = rest(&facts);
-    assert_eq!(status.phase, Some(JobPhase::Upgrading));
+    assert_eq!(status.phase, Some(JobPhase::UpgradeBlocked));
     assert_eq!(
         verdict(&status, "UpgradeBlocked"),
         ("True", "NewRevisionRefused", "DocumentInvalid: line 1: no table `x`")

@@ -6,12 +6,17 @@ use tidegate_tests::platform::{JobName, Platform};
 use super::platform;
 
 /// Refused by the API server: the field set, and what the answer must have.
-const BY_APPLY: [(&str, &str, &[&str]); 9] = [
+const BY_APPLY: [(&str, &str, &[&str]); 10] = [
     ("spec.paralelism", "2", &["unknown field", "spec.paralelism"]),
     ("spec.parallelism", "200", &["spec.parallelism", "accepted is a parallelism from 1 to maxParallelism"]),
     ("spec.sources[0].files", "{ path: /data/* }", &["spec.sources[0]", "exactly one of kafka, files, generator"]),
     ("spec.sources[0].watermark.column", "time", &["spec.sources[0].watermark", "must be one of the schema"]),
     ("spec.sources[0].format", "{ badRecords: DeadLetter }", &["spec.sources[0].format", "deadLetterSink go together"]),
+    (
+        "spec.sources[0].schema[0].type",
+        "biginteger",
+        &["spec.sources[0].schema[0].type", "`biginteger`", "bigint, float"],
+    ),
     ("spec.sinks[1].name", "store_sales", &["spec.sinks[1]", "Duplicate value"]),
     ("spec.sinks[0].delivery", "AtLeastOnce", &["spec.sinks[0].delivery", "ExactlyOnce or Idempotent"]),
     ("spec.checkpoint.interval", "\"5\"", &["spec.checkpoint.interval", "should match"]),
@@ -23,8 +28,10 @@ const BY_APPLY: [(&str, &str, &[&str]); 9] = [
 ];
 
 /// Accepted, and explained by the condition `Ready`: the field set, the reason, and what the message must have.
-const BY_STATUS: [(&str, &str, &str, &[&str]); 6] = [
+const BY_STATUS: [(&str, &str, &str, &[&str]); 7] = [
     ("spec.sql", "INSERT INTO store_sales SELECT * FROM ordes", "DocumentInvalid", &["ordes", "orders"]),
+    // Which the definition can't tell from a good one.
+    ("spec.sources[0].schema[2].type", "decimal(2,30)", "SpecInvalid", &["decimal(2,30)", "is not a decimal type"]),
     ("spec.sources[0].kafka.topic", "no-such-topic", "SourceUnfit", &["no-such-topic"]),
     ("spec.sources[0].kafka.bootstrapServers", "kafka-typo:9092", "SourceUnreachable", &["kafka-typo:9092"]),
     ("spec.sinks[0].clickHouse.table", "no_such_table", "SinkUnfit", &["no_such_table", "create it first"]),

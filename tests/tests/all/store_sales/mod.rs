@@ -3,6 +3,7 @@
 
 mod files;
 mod hand_over;
+mod idle;
 mod kills;
 mod lag;
 mod outages;

@@ -1,6 +1,7 @@
 //! What travels between operators.
 
 use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, EventTime};
 
@@ -18,7 +19,7 @@ pub enum Element {
 }
 
 /// The line between two epochs: rows before it belong to `epoch`, rows after it to the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Barrier {
     pub epoch: Epoch,
     /// The last barrier of this attempt: nothing but [`Element::End`] follows.

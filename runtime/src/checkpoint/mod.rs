@@ -23,4 +23,4 @@ mod permit;
 pub mod record;
 pub mod store;
 
-pub use permit::{CommitPermit, PermitError};
+pub use permit::{CommitPermit, Grant, PermitError};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
@@ -10,13 +11,31 @@ use super::{
 };
 use crate::ids::{Attempt, Epoch, Seq};
 
-/// Proof that this process owned an epoch: the log has its `CheckpointCompleted`. Publishing takes it by reference, and
-/// only the [`super::journal`] makes one.
+/// Proof that an epoch is owned: the log has its `CheckpointCompleted`. Publishing takes it by reference, and only the
+/// [`super::journal`] makes one.
 #[derive(Debug, Clone)]
 pub struct CommitPermit {
     epoch: Epoch,
     attempt: Attempt,
     store: Arc<dyn Store>,
+}
+
+/// A [`CommitPermit`] on its way to the worker that publishes; only a permit makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    epoch: Epoch,
+    attempt: Attempt,
+}
+
+impl Grant {
+    pub fn epoch(self) -> Epoch {
+        self.epoch
+    }
+
+    /// The permit again; the job's log is in `store`.
+    pub fn permit(self, store: Arc<dyn Store>) -> CommitPermit {
+        CommitPermit { epoch: self.epoch, attempt: self.attempt, store }
+    }
 }
 
 #[derive(Debug, Error)]
@@ -34,6 +53,11 @@ impl CommitPermit {
 
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// For the worker that publishes.
+    pub fn grant(&self) -> Grant {
+        Grant { epoch: self.epoch, attempt: self.attempt }
     }
 
     /// Looks up whether a later attempt has begun. For sinks that recognise a repeat for a limited time only: a process

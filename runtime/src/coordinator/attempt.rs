@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::runtime::Handle;
-
-use super::publish::{Lanes, PendingChunk, Target};
+use super::workers::WorkerId;
 use crate::{
     checkpoint::{
-        CommitPermit,
+        CommitPermit, Grant,
         collect::Kept,
         manifest::{ChunkRef, Manifest, OperatorState, SubtaskState},
         record::{CheckpointRef, Trigger},
@@ -16,23 +14,24 @@ use crate::{
     env,
     ids::{Attempt, Epoch, OperatorId, Revision, SubtaskIndex},
     job::JobPlan,
-    worker::{
-        deploy::Running,
-        report::{Ack, AckedChunk},
-        restore::Restored,
-    },
+    worker::protocol::Ack,
 };
 
 pub struct Current {
     pub attempt: Attempt,
     pub lineage: String,
-    pub restored: Restored,
-    pub running: Option<Running>,
-    pub lanes: Lanes,
+    workers: BTreeMap<WorkerId, Progress>,
     kept: Kept,
     checkpoints: BTreeMap<Epoch, Checkpoint>,
     /// Chunks of epochs that are owned and not known to be published.
     pending: BTreeMap<Epoch, Vec<ChunkRef>>,
+}
+
+/// How far a worker has come.
+#[derive(Debug, Default)]
+struct Progress {
+    is_ready: bool,
+    published: Option<Epoch>,
 }
 
 /// A checkpoint on its way to be owned.
@@ -51,27 +50,38 @@ pub struct Completed {
     /// Rows that wait to be published for it.
     pub rows: u64,
     pub garbage: BTreeSet<ObjectPath>,
+    /// For those who publish.
+    pub grant: Grant,
 }
 
 impl Current {
-    pub fn new(
-        attempt: Attempt,
-        lineage: String,
-        restored: Restored,
-        kept: Kept,
-        targets: Vec<Target>,
-        io: &Handle,
-    ) -> Self {
-        Self {
-            attempt,
-            lineage,
-            restored,
-            running: None,
-            lanes: Lanes::start(targets, io),
-            kept,
-            checkpoints: BTreeMap::new(),
-            pending: BTreeMap::new(),
+    pub fn new(attempt: Attempt, lineage: String, workers: impl Iterator<Item = WorkerId>, kept: Kept) -> Self {
+        let workers = workers.map(|worker| (worker, Progress::default())).collect();
+        Self { attempt, lineage, workers, kept, checkpoints: BTreeMap::new(), pending: BTreeMap::new() }
+    }
+
+    /// What the sweep has left in the store.
+    pub fn recovered(&mut self, kept: Kept) {
+        self.kept = kept;
+    }
+
+    /// A worker has built its subtasks.
+    pub fn ready(&mut self, worker: WorkerId) {
+        if let Some(progress) = self.workers.get_mut(&worker) {
+            progress.is_ready = true;
         }
+    }
+
+    pub fn all_ready(&self) -> bool {
+        self.workers.values().all(|progress| progress.is_ready)
+    }
+
+    /// A worker has published everything up to `epoch`; gives the newest epoch that all have, if that is a new one.
+    pub fn published_by(&mut self, worker: WorkerId, epoch: Epoch) -> Option<Epoch> {
+        let least = |workers: &BTreeMap<WorkerId, Progress>| workers.values().map(|progress| progress.published).min();
+        let before = least(&self.workers);
+        self.workers.get_mut(&worker)?.published = Some(epoch);
+        least(&self.workers).filter(|_| least(&self.workers) > before).flatten()
     }
 
     pub fn triggered(&mut self, epoch: Epoch, trigger: Trigger) {
@@ -95,7 +105,7 @@ impl Current {
             for (operator, state) in &ack.operators {
                 operators.entry(operator.clone()).or_default().insert(ack.task.subtask, state.clone());
             }
-            chunks.extend(ack.chunks.iter().map(|chunk| chunk.reference.clone()));
+            chunks.extend(ack.chunks.iter().cloned());
         }
         chunks.sort_by(|a, b| (a.id.epoch, &a.id).cmp(&(b.id.epoch, &b.id)));
         let operators = operators
@@ -137,27 +147,16 @@ impl Current {
         }
     }
 
-    /// The epoch is owned: tells the parts of state where they are, hands the chunks to the sinks, finds the garbage.
+    /// The epoch is owned: its chunks wait to be published, and files that no checkpoint names any more are garbage.
     pub fn completed(&mut self, epoch: Epoch) -> Option<Completed> {
         let Checkpoint { acks, manifest, permit, .. } = self.checkpoints.remove(&epoch)?;
         let (manifest, permit) = (manifest?, permit?);
         let bytes = acks.iter().map(|ack| ack.bytes).sum();
-        let mut chunks = Vec::new();
-        for ack in acks {
-            for (part, reference) in ack.parts {
-                part.is_at(reference);
-            }
-            chunks.extend(ack.chunks);
-        }
-        let rows = chunks.iter().map(|chunk| chunk.reference.rows).sum();
-        self.pending.insert(epoch, chunks.iter().map(|chunk| chunk.reference.clone()).collect());
-        let pending = |AckedChunk { reference, chunk, rows }| {
-            rows.completed();
-            PendingChunk { reference, rows: chunk }
-        };
-        self.lanes.publish(&permit, chunks.into_iter().map(pending).collect());
+        let chunks: Vec<ChunkRef> = acks.into_iter().flat_map(|ack| ack.chunks).collect();
+        let rows = chunks.iter().map(|chunk| chunk.rows).sum();
+        self.pending.insert(epoch, chunks);
         let garbage = self.kept.completed(&manifest);
-        Some(Completed { manifest: manifest.path(), bytes, rows, garbage })
+        Some(Completed { manifest: manifest.path(), bytes, rows, garbage, grant: permit.grant() })
     }
 
     pub fn discard(&mut self, epoch: Epoch) {

@@ -1,13 +1,13 @@
-//! Carries out what the machine decides, and tells it what came of it.
+//! The coordinator's one loop: hears what happens, asks the machine what follows, has it done ([`super::effects`]).
 //!
-//! One loop owns everything. Work that takes time runs beside it and answers with a [`Message`] that names its start, so
-//! that an answer of a start that is over is known as such.
+//! The loop owns everything. Work that takes time runs beside it and answers with a [`Message`] that names its start, so
+//! that an answer of a start that is over is known as such; workers name the attempt.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tidegate_crds::{
     OnCancellation,
-    api::{CheckpointStatus, Failure, FailureReason, StopPurpose, StopRequest},
+    api::{Failure, StopPurpose, StopRequest},
 };
 use tokio::{
     runtime::Handle,
@@ -19,29 +19,28 @@ use super::{
     attempt::Current,
     event::{Effect, Event, Outcome},
     machine::Machine,
-    owner::HttpNeighbours,
-    publish::Target,
-    recover::{RecoverError, Recovered, recover},
+    recover::{RecoverError, Recovered},
     restart::Restart,
     scribe::{self, Answer, Order},
     shared::Shared,
+    workers::{WorkerId, Workers},
 };
 use crate::{
     checkpoint::{
         claim::{self, ClaimError, Claimed, Claiming, Identity},
-        collect,
+        collect::{self, Kept},
         log::Ending,
         record::CheckpointRef,
         store::Store,
     },
     env,
     failure::Reason,
-    fault,
     ids::Epoch,
-    job::{JobPlan, SinkTarget},
+    job::JobPlan,
     worker::{
-        deploy::{DeployError, Deployment, Running},
-        report::{Control, Report},
+        protocol::{News, Notice},
+        publish::Tried,
+        supervisor::Worker,
     },
 };
 
@@ -58,27 +57,29 @@ pub struct Coordinator {
 }
 
 /// What came of something that was started.
-enum Message {
+pub(super) enum Message {
     Claimed(Result<Claiming, ClaimError>),
     Recovered(Result<Box<Recovered>, RecoverError>),
-    Deployed(Result<Running, DeployError>),
     Written { epoch: Epoch, result: Result<CheckpointRef, Failure> },
     Scribe(Answer),
 }
 
-struct Loop {
-    job: Coordinator,
-    machine: Machine,
-    messages: UnboundedSender<(u64, Message)>,
+pub(super) struct Loop {
+    pub job: Coordinator,
+    pub machine: Machine,
+    pub messages: UnboundedSender<(u64, Message)>,
     /// Counts starts of the job.
-    start: u64,
-    started_at: Duration,
-    claimed: Option<Claimed>,
-    scribe: Option<UnboundedSender<Order>>,
-    current: Option<Current>,
-    reports: UnboundedReceiver<Report>,
+    pub start: u64,
+    pub started_at: Duration,
+    pub claimed: Option<Claimed>,
+    pub scribe: Option<UnboundedSender<Order>>,
+    pub workers: Workers,
+    pub current: Option<Current>,
+    /// What is left of the last attempt is published, so the tasks may run when they are built.
+    pub is_settled: bool,
+    pub tried: UnboundedSender<Tried>,
     /// Work of this start that ends with it.
-    work: JoinSet<()>,
+    pub work: JoinSet<()>,
     cancelled: bool,
 }
 
@@ -87,6 +88,8 @@ impl Coordinator {
     pub async fn run(self, mut stop: UnboundedReceiver<StopRequest>) -> Outcome {
         let machine = Machine::new(self.plan.spec.checkpoint.clone(), Restart::new(&self.plan.spec.restart));
         let (messages, mut inbox) = unbounded_channel();
+        let (tried, mut tries) = unbounded_channel();
+        let worker = Worker { plan: self.plan.clone(), store: self.store.clone(), io: self.io.clone() };
         let mut this = Loop {
             job: self,
             machine,
@@ -95,8 +98,10 @@ impl Coordinator {
             started_at: Duration::ZERO,
             claimed: None,
             scribe: None,
+            workers: Workers::local(worker),
             current: None,
-            reports: unbounded_channel().1,
+            is_settled: false,
+            tried,
             work: JoinSet::new(),
             cancelled: false,
         };
@@ -115,9 +120,12 @@ impl Coordinator {
                     this.cancelled |= request.purpose == StopPurpose::Cancel;
                     Some(Event::Stop { final_checkpoint: request.final_checkpoint })
                 }
-                Some((start, message)) = inbox.recv() => this.receive(start, message).await,
-                Some(report) = this.reports.recv(), if this.is_deployed() => this.report(report),
-                epoch = next_published(this.current.as_mut()) => Some(Event::Published { epoch }),
+                Some((start, message)) = inbox.recv() => this.receive(start, message),
+                (worker, notice) = this.workers.next() => this.hear(worker, notice),
+                Some(Tried { sink, failure }) = tries.recv() => {
+                    this.job.shared.sink_tried(None, &sink, failure);
+                    None
+                }
                 () = wake => Some(Event::Tick),
             };
         }
@@ -125,24 +133,11 @@ impl Coordinator {
 }
 
 /// A start that failed: tried again as the restart strategy says, but for one that the same job can never bring off.
-fn failed_start(error: &impl Reason) -> Event {
-    let failure = error.failure();
+fn failed_start(failure: Failure) -> Event {
     if failure.reason.may_pass() { Event::Failed(failure) } else { Event::Refused(failure) }
 }
 
-async fn next_published(current: Option<&mut Current>) -> Epoch {
-    match current {
-        Some(current) => current.lanes.next_published().await,
-        None => std::future::pending().await,
-    }
-}
-
 impl Loop {
-    /// Tasks may report before the answer to their deployment is here; the machine wants to hear the answer first.
-    fn is_deployed(&self) -> bool {
-        self.current.as_ref().is_some_and(|current| current.running.is_some())
-    }
-
     /// Waits until the machine wants a tick, at most a second: the heartbeat goes on.
     fn until_wake(&self) -> impl Future<Output = ()> + use<> {
         let now = env::monotonic().as_millis() as u64;
@@ -214,219 +209,7 @@ impl Loop {
         }
     }
 
-    /// Does what can be done at once, starts the rest.
-    async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
-        match effect {
-            Effect::Claim => self.claim(),
-            Effect::Settle => self.settle(),
-            Effect::Deploy => self.deploy(),
-            Effect::Trigger { barrier, trigger } => {
-                tracing::debug!(epoch = %barrier.epoch, ?trigger, "checkpoint triggered");
-                if let Some(current) = &mut self.current {
-                    current.triggered(barrier.epoch, trigger);
-                }
-                self.tell(Control::Trigger(barrier));
-            }
-            Effect::Write { epoch } => self.write(epoch),
-            Effect::Own { epoch, trigger } => {
-                let written = self.current.as_mut().and_then(|current| current.reference(epoch));
-                if let Some(checkpoint) = written {
-                    self.order(Order::Own { checkpoint, trigger });
-                }
-            }
-            Effect::Completed { epoch, started_at } => return self.completed(epoch, started_at),
-            Effect::Discard { epoch, cause, started_at } => self.discard(epoch, cause, started_at),
-            Effect::Record { epoch } => {
-                if let Some(current) = &mut self.current {
-                    current.published(epoch);
-                }
-                self.order(Order::Committed(epoch));
-            }
-            Effect::Pause => {
-                tracing::warn!("too many epochs wait to be published: the sources pause until the sinks catch up");
-                self.tell(Control::Pause);
-            }
-            Effect::Resume => {
-                tracing::info!("the sinks have caught up: the sources go on");
-                self.tell(Control::Resume);
-            }
-            Effect::Abort => return Some(self.abort().await),
-            Effect::Release { finished } => {
-                if !self.order(Order::Release { finished }) {
-                    // Nobody can write the attempt's end any more; a successor will ask, and find us gone.
-                    return Some(Event::Released);
-                }
-            }
-            Effect::Done(_) => {}
-        }
-        None
-    }
-
-    fn spawn(&mut self, work: impl Future<Output = Message> + Send + 'static) {
-        let (messages, start) = (self.messages.clone(), self.start);
-        let answered = async move {
-            let message = work.await;
-            // The loop is gone when the job has ended.
-            let _gone = messages.send((start, message));
-        };
-        self.work.spawn_on(answered, &self.job.io);
-    }
-
-    fn tell(&self, control: Control) {
-        let running = self.current.as_ref().and_then(|current| current.running.as_ref());
-        for task in running.iter().flat_map(|running| &running.controls) {
-            // A task that is gone has reported why.
-            let _gone = task.send(control);
-        }
-    }
-
-    /// False when the scribe is gone; it has answered why.
-    fn order(&self, order: Order) -> bool {
-        self.scribe.as_ref().is_some_and(|scribe| scribe.send(order).is_ok())
-    }
-
-    fn claim(&mut self) {
-        self.start += 1;
-        self.started_at = env::monotonic();
-        self.scribe = None;
-        let (store, identity) = (self.job.store.clone(), self.job.identity.clone());
-        let (neighbours, plan) = (HttpNeighbours::new(self.job.shared.clone()), self.job.plan.clone());
-        self.spawn(async move { Message::Claimed(claim::claim(store, &identity, &neighbours, plan.as_ref()).await) });
-    }
-
-    fn settle(&mut self) {
-        let Some(claimed) = self.claimed.take() else { return };
-        let (plan, store, targets) = (self.job.plan.clone(), self.job.store.clone(), self.targets());
-        let preflight = std::mem::take(&mut self.job.preflight);
-        self.spawn(async move {
-            let asked = async { if preflight { plan.preflight().await.map_err(RecoverError::from) } else { Ok(()) } };
-            let recovered = recover(plan.clone(), store, targets, claimed);
-            Message::Recovered(tokio::try_join!(asked, recovered).map(|((), recovered)| Box::new(recovered)))
-        });
-    }
-
-    fn targets(&self) -> Vec<Target> {
-        let published = self.job.plan.sinks.iter().filter_map(|(sink, target)| match target {
-            SinkTarget::Published(publisher) => Some((sink.clone(), publisher.clone())),
-            SinkTarget::Direct(_) => None,
-        });
-        published
-            .map(|(sink, publisher)| Target {
-                sink,
-                publisher,
-                store: self.job.store.clone(),
-                shared: self.job.shared.clone(),
-            })
-            .collect()
-    }
-
-    fn deploy(&mut self) {
-        let (reports, inbox) = unbounded_channel();
-        self.reports = inbox;
-        let Some(current) = &mut self.current else { return };
-        let restored = std::mem::take(&mut current.restored);
-        let deployment = Deployment {
-            plan: self.job.plan.clone(),
-            attempt: current.attempt,
-            lineage: current.lineage.clone(),
-            store: self.job.store.clone(),
-            io: self.job.io.clone(),
-            reports,
-        };
-        self.spawn(async move { Message::Deployed(deployment.start(restored).await) });
-    }
-
-    fn write(&mut self, epoch: Epoch) {
-        let Some(current) = &mut self.current else { return };
-        let manifest = current.manifest(epoch, &self.job.plan, self.job.identity.claimant.revision);
-        let store = self.job.store.clone();
-        self.spawn(async move {
-            let written = async {
-                let (bytes, reference) = manifest
-                    .encode()
-                    .map_err(|error| Failure { reason: FailureReason::TaskFailed, message: error.to_string() })?;
-                fault::reach("before-manifest");
-                store.put(&reference.manifest, bytes).await.map_err(|error| error.failure())?;
-                fault::reach("after-manifest");
-                Ok(reference)
-            };
-            Message::Written { epoch, result: written.await }
-        });
-    }
-
-    fn completed(&mut self, epoch: Epoch, started_at: u64) -> Option<Event> {
-        let store = self.job.store.clone();
-        let current = self.current.as_mut()?;
-        let done = current.completed(epoch)?;
-        let duration_ms = (env::monotonic().as_millis() as u64).saturating_sub(started_at);
-        let metrics = &self.job.shared.metrics;
-        metrics.checkpoints_completed.inc();
-        metrics.checkpoint_seconds.observe(duration_ms as f64 / 1000.0);
-        metrics.checkpoint_bytes.set(done.bytes as i64);
-        metrics.checkpoint_epoch.set(epoch.0 as i64);
-        tracing::debug!(%epoch, duration_ms, bytes = done.bytes, rows = done.rows, "checkpoint completed");
-        self.job.shared.checkpoint(CheckpointStatus {
-            epoch: epoch.0,
-            started_at_ms: env::wall_clock_ms().saturating_sub(duration_ms),
-            duration_ms,
-            bytes: done.bytes,
-            rows: done.rows,
-            manifest: Some(done.manifest.to_string()),
-            failure: None,
-        });
-        let nobody_publishes = current.lanes.is_empty();
-        self.tell(Control::Completed(epoch));
-        self.job.io.spawn(collect::delete(store, done.garbage));
-        nobody_publishes.then_some(Event::Published { epoch })
-    }
-
-    fn discard(&mut self, epoch: Epoch, cause: String, started_at: u64) {
-        if let Some(current) = &mut self.current {
-            current.discard(epoch);
-        }
-        let duration_ms = (env::monotonic().as_millis() as u64).saturating_sub(started_at);
-        tracing::warn!(%epoch, cause, "checkpoint failed");
-        self.job.shared.metrics.checkpoints_failed.inc();
-        self.job.shared.checkpoint(CheckpointStatus {
-            epoch: epoch.0,
-            started_at_ms: env::wall_clock_ms().saturating_sub(duration_ms),
-            duration_ms,
-            bytes: 0,
-            rows: 0,
-            manifest: None,
-            failure: Some(cause),
-        });
-    }
-
-    async fn abort(&mut self) -> Event {
-        if let Some(failure) = &self.machine.failure {
-            tracing::warn!(reason = ?failure.reason, cause = failure.message, "the attempt has failed");
-        }
-        self.work.shutdown().await;
-        self.claimed = None;
-        if let Some(current) = self.current.take()
-            && let Some(running) = current.running
-        {
-            running.slots.stop().await;
-        }
-        Event::Aborted
-    }
-
-    async fn receive(&mut self, start: u64, message: Message) -> Option<Event> {
-        if let Message::Deployed(Ok(running)) = message {
-            return match &mut self.current {
-                Some(current) if start == self.start => {
-                    let (subtasks, sources) = (running.subtasks, running.sources);
-                    current.running = Some(running);
-                    self.show_recovered();
-                    Some(Event::Deployed { subtasks, sources })
-                }
-                _ => {
-                    running.slots.stop().await;
-                    None
-                }
-            };
-        }
+    fn receive(&mut self, start: u64, message: Message) -> Option<Event> {
         if start != self.start {
             return None;
         }
@@ -441,11 +224,9 @@ impl Loop {
             }
             // Without `--stand-by`, who is told that the job is taken does not wait.
             Message::Claimed(Err(error @ ClaimError::Owned { .. })) => Event::Refused(error.failure()),
-            Message::Claimed(Err(error)) => failed_start(&error),
+            Message::Claimed(Err(error)) => failed_start(error.failure()),
             Message::Recovered(Ok(recovered)) => self.recovered(*recovered),
-            Message::Recovered(Err(error)) => failed_start(&error),
-            Message::Deployed(Err(error)) => failed_start(&error),
-            Message::Deployed(Ok(_)) => return None,
+            Message::Recovered(Err(error)) => failed_start(error.failure()),
             Message::Written { epoch, result: Ok(reference) } => {
                 if let Some(current) = &mut self.current {
                     current.written(epoch, reference);
@@ -462,24 +243,22 @@ impl Loop {
         let restored = claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
         tracing::info!(%attempt, ?restored, "the job is ours");
         self.job.shared.update(|status| status.attempt = Some(attempt.0));
+        let kept = Kept::new(self.job.plan.spec.checkpoint.retained);
+        self.current = Some(Current::new(attempt, claimed.lineage.clone(), self.workers.ids(), kept));
         self.claimed = Some(claimed);
         Event::Claimed { attempt, restored }
     }
 
     fn recovered(&mut self, recovered: Recovered) -> Event {
-        let Recovered { journal, lineage, restored, kept } = recovered;
-        self.current = Some(Current::new(journal.attempt(), lineage, restored, kept, self.targets(), &self.job.io));
+        let Recovered { journal, kept } = recovered;
+        if let Some(current) = &mut self.current {
+            current.recovered(kept);
+        }
         let (messages, start) = (self.messages.clone(), self.start);
         self.scribe = Some(scribe::start(&self.job.io, journal, move |answer| {
             let _gone = messages.send((start, Message::Scribe(answer)));
         }));
         Event::Settled
-    }
-
-    fn show_recovered(&self) {
-        let seconds = env::monotonic().saturating_sub(self.started_at).as_secs_f64();
-        tracing::info!(seconds, "the job runs");
-        self.job.shared.update(|status| status.recovery_seconds = Some(seconds));
     }
 
     fn answered(&mut self, answer: Answer) -> Event {
@@ -502,18 +281,29 @@ impl Loop {
         }
     }
 
-    fn report(&mut self, report: Report) -> Option<Event> {
-        Some(match report {
-            Report::Acked(ack) => {
+    fn hear(&mut self, worker: WorkerId, Notice { attempt, news }: Notice) -> Option<Event> {
+        let current = self.current.as_mut().filter(|current| current.attempt == attempt)?;
+        Some(match news {
+            News::Ready => {
+                current.ready(worker);
+                return self.start_when_ready();
+            }
+            News::NotReady(failure) => failed_start(failure),
+            News::Acked(ack) => {
                 let (epoch, task) = (ack.epoch, ack.task);
-                self.current.as_mut()?.acked(ack);
+                current.acked(ack);
                 Event::Acked { epoch, task }
             }
-            Report::Declined { epoch, failure } => Event::Declined { epoch, failure },
-            Report::Exhausted(task) => Event::Exhausted { task },
-            // After the last barrier; what counts is that it is acknowledged.
-            Report::Ended(_) => return None,
-            Report::Failed(failure) => Event::Failed(failure),
+            News::Declined { epoch, failure } => Event::Declined { epoch, failure },
+            News::Exhausted(task) => Event::Exhausted { task },
+            News::Failed(failure) => Event::Failed(failure),
+            News::Published(epoch) => Event::Published { epoch: current.published_by(worker, epoch)? },
+            News::Tried { sink, failure } => {
+                self.job.shared.sink_tried(Some(worker), &sink, failure);
+                return None;
+            }
+            // Waited for where it was asked for.
+            News::Cancelled => return None,
         })
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     checkpoint::record::Trigger,
     element::Barrier,
     ids::{Attempt, Epoch},
-    worker::report::TaskId,
+    worker::protocol::TaskId,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Event {
     /// Everything that was owned is published.
     Settled,
     /// The tasks run.
-    Deployed {
+    Started {
         subtasks: usize,
         sources: usize,
     },
@@ -70,8 +70,10 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     Claim,
+    /// Publishes what was owned; meanwhile the workers build the tasks.
     Settle,
-    Deploy,
+    /// Runs the tasks.
+    Start,
     Trigger {
         barrier: Barrier,
         trigger: Trigger,

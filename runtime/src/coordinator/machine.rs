@@ -25,7 +25,7 @@ use crate::{
     checkpoint::record::Trigger,
     element::Barrier,
     ids::{Attempt, Epoch},
-    worker::report::TaskId,
+    worker::protocol::TaskId,
 };
 
 /// A job that goes on from a checkpoint takes the next one so soon, whatever the interval: its readers have waited enough.
@@ -148,8 +148,8 @@ impl Machine {
                 self.state = State::Recovering;
                 vec![Effect::Settle]
             }
-            (State::Recovering, Event::Settled) => vec![Effect::Deploy],
-            (State::Recovering, Event::Deployed { subtasks, sources }) => {
+            (State::Recovering, Event::Settled) => vec![Effect::Start],
+            (State::Recovering, Event::Started { subtasks, sources }) => {
                 let interval = self.spec.interval.millis();
                 let next_trigger = now + if self.restored { interval.min(FIRST_AFTER_RESTORE_MS) } else { interval };
                 self.state = State::Running(Running::new(subtasks, sources, next_trigger));

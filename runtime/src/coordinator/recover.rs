@@ -1,16 +1,17 @@
-//! From a claimed job to one that can start: settle and load, then sweep.
+//! From a claimed job to one that can start: settle, then sweep.
 //!
 //! What the last attempt owned and may not have published is published before any source reads: publishers recognise
-//! what is there already. The state is downloaded meanwhile; then what earlier attempts left half done is deleted.
+//! what is there already. Workers load the state meanwhile; then what earlier attempts left half done is deleted.
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures::future::join_all;
 use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
-use super::publish::{Target, settle};
 use crate::{
     checkpoint::{
+        CommitPermit,
         claim::Claimed,
         collect::{self, Kept},
         journal::{Journal, JournalError},
@@ -21,15 +22,13 @@ use crate::{
     fault,
     ids::Epoch,
     job::{JobError, JobPlan},
-    worker::restore::{RestoreError, Restored},
+    worker::publish::{PendingChunk, Target},
 };
 
 /// A job that can start.
 #[derive(Debug)]
 pub struct Recovered {
     pub journal: Journal,
-    pub lineage: String,
-    pub restored: Restored,
     pub kept: Kept,
 }
 
@@ -39,8 +38,6 @@ pub enum RecoverError {
     Manifest(#[from] ManifestError),
     #[error(transparent)]
     Journal(#[from] JournalError),
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -52,7 +49,6 @@ impl Reason for RecoverError {
         match self {
             Self::Manifest(error) => error.reason(),
             Self::Journal(error) => error.reason(),
-            Self::Restore(error) => error.reason(),
             Self::Store(error) => error.reason(),
             Self::Preflight(error) => error.reason(),
         }
@@ -66,31 +62,25 @@ pub async fn recover(
     claimed: Claimed,
 ) -> Result<Recovered, RecoverError> {
     fault::reach("recovery-claimed");
-    let Claimed { mut journal, lineage, restored_from, committed, .. } = claimed;
+    let Claimed { mut journal, restored_from, committed, .. } = claimed;
     let mut kept = Kept::new(plan.spec.checkpoint.retained);
-    let mut restored = Restored::default();
     let listed = collect::list(store.as_ref()).await?;
     if let Some(checkpoint) = restored_from {
         let manifest = Manifest::read(store.as_ref(), &checkpoint).await?;
-        let (operators, retained) = (plan.operator_ids(), plan.spec.checkpoint.retained);
         let settled = settle_chunks(&targets, &mut journal, &manifest, committed);
-        let loaded = Restored::load(&store, &manifest, &operators, plan.spec.max_parallelism);
-        let loaded = async { loaded.await.map_err(RecoverError::from) };
-        let older = collect::older_manifests(store.as_ref(), &listed, &manifest, retained);
+        let older = collect::older_manifests(store.as_ref(), &listed, &manifest, plan.spec.checkpoint.retained);
         let older = async { older.await.map_err(RecoverError::from) };
-        let (older, state, ()) = tokio::try_join!(older, loaded, settled)?;
-        restored = state;
+        let (older, ()) = tokio::try_join!(older, settled)?;
         older.iter().chain([&manifest]).for_each(|manifest| {
             kept.completed(manifest);
         });
-        tracing::debug!(epoch = %manifest.epoch, "state is loaded");
     }
     fault::reach("recovery-settled");
     let garbage = collect::sweep(store, &kept, journal.attempt(), listed).await;
     if garbage > 0 {
         tracing::info!(files = garbage, "deleted what earlier attempts had left");
     }
-    Ok(Recovered { journal, lineage, restored, kept })
+    Ok(Recovered { journal, kept })
 }
 
 async fn settle_chunks(
@@ -113,4 +103,17 @@ async fn settle_chunks(
         .collect::<Result<Vec<_>, JournalError>>()?;
     settle(targets, permits).await;
     Ok(journal.committed(manifest.epoch).await?)
+}
+
+/// Publishes what an earlier attempt owned and may not have published, epoch by epoch.
+async fn settle(targets: &[Target], permits: Vec<(CommitPermit, Vec<ChunkRef>)>) {
+    for (permit, chunks) in permits {
+        fault::reach("recovery-settling");
+        join_all(targets.iter().map(|target| {
+            let own = chunks.iter().filter(|chunk| chunk.id.sink == target.sink());
+            let own = own.map(|reference| PendingChunk { reference: reference.clone(), rows: None }).collect();
+            target.publish_epoch(&permit, own)
+        }))
+        .await;
+    }
 }

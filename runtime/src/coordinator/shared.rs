@@ -1,14 +1,20 @@
 //! What the coordinator shows of itself, for the HTTP API.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, Failure, JobStatus, SinkStatus};
 
-use crate::{env, job::JobPlan, metrics::Metrics, source::lag::Lags};
+use super::workers::WorkerId;
+use crate::{
+    env,
+    job::{JobPlan, SinkTarget},
+    metrics::Metrics,
+    source::lag::Lags,
+};
 
 /// How many checkpoints the history has.
 const HISTORY: usize = 100;
@@ -29,13 +35,18 @@ struct State {
     /// What the claim waits for.
     waits_for: Option<Failure>,
     history: VecDeque<CheckpointStatus>,
+    /// By sink: whose tries to publish fail, how many in a row, and why.
+    failing: BTreeMap<String, BTreeMap<Option<WorkerId>, (u64, String)>>,
     heartbeat: Duration,
 }
 
 impl Shared {
     pub fn new(plan: &JobPlan, revision: u64, storage: String) -> Arc<Self> {
         let status = JobStatus::new(&plan.name, revision, storage);
-        let state = State { status, waits_for: None, history: VecDeque::new(), heartbeat: env::monotonic() };
+        let published = plan.sinks.iter().filter(|(_, target)| matches!(target, SinkTarget::Published(_)));
+        let failing = published.map(|(sink, _)| (sink.clone(), BTreeMap::new())).collect();
+        let heartbeat = env::monotonic();
+        let state = State { status, waits_for: None, history: VecDeque::new(), failing, heartbeat };
         Arc::new(Self { state: Mutex::new(state), metrics: plan.metrics.clone(), lags: plan.lags.clone() })
     }
 
@@ -48,6 +59,7 @@ impl Shared {
         let state = self.lock();
         let mut status = state.status.clone();
         status.failure = status.failure.or_else(|| state.waits_for.clone());
+        status.sinks = state.sinks();
         drop(state);
         status.sources = self.lags.sources();
         status
@@ -58,16 +70,24 @@ impl Shared {
         self.lock().waits_for = reason;
     }
 
-    /// A try to publish to a sink: its failure, or none.
-    pub fn sink_tried(&self, name: &str, failure: Option<String>) {
+    /// A try to publish to a sink, by a worker or, in a recovery, by the coordinator itself: its failure, or none.
+    pub fn sink_tried(&self, worker: Option<WorkerId>, sink: &str, failure: Option<String>) {
         let mut state = self.lock();
-        let sinks = &mut state.status.sinks;
-        let sink = match sinks.iter_mut().find(|sink| sink.name == name) {
-            Some(sink) => sink,
-            None => sinks.push_mut(SinkStatus { name: name.to_owned(), failures: 0, failure: None }),
-        };
-        sink.failures = if failure.is_some() { sink.failures + 1 } else { 0 };
-        sink.failure = failure;
+        let Some(failing) = state.failing.get_mut(sink) else { return };
+        match failure {
+            Some(failure) => {
+                let tries = failing.get(&worker).map_or(0, |(tries, _)| *tries);
+                failing.insert(worker, (tries + 1, failure));
+            }
+            None => {
+                failing.remove(&worker);
+            }
+        }
+    }
+
+    /// Nobody publishes any more.
+    pub fn nobody_tries(&self) {
+        self.lock().failing.values_mut().for_each(BTreeMap::clear);
     }
 
     /// Adds a checkpoint to the history.
@@ -111,5 +131,16 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Each change leaves the status whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sinks(&self) -> Vec<SinkStatus> {
+        let sinks = self.failing.iter().map(|(name, failing)| SinkStatus {
+            name: name.clone(),
+            failures: failing.values().map(|(tries, _)| tries).sum(),
+            failure: failing.values().next().map(|(_, failure)| failure.clone()),
+        });
+        sinks.collect()
     }
 }

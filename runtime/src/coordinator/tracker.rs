@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{checkpoint::record::Trigger, ids::Epoch, worker::report::TaskId};
+use crate::{checkpoint::record::Trigger, ids::Epoch, worker::protocol::TaskId};
 
 /// A checkpoint from its trigger until every subtask has acknowledged it.
 #[derive(Debug, Clone, PartialEq, Eq)]

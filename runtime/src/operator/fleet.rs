@@ -14,12 +14,7 @@ use crate::{
     },
     ids::{Attempt, Epoch, EventTime, OperatorId, Revision, SubtaskIndex},
     state::Spill,
-    worker::{
-        chain::FrozenLink,
-        report::{Report, TaskId},
-        restore::Restored,
-        snapshot::Snapshotter,
-    },
+    worker::{chain::FrozenLink, protocol::TaskId, report::Report, restore::Restored, snapshot::Snapshotter},
 };
 
 pub const MAX_PARALLELISM: u32 = 16;
@@ -117,9 +112,9 @@ impl<O: Operator> Fleet<O> {
             };
             let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().unwrap() };
             snapshotter.start(self.epoch, vec![link]);
-            let Some(Report::Acked(ack)) = self.runtime.block_on(inbox.recv()) else { panic!("not uploaded") };
+            let Some(Report::Acked(ack, held)) = self.runtime.block_on(inbox.recv()) else { panic!("not uploaded") };
             states.extend(ack.operators.into_iter().map(|(_, state)| state));
-            uploaded.extend(ack.parts);
+            uploaded.extend(held.parts);
         }
         if completes {
             uploaded.into_iter().for_each(|(part, durable)| part.is_at(durable));
@@ -144,7 +139,8 @@ impl<O: Operator> Fleet<O> {
             chunks: Vec::new(),
         };
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let restored = self.runtime.block_on(Restored::load(&store, &manifest, &[id()], MAX_PARALLELISM)).unwrap();
+        let all = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: MAX_PARALLELISM };
+        let restored = self.runtime.block_on(Restored::load(&store, &manifest, &[id()], &[all])).unwrap();
         self.start(parallelism, &restored);
     }
 

@@ -1,4 +1,4 @@
-//! Putting a job's tasks together: operators with their state, channels between them, one subtask a slot.
+//! Putting a worker's subtasks together: operators with their state, channels between them, one subtask a slot.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +13,8 @@ use super::{
     chain::{Chain, Link},
     edge::Edge,
     keyed_task::{Entry, KeyedTask},
-    report::{Control, Report, TaskId},
+    protocol::{Control, TaskId},
+    report::Report,
     restore::{RestoreError, Restored},
     slot::{Slots, Subtask},
     snapshot::Snapshotter,
@@ -21,7 +22,7 @@ use super::{
     topology::{TaskShape, Topology},
 };
 use crate::{
-    checkpoint::store::Store,
+    checkpoint::{manifest::ManifestError, store::Store},
     exchange::local::{Gate, Sender, channels},
     failure::Reason,
     format::intake::Intake,
@@ -36,7 +37,7 @@ use crate::{
     source::{ReaderContext, SourceError, lag::LagWatch, watermark::Watermarks},
 };
 
-/// What all tasks of an attempt share.
+/// What all subtasks of an attempt in this process share.
 #[derive(Debug, Clone)]
 pub struct Deployment {
     pub plan: Arc<JobPlan>,
@@ -48,16 +49,17 @@ pub struct Deployment {
     pub reports: UnboundedSender<Report>,
 }
 
-/// A job that runs.
-#[derive(Debug)]
-pub struct Running {
-    pub slots: Slots,
+/// Subtasks that are ready to run.
+pub struct Ready {
+    slots: Vec<Vec<Subtask>>,
     /// To each source subtask.
     pub controls: Vec<UnboundedSender<Control>>,
-    /// How many subtasks answer to a barrier.
-    pub subtasks: usize,
-    /// How many of them read sources.
-    pub sources: usize,
+}
+
+impl Ready {
+    pub fn start(self, reports: &UnboundedSender<Report>) -> std::io::Result<Slots> {
+        Slots::start(self.slots, reports)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +69,11 @@ pub enum DeployError {
     #[error(transparent)]
     Operator(#[from] OperatorError),
     #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
     Restore(#[from] RestoreError),
-    #[error("failed to start a slot")]
-    Slot(#[from] std::io::Error),
+    #[error("building the tasks has failed: {0}")]
+    Panicked(String),
 }
 
 impl Reason for DeployError {
@@ -77,15 +81,16 @@ impl Reason for DeployError {
         match self {
             Self::Source(error) => error.reason(),
             Self::Operator(error) => error.reason(),
+            Self::Manifest(error) => error.reason(),
             Self::Restore(error) => error.reason(),
-            Self::Slot(_) => FailureReason::TaskFailed,
+            Self::Panicked(_) => FailureReason::TaskFailed,
         }
     }
 }
 
 impl Deployment {
-    /// Builds every subtask, with its state, and starts them. State is built on threads of their own, all at once.
-    pub async fn start(&self, restored: Restored) -> Result<Running, DeployError> {
+    /// Builds every subtask, with its state: on threads of their own, all at once.
+    pub async fn build(&self, restored: Restored) -> Result<Ready, DeployError> {
         let restored = Arc::new(restored);
         let topology = Topology::of(&self.plan.graph);
         let parallelism = self.plan.spec.parallelism;
@@ -110,10 +115,9 @@ impl Deployment {
             }
         }
         while let Some(ready) = keyed.join_next().await {
-            place(&mut slots, ready.map_err(|panic| internal("state", &panic.to_string()))??);
+            place(&mut slots, ready.map_err(|panic| DeployError::Panicked(panic.to_string()))??);
         }
-        let (subtasks, sources) = (topology.tasks.len() * parallelism as usize, controls.len());
-        Ok(Running { slots: Slots::start(slots, &self.reports)?, controls, subtasks, sources })
+        Ok(Ready { slots, controls })
     }
 
     fn keyed(

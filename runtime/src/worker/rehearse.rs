@@ -45,8 +45,8 @@ async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -
     let (operators, max_parallelism) = (plan.operator_ids(), plan.spec.max_parallelism);
     restore::fits(manifest, &operators, max_parallelism)?;
     let sample = sample(manifest.clone());
-    let restored = Restored::load(store, &sample, &operators, max_parallelism).await?;
     let range = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism };
+    let restored = Restored::load(store, &sample, &operators, &[range]).await?;
     let spill = |name: &str| Spill::new(store.clone(), Handle::current(), name.to_owned());
     let context = Context { plan, range, restored: &restored, spill: &spill };
     for node in &plan.graph.nodes {

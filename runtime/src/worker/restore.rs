@@ -76,16 +76,34 @@ pub fn fits(manifest: &Manifest, operators: &[OperatorId], max_parallelism: u32)
     }
 }
 
+/// The key groups that a former subtask had.
+fn former(state: &OperatorState, index: u32, max_parallelism: u32) -> KeyRange {
+    KeyRange { subtask: SubtaskIndex(index), parallelism: state.subtasks.len() as u32, max_parallelism }
+}
+
+fn overlap(one: KeyRange, other: KeyRange) -> bool {
+    let (one, other) = (one.groups(), other.groups());
+    one.start < other.end && other.start < one.end
+}
+
 impl Restored {
-    /// Downloads what the manifest names. `operators` are the job's.
+    /// Downloads what the manifest names for some key groups. `operators` are the job's.
     pub async fn load(
         store: &Arc<dyn Store>,
         manifest: &Manifest,
         operators: &[OperatorId],
-        max_parallelism: u32,
+        ranges: &[KeyRange],
     ) -> Result<Self, RestoreError> {
+        let max_parallelism = ranges.first().map_or(manifest.max_parallelism, |range| range.max_parallelism);
         fits(manifest, operators, max_parallelism)?;
-        let parts = manifest.operators.iter().flat_map(|operator| &operator.subtasks).flat_map(|state| &state.parts);
+        let wanted = |state: &OperatorState, index: u32| {
+            let former = former(state, index, max_parallelism);
+            ranges.iter().any(|range| overlap(*range, former))
+        };
+        let subtasks = manifest.operators.iter().flat_map(|state| {
+            (0..).zip(&state.subtasks).filter(move |(index, _)| wanted(state, *index)).map(|(_, subtask)| subtask)
+        });
+        let parts = subtasks.flat_map(|subtask| &subtask.parts);
         let wanted: BTreeMap<ObjectPath, FileRef> =
             parts.map(|part| (part.file.path.clone(), part.file.clone())).collect();
         let files = stream::iter(wanted)
@@ -115,17 +133,10 @@ impl Restored {
     /// What a keyed subtask takes over.
     pub fn keyed(&self, operator: &OperatorId, range: KeyRange) -> Result<Vec<RestoredState>, RestoreError> {
         let Some(state) = self.operators.get(operator) else { return Ok(Vec::new()) };
-        let parallelism = state.subtasks.len() as u32;
-        let former =
-            |index| KeyRange { subtask: SubtaskIndex(index), parallelism, max_parallelism: self.max_parallelism };
-        let mine = range.groups();
         let mut seen = std::collections::BTreeSet::new();
         (0..)
             .zip(&state.subtasks)
-            .filter(|(index, _)| {
-                let groups = former(*index).groups();
-                groups.start < mine.end && mine.start < groups.end
-            })
+            .filter(|(index, _)| overlap(range, former(state, *index, self.max_parallelism)))
             .map(|(_, subtask)| self.rows(subtask, &mut seen))
             .collect()
     }

@@ -10,10 +10,7 @@ use tokio::{
     task::LocalSet,
 };
 
-use super::{
-    keyed_task::TaskError,
-    report::{Report, TaskId},
-};
+use super::{keyed_task::TaskError, protocol::TaskId, report::Report};
 use crate::{env, failure::Reason};
 
 /// A subtask that is ready to run; made on any thread, run on its slot's.

@@ -15,7 +15,8 @@ use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
 use super::{
     chain::FrozenLink,
     merge,
-    report::{Ack, AckedChunk, Report, TaskId},
+    protocol::{Ack, TaskId},
+    report::{Held, HeldChunk, Report},
 };
 use crate::{
     checkpoint::{
@@ -72,18 +73,18 @@ impl Snapshotter {
         let this = self.clone();
         self.io.spawn(async move {
             let report = match this.upload(epoch, links).await {
-                Ok(ack) => Report::Acked(ack),
+                Ok((ack, held)) => Report::Acked(ack, held),
                 Err(error) => Report::Declined { epoch, failure: error.failure() },
             };
-            // The coordinator is gone when the job is being torn down.
+            // The worker does not listen any more when the job is being torn down.
             let _gone = this.reports.send(report);
         });
     }
 
-    async fn upload(&self, epoch: Epoch, links: Vec<FrozenLink>) -> Result<Ack, SnapshotError> {
+    async fn upload(&self, epoch: Epoch, links: Vec<FrozenLink>) -> Result<(Ack, Held), SnapshotError> {
         fault::reach("before-state-upload");
-        let mut ack =
-            Ack { task: self.task, epoch, operators: Vec::new(), chunks: Vec::new(), parts: Vec::new(), bytes: 0 };
+        let mut ack = Ack { task: self.task, epoch, operators: Vec::new(), chunks: Vec::new(), bytes: 0 };
+        let mut held = Held::default();
         for link in links {
             if let Some(flush) = link.frozen.flush {
                 flush.await?;
@@ -91,18 +92,19 @@ impl Snapshotter {
             if let Some(state) = link.frozen.state {
                 let (subtask, uploaded) = self.upload_state(epoch, &link.id, state).await?;
                 ack.operators.push((link.id.clone(), subtask));
-                ack.parts.extend(uploaded);
+                held.parts.extend(uploaded);
             }
             ack.bytes += link.spill.map_or(0, |spill| spill.take_bytes());
             if let Some(sink) = link.sink {
-                ack.chunks.extend(self.upload_chunks(epoch, &sink, link.frozen.chunks).await?);
+                held.chunks.extend(self.upload_chunks(epoch, &sink, link.frozen.chunks).await?);
             }
         }
-        let files = ack.parts.iter().map(|(_, part)| &part.file).chain(ack.chunks.iter().map(|c| &c.reference.file));
+        ack.chunks.extend(held.chunks.iter().map(|chunk| chunk.reference.clone()));
+        let files = held.parts.iter().map(|(_, part)| &part.file).chain(ack.chunks.iter().map(|chunk| &chunk.file));
         let sizes: BTreeMap<&ObjectPath, u64> = files.map(|file| (&file.path, file.bytes)).collect();
         ack.bytes += sizes.values().sum::<u64>();
         fault::reach("after-state-upload");
-        Ok(ack)
+        Ok((ack, held))
     }
 
     /// Uploads the parts that no completed checkpoint holds yet: one file for each kind of them.
@@ -194,7 +196,7 @@ impl Snapshotter {
         epoch: Epoch,
         sink: &str,
         chunks: Vec<Arc<ChunkRows>>,
-    ) -> Result<Vec<AckedChunk>, SnapshotError> {
+    ) -> Result<Vec<HeldChunk>, SnapshotError> {
         let slot = self.task.subtask.0;
         let uploads = chunks.into_iter().enumerate().map(|(index, rows)| async move {
             let path = ObjectPath(format!("{}wal-{sink}-{slot}-{index}.arrow", folder(self.attempt, epoch)));
@@ -203,7 +205,7 @@ impl Snapshotter {
             let reference = ChunkRef { id: id.clone(), rows: rows.rows(), file };
             let batches = rows.batches().await.unwrap_or_default();
             let chunk = batches.first().map(RecordBatch::schema).map(|schema| Chunk { id, schema, rows: batches });
-            Ok(AckedChunk { reference, chunk, rows })
+            Ok(HeldChunk { reference, chunk, rows })
         });
         try_join_all(uploads).await
     }

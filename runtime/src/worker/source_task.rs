@@ -13,7 +13,8 @@ use super::{
     chain::{Chain, FrozenLink},
     edge::Edge,
     keyed_task::{TaskError, cut, send},
-    report::{Control, Report},
+    protocol::Control,
+    report::Report,
     snapshot::Snapshotter,
 };
 use crate::{
@@ -78,7 +79,7 @@ impl SourceTask {
                 () = idle(tick), if !exhausted => Next::Tick,
             };
             match next {
-                // The coordinator is gone: the job is being torn down.
+                // The worker is gone: the job is being torn down.
                 Next::Told(None) => return Ok(()),
                 Next::Told(Some(Control::Pause)) => paused = true,
                 Next::Told(Some(Control::Resume)) => paused = false,

@@ -248,7 +248,7 @@ impl World {
                 self.answers.clear();
                 (self.logged, self.restored) = (*restored, *restored);
             }
-            Event::Deployed { .. } => self.stage = Stage::Running,
+            Event::Started { .. } => self.stage = Stage::Running,
             Event::Acked { task, .. } => {
                 self.strays.push(event.clone());
                 self.checkpoint.as_mut().unwrap().acked.insert(*task);
@@ -280,9 +280,9 @@ impl World {
                 self.stage = Stage::Recovering;
                 self.answers.push(Event::Settled);
             }
-            Effect::Deploy => {
+            Effect::Start => {
                 assert_eq!(self.stage, Stage::Recovering);
-                self.answers.push(Event::Deployed { subtasks: SUBTASKS, sources: SOURCES });
+                self.answers.push(Event::Started { subtasks: SUBTASKS, sources: SOURCES });
             }
             Effect::Trigger { barrier, trigger } => {
                 assert!(running);

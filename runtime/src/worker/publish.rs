@@ -17,12 +17,12 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::shared::Shared;
 use crate::{
     checkpoint::{CommitPermit, manifest::ChunkRef, store::Store},
-    env, fault,
+    env,
     ids::Epoch,
-    metrics::named,
+    job::{JobPlan, SinkTarget},
+    metrics::{Metrics, named},
     sink::{Chunk, Publisher},
     state::file,
 };
@@ -42,10 +42,35 @@ pub struct PendingChunk {
 /// A sink that chunks are published to.
 #[derive(Debug, Clone)]
 pub struct Target {
+    sink: String,
+    publisher: Arc<dyn Publisher>,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    tries: UnboundedSender<Tried>,
+}
+
+/// A try to publish that failed, or, without a failure, the first that went well after one.
+#[derive(Debug, Clone)]
+pub struct Tried {
     pub sink: String,
-    pub publisher: Arc<dyn Publisher>,
-    pub store: Arc<dyn Store>,
-    pub shared: Arc<Shared>,
+    pub failure: Option<String>,
+}
+
+/// The sinks of a job that publish from the write-ahead log in `store`.
+pub fn targets(plan: &JobPlan, store: &Arc<dyn Store>, tries: &UnboundedSender<Tried>) -> Vec<Target> {
+    let published = plan.sinks.iter().filter_map(|(sink, target)| match target {
+        SinkTarget::Published(publisher) => Some((sink.clone(), publisher.clone())),
+        SinkTarget::Direct(_) => None,
+    });
+    published
+        .map(|(sink, publisher)| Target {
+            sink,
+            publisher,
+            store: store.clone(),
+            metrics: plan.metrics.clone(),
+            tries: tries.clone(),
+        })
+        .collect()
 }
 
 /// The lanes of all sinks. Dropping them stops publishing; what was under way may still take place.
@@ -127,6 +152,10 @@ async fn run_lane(target: Target, mut work: UnboundedReceiver<Work>, report: Unb
 }
 
 impl Target {
+    pub fn sink(&self) -> &str {
+        &self.sink
+    }
+
     /// Publishes an epoch's chunks of this sink; returns when all are there.
     pub async fn publish_epoch(&self, permit: &CommitPermit, chunks: Vec<PendingChunk>) {
         let mut slots: BTreeMap<u32, VecDeque<PendingChunk>> = BTreeMap::new();
@@ -147,19 +176,26 @@ impl Target {
         loop {
             match self.try_publish(permit, &reference, &mut rows).await {
                 Ok(()) => {
-                    self.shared.sink_tried(&self.sink, None);
-                    self.shared.metrics.sink_rows.get_or_create(&named(&self.sink)).inc_by(reference.rows);
+                    if pause > FIRST_PAUSE {
+                        self.tell(None);
+                    }
+                    self.metrics.sink_rows.get_or_create(&named(&self.sink)).inc_by(reference.rows);
                     return;
                 }
                 Err(cause) => {
-                    self.shared.metrics.publish_failures.get_or_create(&named(&self.sink)).inc();
-                    self.shared.sink_tried(&self.sink, Some(cause.clone()));
+                    self.metrics.publish_failures.get_or_create(&named(&self.sink)).inc();
+                    self.tell(Some(cause.clone()));
                     tracing::warn!(sink = self.sink, chunk = %reference.id, cause, ?pause, "a chunk is not published yet, trying again");
                     env::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
+    }
+
+    fn tell(&self, failure: Option<String>) {
+        // Nobody listens any more when the attempt is being torn down.
+        let _gone = self.tries.send(Tried { sink: self.sink.clone(), failure });
     }
 
     async fn try_publish(
@@ -177,18 +213,5 @@ impl Target {
             }
         };
         self.publisher.publish(permit, chunk).await.map_err(|error| crate::error_chain(&error))
-    }
-}
-
-/// Publishes what an earlier attempt owned and may not have published, epoch by epoch.
-pub async fn settle(targets: &[Target], permits: Vec<(CommitPermit, Vec<ChunkRef>)>) {
-    for (permit, chunks) in permits {
-        fault::reach("recovery-settling");
-        join_all(targets.iter().map(|target| {
-            let own = chunks.iter().filter(|chunk| chunk.id.sink == target.sink);
-            let own = own.map(|reference| PendingChunk { reference: reference.clone(), rows: None }).collect();
-            target.publish_epoch(&permit, own)
-        }))
-        .await;
     }
 }

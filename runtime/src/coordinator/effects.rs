@@ -1,0 +1,219 @@
+//! What the machine asks for, done.
+
+use tidegate_crds::api::{CheckpointStatus, Failure, FailureReason};
+
+use super::{
+    driver::{Loop, Message},
+    event::{Effect, Event},
+    owner::HttpNeighbours,
+    recover::{RecoverError, recover},
+    scribe::Order,
+};
+use crate::{
+    checkpoint::{claim, collect},
+    env,
+    failure::Reason,
+    fault,
+    ids::{Epoch, SubtaskIndex},
+    worker::{
+        protocol::{Action, Assignment, Control},
+        publish::targets,
+        topology::Topology,
+    },
+};
+
+impl Loop {
+    /// Does what can be done at once, starts the rest.
+    pub(super) async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Claim => self.claim(),
+            Effect::Settle => self.settle(),
+            Effect::Start => {
+                self.is_settled = true;
+                return self.start_when_ready();
+            }
+            Effect::Trigger { barrier, trigger } => {
+                tracing::debug!(epoch = %barrier.epoch, ?trigger, "checkpoint triggered");
+                if let Some(current) = &mut self.current {
+                    current.triggered(barrier.epoch, trigger);
+                }
+                self.tell(Control::Trigger(barrier));
+            }
+            Effect::Write { epoch } => self.write(epoch),
+            Effect::Own { epoch, trigger } => {
+                let written = self.current.as_mut().and_then(|current| current.reference(epoch));
+                if let Some(checkpoint) = written {
+                    self.order(Order::Own { checkpoint, trigger });
+                }
+            }
+            Effect::Completed { epoch, started_at } => self.completed(epoch, started_at),
+            Effect::Discard { epoch, cause, started_at } => self.discard(epoch, cause, started_at),
+            Effect::Record { epoch } => {
+                if let Some(current) = &mut self.current {
+                    current.published(epoch);
+                }
+                self.order(Order::Committed(epoch));
+            }
+            Effect::Pause => {
+                tracing::warn!("too many epochs wait to be published: the sources pause until the sinks catch up");
+                self.tell(Control::Pause);
+            }
+            Effect::Resume => {
+                tracing::info!("the sinks have caught up: the sources go on");
+                self.tell(Control::Resume);
+            }
+            Effect::Abort => return Some(self.abort().await),
+            Effect::Release { finished } => {
+                if !self.order(Order::Release { finished }) {
+                    // Nobody can write the attempt's end any more; a successor will ask, and find us gone.
+                    return Some(Event::Released);
+                }
+            }
+            Effect::Done(_) => {}
+        }
+        None
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = Message> + Send + 'static) {
+        let (messages, start) = (self.messages.clone(), self.start);
+        let answered = async move {
+            let message = work.await;
+            // The loop is gone when the job has ended.
+            let _gone = messages.send((start, message));
+        };
+        self.work.spawn_on(answered, &self.job.io);
+    }
+
+    /// Tells every source subtask.
+    fn tell(&self, control: Control) {
+        self.direct(Action::Control(control));
+    }
+
+    /// Orders every worker.
+    fn direct(&self, action: Action) {
+        if let Some(current) = &self.current {
+            self.workers.order(current.attempt, action);
+        }
+    }
+
+    /// False when the scribe is gone; it has answered why.
+    fn order(&self, order: Order) -> bool {
+        self.scribe.as_ref().is_some_and(|scribe| scribe.send(order).is_ok())
+    }
+
+    fn claim(&mut self) {
+        self.start += 1;
+        self.started_at = env::monotonic();
+        self.scribe = None;
+        self.is_settled = false;
+        let (store, identity) = (self.job.store.clone(), self.job.identity.clone());
+        let (neighbours, plan) = (HttpNeighbours::new(self.job.shared.clone()), self.job.plan.clone());
+        self.spawn(async move { Message::Claimed(claim::claim(store, &identity, &neighbours, plan.as_ref()).await) });
+    }
+
+    /// Publishes what was owned. Meanwhile the workers build their subtasks.
+    fn settle(&mut self) {
+        let Some(claimed) = self.claimed.take() else { return };
+        self.direct(Action::Deploy(Assignment {
+            lineage: claimed.lineage.clone(),
+            restored_from: claimed.restored_from.clone(),
+            subtasks: (0..self.job.plan.spec.parallelism).map(SubtaskIndex).collect(),
+        }));
+        let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
+        let targets = targets(&plan, &store, &self.tried);
+        let preflight = std::mem::take(&mut self.job.preflight);
+        self.spawn(async move {
+            let asked = async { if preflight { plan.preflight().await.map_err(RecoverError::from) } else { Ok(()) } };
+            let recovered = recover(plan.clone(), store, targets, claimed);
+            Message::Recovered(tokio::try_join!(asked, recovered).map(|((), recovered)| Box::new(recovered)))
+        });
+    }
+
+    /// Runs the tasks, once everything is settled and every worker has built its share.
+    pub(super) fn start_when_ready(&mut self) -> Option<Event> {
+        if !self.is_settled || !self.current.as_ref()?.all_ready() {
+            return None;
+        }
+        self.is_settled = false;
+        self.direct(Action::Start);
+        let seconds = env::monotonic().saturating_sub(self.started_at).as_secs_f64();
+        tracing::info!(seconds, "the job runs");
+        self.job.shared.update(|status| status.recovery_seconds = Some(seconds));
+        let (tasks, parallelism) = (Topology::of(&self.job.plan.graph).tasks, self.job.plan.spec.parallelism as usize);
+        let sources = tasks.iter().filter(|task| task.inputs.is_empty()).count();
+        Some(Event::Started { subtasks: tasks.len() * parallelism, sources: sources * parallelism })
+    }
+
+    fn write(&mut self, epoch: Epoch) {
+        let Some(current) = &mut self.current else { return };
+        let manifest = current.manifest(epoch, &self.job.plan, self.job.identity.claimant.revision);
+        let store = self.job.store.clone();
+        self.spawn(async move {
+            let written = async {
+                let (bytes, reference) = manifest
+                    .encode()
+                    .map_err(|error| Failure { reason: FailureReason::TaskFailed, message: error.to_string() })?;
+                fault::reach("before-manifest");
+                store.put(&reference.manifest, bytes).await.map_err(|error| error.failure())?;
+                fault::reach("after-manifest");
+                Ok(reference)
+            };
+            Message::Written { epoch, result: written.await }
+        });
+    }
+
+    fn completed(&mut self, epoch: Epoch, started_at: u64) {
+        let store = self.job.store.clone();
+        let Some(done) = self.current.as_mut().and_then(|current| current.completed(epoch)) else { return };
+        let duration_ms = (env::monotonic().as_millis() as u64).saturating_sub(started_at);
+        let metrics = &self.job.shared.metrics;
+        metrics.checkpoints_completed.inc();
+        metrics.checkpoint_seconds.observe(duration_ms as f64 / 1000.0);
+        metrics.checkpoint_bytes.set(done.bytes as i64);
+        metrics.checkpoint_epoch.set(epoch.0 as i64);
+        tracing::debug!(%epoch, duration_ms, bytes = done.bytes, rows = done.rows, "checkpoint completed");
+        self.job.shared.checkpoint(CheckpointStatus {
+            epoch: epoch.0,
+            started_at_ms: env::wall_clock_ms().saturating_sub(duration_ms),
+            duration_ms,
+            bytes: done.bytes,
+            rows: done.rows,
+            manifest: Some(done.manifest.to_string()),
+            failure: None,
+        });
+        self.direct(Action::Completed(done.grant));
+        self.job.io.spawn(collect::delete(store, done.garbage));
+    }
+
+    fn discard(&mut self, epoch: Epoch, cause: String, started_at: u64) {
+        if let Some(current) = &mut self.current {
+            current.discard(epoch);
+        }
+        self.direct(Action::Discard(epoch));
+        let duration_ms = (env::monotonic().as_millis() as u64).saturating_sub(started_at);
+        tracing::warn!(%epoch, cause, "checkpoint failed");
+        self.job.shared.metrics.checkpoints_failed.inc();
+        self.job.shared.checkpoint(CheckpointStatus {
+            epoch: epoch.0,
+            started_at_ms: env::wall_clock_ms().saturating_sub(duration_ms),
+            duration_ms,
+            bytes: 0,
+            rows: 0,
+            manifest: None,
+            failure: Some(cause),
+        });
+    }
+
+    async fn abort(&mut self) -> Event {
+        if let Some(failure) = &self.machine.failure {
+            tracing::warn!(reason = ?failure.reason, cause = failure.message, "the attempt has failed");
+        }
+        self.work.shutdown().await;
+        self.claimed = None;
+        if let Some(current) = self.current.take() {
+            self.workers.cancel(current.attempt).await;
+        }
+        self.job.shared.nobody_tries();
+        Event::Aborted
+    }
+}

@@ -1,0 +1,111 @@
+//! What a coordinator and its workers tell each other.
+//!
+//! Everything is of one attempt; what is said of an older one no longer counts. In one process the values themselves go
+//! over channels.
+
+use serde::{Deserialize, Serialize};
+use tidegate_crds::api::Failure;
+
+use crate::{
+    checkpoint::{
+        Grant,
+        manifest::{ChunkRef, SubtaskState},
+        record::CheckpointRef,
+    },
+    element::Barrier,
+    ids::{Attempt, Epoch, OperatorId, SubtaskIndex},
+};
+
+/// One subtask of one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskId {
+    /// Index in the topology.
+    pub task: usize,
+    pub subtask: SubtaskIndex,
+}
+
+/// What the coordinator wants of a worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Order {
+    pub attempt: Attempt,
+    pub action: Action,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Action {
+    /// Build subtasks, with their state, and say when they are ready.
+    Deploy(Assignment),
+    /// All workers are ready: run.
+    Start,
+    /// Told to every source subtask.
+    Control(Control),
+    /// The epoch is owned: publish its chunks.
+    Completed(Grant),
+    /// The epoch is given up: what it had belongs to the next one.
+    Discard(Epoch),
+    /// End all subtasks, and say when they are gone.
+    Cancel,
+}
+
+/// A worker's share of an attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Of the chunks that will be published.
+    pub lineage: String,
+    /// The checkpoint to go on from.
+    pub restored_from: Option<CheckpointRef>,
+    /// Which subtask of every task.
+    pub subtasks: Vec<SubtaskIndex>,
+}
+
+/// What a source subtask is told.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub enum Control {
+    /// Cut here.
+    Trigger(Barrier),
+    /// The checkpoint of the epoch has completed.
+    Completed(Epoch),
+    /// Read nothing until `Resume`: too much waits to be published.
+    Pause,
+    Resume,
+}
+
+/// What a worker tells the coordinator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Notice {
+    pub attempt: Attempt,
+    pub news: News,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum News {
+    /// Every subtask is built.
+    Ready,
+    /// A subtask could not be built.
+    NotReady(Failure),
+    /// A subtask's share of a checkpoint is uploaded.
+    Acked(Ack),
+    /// A subtask's share of a checkpoint could not be uploaded; the task goes on.
+    Declined { epoch: Epoch, failure: Failure },
+    /// A source subtask has read all there is.
+    Exhausted(TaskId),
+    /// A subtask can't go on.
+    Failed(Failure),
+    /// Every sink has what this worker's subtasks had for it, up to this epoch.
+    Published(Epoch),
+    /// A try to publish has failed, or, without a failure, one has gone well after that.
+    Tried { sink: String, failure: Option<String> },
+    /// Every subtask is gone.
+    Cancelled,
+}
+
+/// A subtask's share of a checkpoint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ack {
+    pub task: TaskId,
+    pub epoch: Epoch,
+    pub operators: Vec<(OperatorId, SubtaskState)>,
+    pub chunks: Vec<ChunkRef>,
+    /// Bytes uploaded.
+    pub bytes: u64,
+}

@@ -1,0 +1,263 @@
+//! A worker's one loop: takes orders, watches its subtasks, and publishes what they wrote once it is owned.
+//!
+//! It has one attempt at a time; an order of a newer one ends the one before. What a checkpoint must be told when it has
+//! completed, where rows now are and which chunks to publish, stays here and does not travel.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tidegate_crds::api::{Failure, FailureReason};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
+};
+
+use super::{
+    deploy::{DeployError, Deployment, Ready},
+    protocol::{Action, Assignment, Control, News, Notice, Order},
+    publish::{Lanes, PendingChunk, Tried, targets},
+    report::{Held, HeldChunk, Report},
+    restore::Restored,
+    slot::Slots,
+};
+use crate::{
+    checkpoint::{Grant, manifest::Manifest, store::Store},
+    failure::Reason,
+    ids::{Attempt, Epoch},
+    job::JobPlan,
+    operator::KeyRange,
+};
+
+/// What every worker of a job has.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    pub plan: Arc<JobPlan>,
+    pub store: Arc<dyn Store>,
+    /// The runtime for uploads and publishers.
+    pub io: Handle,
+}
+
+impl Worker {
+    /// Takes orders until nobody can give any.
+    pub async fn run(self, mut orders: UnboundedReceiver<Order>, notices: UnboundedSender<Notice>) {
+        let mut current: Option<Current> = None;
+        loop {
+            let happened = tokio::select! {
+                biased;
+                order = orders.recv() => Happened::Ordered(order),
+                happened = next(current.as_mut()) => happened,
+            };
+            match happened {
+                Happened::Ordered(None) => break,
+                Happened::Ordered(Some(Order { attempt, action: Action::Deploy(assignment) })) => {
+                    if let Some(before) = current.take() {
+                        before.end().await;
+                    }
+                    current = Some(Current::new(self.clone(), attempt, assignment, notices.clone()));
+                }
+                Happened::Ordered(Some(Order { attempt, action: Action::Cancel })) => {
+                    if let Some(current) = current.take_if(|current| current.attempt == attempt) {
+                        current.end().await;
+                    }
+                    // The coordinator is gone when nobody listens.
+                    let _gone = notices.send(Notice { attempt, news: News::Cancelled });
+                }
+                Happened::Ordered(Some(Order { attempt, action })) => {
+                    if let Some(current) = current.as_mut().filter(|current| current.attempt == attempt) {
+                        current.obey(action);
+                    }
+                }
+                other => {
+                    if let Some(current) = &mut current {
+                        current.take_in(other);
+                    }
+                }
+            }
+        }
+        if let Some(current) = current {
+            current.end().await;
+        }
+    }
+}
+
+enum Happened {
+    Ordered(Option<Order>),
+    Built(Result<Ready, DeployError>),
+    Reported(Report),
+    Published(Epoch),
+    Tried(Tried),
+}
+
+async fn next(current: Option<&mut Current>) -> Happened {
+    match current {
+        Some(current) => current.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The attempt that this worker has a share of.
+struct Current {
+    worker: Worker,
+    attempt: Attempt,
+    notices: UnboundedSender<Notice>,
+    /// Builds the subtasks.
+    building: JoinSet<Result<Ready, DeployError>>,
+    ready: Option<Ready>,
+    slots: Option<Slots>,
+    controls: Vec<UnboundedSender<Control>>,
+    report: UnboundedSender<Report>,
+    reports: UnboundedReceiver<Report>,
+    /// Of checkpoints that have neither completed nor been given up.
+    held: BTreeMap<Epoch, Vec<Held>>,
+    lanes: Lanes,
+    tries: UnboundedReceiver<Tried>,
+}
+
+impl Current {
+    fn new(worker: Worker, attempt: Attempt, assignment: Assignment, notices: UnboundedSender<Notice>) -> Self {
+        let (report, reports) = unbounded_channel();
+        let (tried, tries) = unbounded_channel();
+        let lanes = Lanes::start(targets(&worker.plan, &worker.store, &tried), &worker.io);
+        let mut building = JoinSet::new();
+        building.spawn_on(build(worker.clone(), attempt, assignment, report.clone()), &worker.io);
+        Self {
+            worker,
+            attempt,
+            notices,
+            building,
+            ready: None,
+            slots: None,
+            controls: Vec::new(),
+            report,
+            reports,
+            held: BTreeMap::new(),
+            lanes,
+            tries,
+        }
+    }
+
+    /// What happens next by itself. Cancel safe.
+    async fn next(&mut self) -> Happened {
+        tokio::select! {
+            biased;
+            Some(built) = self.building.join_next() => Happened::Built(built.unwrap_or_else(|panic| {
+                Err(DeployError::Panicked(panic.to_string()))
+            })),
+            Some(report) = self.reports.recv() => Happened::Reported(report),
+            Some(tried) = self.tries.recv() => Happened::Tried(tried),
+            epoch = self.lanes.next_published() => Happened::Published(epoch),
+        }
+    }
+
+    fn obey(&mut self, action: Action) {
+        match action {
+            Action::Start => self.start(),
+            Action::Control(control) => self.control(control),
+            Action::Completed(grant) => self.completed(grant),
+            Action::Discard(epoch) => {
+                self.held.remove(&epoch);
+            }
+            // Not for an attempt that is there.
+            Action::Deploy(_) | Action::Cancel => {}
+        }
+    }
+
+    fn take_in(&mut self, happened: Happened) {
+        let news = match happened {
+            Happened::Built(Ok(ready)) => {
+                self.ready = Some(ready);
+                News::Ready
+            }
+            Happened::Built(Err(error)) => News::NotReady(error.failure()),
+            Happened::Reported(Report::Acked(ack, held)) => {
+                self.held.entry(ack.epoch).or_default().push(held);
+                News::Acked(ack)
+            }
+            Happened::Reported(Report::Declined { epoch, failure }) => News::Declined { epoch, failure },
+            Happened::Reported(Report::Exhausted(task)) => News::Exhausted(task),
+            Happened::Reported(Report::Failed(failure)) => News::Failed(failure),
+            // After the last barrier; what counts is that it is acknowledged.
+            Happened::Reported(Report::Ended(_)) | Happened::Ordered(_) => return,
+            Happened::Published(epoch) => News::Published(epoch),
+            Happened::Tried(Tried { sink, failure }) => News::Tried { sink, failure },
+        };
+        self.tell(news);
+    }
+
+    fn start(&mut self) {
+        let Some(ready) = self.ready.take() else { return };
+        self.controls.clone_from(&ready.controls);
+        match ready.start(&self.report) {
+            Ok(slots) => self.slots = Some(slots),
+            Err(error) => {
+                let message = format!("failed to start a slot: {error}");
+                self.tell(News::Failed(Failure { reason: FailureReason::TaskFailed, message }));
+            }
+        }
+    }
+
+    fn control(&self, control: Control) {
+        for task in &self.controls {
+            // A task that is gone has reported why.
+            let _gone = task.send(control);
+        }
+    }
+
+    /// Tells the parts of state where they are, and hands the chunks to the sinks.
+    fn completed(&mut self, grant: Grant) {
+        let epoch = grant.epoch();
+        let mut chunks = Vec::new();
+        for Held { parts, chunks: written } in self.held.remove(&epoch).into_iter().flatten() {
+            for (part, reference) in parts {
+                part.is_at(reference);
+            }
+            for HeldChunk { reference, chunk, rows } in written {
+                rows.completed();
+                chunks.push(PendingChunk { reference, rows: chunk });
+            }
+        }
+        self.control(Control::Completed(epoch));
+        if self.lanes.is_empty() {
+            self.tell(News::Published(epoch));
+        } else {
+            self.lanes.publish(&grant.permit(self.worker.store.clone()), chunks);
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // The coordinator is gone when nobody listens.
+        let _gone = self.notices.send(Notice { attempt: self.attempt, news });
+    }
+
+    /// Ends all subtasks, and waits until they are gone.
+    async fn end(mut self) {
+        self.building.shutdown().await;
+        if let Some(slots) = self.slots.take() {
+            slots.stop().await;
+        }
+    }
+}
+
+/// Builds a worker's share of an attempt, with its state.
+async fn build(
+    worker: Worker,
+    attempt: Attempt,
+    assignment: Assignment,
+    reports: UnboundedSender<Report>,
+) -> Result<Ready, DeployError> {
+    let Worker { plan, store, io } = worker;
+    let Assignment { lineage, restored_from, subtasks } = assignment;
+    let restored = match restored_from {
+        Some(checkpoint) => {
+            let manifest = Manifest::read(store.as_ref(), &checkpoint).await?;
+            let (parallelism, max_parallelism) = (plan.spec.parallelism, plan.spec.max_parallelism);
+            let range = |subtask: &_| KeyRange { subtask: *subtask, parallelism, max_parallelism };
+            let ranges: Vec<KeyRange> = subtasks.iter().map(range).collect();
+            let restored = Restored::load(&store, &manifest, &plan.operator_ids(), &ranges).await?;
+            tracing::debug!(epoch = %manifest.epoch, "state is loaded");
+            restored
+        }
+        None => Restored::default(),
+    };
+    Deployment { plan, attempt, lineage, store, io, reports }.build(restored).await
+}

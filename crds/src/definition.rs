@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
-use crate::StreamJobResource;
+use crate::{ColumnType, StreamJobResource};
 
 /// Bounds for what sets none of its own.
 const LONGEST_STRING: u64 = 1024;
@@ -44,6 +44,9 @@ fn finish(schema: &mut Value, longest: u64) {
             bound(schema, "maxLength", LONGEST_STRING);
         }
         _ => {}
+    }
+    if schema.get("format").is_some_and(|format| format == ColumnType::FORMAT) {
+        schema.insert("pattern".to_owned(), ColumnType::PATTERN.into());
     }
     if schema.get("format").and_then(Value::as_str).is_some_and(|format| !FORMATS.contains(&format)) {
         schema.remove("format");

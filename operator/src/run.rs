@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use futures::future::{join_all, select_all};
-use kube::{Client, runtime::events::Recorder};
+use kube::Client;
 use thiserror::Error;
 use tokio::{
     signal::unix::{SignalKind, signal},

@@ -11,7 +11,7 @@ use tidegate_crds::api::{JobStatus, Phase, StopPurpose, StopRequest};
 
 use super::{ApiServer, JOB};
 use crate::{
-    build::{DIGEST, JOB_LABEL, REVISION},
+    build::{JOB_LABEL, REVISION},
     coordinator_client::{CoordinatorError, Coordinators},
 };
 
@@ -60,14 +60,14 @@ impl Jobs {
         let deployment = api.get("deployments", JOB);
         let wanted = deployment.as_ref().map_or(0, |deployment| deployment["spec"]["replicas"].as_u64().unwrap_or(0));
         let template = deployment.as_ref().map(|deployment| deployment["spec"]["template"]["metadata"].clone());
-        let digest = |object: &Value| object["metadata"]["annotations"][DIGEST].clone();
+        let revision = |object: &Value| object["metadata"]["annotations"][REVISION].clone();
         let pods = api.list("pods");
-        let current = template.as_ref().map(|template| template["annotations"][DIGEST].clone());
-        let has_new = pods.iter().any(|pod| Some(digest(pod)) == current);
+        let current = template.as_ref().map(|template| template["annotations"][REVISION].clone());
+        let has_new = pods.iter().any(|pod| Some(revision(pod)) == current);
         let new_runs =
-            pods.iter().any(|pod| Some(digest(pod)) == current && self.phase_of(pod) == Some(Phase::Running));
+            pods.iter().any(|pod| Some(revision(pod)) == current && self.phase_of(pod) == Some(Phase::Running));
         for pod in &pods {
-            let old = Some(digest(pod)) != current;
+            let old = Some(revision(pod)) != current;
             if wanted == 0 || (old && new_runs) {
                 self.remove(api, pod);
             }
@@ -132,9 +132,9 @@ impl Jobs {
     /// What the Deployment's controller says of it.
     fn report(api: &ApiServer) {
         let Some(deployment) = api.get("deployments", JOB) else { return };
-        let current = &deployment["spec"]["template"]["metadata"]["annotations"][DIGEST];
+        let current = &deployment["spec"]["template"]["metadata"]["annotations"][REVISION];
         let pods = api.list("pods");
-        let updated = pods.iter().filter(|pod| pod["metadata"]["annotations"][DIGEST] == *current).count();
+        let updated = pods.iter().filter(|pod| pod["metadata"]["annotations"][REVISION] == *current).count();
         let status = json!({
             "observedGeneration": deployment["metadata"]["generation"],
             "replicas": pods.len(), "updatedReplicas": updated, "unavailableReplicas": 0,

@@ -171,9 +171,11 @@ async fn report(
     if !status::is_news(before, &status, context.status_interval) {
         return Ok(());
     }
-    write_status(context, &job.object_ref(&()), before, status).await
+    let of = ObjectReference { resource_version: job.resource_version(), ..job.object_ref(&()) };
+    write_status(context, &of, before, status).await
 }
 
+/// `of` has the version of the object that the status was derived from.
 async fn write_status(
     context: &Context,
     of: &ObjectReference,

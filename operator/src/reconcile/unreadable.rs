@@ -30,7 +30,7 @@ pub async fn step(invalid: &InvalidObject, context: &Context) -> Result<Action, 
     let Some(object) = object else { return Ok(Action::await_change()) };
     // One that a newer definition wrote may not be readable as a whole.
     let before: StreamJobStatus = serde_json::from_value(object.data["status"].clone()).unwrap_or_default();
-    let of = object.object_ref(&kind);
+    let of = ObjectReference { resource_version: object.resource_version(), ..object.object_ref(&kind) };
     if metadata.deletion_timestamp.is_none() {
         let after = status::unreadable(&before, metadata.generation, &invalid.error, clock::now());
         if before != after {

@@ -12,11 +12,7 @@ const BY_APPLY: [(&str, &str, &[&str]); 10] = [
     ("spec.sources[0].files", "{ path: /data/* }", &["spec.sources[0]", "exactly one of kafka, files, generator"]),
     ("spec.sources[0].watermark.column", "time", &["spec.sources[0].watermark", "must be one of the schema"]),
     ("spec.sources[0].format", "{ badRecords: DeadLetter }", &["spec.sources[0].format", "deadLetterSink go together"]),
-    (
-        "spec.sources[0].schema[0].type",
-        "biginteger",
-        &["spec.sources[0].schema[0].type", "`biginteger`", "bigint, float"],
-    ),
+    ("spec.sources[0].schema[0].type", "biginteger", &["spec.sources[0].schema[0].type", "string|boolean|int|bigint"]),
     ("spec.sinks[1].name", "store_sales", &["spec.sinks[1]", "Duplicate value"]),
     ("spec.sinks[0].delivery", "AtLeastOnce", &["spec.sinks[0].delivery", "ExactlyOnce or Idempotent"]),
     ("spec.checkpoint.interval", "\"5\"", &["spec.checkpoint.interval", "should match"]),

@@ -13,7 +13,7 @@ use tokio::{sync::OnceCell, task::JoinHandle};
 
 use crate::{
     counterparts::{ClickHouse, Kafka, S3},
-    job::Job,
+    job::{Job, program},
     oracle::{Rows, Workload, assert_same, clickhouse_rows, kafka_rows, reference},
 };
 
@@ -131,6 +131,21 @@ impl World {
     pub async fn assert_rows(&self, run: &Run, expected: &Rows) {
         assert_same("ClickHouse", &self.table_rows(run).await, expected);
         assert_same("Kafka", &self.feed_rows(run).await, expected);
+    }
+
+    /// Fails unless the job's storage has all that its checkpoints name, as `tidegate inspect --verify` sees it.
+    pub async fn assert_storage_whole(&self, job: &str) {
+        let inspected = tokio::process::Command::new(program())
+            .args(["inspect", "--verify", &format!("s3://{}/{job}", self.s3.bucket())])
+            .env("AWS_ENDPOINT_URL", self.s3.endpoint())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", self.s3.access_key())
+            .env("AWS_SECRET_ACCESS_KEY", self.s3.secret_key())
+            .output()
+            .await
+            .unwrap();
+        let (out, error) = (String::from_utf8_lossy(&inspected.stdout), String::from_utf8_lossy(&inspected.stderr));
+        assert!(inspected.status.success(), "{out}{error}");
     }
 
     pub async fn table_rows(&self, run: &Run) -> Rows {

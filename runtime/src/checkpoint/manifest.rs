@@ -168,11 +168,13 @@ impl Manifest {
 
     /// Every file that the checkpoint needs, its own manifest included.
     pub fn files(&self) -> impl Iterator<Item = ObjectPath> + '_ {
+        self.file_refs().map(|file| file.path.clone()).chain(std::iter::once(self.path()))
+    }
+
+    /// The files of state and chunks; one is named as often as it is used.
+    pub fn file_refs(&self) -> impl Iterator<Item = &FileRef> {
         let parts = self.operators.iter().flat_map(|operator| &operator.subtasks).flat_map(|subtask| &subtask.parts);
-        parts
-            .map(|part| part.file.path.clone())
-            .chain(self.chunks.iter().map(|chunk| chunk.file.path.clone()))
-            .chain(std::iter::once(self.path()))
+        parts.map(|part| &part.file).chain(self.chunks.iter().map(|chunk| &chunk.file))
     }
 
     pub fn operator(&self, id: &OperatorId) -> Option<&OperatorState> {

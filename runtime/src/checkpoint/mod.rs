@@ -9,9 +9,10 @@
 //! ```
 //!
 //! An attempt is one owner's time with the job. [`claim`] makes a new one and ends the one before; [`log`] holds the
-//! rules, pure; [`hand_over`] is how a new version of the job follows an old one; the [`journal`] is what the owner writes with. A checkpoint is owned when its `CheckpointCompleted` is in
-//! the journal: that single conditional create is the commit point of everything. [`collect`] deletes what nothing needs
-//! any more.
+//! rules, pure; [`hand_over`] is how a new version of the job follows an old one; the [`journal`] is what the owner writes
+//! with. A checkpoint is owned when its `CheckpointCompleted` is in the journal: that single conditional create is the
+//! commit point of everything. [`collect`] deletes what nothing needs any more; [`verify`] looks whether all is there that
+//! something does need.
 
 pub mod claim;
 pub mod collect;
@@ -22,5 +23,6 @@ pub mod manifest;
 mod permit;
 pub mod record;
 pub mod store;
+pub mod verify;
 
 pub use permit::{CommitPermit, Grant, PermitError};

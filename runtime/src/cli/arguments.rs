@@ -73,6 +73,10 @@ pub struct RunArguments {
 pub struct InspectArguments {
     /// A folder, an `s3://bucket/prefix/job` address, or a `StreamJob` document whose storage is meant.
     pub storage: String,
+    /// Reads every file that the newest checkpoint and the kept ones before it name, and fails if one is missing or is
+    /// not as it was written. Says what is garbage. Changes nothing.
+    #[arg(long)]
+    pub verify: bool,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -11,6 +11,7 @@ use crate::{
         log::Ending,
         manifest::Manifest,
         store::{self, Store},
+        verify::{Verification, verify},
     },
     error_chain,
 };
@@ -39,7 +40,30 @@ pub(super) async fn inspect(arguments: &InspectArguments) -> Result<(), String> 
     };
     let manifest = Manifest::read(store.as_ref(), &checkpoint).await.map_err(|error| error_chain(&error))?;
     print_manifest(&manifest, log.committed);
-    Ok(())
+    if arguments.verify {
+        print_verification(&verify(&store).await.map_err(|error| error_chain(&error))?)
+    } else {
+        Ok(())
+    }
+}
+
+fn print_verification(found: &Verification) -> Result<(), String> {
+    let epochs = found.whole.iter().map(ToString::to_string).collect::<Vec<_>>();
+    println!("\nread        {} files, {} bytes", found.files, found.bytes);
+    println!("whole       {}", if epochs.is_empty() { "none".to_owned() } else { epochs.join(", ") });
+    for (epoch, missing) in &found.partial {
+        println!("partial     {epoch}: {missing} files are gone, by being collected; nothing goes on from it");
+    }
+    let bytes: u64 = found.garbage.iter().map(|object| object.bytes).sum();
+    println!("garbage     {} files, {bytes} bytes: the next start of the job deletes them", found.garbage.len());
+    for object in &found.garbage {
+        println!("  {}", object.path);
+    }
+    if found.damage.is_empty() {
+        return Ok(());
+    }
+    let damage: Vec<String> = found.damage.iter().map(|damage| format!("\n  {damage}")).collect();
+    Err(format!("the checkpoint storage is damaged:{}", damage.concat()))
 }
 
 fn print_manifest(manifest: &Manifest, committed: Option<crate::ids::Epoch>) {

@@ -111,6 +111,11 @@ impl MemoryStore {
         self.lock().objects.keys().cloned().collect()
     }
 
+    /// Loses an object.
+    pub fn remove(&self, path: &str) {
+        self.lock().objects.remove(path);
+    }
+
     /// Puts bytes where no engine would: a damaged object.
     pub fn plant(&self, path: &str, bytes: impl Into<Bytes>) {
         self.lock().objects.insert(path.to_owned(), bytes.into());

@@ -83,7 +83,7 @@ async fn exact_after_random_kills(records: u64) -> bool {
     // A start may be killed while it recovers, or when it has worked for a while; the more records, the longer.
     let longest = 400 + records / 5_000;
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-    for _ in 0..RANDOM_KILLS {
+    for kill in 0..RANDOM_KILLS {
         // xorshift64: the same pauses in every run.
         random ^= random << 13;
         random ^= random >> 7;
@@ -98,8 +98,12 @@ async fn exact_after_random_kills(records: u64) -> bool {
             Some(End::Finished) => return false,
             Some(other) => panic!("it ended by itself: {other:?}"),
         }
+        if kill % 5 == 4 {
+            world.assert_storage_whole(&name).await;
+        }
     }
     job.finish(10 * PATIENCE);
     world.assert_exact(&run, &workload).await;
+    world.assert_storage_whole(&name).await;
     true
 }

@@ -102,11 +102,11 @@ pub type Watched = DeserializeGuard<StreamJobResource>;
 pub async fn reconcile(job: Arc<Watched>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let step = async {
         match &job.0 {
-            Ok(job) => step(job, &context).await,
-            Err(invalid) => unreadable::step(invalid, &context).await,
+            Ok(job) => Box::pin(step(job, &context)).await,
+            Err(invalid) => Box::pin(unreadable::step(invalid, &context)).await,
         }
     };
-    let (result, elapsed) = clock::timed(Box::pin(step)).await;
+    let (result, elapsed) = clock::timed(step).await;
     context.metrics.reconciled(elapsed);
     result
 }

@@ -1,6 +1,9 @@
 //! The workers of a job, as its coordinator knows them.
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinHandle,
+};
 
 use crate::{
     ids::Attempt,
@@ -19,6 +22,7 @@ pub struct WorkerId(pub u32);
 pub struct Workers {
     orders: UnboundedSender<Order>,
     notices: UnboundedReceiver<Notice>,
+    running: JoinHandle<()>,
 }
 
 impl Workers {
@@ -26,8 +30,7 @@ impl Workers {
     pub fn local(worker: Worker) -> Self {
         let ((orders, ordered), (notice, notices)) = (unbounded_channel(), unbounded_channel());
         let io = worker.io.clone();
-        io.spawn(worker.run(ordered, notice));
-        Self { orders, notices }
+        Self { orders, notices, running: io.spawn(worker.run(ordered, notice)) }
     }
 
     pub fn ids(&self) -> impl Iterator<Item = WorkerId> + use<> {
@@ -35,7 +38,7 @@ impl Workers {
     }
 
     pub fn order(&self, attempt: Attempt, action: Action) {
-        // The worker ends with the coordinator only.
+        // The worker ends with the coordinator only, or by a panic, which `next` passes on.
         let _gone = self.orders.send(Order { attempt, action });
     }
 
@@ -51,9 +54,12 @@ impl Workers {
 
     /// What a worker tells next. Cancel safe.
     pub async fn next(&mut self) -> (WorkerId, Notice) {
-        match self.notices.recv().await {
-            Some(notice) => (WorkerId(0), notice),
-            None => std::future::pending().await,
+        if let Some(notice) = self.notices.recv().await {
+            return (WorkerId(0), notice);
+        }
+        match (&mut self.running).await {
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            _ => std::future::pending().await,
         }
     }
 }

@@ -12,6 +12,7 @@
 pub mod chain;
 pub mod deploy;
 pub mod edge;
+pub mod held;
 pub mod keyed_task;
 pub mod merge;
 pub mod protocol;

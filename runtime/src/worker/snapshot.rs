@@ -14,9 +14,10 @@ use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
 
 use super::{
     chain::FrozenLink,
+    held::{Held, HeldChunk},
     merge,
     protocol::{Ack, TaskId},
-    report::{Held, HeldChunk, Report},
+    report::Report,
 };
 use crate::{
     checkpoint::{

@@ -3,7 +3,7 @@
 //! It has one attempt at a time; an order of a newer one ends the one before. What a checkpoint must be told when it has
 //! completed, where rows now are and which chunks to publish, stays here and does not travel.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use tidegate_crds::api::{Failure, FailureReason};
 use tokio::{
@@ -14,9 +14,10 @@ use tokio::{
 
 use super::{
     deploy::{DeployError, Deployment, Ready},
+    held::{Held, HeldChunk, Shares},
     protocol::{Action, Assignment, Control, News, Notice, Order},
     publish::{Lanes, PendingChunk, Tried, targets},
-    report::{Held, HeldChunk, Report},
+    report::Report,
     restore::Restored,
     slot::Slots,
 };
@@ -107,8 +108,7 @@ struct Current {
     controls: Vec<UnboundedSender<Control>>,
     report: UnboundedSender<Report>,
     reports: UnboundedReceiver<Report>,
-    /// Of checkpoints that have neither completed nor been given up.
-    held: BTreeMap<Epoch, Vec<Held>>,
+    shares: Shares,
     lanes: Lanes,
     tries: UnboundedReceiver<Tried>,
 }
@@ -130,7 +130,7 @@ impl Current {
             controls: Vec::new(),
             report,
             reports,
-            held: BTreeMap::new(),
+            shares: Shares::default(),
             lanes,
             tries,
         }
@@ -154,9 +154,7 @@ impl Current {
             Action::Start => self.start(),
             Action::Control(control) => self.control(control),
             Action::Completed(grant) => self.completed(grant),
-            Action::Discard(epoch) => {
-                self.held.remove(&epoch);
-            }
+            Action::Discard(epoch) => self.shares.give_up(epoch),
             // Not for an attempt that is there.
             Action::Deploy(_) | Action::Cancel => {}
         }
@@ -170,7 +168,7 @@ impl Current {
             }
             Happened::Built(Err(error)) => News::NotReady(error.failure()),
             Happened::Reported(Report::Acked(ack, held)) => {
-                self.held.entry(ack.epoch).or_default().push(held);
+                self.shares.add(ack.epoch, held);
                 News::Acked(ack)
             }
             Happened::Reported(Report::Declined { epoch, failure }) => News::Declined { epoch, failure },
@@ -207,7 +205,7 @@ impl Current {
     fn completed(&mut self, grant: Grant) {
         let epoch = grant.epoch();
         let mut chunks = Vec::new();
-        for Held { parts, chunks: written } in self.held.remove(&epoch).into_iter().flatten() {
+        for Held { parts, chunks: written } in self.shares.complete(epoch) {
             for (part, reference) in parts {
                 part.is_at(reference);
             }

@@ -14,7 +14,7 @@ use tokio::{sync::OnceCell, task::JoinHandle};
 use crate::{
     counterparts::{ClickHouse, Kafka, S3},
     job::{Job, program},
-    oracle::{Rows, Workload, assert_same, clickhouse_rows, kafka_rows, reference},
+    oracle::{Rows, Workload, assert_same, clickhouse_rows, kafka_rows, reference, wait_for_markers},
 };
 
 /// How long one start of the job may take.
@@ -155,6 +155,14 @@ impl World {
     pub async fn feed_rows(&self, run: &Run) -> Rows {
         let (bootstrap, feed) = (self.kafka.bootstrap().to_owned(), run.feed.clone());
         tokio::task::spawn_blocking(move || kafka_rows(&bootstrap, &feed)).await.unwrap()
+    }
+
+    /// Waits until the transactions of a run that were committed are so in every partition.
+    pub async fn wait_for_markers(&self, run: &Run) {
+        for topic in [run.feed.clone(), format!("{}-tidegate-progress", run.feed)] {
+            let bootstrap = self.kafka.bootstrap().to_owned();
+            tokio::task::spawn_blocking(move || wait_for_markers(&bootstrap, &topic)).await.unwrap();
+        }
     }
 }
 

@@ -38,13 +38,12 @@ fn cents(total: &str) -> i64 {
 
 /// Everything in a topic that a read-committed reader sees, once all transactions in it are decided.
 pub fn kafka_rows(bootstrap: &str, topic: &str) -> Rows {
+    wait_for_markers(bootstrap, topic);
     let consumer = consumer(bootstrap, "read_committed");
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("metadata");
-    let partitions = metadata.topics()[0].partitions().len();
-    wait_for_markers(bootstrap, topic, partitions as i32);
+    let partitions = partitions(&consumer, topic);
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {
-        list.add_partition_offset(topic, partition as i32, Offset::Beginning).expect("a partition");
+        list.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
     }
     consumer.assign(&list).expect("an assignment");
     let (mut rows, mut ended) = (Vec::new(), 0);
@@ -69,14 +68,19 @@ fn consumer(bootstrap: &str, isolation: &str) -> BaseConsumer {
         .expect("a consumer")
 }
 
-/// A producer does not wait until the markers of its transaction are in every partition; a reader who comes before them
-/// finds an earlier end.
-fn wait_for_markers(bootstrap: &str, topic: &str, partitions: i32) {
+fn partitions(consumer: &BaseConsumer, topic: &str) -> i32 {
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("metadata");
+    metadata.topics()[0].partitions().len() as i32
+}
+
+/// Waits until every transaction in a topic is decided. A producer does not wait until the markers of its transaction are
+/// in every partition; a reader who comes before them finds an earlier end.
+pub fn wait_for_markers(bootstrap: &str, topic: &str) {
     let [stable, last] = ["read_committed", "read_uncommitted"].map(|isolation| consumer(bootstrap, isolation));
     let end =
         |consumer: &BaseConsumer, partition| consumer.fetch_watermarks(topic, partition, PATIENCE).expect("ends").1;
     let deadline = Instant::now() + PATIENCE;
-    while (0..partitions).any(|partition| end(&stable, partition) < end(&last, partition)) {
+    while (0..partitions(&last, topic)).any(|partition| end(&stable, partition) < end(&last, partition)) {
         assert!(Instant::now() < deadline, "a transaction in {topic} stays undecided");
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -125,8 +125,9 @@ impl Markers {
                 return Err(Trouble::failed(
                     self.action(partition),
                     format!(
-                        "another job's transaction has been open at offset {stable} for {} s, and markers up to {until} \
-                         lie behind it; the broker ends it after its timeout",
+                        "a transaction has been open at offset {stable} for {} s, and markers up to {until} lie behind \
+                         it; if it is another job's, the broker ends it after its timeout; if it stays, the brokers have \
+                         lost its end: see what `kafka-transactions.sh find-hanging` finds",
                         self.patience.as_secs()
                     ),
                 ));

@@ -115,7 +115,7 @@ async fn a_new_version_that_can_not_go_on_is_refused_and_the_old_one_runs_on() {
             "state without a home",
             next().set("spec.sql", changed("unique_orders", "distinct_orders")),
             FailureReason::StateUnfit,
-            "no operator of the job has that name",
+            "which the changed job does not have",
         ),
         (
             "an aggregate of another kind",

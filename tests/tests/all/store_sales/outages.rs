@@ -68,6 +68,9 @@ async fn the_broker_is_killed_and_comes_back() {
     let mut job = world.job(&run, "broker-killed");
     let mut process = job.start();
     process.wait_for_epoch(2, PATIENCE).await;
+    // Kafka 4.3 loses the ends of transactions that were committed and not yet told to their partitions: see "A
+    // transaction that hangs" in docs/guide/kafka.md.
+    world.wait_for_markers(&run).await;
     world.kafka.kill_9().unwrap();
     world.kafka.restart().await.unwrap();
     assert_eq!(process.wait(PATIENCE), End::Finished);

@@ -13,6 +13,9 @@ use tidegate_crds::{KafkaSecurity, SecretRef};
 use super::{Trouble, Watch};
 use crate::job::secrets;
 
+/// Of every client, unless the document says otherwise: a broker that is back is found within a second.
+const DEFAULTS: [(&str, &str); 1] = [("reconnect.backoff.max.ms", "1000")];
+
 /// Path of a part of the document, for messages: `source `orders`: kafka`.
 pub(crate) type FieldPath<'a> = &'a str;
 
@@ -57,7 +60,7 @@ impl Cluster {
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Notice);
         config.set("client.id", "tidegate");
-        for (name, value) in defaults {
+        for (name, value) in DEFAULTS.iter().chain(defaults) {
             config.set(*name, *value);
         }
         for (name, value) in &self.said {

@@ -32,6 +32,8 @@ pub struct JobStatus {
     pub restarts: u64,
     /// The first cause of the last failure; while the job can't start, what it waits for.
     pub failure: Option<Failure>,
+    /// The workers that are there, by name; those of this process too.
+    pub workers: Vec<WorkerStatus>,
     /// The sources that know how far they are behind.
     pub sources: Vec<SourceStatus>,
     /// The sinks that publish from the write-ahead log.
@@ -57,6 +59,7 @@ impl JobStatus {
             pending_epochs: 0,
             restarts: 0,
             failure: None,
+            workers: Vec::new(),
             sources: Vec::new(),
             sinks: Vec::new(),
             recovery_seconds: None,
@@ -99,6 +102,10 @@ pub enum FailureReason {
     OwnedElsewhere,
     /// A newer revision of the job has taken over.
     Superseded,
+    /// The workers that are there have fewer slots than the job needs.
+    SlotsMissing,
+    /// A worker has left or gone silent; the restart strategy goes on with the others.
+    WorkerLost,
     /// A task failed, and the restart strategy goes on trying.
     TaskFailed,
     /// The restart strategy has given up.
@@ -114,9 +121,21 @@ impl FailureReason {
                 | Self::SourceUnreachable
                 | Self::SinkUnreachable
                 | Self::OwnedElsewhere
+                | Self::SlotsMissing
+                | Self::WorkerLost
                 | Self::TaskFailed
         )
     }
+}
+
+/// A worker: a process with slots, each of which runs one subtask of every task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerStatus {
+    pub name: String,
+    pub slots: u32,
+    /// The subtasks that run there, of every task; none in a worker that stands by.
+    pub subtasks: Vec<u32>,
 }
 
 /// How far a source is behind.

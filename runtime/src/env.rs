@@ -51,3 +51,9 @@ where
 {
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
 }
+
+/// Waits for work, at most so long.
+#[allow(clippy::disallowed_methods)] // this is the door
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, work).await.ok()
+}

@@ -34,6 +34,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Of what [`Metrics::encode`] gives.
+    pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("tidegate"),

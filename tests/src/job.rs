@@ -71,20 +71,21 @@ impl Job {
 
     /// Starts the job.
     pub fn start(&mut self) -> Process {
-        self.start_with(&[])
+        self.start_as("run", &[], &[])
     }
 
     /// Starts the job so that it is killed when it reaches `place` for the `nth` time.
     pub fn start_with_fault(&mut self, place: &str, nth: u64) -> Process {
         assert!(tidegate::fault::PLACES.contains(&place), "there is no fault point `{place}`");
-        self.start_with(&[("TIDEGATE_FAULT", &format!("{place}@{nth}"))])
+        self.start_as("run", &[], &[("TIDEGATE_FAULT", &format!("{place}@{nth}"))])
     }
 
-    fn start_with(&mut self, environment: &[(&str, &str)]) -> Process {
+    /// Starts a process of the job: `run`, or one of several as `coordinator` or `worker`.
+    pub fn start_as(&mut self, role: &str, options: &[String], environment: &[(&str, &str)]) -> Process {
         self.starts += 1;
         let log = self.logs.path().join(format!("{}.log", self.starts));
         let mut command = Command::new(program());
-        command.arg("run").args(self.arguments());
+        command.arg(role).args(self.arguments()).args(options);
         let own = self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         command
             .envs(own)
@@ -129,6 +130,11 @@ impl Process {
 
     /// Waits for the end.
     pub fn wait(mut self, patience: Duration) -> End {
+        self.await_end(patience)
+    }
+
+    /// As [`Process::wait`]; its log can still be read afterwards.
+    pub fn await_end(&mut self, patience: Duration) -> End {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(end) = self.ended() {

@@ -1,7 +1,7 @@
 //! Whole-system tests of Tidegate: what the tests share.
 //!
 //! [`counterparts`] starts the real servers that Tidegate reads from, writes to and keeps its checkpoints in; [`job`]
-//! runs the program itself, kills it and asks it how it is; [`oracle`] knows what the output must be, and reads what it is;
+//! runs the program itself, kills it and asks it how it is, [`crew`] runs it as several processes; [`oracle`] knows what the output must be, and reads what it is;
 //! [`world`] puts the servers and the store-sales job together, [`platform`] does so in a cluster, and [`local`] is a job
 //! without servers.
 
@@ -10,6 +10,7 @@
 
 mod api;
 pub mod counterparts;
+pub mod crew;
 pub mod job;
 pub mod local;
 pub mod oracle;

@@ -32,6 +32,8 @@ pub fn reason_of(failure: FailureReason) -> Reason {
         FailureReason::StateUnfit => Reason::STATE_UNFIT,
         FailureReason::OwnedElsewhere => Reason::OWNED_ELSEWHERE,
         FailureReason::Superseded => Reason::SUPERSEDED,
+        FailureReason::SlotsMissing => Reason::SLOTS_MISSING,
+        FailureReason::WorkerLost => Reason::WORKER_LOST,
         FailureReason::TaskFailed => Reason::TASK_FAILED,
         FailureReason::RestartsExhausted => Reason::RESTARTS_EXHAUSTED,
     }

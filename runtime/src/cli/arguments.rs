@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidegate_crds::HumanDuration;
 
 /// Exactly-once stream jobs.
 #[derive(Debug, Parser)]
@@ -25,6 +26,10 @@ pub enum LogFormat {
 pub enum Command {
     /// Runs a job in this process, until its bounded sources end or it is stopped (SIGTERM, Ctrl-C).
     Run(RunArguments),
+    /// Runs a job as `run` does, with workers in other processes.
+    Coordinator(CoordinatorArguments),
+    /// Runs subtasks of a job for its coordinator, until it is stopped (SIGTERM, Ctrl-C).
+    Worker(WorkerArguments),
     /// Checks a job, asks its sources and sinks, and prints its operators.
     Validate(JobArguments),
     /// Shows what a checkpoint storage has: attempts, checkpoints, what waits to be published.
@@ -65,6 +70,55 @@ pub struct RunArguments {
     pub supervised: bool,
     /// File that gets, as JSON, why the job was refused or has failed, at most 4096 bytes: a container's termination
     /// message.
+    #[arg(long, value_name = "PATH", env = "TIDEGATE_TERMINATION_LOG")]
+    pub termination_log: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct CoordinatorArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// Address that workers join at.
+    #[arg(long, default_value = "127.0.0.1:0", env = "TIDEGATE_WORKERS_LISTEN")]
+    pub workers_listen: SocketAddr,
+    #[command(flatten)]
+    pub link: LinkArguments,
+}
+
+/// Between a coordinator and its workers.
+#[derive(Debug, Args)]
+pub struct LinkArguments {
+    /// A process that says nothing for so long is lost to the other.
+    #[arg(long, default_value = "10s", env = "TIDEGATE_HEARTBEAT_TIMEOUT")]
+    pub heartbeat_timeout: HumanDuration,
+}
+
+#[derive(Debug, Args)]
+pub struct WorkerArguments {
+    /// The document and settings that the coordinator has.
+    #[command(flatten)]
+    pub job: JobArguments,
+    /// `host:port` of the coordinator's `--workers-listen`.
+    #[arg(long, env = "TIDEGATE_COORDINATOR")]
+    pub coordinator: String,
+    /// How many subtasks of every task may run here.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024), env = "TIDEGATE_SLOTS")]
+    pub slots: u32,
+    /// Address of the HTTP API: metrics and health.
+    #[arg(long, default_value = "127.0.0.1:0", env = "TIDEGATE_LISTEN")]
+    pub listen: SocketAddr,
+    /// Address that other workers send rows to.
+    #[arg(long, default_value = "127.0.0.1:0", env = "TIDEGATE_EXCHANGE_LISTEN")]
+    pub exchange_listen: SocketAddr,
+    /// `host:port` that other workers reach it at. Default: the one it listens on.
+    #[arg(long, env = "TIDEGATE_EXCHANGE_ADVERTISE")]
+    pub exchange_advertise: Option<String>,
+    /// Name of this process, such as its pod's. Default: host, process id and a random number.
+    #[arg(long, env = "TIDEGATE_POD_NAME")]
+    pub pod_name: Option<String>,
+    #[command(flatten)]
+    pub link: LinkArguments,
+    /// File that gets, as JSON, why the worker could not begin, at most 4096 bytes: a container's termination message.
     #[arg(long, value_name = "PATH", env = "TIDEGATE_TERMINATION_LOG")]
     pub termination_log: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The command line: `tidegate run | validate | inspect`.
+//! The command line: `tidegate run | coordinator | worker | validate | inspect`.
 
 mod arguments;
 mod inspect;
@@ -7,12 +7,16 @@ mod logs;
 mod run;
 mod signals;
 mod validate;
+mod work;
 
 use std::{path::Path, process::ExitCode};
 
 pub use arguments::Arguments;
 use arguments::{Command, JobArguments};
+use run::Crew;
 use tidegate_crds::StreamJob;
+
+use crate::env;
 
 /// Does what the arguments say; errors go to standard error, in words for the user.
 pub fn main(arguments: Arguments) -> ExitCode {
@@ -24,7 +28,15 @@ pub fn main(arguments: Arguments) -> ExitCode {
     let handle = runtime.handle().clone();
     let result = runtime.block_on(async {
         match &arguments.command {
-            Command::Run(run) => Box::pin(run::run(run, handle)).await,
+            Command::Run(run) => run::run(run, Crew::Here, handle).await,
+            Command::Coordinator(coordinator) => {
+                let crew = Crew::Elsewhere {
+                    listen: coordinator.workers_listen,
+                    silence: coordinator.link.heartbeat_timeout.0,
+                };
+                run::run(&coordinator.run, crew, handle).await
+            }
+            Command::Worker(worker) => work::work(worker, handle).await,
             Command::Validate(job) => validate::validate(job).await,
             Command::Inspect(inspect) => inspect::inspect(inspect).await,
         }
@@ -54,4 +66,11 @@ fn read(arguments: &JobArguments) -> Result<StreamJob, String> {
 /// The file's name before each line of a message.
 fn prefixed(path: &Path, message: &str) -> String {
     message.lines().map(|line| format!("{}: {line}", path.display())).collect::<Vec<_>>().join("\n")
+}
+
+/// A process's name that no other has.
+fn own_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned());
+    format!("{host}:{}:{}", std::process::id(), env::unique_id())
 }

@@ -1,11 +1,11 @@
-//! `tidegate run`: coordinator and tasks in one process.
+//! `tidegate run`, coordinator and worker in one process, and `tidegate coordinator`, for workers elsewhere.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tidegate_crds::api::{Failure, FailureReason, Phase};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 
-use super::{arguments::RunArguments, last_word::LastWord, prefixed, read, signals};
+use super::{arguments::RunArguments, last_word::LastWord, own_name, prefixed, read, signals};
 use crate::{
     checkpoint::{claim::Identity, log::Claimant, store},
     coordinator::{
@@ -15,23 +15,60 @@ use crate::{
         machine::STOP_GRACE_MS,
         prepare::{Prepared, prepare},
         shared::Shared,
+        workers::{Door, Workers},
     },
     env,
+    exchange::remote::post::Post,
     failure::Reason,
     ids::Revision,
     job::JobPlan,
+    link::reception::Reception,
     metrics::Metrics,
+    worker::{protocol::Hello, supervisor::Worker},
 };
 
 /// Time for the last checkpoint of an older revision, whatever the job's `checkpoint.timeout`.
 const LONGEST_LAST_CHECKPOINT: Duration = Duration::from_mins(2);
 
-pub(super) async fn run(arguments: &RunArguments, io: Handle) -> Result<(), String> {
-    let ended = Box::pin(run_job(arguments, io)).await;
+/// Who runs the subtasks.
+pub(super) enum Crew {
+    /// This process.
+    Here,
+    /// Workers that join at `listen`; one that says nothing for `silence` is lost.
+    Elsewhere { listen: SocketAddr, silence: Duration },
+}
+
+impl Crew {
+    async fn join(self, door: Door, worker: Worker) -> Result<(), String> {
+        match self {
+            Self::Here => {
+                let hello = Hello {
+                    name: "local".to_owned(),
+                    slots: worker.plan.spec.parallelism,
+                    // All subtasks are here, so none sends to another process.
+                    exchange: String::new(),
+                    digest: worker.plan.digest.clone(),
+                };
+                door.keep_local(worker, hello);
+            }
+            Self::Elsewhere { listen, silence } => {
+                let reception = Reception { door, digest: worker.plan.digest.clone(), silence };
+                let listening = reception.serve(listen).await;
+                let address =
+                    listening.map_err(|error| format!("--workers-listen: failed to listen on {listen}: {error}"))?;
+                tracing::info!(%address, "workers may join");
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn run(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(), String> {
+    let ended = Box::pin(run_job(arguments, crew, io)).await;
     ended.map_err(|last_word| last_word.leave(arguments.termination_log.as_deref()))
 }
 
-async fn run_job(arguments: &RunArguments, io: Handle) -> Result<(), LastWord> {
+async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(), LastWord> {
     let (requests, mut stop) = unbounded_channel();
     let mut signalled =
         signals::listen(requests.clone()).map_err(|error| format!("failed to listen for signals: {error}"))?;
@@ -62,7 +99,10 @@ async fn run_job(arguments: &RunArguments, io: Handle) -> Result<(), LastWord> {
             let Prepared { store, ran_before } = prepared.map_err(|error| refuse(error.failure()))?;
             let identity = identity(arguments, &plan, address.to_string());
             let (plan, shown) = (Arc::new(plan), shared.clone());
-            let coordinator = Coordinator { plan, store, identity, preflight: ran_before, shared: shown, io };
+            let (workers, door) = Workers::new();
+            let worker = Worker { plan: plan.clone(), store: store.clone(), post: Post::default(), io: io.clone() };
+            crew.join(door, worker).await?;
+            let coordinator = Coordinator { plan, store, identity, preflight: ran_before, workers, shared: shown, io };
             match coordinator.run(stop).await {
                 Outcome::Finished => tracing::info!("finished: everything was read and published"),
                 Outcome::Stopped => {
@@ -81,7 +121,6 @@ async fn run_job(arguments: &RunArguments, io: Handle) -> Result<(), LastWord> {
 }
 
 fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identity {
-    let own_name = || format!("{}:{}:{}", host(), std::process::id(), env::unique_id());
     Identity {
         claimant: Claimant {
             revision: Revision(arguments.revision),
@@ -98,9 +137,4 @@ fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identi
 /// An older revision that hands the job over takes a last checkpoint, then waits for its sinks.
 fn patience(plan: &JobPlan) -> Duration {
     plan.spec.checkpoint.timeout.0.min(LONGEST_LAST_CHECKPOINT) + Duration::from_millis(STOP_GRACE_MS)
-}
-
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
 }

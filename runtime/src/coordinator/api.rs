@@ -13,6 +13,7 @@ use tidegate_crds::api::{CheckpointHistory, JobStatus, Phase, StopRequest};
 use tokio::{net::TcpListener, sync::mpsc::UnboundedSender};
 
 use super::shared::Shared;
+use crate::metrics::Metrics;
 
 /// What the API speaks for.
 #[derive(Clone)]
@@ -69,7 +70,7 @@ async fn stop_job(
 }
 
 async fn metrics(State(served): State<Served>) -> ([(&'static str, &'static str); 1], String) {
-    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], served.shared.metrics.encode())
+    ([("content-type", Metrics::CONTENT_TYPE)], served.shared.metrics.encode())
 }
 
 /// Not alive: the coordinator hangs, and a restart of the process helps.

@@ -20,6 +20,9 @@ use crate::{
 pub struct Current {
     pub attempt: Attempt,
     pub lineage: String,
+    /// The checkpoint that it goes on from.
+    pub restored_from: Option<CheckpointRef>,
+    /// Those that subtasks were given to; none before there are enough slots.
     workers: BTreeMap<WorkerId, Progress>,
     kept: Kept,
     checkpoints: BTreeMap<Epoch, Checkpoint>,
@@ -30,6 +33,7 @@ pub struct Current {
 /// How far a worker has come.
 #[derive(Debug, Default)]
 struct Progress {
+    subtasks: Vec<SubtaskIndex>,
     is_ready: bool,
     published: Option<Epoch>,
 }
@@ -55,9 +59,35 @@ pub struct Completed {
 }
 
 impl Current {
-    pub fn new(attempt: Attempt, lineage: String, workers: impl Iterator<Item = WorkerId>, kept: Kept) -> Self {
-        let workers = workers.map(|worker| (worker, Progress::default())).collect();
-        Self { attempt, lineage, workers, kept, checkpoints: BTreeMap::new(), pending: BTreeMap::new() }
+    pub fn new(attempt: Attempt, lineage: String, restored_from: Option<CheckpointRef>, kept: Kept) -> Self {
+        Self {
+            attempt,
+            lineage,
+            restored_from,
+            workers: BTreeMap::new(),
+            kept,
+            checkpoints: BTreeMap::new(),
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// Subtasks are given to workers.
+    pub fn placed(&mut self, places: BTreeMap<WorkerId, Vec<SubtaskIndex>>) {
+        let begun = |(worker, subtasks)| (worker, Progress { subtasks, ..Progress::default() });
+        self.workers = places.into_iter().map(begun).collect();
+    }
+
+    pub fn is_placed(&self) -> bool {
+        !self.workers.is_empty()
+    }
+
+    pub fn workers(&self) -> impl Iterator<Item = WorkerId> {
+        self.workers.keys().copied()
+    }
+
+    /// The subtasks of a worker.
+    pub fn subtasks(&self, worker: WorkerId) -> &[SubtaskIndex] {
+        self.workers.get(&worker).map_or(&[], |progress| &progress.subtasks)
     }
 
     /// What the sweep has left in the store.
@@ -73,7 +103,7 @@ impl Current {
     }
 
     pub fn all_ready(&self) -> bool {
-        self.workers.values().all(|progress| progress.is_ready)
+        self.is_placed() && self.workers.values().all(|progress| progress.is_ready)
     }
 
     /// A worker has published everything up to `epoch`; gives the newest epoch that all have, if that is a new one.

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tidegate_crds::{
     OnCancellation,
-    api::{Failure, StopPurpose, StopRequest},
+    api::{Failure, FailureReason, StopPurpose, StopRequest},
 };
 use tokio::{
     runtime::Handle,
@@ -23,7 +23,7 @@ use super::{
     restart::Restart,
     scribe::{self, Answer, Order},
     shared::Shared,
-    workers::{WorkerId, Workers},
+    workers::{Change, WorkerId, Workers},
 };
 use crate::{
     checkpoint::{
@@ -40,7 +40,6 @@ use crate::{
     worker::{
         protocol::{News, Notice},
         publish::Tried,
-        supervisor::Worker,
     },
 };
 
@@ -52,6 +51,7 @@ pub struct Coordinator {
     pub identity: Identity,
     /// Sources and sinks have not been asked whether the job can run: they are while it recovers.
     pub preflight: bool,
+    pub workers: Workers,
     pub shared: Arc<Shared>,
     pub io: Handle,
 }
@@ -73,7 +73,6 @@ pub(super) struct Loop {
     pub started_at: Duration,
     pub claimed: Option<Claimed>,
     pub scribe: Option<UnboundedSender<Order>>,
-    pub workers: Workers,
     pub current: Option<Current>,
     /// What is left of the last attempt is published, so the tasks may run when they are built.
     pub is_settled: bool,
@@ -89,7 +88,6 @@ impl Coordinator {
         let machine = Machine::new(self.plan.spec.checkpoint.clone(), Restart::new(&self.plan.spec.restart));
         let (messages, mut inbox) = unbounded_channel();
         let (tried, mut tries) = unbounded_channel();
-        let worker = Worker { plan: self.plan.clone(), store: self.store.clone(), io: self.io.clone() };
         let mut this = Loop {
             job: self,
             machine,
@@ -98,7 +96,6 @@ impl Coordinator {
             started_at: Duration::ZERO,
             claimed: None,
             scribe: None,
-            workers: Workers::local(worker),
             current: None,
             is_settled: false,
             tried,
@@ -121,7 +118,7 @@ impl Coordinator {
                     Some(Event::Stop { final_checkpoint: request.final_checkpoint })
                 }
                 Some((start, message)) = inbox.recv() => this.receive(start, message),
-                (worker, notice) = this.workers.next() => this.hear(worker, notice),
+                change = this.job.workers.next() => this.hear(change),
                 Some(Tried { sink, failure }) = tries.recv() => {
                     this.job.shared.sink_tried(None, &sink, failure);
                     None
@@ -173,6 +170,15 @@ impl Loop {
             status.restarts = restarts;
             status.failure = failure;
         });
+    }
+
+    /// Shows the workers, and what runs where.
+    pub(super) fn show_workers(&self) {
+        let workers = self.job.workers.statuses(|worker| {
+            let subtasks = self.current.iter().flat_map(|current| current.subtasks(worker));
+            subtasks.map(|subtask| subtask.0).collect()
+        });
+        self.job.shared.update(|status| status.workers = workers);
     }
 
     /// The last thing to do; only then does the status say that the job has ended.
@@ -244,7 +250,8 @@ impl Loop {
         tracing::info!(%attempt, ?restored, "the job is ours");
         self.job.shared.update(|status| status.attempt = Some(attempt.0));
         let kept = Kept::new(self.job.plan.spec.checkpoint.retained);
-        self.current = Some(Current::new(attempt, claimed.lineage.clone(), self.workers.ids(), kept));
+        let restored_from = claimed.restored_from.clone();
+        self.current = Some(Current::new(attempt, claimed.lineage.clone(), restored_from, kept));
         self.claimed = Some(claimed);
         Event::Claimed { attempt, restored }
     }
@@ -281,7 +288,24 @@ impl Loop {
         }
     }
 
-    fn hear(&mut self, worker: WorkerId, Notice { attempt, news }: Notice) -> Option<Event> {
+    fn hear(&mut self, change: Change) -> Option<Event> {
+        let event = match change {
+            Change::Joined => {
+                self.deploy();
+                None
+            }
+            Change::Said(worker, notice) => return self.take_in(worker, notice),
+            Change::Lost { worker, name, cause } => {
+                let concerned = self.current.as_ref().is_some_and(|current| !current.subtasks(worker).is_empty());
+                let message = format!("worker `{name}` is lost: {cause}");
+                concerned.then_some(Event::Failed(Failure { reason: FailureReason::WorkerLost, message }))
+            }
+        };
+        self.show_workers();
+        event
+    }
+
+    fn take_in(&mut self, worker: WorkerId, Notice { attempt, news }: Notice) -> Option<Event> {
         let current = self.current.as_mut().filter(|current| current.attempt == attempt)?;
         Some(match news {
             News::Ready => {
@@ -296,6 +320,10 @@ impl Loop {
             }
             News::Declined { epoch, failure } => Event::Declined { epoch, failure },
             News::Exhausted(task) => Event::Exhausted { task },
+            News::Lag { source, subtask, lag } => {
+                self.job.shared.lag(&source, subtask, lag);
+                return None;
+            }
             News::Failed(failure) => Event::Failed(failure),
             News::Published(epoch) => Event::Published { epoch: current.published_by(worker, epoch)? },
             News::Tried { sink, failure } => {

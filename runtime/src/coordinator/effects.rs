@@ -1,13 +1,17 @@
 //! What the machine asks for, done.
 
+use std::collections::BTreeMap;
+
 use tidegate_crds::api::{CheckpointStatus, Failure, FailureReason};
 
 use super::{
     driver::{Loop, Message},
     event::{Effect, Event},
     owner::HttpNeighbours,
+    place::place,
     recover::{RecoverError, recover},
     scribe::Order,
+    workers::WorkerId,
 };
 use crate::{
     checkpoint::{claim, collect},
@@ -89,10 +93,10 @@ impl Loop {
         self.direct(Action::Control(control));
     }
 
-    /// Orders every worker.
+    /// Orders every worker that has subtasks.
     fn direct(&self, action: Action) {
         if let Some(current) = &self.current {
-            self.workers.order(current.attempt, action);
+            current.workers().for_each(|worker| self.job.workers.order(worker, current.attempt, action.clone()));
         }
     }
 
@@ -114,11 +118,8 @@ impl Loop {
     /// Publishes what was owned. Meanwhile the workers build their subtasks.
     fn settle(&mut self) {
         let Some(claimed) = self.claimed.take() else { return };
-        self.direct(Action::Deploy(Assignment {
-            lineage: claimed.lineage.clone(),
-            restored_from: claimed.restored_from.clone(),
-            subtasks: (0..self.job.plan.spec.parallelism).map(SubtaskIndex).collect(),
-        }));
+        self.deploy();
+        self.show_workers();
         let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
         let targets = targets(&plan, &store, &self.tried);
         let preflight = std::mem::take(&mut self.job.preflight);
@@ -127,6 +128,39 @@ impl Loop {
             let recovered = recover(plan.clone(), store, targets, claimed);
             Message::Recovered(tokio::try_join!(asked, recovered).map(|((), recovered)| Box::new(recovered)))
         });
+    }
+
+    /// Gives the subtasks of an attempt that has none placed yet to workers, if these have slots enough.
+    pub(super) fn deploy(&mut self) {
+        let Some(current) = self.current.as_mut().filter(|current| !current.is_placed()) else { return };
+        let needed = self.job.plan.spec.parallelism;
+        let places = match place(&self.job.workers.slots(), needed) {
+            Ok(places) => places,
+            Err(found) => {
+                let message = format!("found {found} slots of workers, and {needed} subtasks need one each");
+                tracing::info!(found, needed, "waiting for workers");
+                self.job.shared.waits_for(Some(Failure { reason: FailureReason::SlotsMissing, message }));
+                return;
+            }
+        };
+        self.job.shared.waits_for(None);
+        let at = |(worker, subtasks): (&WorkerId, &Vec<SubtaskIndex>)| {
+            let exchange = self.job.workers.exchange(*worker)?;
+            Some(subtasks.iter().map(|subtask| (*subtask, exchange.clone())).collect::<Vec<_>>())
+        };
+        let all: BTreeMap<SubtaskIndex, String> = places.iter().filter_map(at).flatten().collect();
+        for (worker, subtasks) in &places {
+            let mut peers = all.clone();
+            peers.retain(|subtask, _| !subtasks.contains(subtask));
+            let assignment = Assignment {
+                lineage: current.lineage.clone(),
+                restored_from: current.restored_from.clone(),
+                subtasks: subtasks.clone(),
+                peers,
+            };
+            self.job.workers.order(*worker, current.attempt, Action::Deploy(assignment));
+        }
+        current.placed(places);
     }
 
     /// Runs the tasks, once everything is settled and every worker has built its share.
@@ -211,9 +245,10 @@ impl Loop {
         self.work.shutdown().await;
         self.claimed = None;
         if let Some(current) = self.current.take() {
-            self.workers.cancel(current.attempt).await;
+            self.job.workers.cancel(current.attempt, current.workers().collect()).await;
         }
-        self.job.shared.nobody_tries();
+        self.job.shared.nobody_runs();
+        self.show_workers();
         Event::Aborted
     }
 }

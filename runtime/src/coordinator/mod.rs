@@ -2,16 +2,18 @@
 //!
 //! [`prepare`] asks, before the claim, whether the job can run. [`machine`] is pure: events in, effects out, no clock
 //! and no I/O. [`tracker`] counts who has acknowledged a checkpoint, [`restart`] says how long to wait after a failure.
-//! [`driver`] hears what happens and has the effects done ([`effects`]), [`workers`] passes orders on, [`api`] shows it
-//! all.
+//! [`driver`] hears what happens and has the effects done ([`effects`]), [`workers`] knows who is there, [`place`] says
+//! which subtasks run where, [`api`] shows it all.
 
 pub mod api;
 pub mod attempt;
 pub mod driver;
 mod effects;
 pub mod event;
+mod lags;
 pub mod machine;
 pub mod owner;
+mod place;
 pub mod prepare;
 pub mod recover;
 pub mod restart;

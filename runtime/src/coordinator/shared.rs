@@ -8,12 +8,12 @@ use std::{
 
 use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, Failure, JobStatus, SinkStatus};
 
-use super::workers::WorkerId;
+use super::{lags::Lags, workers::WorkerId};
 use crate::{
     env,
+    ids::SubtaskIndex,
     job::{JobPlan, SinkTarget},
     metrics::Metrics,
-    source::lag::Lags,
 };
 
 /// How many checkpoints the history has.
@@ -26,17 +26,17 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 pub struct Shared {
     state: Mutex<State>,
     pub metrics: Arc<Metrics>,
-    lags: Arc<Lags>,
 }
 
 #[derive(Debug)]
 struct State {
     status: JobStatus,
-    /// What the claim waits for.
+    /// What the claim or the start waits for.
     waits_for: Option<Failure>,
     history: VecDeque<CheckpointStatus>,
     /// By sink: whose tries to publish fail, how many in a row, and why.
     failing: BTreeMap<String, BTreeMap<Option<WorkerId>, (u64, String)>>,
+    lags: Lags,
     heartbeat: Duration,
 }
 
@@ -46,8 +46,9 @@ impl Shared {
         let published = plan.sinks.iter().filter(|(_, target)| matches!(target, SinkTarget::Published(_)));
         let failing = published.map(|(sink, _)| (sink.clone(), BTreeMap::new())).collect();
         let heartbeat = env::monotonic();
-        let state = State { status, waits_for: None, history: VecDeque::new(), failing, heartbeat };
-        Arc::new(Self { state: Mutex::new(state), metrics: plan.metrics.clone(), lags: plan.lags.clone() })
+        let lags = Lags::new(plan.spec.parallelism, plan.metrics.source_lag_records.clone());
+        let state = State { status, waits_for: None, history: VecDeque::new(), failing, lags, heartbeat };
+        Arc::new(Self { state: Mutex::new(state), metrics: plan.metrics.clone() })
     }
 
     /// Changes the status.
@@ -58,14 +59,13 @@ impl Shared {
     pub fn status(&self) -> JobStatus {
         let state = self.lock();
         let mut status = state.status.clone();
-        status.failure = status.failure.or_else(|| state.waits_for.clone());
+        status.failure = state.waits_for.clone().or(status.failure);
         status.sinks = state.sinks();
-        drop(state);
-        status.sources = self.lags.sources();
+        status.sources = state.lags.sources();
         status
     }
 
-    /// What the claim waits for; nothing when it is over.
+    /// What the claim, or then the start, waits for; nothing when it is over.
     pub fn waits_for(&self, reason: Option<Failure>) {
         self.lock().waits_for = reason;
     }
@@ -85,9 +85,17 @@ impl Shared {
         }
     }
 
-    /// Nobody publishes any more.
-    pub fn nobody_tries(&self) {
-        self.lock().failing.values_mut().for_each(BTreeMap::clear);
+    /// How far a source's reader is behind; nothing, while it is not known.
+    pub fn lag(&self, source: &str, reader: SubtaskIndex, lag: Option<u64>) {
+        self.lock().lags.tell(source, reader, lag);
+    }
+
+    /// Nobody reads, publishes or waits any more.
+    pub fn nobody_runs(&self) {
+        let mut state = self.lock();
+        state.failing.values_mut().for_each(BTreeMap::clear);
+        state.lags.forget();
+        state.waits_for = None;
     }
 
     /// Adds a checkpoint to the history.

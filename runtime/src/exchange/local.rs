@@ -75,6 +75,22 @@ pub fn channels(senders: usize, exactly_once: bool) -> (Vec<Sender>, Gate) {
     (ends, Gate { queue: receiver, aligner, held: VecDeque::new(), again: VecDeque::new() })
 }
 
+/// A channel that leaves this process: what is sent on it is taken from the outbox, and carried on.
+pub fn outbox() -> (Sender, Outbox) {
+    let (queue, receiver) = mpsc::unbounded_channel();
+    (Sender { channel: 0, queue, credit: Arc::new(Semaphore::new(CHANNEL_BYTES / UNIT)) }, Outbox(receiver))
+}
+
+/// The taking end of a channel that leaves this process.
+pub struct Outbox(mpsc::UnboundedReceiver<Item>);
+
+impl Outbox {
+    /// Waits for the next element. `None`: the sender is gone. Cancel safe.
+    pub async fn next(&mut self) -> Option<Element> {
+        self.0.recv().await.map(|item| item.element)
+    }
+}
+
 impl Gate {
     /// Waits for the next delivery. Cancel safe. `None`: every sender is gone without an end.
     pub async fn next(&mut self) -> Option<Delivery> {

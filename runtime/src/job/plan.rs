@@ -19,7 +19,7 @@ use crate::{
     metrics::Metrics,
     operator::window::{LateEncoder, late_encoder, late_schema},
     sink::{DirectWriter, Publisher, SinkError, kafka::KafkaWriter},
-    source::{Source, SourceError, lag::Lags},
+    source::{Source, SourceError},
     sql::{self, Catalog, CatalogSource, SqlError},
 };
 
@@ -35,8 +35,6 @@ pub struct JobPlan {
     pub sources: Vec<SourceTable>,
     pub sinks: BTreeMap<String, SinkTarget>,
     pub metrics: Arc<Metrics>,
-    /// How far the sources are behind while the job runs.
-    pub lags: Arc<Lags>,
     /// SHA-256 of the spec, hexadecimal, without what only the operator acts on.
     pub digest: String,
 }
@@ -108,9 +106,8 @@ impl JobPlan {
             .enumerate()
             .map(|(index, sink)| Ok((sink.name.clone(), connect::sink(index, sink, &spec)?)));
         let sinks = sinks.collect::<Result<_, JobError>>()?;
-        let lags = Arc::new(Lags::new(metrics.source_lag_records.clone()));
         let digest = sha256(&serde_json::to_vec(&spec)?);
-        Ok(Self { name: job.metadata.name.clone(), id, spec, graph, sources, sinks, metrics, lags, digest })
+        Ok(Self { name: job.metadata.name.clone(), id, spec, graph, sources, sinks, metrics, digest })
     }
 
     /// Asks every source and sink whether the job can run.

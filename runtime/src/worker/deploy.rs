@@ -1,6 +1,9 @@
 //! Putting a worker's subtasks together: operators with their state, channels between them, one subtask a slot.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tidegate_crds::api::FailureReason;
 use tokio::{
@@ -20,10 +23,14 @@ use super::{
     snapshot::Snapshotter,
     source_task::SourceTask,
     topology::{TaskShape, Topology},
+    wiring::{Places, Wiring},
 };
 use crate::{
     checkpoint::{manifest::ManifestError, store::Store},
-    exchange::local::{Gate, Sender, channels},
+    exchange::{
+        local::Gate,
+        remote::{post::Post, send::Leaving},
+    },
     failure::Reason,
     format::intake::Intake,
     graph::{NodeId, NodeKind},
@@ -38,12 +45,18 @@ use crate::{
 };
 
 /// What all subtasks of an attempt in this process share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Deployment {
     pub plan: Arc<JobPlan>,
     pub attempt: Attempt,
     pub lineage: String,
     pub store: Arc<dyn Store>,
+    /// Those that are here.
+    pub subtasks: BTreeSet<SubtaskIndex>,
+    /// Where the others are: `host:port` of their worker's exchange.
+    pub peers: BTreeMap<SubtaskIndex, String>,
+    /// Where rows from other workers come in.
+    pub post: Post,
     /// The runtime for uploads.
     pub io: Handle,
     pub reports: UnboundedSender<Report>,
@@ -54,6 +67,8 @@ pub struct Ready {
     slots: Vec<Vec<Subtask>>,
     /// To each source subtask.
     pub controls: Vec<UnboundedSender<Control>>,
+    /// Channels to other workers, to be carried once all are ready.
+    pub leaving: Vec<Leaving>,
 }
 
 impl Ready {
@@ -89,21 +104,20 @@ impl Reason for DeployError {
 }
 
 impl Deployment {
-    /// Builds every subtask, with its state: on threads of their own, all at once.
+    /// Builds every subtask that is here, with its state: on threads of their own, all at once.
     pub async fn build(&self, restored: Restored) -> Result<Ready, DeployError> {
         let restored = Arc::new(restored);
         let topology = Topology::of(&self.plan.graph);
-        let parallelism = self.plan.spec.parallelism;
-        let mut wiring = Wiring::new(&topology, parallelism, self.plan.exactly_once());
-        let mut slots: Vec<Vec<Subtask>> = (0..parallelism).map(|_| Vec::new()).collect();
+        let places = Places { here: self.subtasks.clone(), elsewhere: &self.peers };
+        let mut wiring = Wiring::new(&self.plan, &topology, self.attempt, places);
+        let mut slots: BTreeMap<SubtaskIndex, Vec<Subtask>> = BTreeMap::new();
         let mut controls = Vec::new();
         let mut keyed = JoinSet::new();
         for (task, shape) in topology.tasks.iter().enumerate() {
-            for subtask in (0..parallelism).map(SubtaskIndex) {
+            for subtask in self.subtasks.iter().copied() {
                 let id = TaskId { task, subtask };
-                let edges = wiring.edges(&self.plan, shape, task, subtask);
-                let gate = wiring.gate(task, subtask);
-                if let Some(gate) = gate {
+                let edges = wiring.edges(&self.plan, shape, id);
+                if let Some(gate) = wiring.gate(id) {
                     let (this, shape, restored) = (self.clone(), shape.clone(), restored.clone());
                     keyed.spawn_blocking(move || this.keyed(id, &shape, gate, edges, &restored));
                     continue;
@@ -111,13 +125,15 @@ impl Deployment {
                 let (control, told) = unbounded_channel();
                 controls.push(control);
                 let ready = self.source(id, shape, edges, told, &restored).await?;
-                place(&mut slots, ready);
+                slots.entry(subtask).or_default().push(ready);
             }
         }
         while let Some(ready) = keyed.join_next().await {
-            place(&mut slots, ready.map_err(|panic| DeployError::Panicked(panic.to_string()))??);
+            let ready = ready.map_err(|panic| DeployError::Panicked(panic.to_string()))??;
+            slots.entry(ready.id.subtask).or_default().push(ready);
         }
-        Ok(Ready { slots, controls })
+        let leaving = wiring.connect(&self.post, &self.reports);
+        Ok(Ready { slots: slots.into_values().collect(), controls, leaving })
     }
 
     fn keyed(
@@ -150,7 +166,12 @@ impl Deployment {
         let splits = restored.splits(&node.id)?;
         let context = ReaderContext { subtask: id.subtask, parallelism: self.plan.spec.parallelism };
         let reader = table.source.reader(context, splits.clone()).await?;
-        let watch = |probe| LagWatch::start(&self.plan.lags, source, self.plan.spec.parallelism, probe, &self.io);
+        let (reports, read) = (self.reports.clone(), source.clone());
+        let tell = move |lag| {
+            // Nobody listens any more when the attempt has ended.
+            let _gone = reports.send(Report::Lag { source: read.clone(), subtask: id.subtask, lag });
+        };
+        let watch = |probe| LagWatch::start(probe, &self.io, tell);
         let lag = reader.lag_probe().map(watch);
         let watermark = table.watermark.as_ref();
         let metrics = &self.plan.metrics;
@@ -240,67 +261,6 @@ impl Deployment {
     }
 }
 
-/// Each subtask runs in the slot of its index.
-fn place(slots: &mut [Vec<Subtask>], ready: Subtask) {
-    if let Some(slot) = slots.get_mut(ready.id.subtask.0 as usize) {
-        slot.push(ready);
-    }
-}
-
 fn internal(source: &str, message: &str) -> DeployError {
     SourceError::Refused { source_name: source.to_owned(), message: message.to_owned() }.into()
-}
-
-/// The channels of a job, until each end has found its subtask.
-struct Wiring {
-    gates: BTreeMap<(usize, u32), Gate>,
-    /// By receiving task and subtask: the sending ends, first those of its first input's subtasks, then the next's.
-    senders: BTreeMap<(usize, u32), Vec<Option<Sender>>>,
-    inputs: Vec<Vec<usize>>,
-    parallelism: u32,
-}
-
-impl Wiring {
-    fn new(topology: &Topology, parallelism: u32, exactly_once: bool) -> Self {
-        let mut wiring = Self {
-            gates: BTreeMap::new(),
-            senders: BTreeMap::new(),
-            inputs: topology.tasks.iter().map(|task| task.inputs.clone()).collect(),
-            parallelism,
-        };
-        for (task, shape) in topology.tasks.iter().enumerate().filter(|(_, shape)| !shape.inputs.is_empty()) {
-            for subtask in 0..parallelism {
-                let (senders, gate) = channels(shape.inputs.len() * parallelism as usize, exactly_once);
-                wiring.gates.insert((task, subtask), gate);
-                wiring.senders.insert((task, subtask), senders.into_iter().map(Some).collect());
-            }
-        }
-        wiring
-    }
-
-    fn gate(&mut self, task: usize, subtask: SubtaskIndex) -> Option<Gate> {
-        self.gates.remove(&(task, subtask.0))
-    }
-
-    /// The sending ends of one subtask, edge by edge.
-    fn edges(&mut self, plan: &JobPlan, shape: &TaskShape, task: usize, subtask: SubtaskIndex) -> Vec<Edge> {
-        let mut used: BTreeMap<usize, usize> = BTreeMap::new();
-        shape
-            .edges
-            .iter()
-            .map(|edge| {
-                // The n-th edge to a task is the n-th of its inputs that is this one.
-                let nth = used.entry(edge.to).or_default();
-                let inputs = self.inputs.get(edge.to).map_or(&[][..], Vec::as_slice);
-                let input =
-                    inputs.iter().enumerate().filter(|(_, from)| **from == task).nth(*nth).map(|(index, _)| index);
-                *nth += 1;
-                let channel = input.unwrap_or(0) * self.parallelism as usize + subtask.0 as usize;
-                let senders = (0..self.parallelism)
-                    .filter_map(|to| self.senders.get_mut(&(edge.to, to))?.get_mut(channel)?.take())
-                    .collect();
-                Edge { keys: edge.keys.clone(), max_parallelism: plan.spec.max_parallelism, senders }
-            })
-            .collect()
-    }
 }

@@ -3,12 +3,13 @@
 //! [`supervisor`] takes the coordinator's orders ([`protocol`]) and has the subtasks built ([`deploy`]) and ended.
 //! [`topology`] cuts the stream graph into tasks: chains of operators without an exchange in between. Subtask *i* of
 //! every task runs in slot *i*, a thread with a single-threaded runtime ([`slot`]); inside a task everything is a direct
-//! call ([`chain`]). A task has one loop: [`source_task`] where records come from a source, [`keyed_task`] where they come
+//! call ([`chain`]). [`wiring`] joins them, in this process and to others. A task has one loop: [`source_task`] where records come from a source, [`keyed_task`] where they come
 //! from an exchange. At a barrier the loop freezes its chain, sends the barrier on, and leaves the upload to
 //! [`snapshot`], which also keeps the number of files small ([`merge`]). What happened is told in [`report::Report`]s. When
 //! the checkpoint has completed, [`publish`] hands its rows to the sinks. [`restore`] reads state back; [`rehearse`] tries
 //! beforehand whether it can be.
 
+pub mod api;
 pub mod chain;
 pub mod deploy;
 pub mod edge;
@@ -25,3 +26,4 @@ pub mod snapshot;
 pub mod source_task;
 pub mod supervisor;
 pub mod topology;
+mod wiring;

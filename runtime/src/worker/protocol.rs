@@ -1,7 +1,9 @@
 //! What a coordinator and its workers tell each other.
 //!
 //! Everything is of one attempt; what is said of an older one no longer counts. In one process the values themselves go
-//! over channels.
+//! over channels, between two as JSON ([`crate::link`]).
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tidegate_crds::api::Failure;
@@ -22,6 +24,18 @@ pub struct TaskId {
     /// Index in the topology.
     pub task: usize,
     pub subtask: SubtaskIndex,
+}
+
+/// How a worker introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// One worker has it at a time: a second one takes the first one's place.
+    pub name: String,
+    pub slots: u32,
+    /// `host:port` that other workers send rows to.
+    pub exchange: String,
+    /// Of the job it has been given, as in [`crate::job::JobPlan::digest`].
+    pub digest: String,
 }
 
 /// What the coordinator wants of a worker.
@@ -54,8 +68,10 @@ pub struct Assignment {
     pub lineage: String,
     /// The checkpoint to go on from.
     pub restored_from: Option<CheckpointRef>,
-    /// Which subtask of every task.
+    /// Which subtasks, of every task.
     pub subtasks: Vec<SubtaskIndex>,
+    /// Where the others are: `host:port` of their worker's exchange.
+    pub peers: BTreeMap<SubtaskIndex, String>,
 }
 
 /// What a source subtask is told.
@@ -89,6 +105,8 @@ pub enum News {
     Declined { epoch: Epoch, failure: Failure },
     /// A source subtask has read all there is.
     Exhausted(TaskId),
+    /// How far a source subtask is behind; nothing, while it is not known.
+    Lag { source: String, subtask: SubtaskIndex, lag: Option<u64> },
     /// A subtask can't go on.
     Failed(Failure),
     /// Every sink has what this worker's subtasks had for it, up to this epoch.

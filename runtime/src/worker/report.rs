@@ -6,7 +6,7 @@ use super::{
     held::Held,
     protocol::{Ack, TaskId},
 };
-use crate::ids::Epoch;
+use crate::ids::{Epoch, SubtaskIndex};
 
 #[derive(Debug)]
 pub enum Report {
@@ -16,6 +16,8 @@ pub enum Report {
     Declined { epoch: Epoch, failure: Failure },
     /// A source has read all there is.
     Exhausted(TaskId),
+    /// How far a source is behind.
+    Lag { source: String, subtask: SubtaskIndex, lag: Option<u64> },
     /// It has ended after its last barrier.
     Ended(TaskId),
     /// It can't go on.

@@ -3,7 +3,7 @@
 //! It has one attempt at a time; an order of a newer one ends the one before. What a checkpoint must be told when it has
 //! completed, where rows now are and which chunks to publish, stays here and does not travel.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tidegate_crds::api::{Failure, FailureReason};
 use tokio::{
@@ -11,6 +11,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinSet,
 };
+use tonic::transport::Channel;
 
 use super::{
     deploy::{DeployError, Deployment, Ready},
@@ -20,9 +21,14 @@ use super::{
     report::Report,
     restore::Restored,
     slot::Slots,
+    wiring::tell,
 };
 use crate::{
     checkpoint::{Grant, manifest::Manifest, store::Store},
+    exchange::remote::{
+        post::Post,
+        send::{Leaving, connection},
+    },
     failure::Reason,
     ids::{Attempt, Epoch},
     job::JobPlan,
@@ -30,11 +36,13 @@ use crate::{
 };
 
 /// What every worker of a job has.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Worker {
     pub plan: Arc<JobPlan>,
     pub store: Arc<dyn Store>,
-    /// The runtime for uploads and publishers.
+    /// Where rows from other workers come in.
+    pub post: Post,
+    /// The runtime for uploads, publishers and what goes to other workers.
     pub io: Handle,
 }
 
@@ -105,6 +113,8 @@ struct Current {
     building: JoinSet<Result<Ready, DeployError>>,
     ready: Option<Ready>,
     slots: Option<Slots>,
+    /// Carries what goes to other workers.
+    carriers: JoinSet<()>,
     controls: Vec<UnboundedSender<Control>>,
     report: UnboundedSender<Report>,
     reports: UnboundedReceiver<Report>,
@@ -127,6 +137,7 @@ impl Current {
             building,
             ready: None,
             slots: None,
+            carriers: JoinSet::new(),
             controls: Vec::new(),
             report,
             reports,
@@ -173,6 +184,7 @@ impl Current {
             }
             Happened::Reported(Report::Declined { epoch, failure }) => News::Declined { epoch, failure },
             Happened::Reported(Report::Exhausted(task)) => News::Exhausted(task),
+            Happened::Reported(Report::Lag { source, subtask, lag }) => News::Lag { source, subtask, lag },
             Happened::Reported(Report::Failed(failure)) => News::Failed(failure),
             // After the last barrier; what counts is that it is acknowledged.
             Happened::Reported(Report::Ended(_)) | Happened::Ordered(_) => return,
@@ -183,15 +195,36 @@ impl Current {
     }
 
     fn start(&mut self) {
-        let Some(ready) = self.ready.take() else { return };
+        let Some(mut ready) = self.ready.take() else { return };
         self.controls.clone_from(&ready.controls);
+        if let Err(error) = self.carry(std::mem::take(&mut ready.leaving)) {
+            return self.tell(failed(format!("failed to connect to another worker: {error}")));
+        }
         match ready.start(&self.report) {
             Ok(slots) => self.slots = Some(slots),
-            Err(error) => {
-                let message = format!("failed to start a slot: {error}");
-                self.tell(News::Failed(Failure { reason: FailureReason::TaskFailed, message }));
-            }
+            Err(error) => self.tell(failed(format!("failed to start a slot: {error}"))),
         }
+    }
+
+    /// Carries channels to other workers, over one connection to each.
+    fn carry(&mut self, leaving: Vec<Leaving>) -> Result<(), tonic::transport::Error> {
+        let _io = self.worker.io.enter();
+        let mut connections: BTreeMap<String, Channel> = BTreeMap::new();
+        for mut channel in leaving {
+            let connection = match connections.get(&channel.peer) {
+                Some(connection) => connection.clone(),
+                None => connections.entry(channel.peer.clone()).or_insert(connection(&channel.peer)?).clone(),
+            };
+            let reports = self.report.clone();
+            self.carriers.spawn(async move {
+                if let Err(error) = channel.carry(connection).await {
+                    // The channel stays until then, or its sending task would have the first word.
+                    tell(error, reports).await;
+                }
+                drop(channel);
+            });
+        }
+        Ok(())
     }
 
     fn control(&self, control: Control) {
@@ -230,10 +263,16 @@ impl Current {
     /// Ends all subtasks, and waits until they are gone.
     async fn end(mut self) {
         self.building.shutdown().await;
+        self.worker.post.forget(self.attempt);
         if let Some(slots) = self.slots.take() {
             slots.stop().await;
         }
+        self.carriers.shutdown().await;
     }
+}
+
+fn failed(message: String) -> News {
+    News::Failed(Failure { reason: FailureReason::TaskFailed, message })
 }
 
 /// Builds a worker's share of an attempt, with its state.
@@ -243,8 +282,8 @@ async fn build(
     assignment: Assignment,
     reports: UnboundedSender<Report>,
 ) -> Result<Ready, DeployError> {
-    let Worker { plan, store, io } = worker;
-    let Assignment { lineage, restored_from, subtasks } = assignment;
+    let Worker { plan, store, post, io } = worker;
+    let Assignment { lineage, restored_from, subtasks, peers } = assignment;
     let restored = match restored_from {
         Some(checkpoint) => {
             let manifest = Manifest::read(store.as_ref(), &checkpoint).await?;
@@ -257,5 +296,6 @@ async fn build(
         }
         None => Restored::default(),
     };
-    Deployment { plan, attempt, lineage, store, io, reports }.build(restored).await
+    let subtasks = subtasks.into_iter().collect();
+    Deployment { plan, attempt, lineage, store, subtasks, peers, post, io, reports }.build(restored).await
 }

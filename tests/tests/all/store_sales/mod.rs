@@ -1,5 +1,5 @@
 //! The store-sales job, as its example stands, against real Kafka, S3 and ClickHouse: killed at every place where it
-//! matters, with servers failing around it, followed by new versions of itself, and every total exact.
+//! matters, with servers failing around it, followed by new versions of itself, spread over processes, and every total exact.
 
 mod files;
 mod hand_over;
@@ -9,3 +9,4 @@ mod lag;
 mod outages;
 mod rivals;
 mod stops;
+mod workers;

@@ -1,0 +1,61 @@
+//! `tidegate worker`: slots for the subtasks of a job that a coordinator elsewhere runs.
+
+use std::sync::Arc;
+
+use tidegate_crds::api::{Failure, FailureReason};
+use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
+use tonic::transport::Endpoint;
+
+use super::{arguments::WorkerArguments, last_word::LastWord, own_name, prefixed, read, signals};
+use crate::{
+    checkpoint::store,
+    exchange::remote::post::Post,
+    failure::Reason,
+    job::JobPlan,
+    link::join::Joining,
+    metrics::Metrics,
+    worker::{api, protocol::Hello, supervisor::Worker},
+};
+
+pub(super) async fn work(arguments: &WorkerArguments, io: Handle) -> Result<(), String> {
+    let ended = Box::pin(until_stopped(arguments, io)).await;
+    ended.map_err(|last_word| last_word.leave(arguments.termination_log.as_deref()))
+}
+
+async fn until_stopped(arguments: &WorkerArguments, io: Handle) -> Result<(), LastWord> {
+    let (requests, mut stop) = unbounded_channel();
+    signals::listen(requests).map_err(|error| format!("failed to listen for signals: {error}"))?;
+    let refuse = |failure: Failure| {
+        let message = prefixed(&arguments.job.job, &failure.message);
+        LastWord::new(failure, message)
+    };
+    let job = read(&arguments.job).map_err(|message| {
+        LastWord::new(Failure { reason: FailureReason::DocumentInvalid, message: message.clone() }, message)
+    })?;
+    let metrics = Arc::new(Metrics::new());
+    let plan = JobPlan::new(&job, metrics.clone()).map_err(|error| refuse(error.failure()))?;
+    let coordinator = Endpoint::from_shared(format!("http://{}", arguments.coordinator))
+        .map_err(|_| format!("--coordinator: found `{}`; accepted is host:port", arguments.coordinator))?;
+    let listen_failed = |flag: &str, address, error| format!("{flag}: failed to listen on {address}: {error}");
+    let listening = api::serve(arguments.listen, metrics).await;
+    let address = listening.map_err(|error| listen_failed("--listen", arguments.listen, error))?;
+    let post = Post::default();
+    let exchange = post.serve(arguments.exchange_listen).await;
+    let exchange = exchange.map_err(|error| listen_failed("--exchange-listen", arguments.exchange_listen, error))?;
+    let store = store::open(&plan.spec.checkpoint.storage, &plan.id).await.map_err(|error| refuse(error.failure()))?;
+    let hello = Hello {
+        name: arguments.pod_name.clone().unwrap_or_else(own_name),
+        slots: arguments.slots,
+        exchange: arguments.exchange_advertise.clone().unwrap_or_else(|| exchange.to_string()),
+        digest: plan.digest.clone(),
+    };
+    tracing::info!(job = plan.id, %address, worker = hello.name, slots = hello.slots, exchange = hello.exchange, "working");
+    let worker = Worker { plan: Arc::new(plan), store, post, io };
+    let silence = arguments.link.heartbeat_timeout.0;
+    let joining = Joining { worker, hello, coordinator, silence };
+    tokio::select! {
+        biased;
+        Some(_) = stop.recv() => Ok(()),
+        () = joining.run() => Ok(()),
+    }
+}

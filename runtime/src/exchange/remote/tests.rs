@@ -1,0 +1,186 @@
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use arrow::{
+    array::{ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringViewArray},
+    datatypes::{Int32Type, Int64Type},
+};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::{
+    frame::{Decoder, Encoder},
+    post::{Inbox, Post},
+    send::{Leaving, connection},
+    *,
+};
+use crate::{
+    element::{Barrier, Element},
+    env,
+    exchange::local::{Delivery, Gate, Sender, channels, outbox},
+    ids::{Epoch, EventTime},
+};
+
+fn batch(from: i64, rows: i64) -> RecordBatch {
+    let numbers: Int64Array = (from..from + rows).collect();
+    let words = StringViewArray::from_iter((from..from + rows).map(|n| (n % 3 > 0).then(|| format!("order {n}"))));
+    let kinds: DictionaryArray<Int32Type> = (from..from + rows).map(|n| ["web", "store"][(n % 2) as usize]).collect();
+    let columns: [(&str, ArrayRef); 3] =
+        [("n", Arc::new(numbers)), ("word", Arc::new(words)), ("kind", Arc::new(kinds))];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+fn barrier(epoch: u64) -> Element {
+    Element::Barrier(Barrier { epoch: Epoch(epoch), last: false })
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let other = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
+    let elements = [
+        Element::Batch(batch(0, 5)),
+        Element::Watermark(EventTime(-7)),
+        Element::Batch(batch(5, 1000)),
+        barrier(3),
+        Element::Batch(other),
+        Element::Batch(batch(9, 0)),
+        Element::Idle,
+        // A part of a larger one.
+        Element::Batch(batch(0, 100).slice(40, 7)),
+        Element::End,
+    ];
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    for element in &elements {
+        let messages = encoder.encode(element).unwrap();
+        let mut read = messages.iter().filter_map(|message| decoder.decode(message).unwrap());
+        assert_eq!(format!("{:?}", read.next().unwrap()), format!("{element:?}"));
+        assert!(read.next().is_none());
+    }
+}
+
+#[test]
+fn a_schema_is_sent_once() {
+    let mut encoder = Encoder::default();
+    let first = encoder.encode(&Element::Batch(batch(0, 5))).unwrap();
+    let next = encoder.encode(&Element::Batch(batch(0, 5))).unwrap();
+    assert_eq!((first.len(), next.len()), (3, 1), "schema, dictionary, rows; then rows");
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let mut decoder = Decoder::default();
+    let rows_first = Encoder::default().encode(&Element::Batch(batch(0, 1))).unwrap();
+    assert!(decoder.decode(&rows_first[2]).unwrap_err().to_string().contains("before their schema"));
+    assert!(decoder.decode(&frame::metadata(&"hello").unwrap()).is_err());
+    let mut header = rows_first[0].clone();
+    header.data_header = bytes::Bytes::from_static(b"no flatbuffer at all");
+    assert!(decoder.decode(&header).is_err());
+}
+
+fn id(channel: usize) -> ChannelId {
+    ChannelId { attempt: Attempt(4), task: 1, subtask: SubtaskIndex(2), channel }
+}
+
+/// A channel from this process to this process, by way of the network.
+async fn channel(post: &Post, peer: SocketAddr, sender: Sender, channel: usize) -> Sender {
+    post.expect(id(channel), Inbox { sender, broken: Box::new(|cause| panic!("{cause}")) });
+    let (sender, outbox) = outbox();
+    let mut leaving = Leaving { id: id(channel), peer: peer.to_string(), outbox };
+    let connection = connection(&leaving.peer).unwrap();
+    tokio::spawn(async move { leaving.carry(connection).await.unwrap() });
+    sender
+}
+
+async fn listen() -> (Post, SocketAddr) {
+    let post = Post::default();
+    let peer = post.serve("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    (post, peer)
+}
+
+async fn rows(gate: &mut Gate) -> Vec<i64> {
+    let mut rows = Vec::new();
+    loop {
+        match gate.next().await.expect("an end") {
+            Delivery::Element(Element::Batch(batch)) => {
+                rows.extend(batch.column(0).as_primitive::<Int64Type>().values());
+            }
+            Delivery::End => return rows,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_arrive_whole_and_in_order() {
+    let (post, peer) = listen().await;
+    let (mut senders, mut gate) = channels(1, true);
+    let sender = channel(&post, peer, senders.remove(0), 0).await;
+    tokio::spawn(async move {
+        for part in 0..200 {
+            sender.send(Element::Batch(batch(part * 500, 500))).await.unwrap();
+            sender.send(barrier(part as u64)).await.unwrap();
+        }
+        sender.send(Element::End).await.unwrap();
+    });
+    assert_eq!(rows(&mut gate).await, (0..100_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_channel_that_is_held_makes_its_own_sender_wait_and_no_other() {
+    let (post, peer) = listen().await;
+    let (mut held, mut read) = (channels(1, true), channels(1, true));
+    let slow = channel(&post, peer, held.0.remove(0), 0).await;
+    let fast = channel(&post, peer, read.0.remove(0), 1).await;
+    let (progress, mut sent) = unbounded_channel();
+    tokio::spawn(async move {
+        // 64 MB: more than all queues and windows on the way.
+        for part in 0..1600 {
+            slow.send(Element::Batch(batch(part * 1000, 1000))).await.unwrap();
+            progress.send(part).unwrap();
+        }
+        slow.send(Element::End).await.unwrap();
+    });
+    // Until nothing moves any more.
+    while env::within(Duration::from_millis(500), sent.recv()).await.flatten().is_some() {}
+    tokio::spawn(async move {
+        for part in 0..300 {
+            fast.send(Element::Batch(batch(part * 1000, 1000))).await.unwrap();
+        }
+        fast.send(Element::End).await.unwrap();
+    });
+    assert_eq!(rows(&mut read.1).await.len(), 300_000);
+    assert!(!sent.is_closed(), "the held channel's sender waits");
+    assert_eq!(rows(&mut held.1).await.len(), 1_600_000);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_too_early_is_told() {
+    let (post, peer) = listen().await;
+    let (mut senders, _gate) = channels(1, true);
+    let (told, mut broken) = unbounded_channel();
+    let inbox = Inbox { sender: senders.remove(0), broken: Box::new(move |cause| told.send(cause).unwrap()) };
+    post.expect(id(0), inbox);
+    let (sender, outbox) = outbox();
+    let mut leaving = Leaving { id: id(0), peer: peer.to_string(), outbox };
+    sender.send(Element::Batch(batch(0, 1))).await.unwrap();
+    drop(sender);
+    let carried = leaving.carry(connection(&peer.to_string()).unwrap()).await;
+    assert!(matches!(carried, Err(ChannelError::Broken { .. })), "{carried:?}");
+    assert!(matches!(broken.recv().await.unwrap(), ChannelError::Interrupted { .. }));
+}
+
+async fn refusal(peer: String) -> String {
+    let (_sender, outbox) = outbox();
+    let connection = connection(&peer).unwrap();
+    Leaving { id: id(0), peer, outbox }.carry(connection).await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn who_is_not_expected_or_not_there_is_told() {
+    let (post, peer) = listen().await;
+    let (mut senders, _gate) = channels(1, true);
+    post.expect(id(0), Inbox { sender: senders.remove(0), broken: Box::new(|_| {}) });
+    post.forget(Attempt(4));
+    let unknown = refusal(peer.to_string()).await;
+    assert!(unknown.contains("is not expected here"), "{unknown}");
+    let nobody = refusal("127.0.0.1:1".into()).await;
+    assert!(nobody.contains("can't be reached") && nobody.contains("refused"), "{nobody}");
+}

@@ -1,0 +1,124 @@
+//! The worker's end: joins its coordinator, again and again.
+
+use std::time::Duration;
+
+use futures::stream;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tonic::{Request, Status, Streaming, client::Grpc, codegen::http::uri::PathAndQuery, transport::Endpoint};
+
+use super::{JOIN, ToCoordinator, ToWorker, codec::Json, pace};
+use crate::{
+    env,
+    worker::{
+        protocol::{Hello, Notice},
+        supervisor::Worker,
+    },
+};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A worker that looks for its coordinator.
+pub struct Joining {
+    pub worker: Worker,
+    pub hello: Hello,
+    pub coordinator: Endpoint,
+    /// A coordinator that says nothing for so long is lost.
+    pub silence: Duration,
+}
+
+impl Joining {
+    /// Works for whoever coordinates the job, for as long as the process lives.
+    pub async fn run(self) {
+        let mut pause = FIRST_PAUSE;
+        let mut told = String::new();
+        loop {
+            match self.join().await {
+                Ok(answers) => {
+                    tracing::info!("joined the coordinator");
+                    (pause, told) = (FIRST_PAUSE, String::new());
+                    let cause = self.work(answers).await;
+                    tracing::warn!(cause, "the coordinator is lost; the subtasks have ended, joining again");
+                }
+                Err(cause) => {
+                    if cause != told {
+                        tracing::warn!(cause, "failed to join the coordinator, trying again");
+                        told = cause;
+                    }
+                    env::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn join(&self) -> Result<Link, String> {
+        let connected = env::within(self.silence, self.coordinator.connect()).await;
+        let connection =
+            connected.ok_or_else(|| "no connection in time".to_owned())?.map_err(|error| crate::error_chain(&error))?;
+        let mut client = Grpc::new(connection);
+        client.ready().await.map_err(|error| crate::error_chain(&error))?;
+        let (notices, noticed) = unbounded_channel();
+        let codec: Json<ToCoordinator, ToWorker> = Json::default();
+        let said = said(self.hello.clone(), noticed, pace(self.silence));
+        let joined = client.streaming(Request::new(said), PathAndQuery::from_static(JOIN), codec);
+        let answers = env::within(self.silence, joined)
+            .await
+            .ok_or_else(|| "no answer in time".to_owned())?
+            .map_err(|status| status.message().to_owned())?;
+        Ok(Link { answers: answers.into_inner(), notices })
+    }
+
+    /// Does as ordered until the coordinator is lost; gives the cause.
+    async fn work(&self, link: Link) -> String {
+        let Link { mut answers, notices } = link;
+        let (orders, ordered) = unbounded_channel();
+        let ended = tokio::spawn(self.worker.clone().run(ordered, notices));
+        let cause = loop {
+            match env::within(self.silence, answers.message()).await {
+                None => break format!("it has said nothing for {} s", self.silence.as_secs_f64()),
+                Some(Err(status)) => break lost(&status),
+                Some(Ok(None)) => break "it has ended the stream".to_owned(),
+                Some(Ok(Some(ToWorker::Alive))) => {}
+                Some(Ok(Some(ToWorker::Order(order)))) => {
+                    if orders.send(order).is_err() {
+                        break "the worker itself has failed".to_owned();
+                    }
+                }
+            }
+        };
+        drop((orders, answers));
+        if let Err(panic) = ended.await {
+            tracing::error!(%panic, "the worker has failed");
+        }
+        cause
+    }
+}
+
+/// The stream, opened.
+struct Link {
+    answers: Streaming<ToWorker>,
+    notices: tokio::sync::mpsc::UnboundedSender<Notice>,
+}
+
+/// The worker's name, then its notices; when there are none, a sign of life now and then.
+fn said(
+    hello: Hello,
+    notices: UnboundedReceiver<Notice>,
+    pace: Duration,
+) -> impl stream::Stream<Item = ToCoordinator> + Send + 'static {
+    stream::unfold((Some(hello), notices), move |(hello, mut notices)| async move {
+        let message = match hello {
+            Some(hello) => ToCoordinator::Hello(hello),
+            None => match env::within(pace, notices.recv()).await {
+                Some(notice) => ToCoordinator::Notice(notice?),
+                None => ToCoordinator::Alive,
+            },
+        };
+        Some((message, (None, notices)))
+    })
+}
+
+fn lost(status: &Status) -> String {
+    format!("the stream has broken: {}", status.message())
+}

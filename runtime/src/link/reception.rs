@@ -1,0 +1,144 @@
+//! The coordinator's end: workers join here.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+};
+use tonic::{
+    Request, Response, Status, Streaming,
+    body::Body,
+    codegen::{Service, http},
+    server::{Grpc, NamedService},
+    transport::{Server, server::TcpIncoming},
+};
+
+use super::{JOIN, SERVICE, ToCoordinator, ToWorker, codec::Json, pace};
+use crate::{
+    coordinator::workers::{Desk, Door},
+    env,
+    worker::protocol::{Hello, Order},
+};
+
+/// Lets workers in.
+#[derive(Clone)]
+pub struct Reception {
+    pub door: Door,
+    /// Of the job: a worker that has been given another one is sent away.
+    pub digest: String,
+    /// A worker that says nothing for so long is lost.
+    pub silence: Duration,
+}
+
+impl Reception {
+    /// Listens for workers until the process ends; gives the address.
+    pub async fn serve(self, listen: SocketAddr) -> std::io::Result<SocketAddr> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let server = Server::builder().add_service(self).serve_with_incoming(incoming);
+        tokio::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(error = crate::error_chain(&error), "workers can join no more");
+            }
+        });
+        Ok(address)
+    }
+
+    async fn join(self, request: Request<Streaming<ToCoordinator>>) -> Result<Response<Answers>, Status> {
+        let mut stream = request.into_inner();
+        let hello = self.hello(&mut stream).await?;
+        let (orders, ordered) = unbounded_channel();
+        let desk = self.door.join(hello, orders);
+        tokio::spawn(listen(stream, desk, self.silence));
+        Ok(Response::new(answers(ordered, pace(self.silence))))
+    }
+
+    async fn hello(&self, stream: &mut Streaming<ToCoordinator>) -> Result<Hello, Status> {
+        let first = env::within(self.silence, stream.message()).await;
+        let Some(Ok(Some(ToCoordinator::Hello(hello)))) = first else {
+            return Err(Status::invalid_argument("the first message is not the worker's name"));
+        };
+        if hello.digest != self.digest {
+            let message =
+                format!("worker `{}` has been given another version of the job than its coordinator", hello.name);
+            return Err(Status::failed_precondition(message));
+        }
+        Ok(hello)
+    }
+}
+
+type Answers = BoxStream<'static, Result<ToWorker, Status>>;
+
+/// Passes on what a worker says, until it leaves, is silent for too long, or its stream breaks.
+async fn listen(mut stream: Streaming<ToCoordinator>, desk: Desk, silence: Duration) {
+    let cause = loop {
+        match env::within(silence, stream.message()).await {
+            None => break format!("it has said nothing for {} s", silence.as_secs_f64()),
+            Some(Err(status)) => break format!("its stream has broken: {}", status.message()),
+            Some(Ok(None)) => break "it has left".to_owned(),
+            Some(Ok(Some(ToCoordinator::Notice(notice)))) => desk.said(notice),
+            Some(Ok(Some(ToCoordinator::Alive | ToCoordinator::Hello(_)))) => {}
+        }
+    };
+    desk.lost(cause);
+}
+
+/// The coordinator's orders; when there are none, a sign of life now and then. Ends when the coordinator drops the worker.
+fn answers(orders: UnboundedReceiver<Order>, pace: Duration) -> Answers {
+    let next = move |mut orders: UnboundedReceiver<Order>| async move {
+        let answer = match env::within(pace, orders.recv()).await {
+            Some(order) => ToWorker::Order(order?),
+            None => ToWorker::Alive,
+        };
+        Some((Ok(answer), orders))
+    };
+    stream::unfold(orders, next).boxed()
+}
+
+impl NamedService for Reception {
+    const NAME: &'static str = SERVICE;
+}
+
+impl Service<http::Request<Body>> for Reception {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if request.uri().path() != JOIN {
+            let unknown = Status::unimplemented(format!("accepted is {JOIN}")).into_http();
+            return std::future::ready(Ok(unknown)).boxed();
+        }
+        let join = Join(self.clone());
+        async move { Ok(Grpc::new(Json::default()).streaming(join, request).await) }.boxed()
+    }
+}
+
+/// One worker's request to join.
+struct Join(Reception);
+
+impl Service<Request<Streaming<ToCoordinator>>> for Join {
+    type Response = Response<Answers>;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Response<Answers>, Status>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Streaming<ToCoordinator>>) -> Self::Future {
+        self.0.clone().join(request).boxed()
+    }
+}

@@ -1,0 +1,132 @@
+//! The channels of a worker's subtasks, until each end has found its own.
+//!
+//! Between two subtasks of one worker a channel is a queue; to a subtask of another it leaves by an outbox; from one it
+//! is expected at the [`Post`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    edge::Edge,
+    protocol::TaskId,
+    report::Report,
+    topology::{TaskShape, Topology},
+};
+use crate::{
+    env,
+    exchange::{
+        local::{Gate, Sender, channels, outbox},
+        remote::{
+            ChannelError, ChannelId,
+            post::{Inbox, Post},
+            send::Leaving,
+        },
+    },
+    failure::Reason,
+    ids::{Attempt, SubtaskIndex},
+    job::JobPlan,
+};
+
+/// A task that ends takes its channels with it: who finds one broken leaves the first word to who knows why.
+const FIRST_WORD: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Which subtasks are here, and where the others are.
+#[derive(Debug)]
+pub struct Places<'a> {
+    pub here: BTreeSet<SubtaskIndex>,
+    /// `host:port` of their worker's exchange.
+    pub elsewhere: &'a BTreeMap<SubtaskIndex, String>,
+}
+
+pub struct Wiring<'a> {
+    attempt: Attempt,
+    parallelism: u32,
+    places: Places<'a>,
+    inputs: Vec<Vec<usize>>,
+    gates: BTreeMap<TaskId, Gate>,
+    /// By receiving subtask and channel.
+    senders: BTreeMap<(TaskId, usize), Sender>,
+    leaving: Vec<Leaving>,
+}
+
+impl<'a> Wiring<'a> {
+    pub fn new(plan: &JobPlan, topology: &Topology, attempt: Attempt, places: Places<'a>) -> Self {
+        let parallelism = plan.spec.parallelism;
+        let mut wiring = Self {
+            attempt,
+            parallelism,
+            places,
+            inputs: topology.tasks.iter().map(|task| task.inputs.clone()).collect(),
+            gates: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            leaving: Vec::new(),
+        };
+        for (task, shape) in topology.tasks.iter().enumerate().filter(|(_, shape)| !shape.inputs.is_empty()) {
+            for subtask in &wiring.places.here {
+                let id = TaskId { task, subtask: *subtask };
+                let (senders, gate) = channels(shape.inputs.len() * parallelism as usize, plan.exactly_once());
+                wiring.gates.insert(id, gate);
+                wiring.senders.extend((0..).zip(senders).map(|(channel, sender)| ((id, channel), sender)));
+            }
+        }
+        wiring
+    }
+
+    /// The receiving end of a subtask that has one.
+    pub fn gate(&mut self, id: TaskId) -> Option<Gate> {
+        self.gates.remove(&id)
+    }
+
+    /// The sending ends of one subtask, edge by edge.
+    pub fn edges(&mut self, plan: &JobPlan, shape: &TaskShape, id: TaskId) -> Vec<Edge> {
+        let mut used: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut edges = Vec::new();
+        for edge in &shape.edges {
+            // The n-th edge to a task is the n-th of its inputs that is this one.
+            let nth = used.entry(edge.to).or_default();
+            let inputs = self.inputs.get(edge.to).map_or(&[][..], Vec::as_slice);
+            let input = inputs.iter().enumerate().filter(|(_, from)| **from == id.task).nth(*nth);
+            let channel = self.channel(input.map_or(0, |(index, _)| index), id.subtask);
+            *nth += 1;
+            let receivers =
+                (0..self.parallelism).map(|subtask| TaskId { task: edge.to, subtask: SubtaskIndex(subtask) });
+            let senders = receivers.filter_map(|receiver| self.sender(receiver, channel)).collect();
+            edges.push(Edge { keys: edge.keys.clone(), max_parallelism: plan.spec.max_parallelism, senders });
+        }
+        edges
+    }
+
+    /// Channels into a subtask are ordered by input, then by sending subtask.
+    fn channel(&self, input: usize, from: SubtaskIndex) -> usize {
+        input * self.parallelism as usize + from.0 as usize
+    }
+
+    fn sender(&mut self, to: TaskId, channel: usize) -> Option<Sender> {
+        let Some(peer) = self.places.elsewhere.get(&to.subtask) else { return self.senders.remove(&(to, channel)) };
+        let (sender, outbox) = outbox();
+        let id = ChannelId { attempt: self.attempt, task: to.task, subtask: to.subtask, channel };
+        self.leaving.push(Leaving { id, peer: peer.clone(), outbox });
+        Some(sender)
+    }
+
+    /// Once every subtask has its edges: has the channels from other workers expected, and gives those to them.
+    pub fn connect(self, post: &Post, reports: &UnboundedSender<Report>) -> Vec<Leaving> {
+        for ((to, channel), sender) in self.senders {
+            let id = ChannelId { attempt: self.attempt, task: to.task, subtask: to.subtask, channel };
+            let reports = reports.clone();
+            let broken = Box::new(move |cause| {
+                tokio::spawn(tell(cause, reports));
+            });
+            post.expect(id, Inbox { sender, broken });
+        }
+        self.leaving
+    }
+}
+
+/// Reports a broken channel, after those who may know the cause.
+pub async fn tell(cause: ChannelError, reports: UnboundedSender<Report>) {
+    env::sleep(FIRST_WORD).await;
+    // Nobody listens any more when the attempt has ended, as it mostly has.
+    let _gone = reports.send(Report::Failed(cause.failure()));
+}

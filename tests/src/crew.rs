@@ -1,0 +1,99 @@
+//! A job as one coordinator and several workers, each a process of its own.
+
+use std::time::Duration;
+
+use crate::{
+    counterparts::port::Port,
+    job::{End, Job, Process},
+};
+
+/// The processes of a job; each is killed when dropped.
+pub struct Crew {
+    job: Job,
+    slots: u32,
+    /// Where workers join, also while no coordinator is there.
+    port: Port,
+    coordinator: Process,
+    workers: Vec<Process>,
+}
+
+impl Crew {
+    /// Starts a coordinator and so many workers.
+    pub fn start(mut job: Job, workers: usize, slots: u32) -> Self {
+        let port = Port::reserve().expect("a port");
+        let coordinator = coordinator(&mut job, &port);
+        let workers = (0..workers).map(|index| worker(&mut job, &port, index, slots, &[])).collect();
+        Self { job, slots, port, coordinator, workers }
+    }
+
+    pub fn coordinator(&mut self) -> &mut Process {
+        &mut self.coordinator
+    }
+
+    pub fn worker(&mut self, index: usize) -> &mut Process {
+        &mut self.workers[index]
+    }
+
+    /// One more worker, or, under an index that was given before, one in the place of that.
+    pub fn start_worker(&mut self, index: usize) {
+        self.place(index, &[]);
+    }
+
+    /// As [`Crew::start_worker`], one that is killed when it reaches `place` for the `nth` time.
+    pub fn start_worker_with_fault(&mut self, index: usize, place: &str, nth: u64) {
+        assert!(tidegate::fault::PLACES.contains(&place), "there is no fault point `{place}`");
+        self.place(index, &[("TIDEGATE_FAULT", &format!("{place}@{nth}"))]);
+    }
+
+    fn place(&mut self, index: usize, environment: &[(&str, &str)]) {
+        let started = worker(&mut self.job, &self.port, index, self.slots, environment);
+        match self.workers.get_mut(index) {
+            Some(place) => *place = started,
+            None => self.workers.push(started),
+        }
+    }
+
+    /// Starts a worker that has been given another job.
+    pub fn hire(&self, mut job: Job, name: &str) -> Process {
+        let options = ["--coordinator".into(), self.port.address(), "--pod-name".into(), name.to_owned()];
+        job.start_as("worker", &options, &[])
+    }
+
+    /// Kills a worker and starts another in its place.
+    pub fn replace_worker(&mut self, index: usize) {
+        self.workers.remove(index).kill_9();
+        let started = worker(&mut self.job, &self.port, index, self.slots, &[]);
+        self.workers.insert(index, started);
+    }
+
+    /// Kills a worker, and leaves its place empty.
+    pub fn dismiss_worker(&mut self, index: usize) {
+        self.workers.remove(index).kill_9();
+    }
+
+    /// Kills the coordinator and starts another; the workers stay. Gives the end of one that had ended by itself.
+    pub fn replace_coordinator(&mut self) -> Option<End> {
+        if let Some(end) = self.coordinator.ended() {
+            return Some(end);
+        }
+        self.coordinator.signal("KILL");
+        assert!(matches!(self.coordinator.await_end(Duration::from_secs(10)), End::Killed | End::Finished));
+        self.coordinator = coordinator(&mut self.job, &self.port);
+        None
+    }
+
+    /// Waits for the job's end.
+    pub fn wait(mut self, patience: Duration) -> End {
+        self.coordinator.await_end(patience)
+    }
+}
+
+fn coordinator(job: &mut Job, port: &Port) -> Process {
+    job.start_as("coordinator", &["--workers-listen".into(), port.address()], &[])
+}
+
+fn worker(job: &mut Job, port: &Port, index: usize, slots: u32, environment: &[(&str, &str)]) -> Process {
+    let (name, slots) = (format!("worker-{index}"), slots.to_string());
+    let options = ["--coordinator".into(), port.address(), "--slots".into(), slots, "--pod-name".into(), name];
+    job.start_as("worker", &options, environment)
+}

@@ -1,0 +1,192 @@
+//! The job as one coordinator and three workers, each a process of its own.
+
+use std::time::{Duration, Instant};
+
+use tidegate_crds::api::{FailureReason, JobStatus, Phase};
+use tidegate_tests::{
+    crew::Crew,
+    job::{End, Job},
+    oracle::Workload,
+    world::{PATIENCE, Run, World},
+};
+
+const ORDERS: u64 = 1_500_000;
+const WORKERS: usize = 3;
+
+/// Four subtasks, for three workers.
+fn job(world: &World, run: &Run, name: &str) -> Job {
+    world
+        .job(run, name)
+        .set("spec.parallelism", 4)
+        .set("spec.restart", r#"{"strategy":"FixedDelay","delay":"50ms","maxAttempts":10000}"#)
+}
+
+fn subtasks(status: &JobStatus) -> Vec<(String, Vec<u32>)> {
+    status.workers.iter().map(|worker| (worker.name.clone(), worker.subtasks.clone())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subtasks_are_spread_over_workers_and_a_lost_worker_is_replaced() {
+    let world = World::shared().await;
+    let workload = Workload::new(61, ORDERS);
+    let run = world.store_sales("workers", &workload).await;
+    let mut crew = Crew::start(job(world, &run, "workers"), WORKERS, 2);
+    crew.coordinator().wait_for_epoch(2, PATIENCE).await;
+    let status = crew.coordinator().wait_for("any status", PATIENCE, |_| true).await;
+    let expected = [("worker-0".into(), vec![0, 1]), ("worker-1".into(), vec![2]), ("worker-2".into(), vec![3])];
+    assert_eq!(subtasks(&status), expected);
+    assert!(status.sources.iter().all(|source| source.lag > 0), "{:?}", status.sources);
+    // The two that are left have slots for all.
+    crew.dismiss_worker(2);
+    let moved = |status: &JobStatus| status.phase == Phase::Running && status.workers.len() == 2;
+    let status = crew.coordinator().wait_for("the subtasks elsewhere", PATIENCE, moved).await;
+    assert_eq!(subtasks(&status), [("worker-0".into(), vec![0, 1]), ("worker-1".into(), vec![2, 3])]);
+    let failure = status.failure.unwrap();
+    assert_eq!(failure.reason, FailureReason::WorkerLost, "{failure:?}");
+    assert!(failure.message.contains("worker `worker-2` is lost"), "{}", failure.message);
+    // One alone has not, and says so.
+    crew.dismiss_worker(1);
+    let waits = |status: &JobStatus| {
+        status.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::SlotsMissing)
+    };
+    let status = crew.coordinator().wait_for("slots to be missing", PATIENCE, waits).await;
+    assert_eq!(status.failure.unwrap().message, "found 2 slots of workers, and 4 subtasks need one each");
+    crew.start_worker(1);
+    assert_eq!(crew.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_outlive_their_coordinator() {
+    let world = World::shared().await;
+    let workload = Workload::new(62, ORDERS);
+    let run = world.store_sales("coordinator-killed", &workload).await;
+    let mut crew = Crew::start(job(world, &run, "coordinator-killed"), WORKERS, 2);
+    for _ in 0..3 {
+        crew.coordinator().wait_for("output", PATIENCE, |status| status.phase == Phase::Running).await;
+        assert_eq!(crew.replace_coordinator(), None);
+    }
+    crew.coordinator().wait_for("the workers of before", PATIENCE, |status| status.workers.len() == WORKERS).await;
+    for index in 0..WORKERS {
+        assert_eq!(crew.worker(index).ended(), None);
+    }
+    assert_eq!(crew.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_worker_is_left_behind_and_publishes_nothing_more() {
+    let world = World::shared().await;
+    let workload = Workload::new(63, ORDERS);
+    let run = world.store_sales("silent-worker", &workload).await;
+    let job = job(world, &run, "silent-worker").env("TIDEGATE_HEARTBEAT_TIMEOUT", "1s");
+    let mut crew = Crew::start(job, WORKERS, 2);
+    crew.coordinator().wait_for_epoch(2, PATIENCE).await;
+    crew.worker(1).signal("STOP");
+    let moved = |status: &JobStatus| status.phase == Phase::Running && status.workers.len() == 2;
+    let status = crew.coordinator().wait_for("the subtasks elsewhere", PATIENCE, moved).await;
+    let cause = status.failure.unwrap().message;
+    assert!(cause.contains("it has said nothing for 1 s"), "{cause}");
+    crew.worker(1).signal("CONT");
+    assert_eq!(crew.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_with_another_version_of_the_job_is_sent_away() {
+    let world = World::shared().await;
+    let workload = Workload::new(64, 200_000);
+    let run = world.store_sales("other-version", &workload).await;
+    let mut crew = Crew::start(job(world, &run, "other-version"), 1, 2);
+    let stranger = job(world, &run, "other-version").set("spec.checkpoint.retained", 9);
+    let mut stranger = crew.hire(stranger, "stranger");
+    let refused = "has been given another version of the job than its coordinator";
+    tidegate_tests::world::until("the stranger to be refused", || async { stranger.log().contains(refused) }).await;
+    assert_eq!(stranger.ended(), None, "it goes on trying, for a coordinator of its version may come");
+    crew.start_worker(1);
+    assert_eq!(crew.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}
+
+/// Kills one worker at a place on the way of a checkpoint.
+async fn exact_after(name: &str, place: &str, nth: u64) {
+    let world = World::shared().await;
+    let workload = Workload::new(65, ORDERS);
+    let run = world.store_sales(name, &workload).await;
+    let mut crew = Crew::start(job(world, &run, name), 2, 2);
+    crew.start_worker_with_fault(2, place, nth);
+    let killed = crew.worker(2).await_end(PATIENCE);
+    assert_eq!(killed, End::Killed, "the worker was to be killed at `{place}`");
+    crew.start_worker(2);
+    assert_eq!(crew.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}
+
+macro_rules! killed_at {
+    ($($test:ident: $place:literal @ $nth:literal;)+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            exact_after(&stringify!($test).replace('_', "-"), $place, $nth).await;
+        })+
+    };
+}
+
+killed_at! {
+    a_worker_killed_before_a_state_upload: "before-state-upload"@9;
+    a_worker_killed_after_a_state_upload: "after-state-upload"@9;
+    a_worker_killed_in_a_kafka_transaction: "kafka-transaction-open"@2;
+    a_worker_killed_after_a_kafka_transaction: "kafka-transaction-committed"@2;
+}
+
+/// How many kills the default run has; `TIDEGATE_TEST_KILLS` sets another number.
+const RANDOM_KILLS: usize = 25;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coordinator_and_workers_killed_at_random() {
+    let given = std::env::var("TIDEGATE_TEST_KILLS").ok();
+    let kills = given.map_or(RANDOM_KILLS, |text| text.parse().expect("a number"));
+    let mut records = 80_000 * kills as u64;
+    // On a machine so fast that the job ends before it was killed often enough: once more, with more to do.
+    while !exact_after_random_kills(kills, records).await {
+        records *= 2;
+    }
+}
+
+/// Whether the job lived long enough to be killed as often as it must; if so, its output was exact.
+async fn exact_after_random_kills(kills: usize, records: u64) -> bool {
+    let world = World::shared().await;
+    let workload = Workload::new(66, records);
+    let name = format!("random-workers-{records}");
+    let run = world.store_sales(&name, &workload).await;
+    let mut crew = Crew::start(job(world, &run, &name), WORKERS, 2);
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    for kill in 0..kills {
+        // xorshift64: the same pauses and victims in every run.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let end = Instant::now() + Duration::from_millis(100 + random % 2000);
+        while Instant::now() < end {
+            match crew.coordinator().ended() {
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+                Some(End::Finished) => return false,
+                Some(other) => panic!("it ended by itself: {other:?}"),
+            }
+        }
+        match (random >> 32) as usize % (WORKERS + 1) {
+            WORKERS => match crew.replace_coordinator() {
+                None => {}
+                Some(End::Finished) => return false,
+                Some(other) => panic!("it ended by itself: {other:?}"),
+            },
+            worker => crew.replace_worker(worker),
+        }
+        if kill % 10 == 9 {
+            world.assert_storage_whole(&name).await;
+        }
+    }
+    assert_eq!(crew.wait(10 * PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+    world.assert_storage_whole(&name).await;
+    true
+}

@@ -13,17 +13,23 @@ pub struct Crew {
     slots: u32,
     /// Where workers join, also while no coordinator is there.
     port: Port,
+    expected: usize,
     coordinator: Process,
     workers: Vec<Process>,
 }
 
 impl Crew {
     /// Starts a coordinator and so many workers.
-    pub fn start(mut job: Job, workers: usize, slots: u32) -> Self {
+    pub fn start(job: Job, workers: usize, slots: u32) -> Self {
+        Self::start_expecting(workers, job, workers, slots)
+    }
+
+    /// As [`Crew::start`], with a coordinator that waits for more of them.
+    pub fn start_expecting(expected: usize, mut job: Job, workers: usize, slots: u32) -> Self {
         let port = Port::reserve().expect("a port");
-        let coordinator = coordinator(&mut job, &port);
+        let coordinator = coordinator(&mut job, &port, expected);
         let workers = (0..workers).map(|index| worker(&mut job, &port, index, slots, &[])).collect();
-        Self { job, slots, port, coordinator, workers }
+        Self { job, slots, port, expected, coordinator, workers }
     }
 
     pub fn coordinator(&mut self) -> &mut Process {
@@ -78,7 +84,7 @@ impl Crew {
         }
         self.coordinator.signal("KILL");
         assert!(matches!(self.coordinator.await_end(Duration::from_secs(10)), End::Killed | End::Finished));
-        self.coordinator = coordinator(&mut self.job, &self.port);
+        self.coordinator = coordinator(&mut self.job, &self.port, self.expected);
         None
     }
 
@@ -88,8 +94,9 @@ impl Crew {
     }
 }
 
-fn coordinator(job: &mut Job, port: &Port) -> Process {
-    job.start_as("coordinator", &["--workers-listen".into(), port.address()], &[])
+fn coordinator(job: &mut Job, port: &Port, expected: usize) -> Process {
+    let options = ["--workers-listen".into(), port.address(), "--workers".into(), expected.to_string()];
+    job.start_as("coordinator", &options, &[])
 }
 
 fn worker(job: &mut Job, port: &Port, index: usize, slots: u32, environment: &[(&str, &str)]) -> Process {

@@ -81,6 +81,9 @@ pub struct CoordinatorArguments {
     /// Address that workers join at.
     #[arg(long, default_value = "127.0.0.1:0", env = "TIDEGATE_WORKERS_LISTEN")]
     pub workers_listen: SocketAddr,
+    /// How many workers to wait for, 3 s at most, before the first start, so that subtasks are spread over all of them.
+    #[arg(long, default_value_t = 0, env = "TIDEGATE_WORKERS")]
+    pub workers: usize,
     #[command(flatten)]
     pub link: LinkArguments,
 }

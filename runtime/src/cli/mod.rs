@@ -33,6 +33,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
                 let crew = Crew::Elsewhere {
                     listen: coordinator.workers_listen,
                     silence: coordinator.link.heartbeat_timeout.0,
+                    expected: coordinator.workers,
                 };
                 run::run(&coordinator.run, crew, handle).await
             }

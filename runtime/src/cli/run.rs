@@ -34,11 +34,18 @@ const LONGEST_LAST_CHECKPOINT: Duration = Duration::from_mins(2);
 pub(super) enum Crew {
     /// This process.
     Here,
-    /// Workers that join at `listen`; one that says nothing for `silence` is lost.
-    Elsewhere { listen: SocketAddr, silence: Duration },
+    /// Workers that join at `listen`; one that says nothing for `silence` is lost. So many are `expected`.
+    Elsewhere { listen: SocketAddr, silence: Duration, expected: usize },
 }
 
 impl Crew {
+    fn expected(&self) -> usize {
+        match self {
+            Self::Here => 1,
+            Self::Elsewhere { expected, .. } => *expected,
+        }
+    }
+
     async fn join(self, door: Door, worker: Worker) -> Result<(), String> {
         match self {
             Self::Here => {
@@ -51,7 +58,7 @@ impl Crew {
                 };
                 door.keep_local(worker, hello);
             }
-            Self::Elsewhere { listen, silence } => {
+            Self::Elsewhere { listen, silence, .. } => {
                 let reception = Reception { door, digest: worker.plan.digest.clone(), silence };
                 let listening = reception.serve(listen).await;
                 let address =
@@ -100,9 +107,11 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
             let identity = identity(arguments, &plan, address.to_string());
             let (plan, shown) = (Arc::new(plan), shared.clone());
             let (workers, door) = Workers::new();
+            let expected = crew.expected();
             let worker = Worker { plan: plan.clone(), store: store.clone(), post: Post::default(), io: io.clone() };
             crew.join(door, worker).await?;
-            let coordinator = Coordinator { plan, store, identity, preflight: ran_before, workers, shared: shown, io };
+            let preflight = ran_before;
+            let coordinator = Coordinator { plan, store, identity, preflight, workers, expected, shared: shown, io };
             match coordinator.run(stop).await {
                 Outcome::Finished => tracing::info!("finished: everything was read and published"),
                 Outcome::Stopped => {

@@ -52,6 +52,8 @@ pub struct Coordinator {
     /// Sources and sinks have not been asked whether the job can run: they are while it recovers.
     pub preflight: bool,
     pub workers: Workers,
+    /// How many workers the first start waits for, for a while.
+    pub expected: usize,
     pub shared: Arc<Shared>,
     pub io: Handle,
 }
@@ -123,7 +125,10 @@ impl Coordinator {
                     this.job.shared.sink_tried(None, &sink, failure);
                     None
                 }
-                () = wake => Some(Event::Tick),
+                () = wake => {
+                    this.deploy();
+                    Some(Event::Tick)
+                }
             };
         }
     }

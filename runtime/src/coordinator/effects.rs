@@ -1,6 +1,6 @@
 //! What the machine asks for, done.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tidegate_crds::api::{CheckpointStatus, Failure, FailureReason};
 
@@ -25,6 +25,9 @@ use crate::{
         topology::Topology,
     },
 };
+
+/// So long a first start waits for workers that are expected and not needed, so that subtasks are spread over all.
+const SPREAD_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Loop {
     /// Does what can be done at once, starts the rest.
@@ -66,7 +69,7 @@ impl Loop {
                 tracing::info!("the sinks have caught up: the sources go on");
                 self.tell(Control::Resume);
             }
-            Effect::Abort => return Some(self.abort().await),
+            Effect::Abort { failure } => return Some(self.abort(failure).await),
             Effect::Release { finished } => {
                 if !self.order(Order::Release { finished }) {
                     // Nobody can write the attempt's end any more; a successor will ask, and find us gone.
@@ -134,12 +137,16 @@ impl Loop {
     pub(super) fn deploy(&mut self) {
         let Some(current) = self.current.as_mut().filter(|current| !current.is_placed()) else { return };
         let needed = self.job.plan.spec.parallelism;
+        if self.job.workers.len() < self.job.expected && env::monotonic() < self.started_at + SPREAD_PATIENCE {
+            return;
+        }
         let places = match place(&self.job.workers.slots(), needed) {
             Ok(places) => places,
             Err(found) => {
                 let message = format!("found {found} slots of workers, and {needed} subtasks need one each");
-                tracing::info!(found, needed, "waiting for workers");
-                self.job.shared.waits_for(Some(Failure { reason: FailureReason::SlotsMissing, message }));
+                if self.job.shared.waits_for(Some(Failure { reason: FailureReason::SlotsMissing, message })) {
+                    tracing::info!(found, needed, "waiting for workers");
+                }
                 return;
             }
         };
@@ -161,6 +168,8 @@ impl Loop {
             self.job.workers.order(*worker, current.attempt, Action::Deploy(assignment));
         }
         current.placed(places);
+        // From now on whoever has slots will do.
+        self.job.expected = 0;
     }
 
     /// Runs the tasks, once everything is settled and every worker has built its share.
@@ -238,8 +247,8 @@ impl Loop {
         });
     }
 
-    async fn abort(&mut self) -> Event {
-        if let Some(failure) = &self.machine.failure {
+    async fn abort(&mut self, failure: Option<Failure>) -> Event {
+        if let Some(failure) = failure {
             tracing::warn!(reason = ?failure.reason, cause = failure.message, "the attempt has failed");
         }
         self.work.shutdown().await;

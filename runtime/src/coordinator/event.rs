@@ -102,8 +102,10 @@ pub enum Effect {
     },
     Pause,
     Resume,
-    /// Tears the tasks down.
-    Abort,
+    /// Tears the tasks down, for the failure if there is one.
+    Abort {
+        failure: Option<Failure>,
+    },
     Release {
         finished: bool,
     },

@@ -157,7 +157,7 @@ impl Machine {
             }
             (State::Claiming, Event::NothingLeft) => self.abort(AfterAbort::Done(Outcome::Finished)),
             (State::Claiming | State::Recovering | State::Running(_), Event::Refused(failure)) => {
-                self.abort(AfterAbort::Done(Outcome::Failed(failure)))
+                self.abort_for(Some(failure.clone()), AfterAbort::Done(Outcome::Failed(failure)))
             }
             (State::Claiming | State::Recovering | State::Running(_), Event::Failed(failure)) => {
                 self.fail(failure, now, jitter)
@@ -206,25 +206,32 @@ impl Machine {
     }
 
     fn abort(&mut self, then: AfterAbort) -> Vec<Effect> {
+        self.abort_for(None, then)
+    }
+
+    fn abort_for(&mut self, failure: Option<Failure>, then: AfterAbort) -> Vec<Effect> {
         // What is being owned counts: the log may have it.
         let owning = matches!(&self.state, State::Running(Running { owning: Some(_), .. }));
         self.left_pending = self.pending() + u64::from(owning);
         self.state = State::Aborting { then };
-        vec![Effect::Abort]
+        vec![Effect::Abort { failure }]
     }
 
     fn fail(&mut self, failure: Failure, now: u64, jitter: f64) -> Vec<Effect> {
         self.failure = Some(failure.clone());
         if self.stop_requested {
             // What is owned stays owned; the next start goes on from there.
-            return self.abort(AfterAbort::Done(Outcome::Stopped));
+            return self.abort_for(Some(failure), AfterAbort::Done(Outcome::Stopped));
         }
         match self.restart.on_failure(now, jitter) {
             Some(pause) => {
                 self.restarts += 1;
-                self.abort(AfterAbort::Restart { at: now + pause })
+                self.abort_for(Some(failure), AfterAbort::Restart { at: now + pause })
             }
-            None => self.abort(AfterAbort::Done(Outcome::Failed(given_up(&failure)))),
+            None => {
+                let outcome = Outcome::Failed(given_up(&failure));
+                self.abort_for(Some(failure), AfterAbort::Done(outcome))
+            }
         }
     }
 

@@ -66,8 +66,11 @@ impl Shared {
     }
 
     /// What the claim, or then the start, waits for; nothing when it is over.
-    pub fn waits_for(&self, reason: Option<Failure>) {
-        self.lock().waits_for = reason;
+    /// False if this was known.
+    pub fn waits_for(&self, reason: Option<Failure>) -> bool {
+        let mut state = self.lock();
+        let before = std::mem::replace(&mut state.waits_for, reason);
+        before != state.waits_for
     }
 
     /// A try to publish to a sink, by a worker or, in a recovery, by the coordinator itself: its failure, or none.

@@ -130,6 +130,10 @@ impl Workers {
         (Self { known: BTreeMap::new(), heard: hears, changes: VecDeque::new() }, Door { next: Arc::default(), heard })
     }
 
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Those who are there: who they are, and how many slots they have, by name.
     pub fn slots(&self) -> Vec<(WorkerId, u32)> {
         let mut known: Vec<(&WorkerId, &Known)> = self.known.iter().collect();

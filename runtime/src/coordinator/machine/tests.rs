@@ -328,7 +328,7 @@ impl World {
                 assert!(self.paused);
                 self.paused = false;
             }
-            Effect::Abort => self.abort(),
+            Effect::Abort { .. } => self.abort(),
             Effect::Release { finished } => self.release(finished),
             Effect::Done(outcome) => {
                 assert_eq!(outcome == Outcome::Finished, self.released == Some(true));

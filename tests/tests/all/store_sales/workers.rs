@@ -18,7 +18,7 @@ fn job(world: &World, run: &Run, name: &str) -> Job {
     world
         .job(run, name)
         .set("spec.parallelism", 4)
-        .set("spec.restart", r#"{"strategy":"FixedDelay","delay":"50ms","maxAttempts":10000}"#)
+        .set("spec.restart", r#"{"fixedDelay":{"delay":"50ms","attempts":10000}}"#)
 }
 
 fn subtasks(status: &JobStatus) -> Vec<(String, Vec<u32>)> {
@@ -28,7 +28,7 @@ fn subtasks(status: &JobStatus) -> Vec<(String, Vec<u32>)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn subtasks_are_spread_over_workers_and_a_lost_worker_is_replaced() {
     let world = World::shared().await;
-    let workload = Workload::new(61, ORDERS);
+    let workload = Workload::new(61, 3 * ORDERS);
     let run = world.store_sales("workers", &workload).await;
     let mut crew = Crew::start(job(world, &run, "workers"), WORKERS, 2);
     crew.coordinator().wait_for_epoch(2, PATIENCE).await;
@@ -38,7 +38,7 @@ async fn subtasks_are_spread_over_workers_and_a_lost_worker_is_replaced() {
     assert!(status.sources.iter().all(|source| source.lag > 0), "{:?}", status.sources);
     // The two that are left have slots for all.
     crew.dismiss_worker(2);
-    let moved = |status: &JobStatus| status.phase == Phase::Running && status.workers.len() == 2;
+    let moved = |status: &JobStatus| status.phase == Phase::Running && status.restarts == 1;
     let status = crew.coordinator().wait_for("the subtasks elsewhere", PATIENCE, moved).await;
     assert_eq!(subtasks(&status), [("worker-0".into(), vec![0, 1]), ("worker-1".into(), vec![2, 3])]);
     let failure = status.failure.unwrap();
@@ -77,13 +77,13 @@ async fn workers_outlive_their_coordinator() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_worker_is_left_behind_and_publishes_nothing_more() {
     let world = World::shared().await;
-    let workload = Workload::new(63, ORDERS);
+    let workload = Workload::new(63, 2 * ORDERS);
     let run = world.store_sales("silent-worker", &workload).await;
     let job = job(world, &run, "silent-worker").env("TIDEGATE_HEARTBEAT_TIMEOUT", "1s");
     let mut crew = Crew::start(job, WORKERS, 2);
     crew.coordinator().wait_for_epoch(2, PATIENCE).await;
     crew.worker(1).signal("STOP");
-    let moved = |status: &JobStatus| status.phase == Phase::Running && status.workers.len() == 2;
+    let moved = |status: &JobStatus| status.phase == Phase::Running && status.restarts == 1;
     let status = crew.coordinator().wait_for("the subtasks elsewhere", PATIENCE, moved).await;
     let cause = status.failure.unwrap().message;
     assert!(cause.contains("it has said nothing for 1 s"), "{cause}");
@@ -113,7 +113,7 @@ async fn exact_after(name: &str, place: &str, nth: u64) {
     let world = World::shared().await;
     let workload = Workload::new(65, ORDERS);
     let run = world.store_sales(name, &workload).await;
-    let mut crew = Crew::start(job(world, &run, name), 2, 2);
+    let mut crew = Crew::start_expecting(WORKERS, job(world, &run, name), 2, 2);
     crew.start_worker_with_fault(2, place, nth);
     let killed = crew.worker(2).await_end(PATIENCE);
     assert_eq!(killed, End::Killed, "the worker was to be killed at `{place}`");

@@ -26,6 +26,7 @@ pub mod sink;
 pub mod source;
 pub mod sql;
 pub mod state;
+pub mod tls;
 pub mod worker;
 
 /// An error with its causes, as one line.

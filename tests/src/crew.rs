@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+use tidegate::tls;
+
 use crate::{
     counterparts::port::Port,
     job::{End, Job, Process},
@@ -14,6 +18,7 @@ pub struct Crew {
     /// Where workers join, also while no coordinator is there.
     port: Port,
     expected: usize,
+    tls: TempDir,
     coordinator: Process,
     workers: Vec<Process>,
 }
@@ -27,9 +32,11 @@ impl Crew {
     /// As [`Crew::start`], with a coordinator that waits for more of them.
     pub fn start_expecting(expected: usize, mut job: Job, workers: usize, slots: u32) -> Self {
         let port = Port::reserve().expect("a port");
+        let tls = certificates();
+        job = job.env("TIDEGATE_TLS", tls.path().display());
         let coordinator = coordinator(&mut job, &port, expected);
         let workers = (0..workers).map(|index| worker(&mut job, &port, index, slots, &[])).collect();
-        Self { job, slots, port, expected, coordinator, workers }
+        Self { job, slots, port, expected, tls, coordinator, workers }
     }
 
     pub fn coordinator(&mut self) -> &mut Process {
@@ -62,7 +69,7 @@ impl Crew {
     /// Starts a worker that has been given another job.
     pub fn hire(&self, mut job: Job, name: &str) -> Process {
         let options = ["--coordinator".into(), self.port.address(), "--pod-name".into(), name.to_owned()];
-        job.start_as("worker", &options, &[])
+        job.start_as("worker", &options, &[("TIDEGATE_TLS", &self.tls.path().to_string_lossy())])
     }
 
     /// Kills a worker and starts another in its place.
@@ -92,6 +99,21 @@ impl Crew {
     pub fn wait(mut self, patience: Duration) -> End {
         self.coordinator.await_end(patience)
     }
+}
+
+/// Of an authority of the job's own, as `--tls` wants them.
+fn certificates() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).expect("a file");
+    let (authority_key, key) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    write("ca.crt", authority.self_signed(&authority_key).expect("a certificate").pem());
+    let own = CertificateParams::new([tls::NAME.to_owned()]).expect("a name");
+    let issuer = Issuer::from_params(&authority, &authority_key);
+    write("tls.crt", own.signed_by(&key, &issuer).expect("a certificate").pem());
+    write("tls.key", key.serialize_pem());
+    folder
 }
 
 fn coordinator(job: &mut Job, port: &Port, expected: usize) -> Process {

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_crds::HumanDuration;
 
+use crate::{error_chain, tls::Security};
+
 /// Exactly-once stream jobs.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -94,6 +96,20 @@ pub struct LinkArguments {
     /// A process that says nothing for so long is lost to the other.
     #[arg(long, default_value = "10s", env = "TIDEGATE_HEARTBEAT_TIMEOUT")]
     pub heartbeat_timeout: HumanDuration,
+    /// Folder with `ca.crt`, `tls.crt` and `tls.key` (PEM): the job's certificate authority, and a certificate of it for
+    /// `job.tidegate`. Every process of the job needs one.
+    #[arg(long, value_name = "FOLDER", env = "TIDEGATE_TLS")]
+    pub tls: Option<PathBuf>,
+    /// Let in who reaches the port. Between processes of one machine this needs no word.
+    #[arg(long, conflicts_with = "tls", env = "TIDEGATE_PLAIN")]
+    pub plain: bool,
+}
+
+impl LinkArguments {
+    /// For a process that others reach at `listen`.
+    pub fn security(&self, listen: SocketAddr) -> Result<Security, String> {
+        Security::read(self.tls.as_deref(), self.plain, listen).map_err(|error| error_chain(&error))
+    }
 }
 
 #[derive(Debug, Args)]

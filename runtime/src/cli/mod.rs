@@ -30,8 +30,10 @@ pub fn main(arguments: Arguments) -> ExitCode {
         match &arguments.command {
             Command::Run(run) => run::run(run, Crew::Here, handle).await,
             Command::Coordinator(coordinator) => {
+                let security = coordinator.link.security(coordinator.workers_listen)?;
                 let crew = Crew::Elsewhere {
                     listen: coordinator.workers_listen,
+                    security,
                     silence: coordinator.link.heartbeat_timeout.0,
                     expected: coordinator.workers,
                 };

@@ -17,13 +17,14 @@ use crate::{
         shared::Shared,
         workers::{Door, Workers},
     },
-    env,
+    env, error_chain,
     exchange::remote::post::Post,
     failure::Reason,
     ids::Revision,
     job::JobPlan,
     link::reception::Reception,
     metrics::Metrics,
+    tls::Security,
     worker::{protocol::Hello, supervisor::Worker},
 };
 
@@ -35,7 +36,7 @@ pub(super) enum Crew {
     /// This process.
     Here,
     /// Workers that join at `listen`; one that says nothing for `silence` is lost. So many are `expected`.
-    Elsewhere { listen: SocketAddr, silence: Duration, expected: usize },
+    Elsewhere { listen: SocketAddr, security: Security, silence: Duration, expected: usize },
 }
 
 impl Crew {
@@ -58,11 +59,11 @@ impl Crew {
                 };
                 door.keep_local(worker, hello);
             }
-            Self::Elsewhere { listen, silence, .. } => {
+            Self::Elsewhere { listen, security, silence, .. } => {
                 let reception = Reception { door, digest: worker.plan.digest.clone(), silence };
-                let listening = reception.serve(listen).await;
-                let address =
-                    listening.map_err(|error| format!("--workers-listen: failed to listen on {listen}: {error}"))?;
+                let listening = reception.serve(listen, &security).await;
+                let failed = |error| format!("--workers-listen {listen}: {}", error_chain(&error));
+                let address = listening.map_err(failed)?;
                 tracing::info!(%address, "workers may join");
             }
         }
@@ -108,7 +109,13 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
             let (plan, shown) = (Arc::new(plan), shared.clone());
             let (workers, door) = Workers::new();
             let expected = crew.expected();
-            let worker = Worker { plan: plan.clone(), store: store.clone(), post: Post::default(), io: io.clone() };
+            let worker = Worker {
+                plan: plan.clone(),
+                store: store.clone(),
+                post: Post::default(),
+                security: Security::Plain,
+                io: io.clone(),
+            };
             crew.join(door, worker).await?;
             let preflight = ran_before;
             let coordinator = Coordinator { plan, store, identity, preflight, workers, expected, shared: shown, io };

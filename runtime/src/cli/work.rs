@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tidegate_crds::api::{Failure, FailureReason};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
-use tonic::transport::Endpoint;
 
 use super::{arguments::WorkerArguments, last_word::LastWord, own_name, prefixed, read, signals};
 use crate::{
     checkpoint::store,
+    error_chain,
     exchange::remote::post::Post,
     failure::Reason,
     job::JobPlan,
@@ -34,14 +34,17 @@ async fn until_stopped(arguments: &WorkerArguments, io: Handle) -> Result<(), La
     })?;
     let metrics = Arc::new(Metrics::new());
     let plan = JobPlan::new(&job, metrics.clone()).map_err(|error| refuse(error.failure()))?;
-    let coordinator = Endpoint::from_shared(format!("http://{}", arguments.coordinator))
-        .map_err(|_| format!("--coordinator: found `{}`; accepted is host:port", arguments.coordinator))?;
-    let listen_failed = |flag: &str, address, error| format!("{flag}: failed to listen on {address}: {error}");
+    let security = arguments.link.security(arguments.exchange_listen)?;
+    let coordinator = security.endpoint(&arguments.coordinator).map_err(|error| {
+        let accepted = "accepted is host:port, and certificates as --tls says";
+        format!("--coordinator: found `{}` ({}); {accepted}", arguments.coordinator, error_chain(&error))
+    })?;
     let listening = api::serve(arguments.listen, metrics).await;
-    let address = listening.map_err(|error| listen_failed("--listen", arguments.listen, error))?;
+    let address = listening.map_err(|error| format!("--listen: failed to listen on {}: {error}", arguments.listen))?;
     let post = Post::default();
-    let exchange = post.serve(arguments.exchange_listen).await;
-    let exchange = exchange.map_err(|error| listen_failed("--exchange-listen", arguments.exchange_listen, error))?;
+    let listening = post.serve(arguments.exchange_listen, &security).await;
+    let exchange = listening
+        .map_err(|error| format!("--exchange-listen {}: {}", arguments.exchange_listen, error_chain(&error)))?;
     let store = store::open(&plan.spec.checkpoint.storage, &plan.id).await.map_err(|error| refuse(error.failure()))?;
     let hello = Hello {
         name: arguments.pod_name.clone().unwrap_or_else(own_name),
@@ -50,7 +53,7 @@ async fn until_stopped(arguments: &WorkerArguments, io: Handle) -> Result<(), La
         digest: plan.digest.clone(),
     };
     tracing::info!(job = plan.id, %address, worker = hello.name, slots = hello.slots, exchange = hello.exchange, "working");
-    let worker = Worker { plan: Arc::new(plan), store, post, io };
+    let worker = Worker { plan: Arc::new(plan), store, post, security, io };
     let silence = arguments.link.heartbeat_timeout.0;
     let joining = Joining { worker, hello, coordinator, silence };
     tokio::select! {

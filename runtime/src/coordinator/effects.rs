@@ -137,7 +137,7 @@ impl Loop {
     pub(super) fn deploy(&mut self) {
         let Some(current) = self.current.as_mut().filter(|current| !current.is_placed()) else { return };
         let needed = self.job.plan.spec.parallelism;
-        if self.job.workers.len() < self.job.expected && env::monotonic() < self.started_at + SPREAD_PATIENCE {
+        if self.job.workers.count() < self.job.expected && env::monotonic() < self.started_at + SPREAD_PATIENCE {
             return;
         }
         let places = match place(&self.job.workers.slots(), needed) {

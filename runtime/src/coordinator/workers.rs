@@ -130,7 +130,7 @@ impl Workers {
         (Self { known: BTreeMap::new(), heard: hears, changes: VecDeque::new() }, Door { next: Arc::default(), heard })
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.known.len()
     }
 

@@ -17,13 +17,14 @@ use tonic::{
     body::Body,
     codegen::{Service, http},
     server::{Grpc, NamedService},
-    transport::{Server, server::TcpIncoming},
+    transport::server::TcpIncoming,
 };
 
 use super::{JOIN, SERVICE, ToCoordinator, ToWorker, codec::Json, pace};
 use crate::{
     coordinator::workers::{Desk, Door},
     env,
+    tls::{ListenError, Security},
     worker::protocol::{Hello, Order},
 };
 
@@ -39,11 +40,11 @@ pub struct Reception {
 
 impl Reception {
     /// Listens for workers until the process ends; gives the address.
-    pub async fn serve(self, listen: SocketAddr) -> std::io::Result<SocketAddr> {
+    pub async fn serve(self, listen: SocketAddr, security: &Security) -> Result<SocketAddr, ListenError> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let server = Server::builder().add_service(self).serve_with_incoming(incoming);
+        let server = security.server()?.add_service(self).serve_with_incoming(incoming);
         tokio::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(error = crate::error_chain(&error), "workers can join no more");

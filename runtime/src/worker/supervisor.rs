@@ -33,6 +33,7 @@ use crate::{
     ids::{Attempt, Epoch},
     job::JobPlan,
     operator::KeyRange,
+    tls::Security,
 };
 
 /// What every worker of a job has.
@@ -42,6 +43,8 @@ pub struct Worker {
     pub store: Arc<dyn Store>,
     /// Where rows from other workers come in.
     pub post: Post,
+    /// How rows go to other workers.
+    pub security: Security,
     /// The runtime for uploads, publishers and what goes to other workers.
     pub io: Handle,
 }
@@ -213,7 +216,10 @@ impl Current {
         for mut channel in leaving {
             let connection = match connections.get(&channel.peer) {
                 Some(connection) => connection.clone(),
-                None => connections.entry(channel.peer.clone()).or_insert(connection(&channel.peer)?).clone(),
+                None => connections
+                    .entry(channel.peer.clone())
+                    .or_insert(connection(&channel.peer, &self.worker.security)?)
+                    .clone(),
             };
             let reports = self.report.clone();
             self.carriers.spawn(async move {
@@ -282,7 +288,7 @@ async fn build(
     assignment: Assignment,
     reports: UnboundedSender<Report>,
 ) -> Result<Ready, DeployError> {
-    let Worker { plan, store, post, io } = worker;
+    let Worker { plan, store, post, io, .. } = worker;
     let Assignment { lineage, restored_from, subtasks, peers } = assignment;
     let restored = match restored_from {
         Some(checkpoint) => {

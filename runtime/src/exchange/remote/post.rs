@@ -14,16 +14,18 @@ use arrow_flight::{
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
 use tokio::net::TcpListener;
-use tonic::{
-    Request, Response, Status, Streaming,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
 use super::{
     CONNECTION_WINDOW, ChannelError, ChannelId, LONGEST_MESSAGE, STREAM_WINDOW,
     frame::{Decoder, FrameError},
 };
-use crate::{element::Element, exchange::local::Sender, ids::Attempt};
+use crate::{
+    element::Element,
+    exchange::local::Sender,
+    ids::Attempt,
+    tls::{ListenError, Security},
+};
 
 /// More channels than a worker ever has.
 const MOST_STREAMS: u32 = 1 << 20;
@@ -43,11 +45,12 @@ pub struct Inbox {
 
 impl Post {
     /// Listens for other workers until the process ends; gives the address.
-    pub async fn serve(&self, listen: SocketAddr) -> std::io::Result<SocketAddr> {
+    pub async fn serve(&self, listen: SocketAddr, security: &Security) -> Result<SocketAddr, ListenError> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let service = FlightServiceServer::new(self.clone()).max_decoding_message_size(LONGEST_MESSAGE);
-        let server = Server::builder()
+        let server = security
+            .server()?
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(MOST_STREAMS)

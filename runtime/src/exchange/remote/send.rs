@@ -3,17 +3,17 @@
 use arrow_flight::{FlightData, flight_service_client::FlightServiceClient};
 use futures::stream;
 use tokio::sync::mpsc;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::{
     CONNECTION_WINDOW, ChannelError, ChannelId, LONGEST_MESSAGE, STREAM_WINDOW,
     frame::{Encoder, FrameError, metadata},
 };
-use crate::{element::Element, exchange::local::Outbox};
+use crate::{element::Element, exchange::local::Outbox, tls::Security};
 
 /// A connection to the worker whose exchange is at `host:port`; made when the first stream needs it.
-pub fn connection(peer: &str) -> Result<Channel, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{peer}"))?;
+pub fn connection(peer: &str, security: &Security) -> Result<Channel, tonic::transport::Error> {
+    let endpoint = security.endpoint(peer)?;
     Ok(endpoint
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

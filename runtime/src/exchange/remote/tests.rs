@@ -4,6 +4,7 @@ use arrow::{
     array::{ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringViewArray},
     datatypes::{Int32Type, Int64Type},
 };
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
@@ -17,11 +18,12 @@ use crate::{
     env,
     exchange::local::{Delivery, Gate, Sender, channels, outbox},
     ids::{Epoch, EventTime},
+    tls::{self, Security},
 };
 
 fn batch(from: i64, rows: i64) -> RecordBatch {
     let numbers: Int64Array = (from..from + rows).collect();
-    let words = StringViewArray::from_iter((from..from + rows).map(|n| (n % 3 > 0).then(|| format!("order {n}"))));
+    let words: StringViewArray = (from..from + rows).map(|n| (n % 3 > 0).then(|| format!("order {n}"))).collect();
     let kinds: DictionaryArray<Int32Type> = (from..from + rows).map(|n| ["web", "store"][(n % 2) as usize]).collect();
     let columns: [(&str, ArrayRef); 3] =
         [("n", Arc::new(numbers)), ("word", Arc::new(words)), ("kind", Arc::new(kinds))];
@@ -80,18 +82,18 @@ fn id(channel: usize) -> ChannelId {
 }
 
 /// A channel from this process to this process, by way of the network.
-async fn channel(post: &Post, peer: SocketAddr, sender: Sender, channel: usize) -> Sender {
+fn channel(post: &Post, peer: SocketAddr, security: &Security, sender: Sender, channel: usize) -> Sender {
     post.expect(id(channel), Inbox { sender, broken: Box::new(|cause| panic!("{cause}")) });
     let (sender, outbox) = outbox();
     let mut leaving = Leaving { id: id(channel), peer: peer.to_string(), outbox };
-    let connection = connection(&leaving.peer).unwrap();
+    let connection = connection(&leaving.peer, security).unwrap();
     tokio::spawn(async move { leaving.carry(connection).await.unwrap() });
     sender
 }
 
-async fn listen() -> (Post, SocketAddr) {
+async fn listen(security: &Security) -> (Post, SocketAddr) {
     let post = Post::default();
-    let peer = post.serve("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let peer = post.serve("127.0.0.1:0".parse().unwrap(), security).await.unwrap();
     (post, peer)
 }
 
@@ -110,9 +112,19 @@ async fn rows(gate: &mut Gate) -> Vec<i64> {
 
 #[tokio::test]
 async fn rows_arrive_whole_and_in_order() {
-    let (post, peer) = listen().await;
+    exchange(&Security::Plain).await;
+}
+
+#[tokio::test]
+async fn rows_arrive_by_tls() {
+    let job = Authority::new();
+    exchange(&job.process()).await;
+}
+
+async fn exchange(security: &Security) {
+    let (post, peer) = listen(security).await;
     let (mut senders, mut gate) = channels(1, true);
-    let sender = channel(&post, peer, senders.remove(0), 0).await;
+    let sender = channel(&post, peer, security, senders.remove(0), 0);
     tokio::spawn(async move {
         for part in 0..200 {
             sender.send(Element::Batch(batch(part * 500, 500))).await.unwrap();
@@ -125,10 +137,10 @@ async fn rows_arrive_whole_and_in_order() {
 
 #[tokio::test]
 async fn a_channel_that_is_held_makes_its_own_sender_wait_and_no_other() {
-    let (post, peer) = listen().await;
+    let (post, peer) = listen(&Security::Plain).await;
     let (mut held, mut read) = (channels(1, true), channels(1, true));
-    let slow = channel(&post, peer, held.0.remove(0), 0).await;
-    let fast = channel(&post, peer, read.0.remove(0), 1).await;
+    let slow = channel(&post, peer, &Security::Plain, held.0.remove(0), 0);
+    let fast = channel(&post, peer, &Security::Plain, read.0.remove(0), 1);
     let (progress, mut sent) = unbounded_channel();
     tokio::spawn(async move {
         // 64 MB: more than all queues and windows on the way.
@@ -153,7 +165,7 @@ async fn a_channel_that_is_held_makes_its_own_sender_wait_and_no_other() {
 
 #[tokio::test]
 async fn a_stream_that_ends_too_early_is_told() {
-    let (post, peer) = listen().await;
+    let (post, peer) = listen(&Security::Plain).await;
     let (mut senders, _gate) = channels(1, true);
     let (told, mut broken) = unbounded_channel();
     let inbox = Inbox { sender: senders.remove(0), broken: Box::new(move |cause| told.send(cause).unwrap()) };
@@ -162,25 +174,74 @@ async fn a_stream_that_ends_too_early_is_told() {
     let mut leaving = Leaving { id: id(0), peer: peer.to_string(), outbox };
     sender.send(Element::Batch(batch(0, 1))).await.unwrap();
     drop(sender);
-    let carried = leaving.carry(connection(&peer.to_string()).unwrap()).await;
+    let carried = leaving.carry(connection(&peer.to_string(), &Security::Plain).unwrap()).await;
     assert!(matches!(carried, Err(ChannelError::Broken { .. })), "{carried:?}");
     assert!(matches!(broken.recv().await.unwrap(), ChannelError::Interrupted { .. }));
 }
 
-async fn refusal(peer: String) -> String {
+async fn refusal(peer: String, security: &Security) -> String {
     let (_sender, outbox) = outbox();
-    let connection = connection(&peer).unwrap();
+    let connection = connection(&peer, security).unwrap();
     Leaving { id: id(0), peer, outbox }.carry(connection).await.unwrap_err().to_string()
 }
 
 #[tokio::test]
 async fn who_is_not_expected_or_not_there_is_told() {
-    let (post, peer) = listen().await;
+    let (post, peer) = listen(&Security::Plain).await;
     let (mut senders, _gate) = channels(1, true);
     post.expect(id(0), Inbox { sender: senders.remove(0), broken: Box::new(|_| {}) });
     post.forget(Attempt(4));
-    let unknown = refusal(peer.to_string()).await;
+    let unknown = refusal(peer.to_string(), &Security::Plain).await;
     assert!(unknown.contains("is not expected here"), "{unknown}");
-    let nobody = refusal("127.0.0.1:1".into()).await;
+    let nobody = refusal("127.0.0.1:1".into(), &Security::Plain).await;
     assert!(nobody.contains("can't be reached") && nobody.contains("refused"), "{nobody}");
+}
+
+/// A job's own.
+struct Authority {
+    key: KeyPair,
+    parameters: CertificateParams,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self { key: KeyPair::generate().unwrap(), parameters }
+    }
+
+    fn process(&self) -> Security {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+        write("ca.crt", self.parameters.self_signed(&self.key).unwrap().pem());
+        let key = KeyPair::generate().unwrap();
+        let own = CertificateParams::new([tls::NAME.to_owned()]).unwrap();
+        write("tls.crt", own.signed_by(&key, &Issuer::from_params(&self.parameters, &self.key)).unwrap().pem());
+        write("tls.key", key.serialize_pem());
+        Security::read(Some(folder.path()), false, "0.0.0.0:1".parse().unwrap()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_of_the_job_is_not_let_in() {
+    let job = Authority::new();
+    let (_post, peer) = listen(&job.process()).await;
+    for stranger in [Security::Plain, Authority::new().process()] {
+        let refused = refusal(peer.to_string(), &stranger).await;
+        assert!(refused.contains("can't be reached"), "{refused}");
+    }
+    let member = refusal(peer.to_string(), &job.process()).await;
+    assert!(member.contains("is not expected here"), "{member}");
+}
+
+#[test]
+fn a_port_that_others_reach_is_not_open_by_mistake() {
+    let read = |folder, plain, listen: &str| Security::read(folder, plain, listen.parse().unwrap());
+    assert!(matches!(read(None, false, "127.0.0.1:1"), Ok(Security::Plain)));
+    assert!(matches!(read(None, true, "0.0.0.0:1"), Ok(Security::Plain)));
+    let open = read(None, false, "0.0.0.0:1").unwrap_err().to_string();
+    assert!(open.contains("add --tls, or --plain"), "{open}");
+    let empty = tempfile::tempdir().unwrap();
+    let missing = read(Some(empty.path()), false, "0.0.0.0:1").unwrap_err().to_string();
+    assert!(missing.contains("ca.crt"), "{missing}");
 }

@@ -32,7 +32,8 @@ pub struct JobStatus {
     pub restarts: u64,
     /// The first cause of the last failure; while the job can't start, what it waits for.
     pub failure: Option<Failure>,
-    /// The workers that are there, by name; those of this process too.
+    /// The workers that are there, by name; that of this process too.
+    #[serde(default)]
     pub workers: Vec<WorkerStatus>,
     /// The sources that know how far they are behind.
     pub sources: Vec<SourceStatus>,
@@ -216,10 +217,47 @@ pub struct CheckpointStatus {
     pub bytes: u64,
     /// Rows that sinks publish for this epoch.
     pub rows: u64,
+    /// The times of the subtask that took longest for each.
+    #[serde(default)]
+    pub longest: CheckpointTimes,
     /// Path of the manifest below the storage root; none when the checkpoint failed.
     pub manifest: Option<String>,
     /// Why it failed.
     pub failure: Option<String>,
+}
+
+/// How long a subtask took for its share of a checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointTimes {
+    /// From the first barrier that reached it until the last: rows behind the first ones waited.
+    pub alignment_ms: u64,
+    /// Until its state was frozen and the barrier sent on; it took in nothing.
+    pub sync_ms: u64,
+    /// Until everything was uploaded, while it went on.
+    pub async_ms: u64,
+}
+
+/// `GET /v1/checkpoints/{epoch}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointDetails {
+    pub checkpoint: CheckpointStatus,
+    /// Those that have uploaded their share.
+    pub subtasks: Vec<SubtaskCheckpoint>,
+}
+
+/// A subtask's share of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubtaskCheckpoint {
+    /// The first operator of its task.
+    pub task: String,
+    pub subtask: u32,
+    #[serde(flatten)]
+    pub times: CheckpointTimes,
+    /// Bytes uploaded.
+    pub bytes: u64,
 }
 
 /// `GET /v1/checkpoints`: the newest first.

@@ -6,6 +6,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
+/// Limits of the classes of times.
+const SECONDS: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+
 /// Label of a source, an operator or a sink, by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Named {
@@ -26,6 +29,9 @@ pub struct Metrics {
     pub checkpoints_completed: Counter,
     pub checkpoints_failed: Counter,
     pub checkpoint_seconds: Histogram,
+    pub checkpoint_alignment_seconds: Histogram,
+    pub checkpoint_sync_seconds: Histogram,
+    pub checkpoint_async_seconds: Histogram,
     pub checkpoint_bytes: Gauge,
     pub checkpoint_epoch: Gauge,
     pub committed_epoch: Gauge,
@@ -49,7 +55,10 @@ impl Metrics {
             publish_failures: Family::default(),
             checkpoints_completed: Counter::default(),
             checkpoints_failed: Counter::default(),
-            checkpoint_seconds: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]),
+            checkpoint_seconds: Histogram::new(SECONDS),
+            checkpoint_alignment_seconds: Histogram::new(SECONDS),
+            checkpoint_sync_seconds: Histogram::new(SECONDS),
+            checkpoint_async_seconds: Histogram::new(SECONDS),
             checkpoint_bytes: Gauge::default(),
             checkpoint_epoch: Gauge::default(),
             committed_epoch: Gauge::default(),
@@ -83,6 +92,21 @@ impl Metrics {
             "checkpoint_seconds",
             "Time from the start of a checkpoint until it was owned",
             self.checkpoint_seconds.clone(),
+        );
+        registry.register(
+            "checkpoint_alignment_seconds",
+            "Time from the first barrier that reached a subtask until the last",
+            self.checkpoint_alignment_seconds.clone(),
+        );
+        registry.register(
+            "checkpoint_sync_seconds",
+            "Time in which a subtask stood still for a checkpoint",
+            self.checkpoint_sync_seconds.clone(),
+        );
+        registry.register(
+            "checkpoint_async_seconds",
+            "Time of a subtask's upload, while it went on",
+            self.checkpoint_async_seconds.clone(),
         );
         registry.register("checkpoint_bytes", "Bytes uploaded by the newest checkpoint", self.checkpoint_bytes.clone());
         registry.register("checkpoint_epoch", "Newest epoch owned", self.checkpoint_epoch.clone());

@@ -57,6 +57,13 @@ impl Process {
         (answer.status().as_u16(), answer.text().await.expect("its body"))
     }
 
+    /// Status code and body of the answer to a request for a checkpoint.
+    pub async fn ask_for_checkpoint(&mut self, patience: Duration) -> (u16, String) {
+        let url = format!("http://{}/v1/checkpoints", self.api(patience));
+        let answer = reqwest::Client::new().post(url).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("its body"))
+    }
+
     /// Status code and body of a path of the API.
     pub async fn get(&mut self, path: &str, patience: Duration) -> (u16, String) {
         let url = format!("http://{}{path}", self.api(patience));

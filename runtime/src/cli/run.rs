@@ -77,7 +77,7 @@ pub(super) async fn run(arguments: &RunArguments, crew: Crew, io: Handle) -> Res
 }
 
 async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(), LastWord> {
-    let (requests, mut stop) = unbounded_channel();
+    let (requests, mut requested) = unbounded_channel();
     let mut signalled =
         signals::listen(requests.clone()).map_err(|error| format!("failed to listen for signals: {error}"))?;
     let refuse = |failure: Failure| {
@@ -95,7 +95,7 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
     tracing::info!(job = plan.id, %address, storage, "starting");
     let prepared = tokio::select! {
         biased;
-        Some(_) = stop.recv() => None,
+        Some(_) = requested.recv() => None,
         prepared = shared.alive_during(prepare(&plan, &shared, arguments.supervised)) => Some(prepared),
     };
     match prepared {
@@ -119,7 +119,7 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
             crew.join(door, worker).await?;
             let preflight = ran_before;
             let coordinator = Coordinator { plan, store, identity, preflight, workers, expected, shared: shown, io };
-            match coordinator.run(stop).await {
+            match coordinator.run(requested).await {
                 Outcome::Finished => tracing::info!("finished: everything was read and published"),
                 Outcome::Stopped => {
                     let epoch = shared.status().last_checkpoint.map(|checkpoint| checkpoint.epoch);

@@ -6,9 +6,11 @@ use tokio::{
     sync::{mpsc::UnboundedSender, watch},
 };
 
+use crate::coordinator::api::Request;
+
 /// From now on SIGTERM suspends the job and Ctrl-C cancels it, both with a last checkpoint. What is returned turns true
 /// with the first of them.
-pub(super) fn listen(stop: UnboundedSender<StopRequest>) -> std::io::Result<watch::Receiver<bool>> {
+pub(super) fn listen(requests: UnboundedSender<Request>) -> std::io::Result<watch::Receiver<bool>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (seen, signalled) = watch::channel(false);
     tokio::spawn(async move {
@@ -19,7 +21,7 @@ pub(super) fn listen(stop: UnboundedSender<StopRequest>) -> std::io::Result<watc
             };
             tracing::info!(?purpose, "asked to stop by a signal");
             // Nobody listens any more when the job has ended, or the process does.
-            let _ended = stop.send(StopRequest { purpose, final_checkpoint: true });
+            let _ended = requests.send(Request::Stop(StopRequest { purpose, final_checkpoint: true }));
             seen.send_replace(true);
         }
     });

@@ -5,11 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::State,
+    extract::{Path, State},
     http::StatusCode,
     routing::{get, post},
 };
-use tidegate_crds::api::{CheckpointHistory, JobStatus, Phase, StopRequest};
+use tidegate_crds::api::{CheckpointDetails, CheckpointHistory, JobStatus, Phase, StopRequest};
 use tokio::{net::TcpListener, sync::mpsc::UnboundedSender};
 
 use super::shared::Shared;
@@ -19,25 +19,34 @@ use crate::metrics::Metrics;
 #[derive(Clone)]
 struct Served {
     shared: Arc<Shared>,
-    stop: UnboundedSender<StopRequest>,
+    requests: UnboundedSender<Request>,
 }
 
-/// Serves until the process ends; `stop` gets what is asked for. Returns the address it listens on.
+/// What the coordinator is asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Request {
+    Stop(StopRequest),
+    /// A checkpoint now, whatever the interval.
+    Checkpoint,
+}
+
+/// Serves until the process ends; `requests` gets what is asked for. Returns the address it listens on.
 pub async fn serve(
     listen: SocketAddr,
     shared: Arc<Shared>,
-    stop: UnboundedSender<StopRequest>,
+    requests: UnboundedSender<Request>,
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     let router = Router::new()
         .route("/v1/status", get(status))
-        .route("/v1/checkpoints", get(checkpoints))
+        .route("/v1/checkpoints", get(checkpoints).post(take_checkpoint))
+        .route("/v1/checkpoints/{epoch}", get(details))
         .route("/v1/stop", post(stop_job))
         .route("/metrics", get(metrics))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
-        .with_state(Served { shared, stop });
+        .with_state(Served { shared, requests });
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the HTTP API has ended");
@@ -54,6 +63,19 @@ async fn checkpoints(State(served): State<Served>) -> Json<CheckpointHistory> {
     Json(served.shared.history())
 }
 
+async fn details(State(served): State<Served>, Path(epoch): Path<u64>) -> Result<Json<CheckpointDetails>, StatusCode> {
+    served.shared.details(epoch).map(Json).ok_or(StatusCode::NOT_FOUND)
+}
+
+/// The history tells what came of it.
+async fn take_checkpoint(State(served): State<Served>) -> (StatusCode, Json<JobStatus>) {
+    let status = served.shared.status();
+    let runs = status.phase == Phase::Running;
+    // Nobody listens any more when the job has ended.
+    let taken = runs && served.requests.send(Request::Checkpoint).is_ok();
+    (if taken { StatusCode::ACCEPTED } else { StatusCode::CONFLICT }, Json(status))
+}
+
 /// May be asked any number of times, at any time: a job that has ended stays as it is.
 async fn stop_job(
     State(served): State<Served>,
@@ -65,7 +87,7 @@ async fn stop_job(
     })?;
     tracing::info!(?request, "asked to stop over HTTP");
     // Nobody listens any more when the job has ended.
-    let _ended = served.stop.send(request);
+    let _ended = served.requests.send(Request::Stop(request));
     Ok((StatusCode::ACCEPTED, Json(served.shared.status())))
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidegate_crds::api::CheckpointTimes;
+
 use super::workers::WorkerId;
 use crate::{
     checkpoint::{
@@ -14,7 +16,7 @@ use crate::{
     env,
     ids::{Attempt, Epoch, OperatorId, Revision, SubtaskIndex},
     job::JobPlan,
-    worker::protocol::Ack,
+    worker::protocol::{Ack, TaskId},
 };
 
 pub struct Current {
@@ -47,6 +49,13 @@ struct Checkpoint {
     permit: Option<CommitPermit>,
 }
 
+/// What a subtask did for a checkpoint.
+pub struct Share {
+    pub task: TaskId,
+    pub times: CheckpointTimes,
+    pub bytes: u64,
+}
+
 /// What a completed checkpoint came to.
 pub struct Completed {
     pub manifest: ObjectPath,
@@ -54,6 +63,7 @@ pub struct Completed {
     /// Rows that wait to be published for it.
     pub rows: u64,
     pub garbage: BTreeSet<ObjectPath>,
+    pub shares: Vec<Share>,
     /// For those who publish.
     pub grant: Grant,
 }
@@ -182,19 +192,29 @@ impl Current {
         let Checkpoint { acks, manifest, permit, .. } = self.checkpoints.remove(&epoch)?;
         let (manifest, permit) = (manifest?, permit?);
         let bytes = acks.iter().map(|ack| ack.bytes).sum();
+        let shares = shares(&acks);
         let chunks: Vec<ChunkRef> = acks.into_iter().flat_map(|ack| ack.chunks).collect();
         let rows = chunks.iter().map(|chunk| chunk.rows).sum();
         self.pending.insert(epoch, chunks);
         let garbage = self.kept.completed(&manifest);
-        Some(Completed { manifest: manifest.path(), bytes, rows, garbage, grant: permit.grant() })
+        Some(Completed { manifest: manifest.path(), bytes, rows, garbage, shares, grant: permit.grant() })
     }
 
-    pub fn discard(&mut self, epoch: Epoch) {
-        self.checkpoints.remove(&epoch);
+    /// The epoch is given up; gives what had been done for it.
+    pub fn discard(&mut self, epoch: Epoch) -> Vec<Share> {
+        self.checkpoints.remove(&epoch).map(|checkpoint| shares(&checkpoint.acks)).unwrap_or_default()
     }
 
     /// Everything up to `epoch` is published.
     pub fn published(&mut self, epoch: Epoch) {
         self.pending = self.pending.split_off(&epoch.next());
     }
+}
+
+/// In the order of tasks and subtasks.
+fn shares(acks: &[Ack]) -> Vec<Share> {
+    let share = |ack: &Ack| Share { task: ack.task, times: ack.times, bytes: ack.bytes };
+    let mut shares: Vec<Share> = acks.iter().map(share).collect();
+    shares.sort_by_key(|share| share.task);
+    shares
 }

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    api::Request,
     attempt::Current,
     event::{Effect, Event, Outcome},
     machine::Machine,
@@ -86,7 +87,7 @@ pub(super) struct Loop {
 
 impl Coordinator {
     /// Runs the job to its end.
-    pub async fn run(self, mut stop: UnboundedReceiver<StopRequest>) -> Outcome {
+    pub async fn run(self, mut requests: UnboundedReceiver<Request>) -> Outcome {
         let machine = Machine::new(self.plan.spec.checkpoint.clone(), Restart::new(&self.plan.spec.restart));
         let (messages, mut inbox) = unbounded_channel();
         let (tried, mut tries) = unbounded_channel();
@@ -115,10 +116,7 @@ impl Coordinator {
             let wake = this.until_wake();
             event = tokio::select! {
                 biased;
-                Some(request) = stop.recv() => {
-                    this.cancelled |= request.purpose == StopPurpose::Cancel;
-                    Some(Event::Stop { final_checkpoint: request.final_checkpoint })
-                }
+                Some(request) = requests.recv() => Some(this.asked(request)),
                 Some((start, message)) = inbox.recv() => this.receive(start, message),
                 change = this.job.workers.next() => this.hear(change),
                 Some(Tried { sink, failure }) = tries.recv() => {
@@ -168,7 +166,9 @@ impl Loop {
     fn show(&self) {
         let (phase, pending) = (self.machine.phase(), self.machine.pending());
         let (restarts, failure) = (self.machine.restarts, self.machine.failure.clone());
-        self.job.shared.metrics.pending_epochs.set(pending as i64);
+        let metrics = &self.job.shared.metrics;
+        metrics.pending_epochs.set(pending as i64);
+        metrics.restarts.inc_by(restarts.saturating_sub(metrics.restarts.get()));
         self.job.shared.update(|status| {
             status.phase = phase;
             status.pending_epochs = pending;
@@ -217,6 +217,16 @@ impl Loop {
             );
         } else {
             collect::delete_all(store).await;
+        }
+    }
+
+    fn asked(&mut self, request: Request) -> Event {
+        match request {
+            Request::Stop(StopRequest { purpose, final_checkpoint }) => {
+                self.cancelled |= purpose == StopPurpose::Cancel;
+                Event::Stop { final_checkpoint }
+            }
+            Request::Checkpoint => Event::CheckpointAsked,
         }
     }
 

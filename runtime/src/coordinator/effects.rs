@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tidegate_crds::api::{CheckpointStatus, Failure, FailureReason};
+use tidegate_crds::api::{
+    CheckpointDetails, CheckpointStatus, CheckpointTimes, Failure, FailureReason, SubtaskCheckpoint,
+};
 
 use super::{
+    attempt::Share,
     driver::{Loop, Message},
     event::{Effect, Event},
     owner::HttpNeighbours,
@@ -22,7 +25,7 @@ use crate::{
     worker::{
         protocol::{Action, Assignment, Control},
         publish::targets,
-        topology::Topology,
+        topology::{TaskShape, Topology},
     },
 };
 
@@ -214,37 +217,58 @@ impl Loop {
         metrics.checkpoint_seconds.observe(duration_ms as f64 / 1000.0);
         metrics.checkpoint_bytes.set(done.bytes as i64);
         metrics.checkpoint_epoch.set(epoch.0 as i64);
+        for Share { times, .. } in &done.shares {
+            metrics.checkpoint_alignment_seconds.observe(times.alignment_ms as f64 / 1000.0);
+            metrics.checkpoint_sync_seconds.observe(times.sync_ms as f64 / 1000.0);
+            metrics.checkpoint_async_seconds.observe(times.async_ms as f64 / 1000.0);
+        }
         tracing::debug!(%epoch, duration_ms, bytes = done.bytes, rows = done.rows, "checkpoint completed");
-        self.job.shared.checkpoint(CheckpointStatus {
+        let status = CheckpointStatus {
             epoch: epoch.0,
             started_at_ms: env::wall_clock_ms().saturating_sub(duration_ms),
             duration_ms,
             bytes: done.bytes,
             rows: done.rows,
+            longest: longest(&done.shares),
             manifest: Some(done.manifest.to_string()),
             failure: None,
-        });
+        };
+        self.show_checkpoint(status, done.shares);
         self.direct(Action::Completed(done.grant));
         self.job.io.spawn(collect::delete(store, done.garbage));
     }
 
     fn discard(&mut self, epoch: Epoch, cause: String, started_at: u64) {
-        if let Some(current) = &mut self.current {
-            current.discard(epoch);
-        }
+        let shares = self.current.as_mut().map(|current| current.discard(epoch)).unwrap_or_default();
         self.direct(Action::Discard(epoch));
         let duration_ms = (env::monotonic().as_millis() as u64).saturating_sub(started_at);
         tracing::warn!(%epoch, cause, "checkpoint failed");
         self.job.shared.metrics.checkpoints_failed.inc();
-        self.job.shared.checkpoint(CheckpointStatus {
+        let status = CheckpointStatus {
             epoch: epoch.0,
             started_at_ms: env::wall_clock_ms().saturating_sub(duration_ms),
             duration_ms,
             bytes: 0,
             rows: 0,
+            longest: longest(&shares),
             manifest: None,
             failure: Some(cause),
-        });
+        };
+        self.show_checkpoint(status, shares);
+    }
+
+    fn show_checkpoint(&self, checkpoint: CheckpointStatus, shares: Vec<Share>) {
+        let graph = &self.job.plan.graph;
+        let name = |task: &TaskShape| Some(graph.nodes.get(task.nodes.first()?.0)?.id.0.clone());
+        let names: Vec<Option<String>> = Topology::of(graph).tasks.iter().map(name).collect();
+        let subtask = |share: Share| SubtaskCheckpoint {
+            task: names.get(share.task.task).cloned().flatten().unwrap_or_default(),
+            subtask: share.task.subtask.0,
+            times: share.times,
+            bytes: share.bytes,
+        };
+        let subtasks = shares.into_iter().map(subtask).collect();
+        self.job.shared.checkpoint(CheckpointDetails { checkpoint, subtasks });
     }
 
     async fn abort(&mut self, failure: Option<Failure>) -> Event {
@@ -259,5 +283,15 @@ impl Loop {
         self.job.shared.nobody_runs();
         self.show_workers();
         Event::Aborted
+    }
+}
+
+/// The times of the subtask that took longest for each.
+fn longest(shares: &[Share]) -> CheckpointTimes {
+    let most = |of: fn(&CheckpointTimes) -> u64| shares.iter().map(|share| of(&share.times)).max().unwrap_or_default();
+    CheckpointTimes {
+        alignment_ms: most(|times| times.alignment_ms),
+        sync_ms: most(|times| times.sync_ms),
+        async_ms: most(|times| times.async_ms),
     }
 }

@@ -61,6 +61,8 @@ pub enum Event {
     Stop {
         final_checkpoint: bool,
     },
+    /// Somebody wants a checkpoint now.
+    CheckpointAsked,
     /// The attempt's tasks are gone.
     Aborted,
     Released,

@@ -18,6 +18,7 @@ use tidegate_crds::{
 
 use super::{
     event::{Effect, Event, Outcome},
+    repeats::Repeats,
     restart::Restart,
     tracker::InFlight,
 };
@@ -37,6 +38,7 @@ pub const STOP_GRACE_MS: u64 = 20_000;
 pub struct Machine {
     spec: CheckpointSpec,
     restart: Restart,
+    repeats: Repeats,
     state: State,
     stop_requested: bool,
     attempt: Option<Attempt>,
@@ -88,6 +90,8 @@ struct Running {
     /// Being owned: the log may have it, so it can't be given up.
     owning: Option<InFlight>,
     next_trigger: u64,
+    /// A checkpoint was asked for, and has not begun.
+    asked: bool,
     failures_in_row: u32,
     pending: BTreeSet<Epoch>,
     paused: bool,
@@ -107,6 +111,7 @@ impl Machine {
         Self {
             spec,
             restart,
+            repeats: Repeats::default(),
             state: State::New,
             stop_requested: false,
             attempt: None,
@@ -218,6 +223,7 @@ impl Machine {
     }
 
     fn fail(&mut self, failure: Failure, now: u64, jitter: f64) -> Vec<Effect> {
+        let failure = self.repeats.note(failure, now);
         self.failure = Some(failure.clone());
         if self.stop_requested {
             // What is owned stays owned; the next start goes on from there.
@@ -299,6 +305,10 @@ impl Machine {
                 running.exhausted.insert(task);
                 self.tick(now, jitter)
             }
+            Event::CheckpointAsked => {
+                running.asked = true;
+                self.tick(now, jitter)
+            }
             Event::Tick => self.tick(now, jitter),
             _ => Vec::new(),
         }
@@ -365,7 +375,8 @@ impl Machine {
             Trigger::Stop
         } else if running.is_exhausted() {
             Trigger::Finish
-        } else if now >= running.next_trigger && !running.paused {
+        } else if (now >= running.next_trigger || running.asked) && !running.paused {
+            running.asked = false;
             Trigger::Interval
         } else {
             return Vec::new();
@@ -388,6 +399,7 @@ impl Machine {
                 (None, None) if running.is_finishing() => None,
                 (None, None) if self.stop_requested || running.is_exhausted() => Some(0),
                 (None, None) if running.paused => None,
+                (None, None) if running.asked => Some(0),
                 (None, None) => Some(running.next_trigger),
             },
             _ => None,
@@ -413,6 +425,7 @@ impl Running {
             writing: None,
             owning: None,
             next_trigger,
+            asked: false,
             failures_in_row: 0,
             pending: BTreeSet::new(),
             paused: false,

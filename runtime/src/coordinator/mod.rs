@@ -1,7 +1,8 @@
 //! The coordinator: decides when a job is claimed, cut, committed, restarted and ended.
 //!
 //! [`prepare`] asks, before the claim, whether the job can run. [`machine`] is pure: events in, effects out, no clock
-//! and no I/O. [`tracker`] counts who has acknowledged a checkpoint, [`restart`] says how long to wait after a failure.
+//! and no I/O. [`tracker`] counts who has acknowledged a checkpoint, [`restart`] says how long to wait after a failure, [`repeats`]
+//! whether it came again.
 //! [`driver`] hears what happens and has the effects done ([`effects`]), [`workers`] knows who is there, [`place`] says
 //! which subtasks run where, [`api`] shows it all.
 
@@ -16,6 +17,7 @@ pub mod owner;
 mod place;
 pub mod prepare;
 pub mod recover;
+mod repeats;
 pub mod restart;
 pub mod scribe;
 pub mod shared;

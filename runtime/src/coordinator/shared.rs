@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate_crds::api::{CheckpointHistory, CheckpointStatus, Failure, JobStatus, SinkStatus};
+use tidegate_crds::api::{CheckpointDetails, CheckpointHistory, Failure, JobStatus, SinkStatus};
 
 use super::{lags::Lags, workers::WorkerId};
 use crate::{
@@ -33,7 +33,7 @@ struct State {
     status: JobStatus,
     /// What the claim or the start waits for.
     waits_for: Option<Failure>,
-    history: VecDeque<CheckpointStatus>,
+    history: VecDeque<CheckpointDetails>,
     /// By sink: whose tries to publish fail, how many in a row, and why.
     failing: BTreeMap<String, BTreeMap<Option<WorkerId>, (u64, String)>>,
     lags: Lags,
@@ -102,18 +102,24 @@ impl Shared {
     }
 
     /// Adds a checkpoint to the history.
-    pub fn checkpoint(&self, checkpoint: CheckpointStatus) {
+    pub fn checkpoint(&self, details: CheckpointDetails) {
         let mut state = self.lock();
-        state.status.checkpoint_failure.clone_from(&checkpoint.failure);
-        if checkpoint.failure.is_none() {
-            state.status.last_checkpoint = Some(checkpoint.clone());
+        state.status.checkpoint_failure.clone_from(&details.checkpoint.failure);
+        if details.checkpoint.failure.is_none() {
+            state.status.last_checkpoint = Some(details.checkpoint.clone());
         }
-        state.history.push_front(checkpoint);
+        state.history.push_front(details);
         state.history.truncate(HISTORY);
     }
 
     pub fn history(&self) -> CheckpointHistory {
-        CheckpointHistory { checkpoints: self.lock().history.iter().cloned().collect() }
+        let state = self.lock();
+        CheckpointHistory { checkpoints: state.history.iter().map(|details| details.checkpoint.clone()).collect() }
+    }
+
+    /// The newest checkpoint of that epoch: one that a failed attempt began may have had the same.
+    pub fn details(&self, epoch: u64) -> Option<CheckpointDetails> {
+        self.lock().history.iter().find(|details| details.checkpoint.epoch == epoch).cloned()
     }
 
     /// The coordinator has come round to its events.

@@ -1,11 +1,15 @@
 //! Channels inside a process: batches move by pointer, and a sender waits when too many bytes are under way.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::align::{Aligner, Verdict};
-use crate::element::{Barrier, Element};
+use crate::{
+    element::{Barrier, Element},
+    env,
+    ids::Epoch,
+};
 
 /// Bytes that may be under way on one channel before its sender waits.
 const CHANNEL_BYTES: usize = 4 << 20;
@@ -52,7 +56,8 @@ fn cost(element: &Element) -> u32 {
 #[derive(Debug)]
 pub enum Delivery {
     Element(Element),
-    Barrier(Barrier),
+    /// With the time since it came on the first channel.
+    Barrier(Barrier, Duration),
     End,
 }
 
@@ -63,6 +68,8 @@ pub struct Gate {
     held: VecDeque<Item>,
     /// Held before, to be offered again before anything new.
     again: VecDeque<Item>,
+    /// The barrier that has come first, on some channel, and when.
+    aligning: Option<(Epoch, Duration)>,
 }
 
 /// Channels from `senders` subtasks into one.
@@ -72,7 +79,7 @@ pub fn channels(senders: usize, exactly_once: bool) -> (Vec<Sender>, Gate) {
         .map(|channel| Sender { channel, queue: queue.clone(), credit: Arc::new(Semaphore::new(CHANNEL_BYTES / UNIT)) })
         .collect();
     let aligner = Aligner::new(senders, exactly_once);
-    (ends, Gate { queue: receiver, aligner, held: VecDeque::new(), again: VecDeque::new() })
+    (ends, Gate { queue: receiver, aligner, held: VecDeque::new(), again: VecDeque::new(), aligning: None })
 }
 
 /// A channel that leaves this process: what is sent on it is taken from the outbox, and carried on.
@@ -99,7 +106,14 @@ impl Gate {
                 Some(item) => item,
                 None => self.queue.recv().await?,
             };
-            match self.aligner.on_element(item.channel, &item.element) {
+            let verdict = self.aligner.on_element(item.channel, &item.element);
+            if let Element::Barrier(barrier) = item.element
+                && verdict != Verdict::Hold
+                && self.aligning.is_none_or(|(epoch, _)| epoch < barrier.epoch)
+            {
+                self.aligning = Some((barrier.epoch, env::monotonic()));
+            }
+            match verdict {
                 Verdict::Deliver => {
                     drop(item.credit);
                     return Some(Delivery::Element(item.element));
@@ -112,7 +126,9 @@ impl Gate {
                     while let Some(item) = self.held.pop_back() {
                         self.again.push_front(item);
                     }
-                    return Some(Delivery::Barrier(barrier));
+                    let since = self.aligning.take().map(|(_, since)| since);
+                    let took = since.map_or(Duration::ZERO, |since| env::monotonic().saturating_sub(since));
+                    return Some(Delivery::Barrier(barrier, took));
                 }
                 Verdict::End => return Some(Delivery::End),
             }
@@ -123,7 +139,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Epoch, EventTime};
+    use crate::ids::EventTime;
 
     #[tokio::test]
     async fn what_follows_a_barrier_is_delivered_after_it() {
@@ -132,8 +148,13 @@ mod tests {
         senders[0].send(barrier.clone()).await.unwrap();
         senders[0].send(Element::Watermark(EventTime(7))).await.unwrap();
         senders[1].send(Element::Watermark(EventTime(7))).await.unwrap();
-        senders[1].send(barrier).await.unwrap();
-        assert!(matches!(gate.next().await, Some(Delivery::Barrier(_))));
+        let pause = Duration::from_millis(30);
+        let late = async {
+            env::sleep(pause).await;
+            senders[1].send(barrier).await.unwrap();
+        };
+        let (delivered, ()) = tokio::join!(gate.next(), late);
+        assert!(matches!(delivered, Some(Delivery::Barrier(_, took)) if took >= pause), "{delivered:?}");
         assert!(matches!(gate.next().await, Some(Delivery::Element(Element::Watermark(EventTime(7))))));
     }
 

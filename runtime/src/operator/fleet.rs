@@ -1,6 +1,6 @@
 //! For tests: all subtasks of a keyed operator, given rows by key, checkpointed and restored by the worker's own code.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use tokio::{runtime, sync::mpsc::unbounded_channel};
@@ -14,7 +14,13 @@ use crate::{
     },
     ids::{Attempt, Epoch, EventTime, OperatorId, Revision, SubtaskIndex},
     state::Spill,
-    worker::{chain::FrozenLink, protocol::TaskId, report::Report, restore::Restored, snapshot::Snapshotter},
+    worker::{
+        chain::FrozenLink,
+        protocol::TaskId,
+        report::Report,
+        restore::Restored,
+        snapshot::{Cut, Snapshotter},
+    },
 };
 
 pub const MAX_PARALLELISM: u32 = 16;
@@ -111,7 +117,8 @@ impl<O: Operator> Fleet<O> {
                 reports: reports.clone(),
             };
             let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().unwrap() };
-            snapshotter.start(self.epoch, vec![link]);
+            let cut = Cut { alignment: Duration::ZERO, sync: Duration::ZERO };
+            snapshotter.start(self.epoch, cut, vec![link]);
             let Some(Report::Acked(ack, held)) = self.runtime.block_on(inbox.recv()) else { panic!("not uploaded") };
             states.extend(ack.operators.into_iter().map(|(_, state)| state));
             uploaded.extend(held.parts);

@@ -1,14 +1,17 @@
 //! The loop of a task that reads from exchanges.
 
+use std::time::Duration;
+
 use tidegate_crds::api::FailureReason;
 
 use super::{
     chain::Chain,
     edge::{Edge, EdgeError},
-    snapshot::Snapshotter,
+    snapshot::{Cut, Snapshotter},
 };
 use crate::{
     element::{Barrier, Element},
+    env,
     exchange::local::{Delivery, Gate},
     failure::Reason,
     operator::{Emitted, OperatorError},
@@ -51,9 +54,11 @@ impl KeyedTask {
                 Delivery::Element(Element::Batch(batch)) => self.chain.batch(batch)?,
                 Delivery::Element(Element::Idle) => self.chain.idle()?,
                 Delivery::Element(Element::Watermark(watermark)) => self.chain.watermark(watermark)?,
-                Delivery::Element(Element::Barrier(barrier)) | Delivery::Barrier(barrier) => {
-                    cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, Vec::new()).await?;
+                Delivery::Barrier(barrier, alignment) => {
+                    cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, alignment, Vec::new()).await?;
                 }
+                // The gate delivers them as such.
+                Delivery::Element(Element::Barrier(_)) => {}
                 Delivery::Element(Element::End) | Delivery::End => {
                     for edge in &self.edges {
                         edge.send(Element::End).await?;
@@ -84,13 +89,16 @@ pub async fn cut(
     edges: &[Edge],
     snapshotter: &Snapshotter,
     barrier: Barrier,
+    alignment: Duration,
     mut first: Vec<super::chain::FrozenLink>,
 ) -> Result<(), TaskError> {
+    let begun = env::monotonic();
     first.extend(chain.freeze()?);
     for edge in edges {
         edge.send(Element::Barrier(barrier)).await?;
     }
-    snapshotter.start(barrier.epoch, first);
+    let sync = env::monotonic().saturating_sub(begun);
+    snapshotter.start(barrier.epoch, Cut { alignment, sync }, first);
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidegate_crds::api::Failure;
+use tidegate_crds::api::{CheckpointTimes, Failure};
 
 use crate::{
     checkpoint::{
@@ -126,4 +126,5 @@ pub struct Ack {
     pub chunks: Vec<ChunkRef>,
     /// Bytes uploaded.
     pub bytes: u64,
+    pub times: CheckpointTimes,
 }

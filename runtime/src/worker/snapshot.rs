@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use thiserror::Error;
-use tidegate_crds::api::FailureReason;
+use tidegate_crds::api::{CheckpointTimes, FailureReason};
 use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
 
 use super::{
@@ -24,6 +25,7 @@ use crate::{
         manifest::{ChunkRef, FileRef, PartRef, SubtaskState, folder},
         store::{ObjectPath, Store, StoreError},
     },
+    env,
     failure::Reason,
     fault,
     ids::{Attempt, Epoch, OperatorId},
@@ -43,6 +45,15 @@ pub struct Snapshotter {
     pub store: Arc<dyn Store>,
     pub io: Handle,
     pub reports: UnboundedSender<Report>,
+}
+
+/// What a task has spent before the upload.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut {
+    /// Waiting for the barrier on all channels.
+    pub alignment: Duration,
+    /// Freezing, and sending the barrier on.
+    pub sync: Duration,
 }
 
 #[derive(Debug, Error)]
@@ -70,11 +81,19 @@ impl Reason for SnapshotError {
 
 impl Snapshotter {
     /// Starts the upload and returns at once.
-    pub fn start(&self, epoch: Epoch, links: Vec<FrozenLink>) {
+    pub fn start(&self, epoch: Epoch, cut: Cut, links: Vec<FrozenLink>) {
         let this = self.clone();
+        let begun = env::monotonic();
         self.io.spawn(async move {
             let report = match this.upload(epoch, links).await {
-                Ok((ack, held)) => Report::Acked(ack, held),
+                Ok((mut ack, held)) => {
+                    ack.times = CheckpointTimes {
+                        alignment_ms: cut.alignment.as_millis() as u64,
+                        sync_ms: cut.sync.as_millis() as u64,
+                        async_ms: env::monotonic().saturating_sub(begun).as_millis() as u64,
+                    };
+                    Report::Acked(ack, held)
+                }
                 Err(error) => Report::Declined { epoch, failure: error.failure() },
             };
             // The worker does not listen any more when the job is being torn down.
@@ -84,7 +103,8 @@ impl Snapshotter {
 
     async fn upload(&self, epoch: Epoch, links: Vec<FrozenLink>) -> Result<(Ack, Held), SnapshotError> {
         fault::reach("before-state-upload");
-        let mut ack = Ack { task: self.task, epoch, operators: Vec::new(), chunks: Vec::new(), bytes: 0 };
+        let (operators, chunks, times) = (Vec::new(), Vec::new(), CheckpointTimes::default());
+        let mut ack = Ack { task: self.task, epoch, operators, chunks, bytes: 0, times };
         let mut held = Held::default();
         for link in links {
             if let Some(flush) = link.frozen.flush {

@@ -165,7 +165,7 @@ impl SourceTask {
         let state = Some(StateSnapshot { value, parts: Vec::new() });
         let own =
             FrozenLink { id: self.id.clone(), sink: None, spill: None, frozen: Frozen { state, ..Frozen::default() } };
-        cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, vec![own]).await
+        cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, Duration::ZERO, vec![own]).await
     }
 
     fn completed(&mut self, epoch: Epoch) -> Result<(), SourceError> {

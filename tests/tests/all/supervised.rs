@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use tidegate_crds::api::{Failure, FailureReason, JobStatus, Phase};
+use tidegate_crds::api::{CheckpointDetails, Failure, FailureReason, JobStatus, Phase};
 use tidegate_tests::{
     counterparts::{S3, Toxiproxy},
     job::{End, Job, Process},
@@ -206,4 +206,42 @@ async fn a_cancelled_job_deletes_its_own_checkpoints_and_nobody_elses() {
 
 fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_is_taken_on_request_and_each_share_of_it_is_told() {
+    let local = Local::new(ORDERS);
+    let job = local.job().set("spec.checkpoint.interval", "1h").env("TIDEGATE_SUPERVISED", true);
+    let mut process = job.set("spec.sources[0].generator.rate", 2000).start();
+    process.wait_for("Running", PATIENCE, is(Phase::Running)).await;
+    assert_eq!(process.get("/v1/checkpoints/1", PATIENCE).await.0, 404);
+    assert_eq!(process.ask_for_checkpoint(PATIENCE).await.0, 202);
+    process.wait_for_epoch(1, PATIENCE).await;
+    let (code, body) = process.get("/v1/checkpoints/1", PATIENCE).await;
+    assert_eq!(code, 200, "{body}");
+    let CheckpointDetails { checkpoint, subtasks } = serde_json::from_str(&body).unwrap();
+    let shares: Vec<(&str, u32)> = subtasks.iter().map(|share| (share.task.as_str(), share.subtask)).collect();
+    assert_eq!(shares, [("source-orders", 0), ("source-orders", 1)]);
+    assert_eq!(subtasks.iter().map(|share| share.bytes).sum::<u64>(), checkpoint.bytes);
+    assert!(subtasks.iter().all(|share| share.bytes > 0 && share.times.async_ms <= checkpoint.longest.async_ms));
+    process.ask_to_stop(SUSPEND, PATIENCE).await;
+    lives(&mut process, Phase::Stopped).await;
+    assert_eq!(process.ask_for_checkpoint(PATIENCE).await.0, 409, "nobody could take one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_no_restart_gets_past_is_told_as_such() {
+    let local = Local::new(ORDERS);
+    let orders = local.path("orders.jsonl");
+    std::fs::write(&orders, "{\"a\":1}\n{\"a\":\"one\"}\n").unwrap();
+    let source =
+        format!("{{ name: orders, files: {{ path: {} }}, schema: [{{ name: a, type: bigint }}] }}", orders.display());
+    let mut job = local
+        .job()
+        .set("spec.sources[0]", source)
+        .set("spec.sql", "INSERT INTO store_sales SELECT a FROM orders")
+        .set("spec.restart", r#"{"fixedDelay":{"delay":"10ms","attempts":4}}"#);
+    let End::Failed(said) = job.start().wait(PATIENCE) else { panic!("it is to fail") };
+    assert!(said.contains("failed 5 times in a row at the same place, so no restart will get past it"), "{said}");
+    assert!(said.contains("orders.jsonl"), "{said}");
 }

@@ -1,4 +1,4 @@
-use tidegate_crds::api::{CheckpointStatus, Failure, FailureReason, SinkStatus, SourceStatus};
+use tidegate_crds::api::{CheckpointStatus, CheckpointTimes, Failure, FailureReason, SinkStatus, SourceStatus};
 
 use super::{super::facts::Rollout, *};
 use crate::fake::says;
@@ -47,6 +47,7 @@ fn rest(facts: &Facts) -> StreamJobStatus {
 #[test]
 fn a_job_that_runs_is_ready_and_shows_what_it_says() {
     let checkpoint = CheckpointStatus {
+        longest: CheckpointTimes::default(),
         epoch: 12,
         started_at_ms: 999_000_000,
         duration_ms: 500,

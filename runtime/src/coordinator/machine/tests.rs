@@ -48,6 +48,8 @@ enum Happening {
     /// Milliseconds pass.
     Wait(u64),
     Exhaust(usize),
+    /// Somebody wants a checkpoint.
+    Ask,
     Fail,
     Stop,
     /// A stop without a last checkpoint.
@@ -55,13 +57,14 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::{Answer, Decline, Exhaust, Fail, Stop, StopAtOnce, Stray, Wait};
+    use Happening::{Answer, Ask, Decline, Exhaust, Fail, Stop, StopAtOnce, Stray, Wait};
     prop_oneof![
         40 => any::<Index>().prop_map(Answer),
         8 => any::<Index>().prop_map(Stray),
         12 => (0_u64..2_500).prop_map(Wait),
         2 => Just(Decline),
         1 => (0..SOURCES).prop_map(Exhaust),
+        1 => Just(Ask),
         1 => Just(Fail),
         1 => Just(Stop),
         1 => Just(StopAtOnce),
@@ -185,6 +188,7 @@ impl World {
                 self.exhausted.insert(*source);
                 self.deliver(Event::Exhausted { task: task(*source) });
             }
+            Happening::Ask => self.deliver(Event::CheckpointAsked),
             Happening::Fail => self.deliver(Event::Failed(failure("broken"))),
             Happening::Stop => self.stop(true),
             Happening::StopAtOnce => self.stop(false),
@@ -485,6 +489,25 @@ proptest! {
         }
         world.stops(sinks_answer, final_checkpoint);
     }
+}
+
+#[test]
+fn a_checkpoint_that_is_asked_for_begins_at_once_or_right_after_the_one_under_way() {
+    let mut world = World::new(3);
+    world.tick();
+    world.answer_all(true);
+    world.happens(&Happening::Ask);
+    assert_eq!(world.triggered, Some(Epoch(1)));
+    world.happens(&Happening::Ask);
+    world.happens(&Happening::Ask);
+    assert_eq!(world.triggered, Some(Epoch(1)), "one at a time");
+    world.answer_all(true);
+    world.tick();
+    assert_eq!(world.triggered, Some(Epoch(2)));
+    world.answer_all(true);
+    world.tick();
+    assert_eq!(world.triggered, Some(Epoch(2)), "once for all who asked meanwhile");
+    world.stops(true, true);
 }
 
 #[test]

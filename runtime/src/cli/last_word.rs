@@ -4,6 +4,8 @@ use std::path::Path;
 
 use tidegate_crds::api::Failure;
 
+use super::{arguments::JobArguments, prefixed};
+
 /// Kubernetes shows so many bytes of a termination log.
 const MOST_BYTES: usize = 4096;
 
@@ -20,6 +22,12 @@ impl LastWord {
     /// `message` is for a person who has started the job by hand, and may say more than the failure does.
     pub(super) fn new(failure: Failure, message: String) -> Self {
         Self { message, failure: Some(failure) }
+    }
+
+    /// Of a job that can't be run as it is.
+    pub(super) fn refused(job: &JobArguments, failure: Failure) -> Self {
+        let message = prefixed(&job.job, &failure.message);
+        Self::new(failure, message)
     }
 
     /// Writes the failure to the termination log, if there is one; what is left is for standard error.

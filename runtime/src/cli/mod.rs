@@ -9,14 +9,18 @@ mod signals;
 mod validate;
 mod work;
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 pub use arguments::Arguments;
 use arguments::{Command, JobArguments};
+use last_word::LastWord;
 use run::Crew;
-use tidegate_crds::StreamJob;
+use tidegate_crds::{
+    StreamJob,
+    api::{Failure, FailureReason},
+};
 
-use crate::env;
+use crate::{env, failure::Reason, job::JobPlan, metrics::Metrics};
 
 /// Does what the arguments say; errors go to standard error, in words for the user.
 pub fn main(arguments: Arguments) -> ExitCode {
@@ -64,6 +68,15 @@ fn read(arguments: &JobArguments) -> Result<StreamJob, String> {
     let path: &Path = &arguments.job;
     let text = std::fs::read_to_string(path).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
     StreamJob::from_yaml_with(&text, &arguments.set).map_err(|error| prefixed(path, &error.to_string()))
+}
+
+/// The job that the arguments name, planned.
+fn given(arguments: &JobArguments) -> Result<JobPlan, LastWord> {
+    let job = read(arguments).map_err(|message| {
+        LastWord::new(Failure { reason: FailureReason::DocumentInvalid, message: message.clone() }, message)
+    })?;
+    let planned = JobPlan::new(&job, Arc::new(Metrics::new()));
+    planned.map_err(|error| LastWord::refused(arguments, error.failure()))
 }
 
 /// The file's name before each line of a message.

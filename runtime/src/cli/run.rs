@@ -2,10 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tidegate_crds::api::{Failure, FailureReason, Phase};
+use tidegate_crds::api::Phase;
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 
-use super::{arguments::RunArguments, last_word::LastWord, own_name, prefixed, read, signals};
+use super::{arguments::RunArguments, given, last_word::LastWord, own_name, signals};
 use crate::{
     checkpoint::{claim::Identity, log::Claimant, store},
     coordinator::{
@@ -23,7 +23,6 @@ use crate::{
     ids::Revision,
     job::JobPlan,
     link::reception::Reception,
-    metrics::Metrics,
     tls::Security,
     worker::{protocol::Hello, supervisor::Worker},
 };
@@ -80,14 +79,7 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
     let (requests, mut requested) = unbounded_channel();
     let mut signalled =
         signals::listen(requests.clone()).map_err(|error| format!("failed to listen for signals: {error}"))?;
-    let refuse = |failure: Failure| {
-        let message = prefixed(&arguments.job.job, &failure.message);
-        LastWord::new(failure, message)
-    };
-    let job = read(&arguments.job).map_err(|message| {
-        LastWord::new(Failure { reason: FailureReason::DocumentInvalid, message: message.clone() }, message)
-    })?;
-    let plan = JobPlan::new(&job, Arc::new(Metrics::new())).map_err(|error| refuse(error.failure()))?;
+    let plan = given(&arguments.job)?;
     let storage = store::location(&plan.spec.checkpoint.storage, &plan.id);
     let shared = Shared::new(&plan, arguments.revision, storage.clone());
     let listening = api::serve(arguments.listen, shared.clone(), requests).await;
@@ -104,7 +96,7 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
             shared.update(|status| status.phase = Phase::Stopped);
         }
         Some(prepared) => {
-            let Prepared { store, ran_before } = prepared.map_err(|error| refuse(error.failure()))?;
+            let Prepared { store, ran_before } = prepared.map_err(|error| LastWord::refused(&arguments.job, error.failure()))?;
             let identity = identity(arguments, &plan, address.to_string());
             let (plan, shown) = (Arc::new(plan), shared.clone());
             let (workers, door) = Workers::new();

@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use tidegate_crds::api::{Failure, FailureReason};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 
-use super::{arguments::WorkerArguments, last_word::LastWord, own_name, prefixed, read, signals};
+use super::{arguments::WorkerArguments, given, last_word::LastWord, own_name, signals};
 use crate::{
     checkpoint::store,
     error_chain,
     exchange::remote::post::Post,
     failure::Reason,
-    job::JobPlan,
     link::join::Joining,
-    metrics::Metrics,
     worker::{api, protocol::Hello, supervisor::Worker},
 };
 
@@ -25,27 +22,20 @@ pub(super) async fn work(arguments: &WorkerArguments, io: Handle) -> Result<(), 
 async fn until_stopped(arguments: &WorkerArguments, io: Handle) -> Result<(), LastWord> {
     let (requests, mut stop) = unbounded_channel();
     signals::listen(requests).map_err(|error| format!("failed to listen for signals: {error}"))?;
-    let refuse = |failure: Failure| {
-        let message = prefixed(&arguments.job.job, &failure.message);
-        LastWord::new(failure, message)
-    };
-    let job = read(&arguments.job).map_err(|message| {
-        LastWord::new(Failure { reason: FailureReason::DocumentInvalid, message: message.clone() }, message)
-    })?;
-    let metrics = Arc::new(Metrics::new());
-    let plan = JobPlan::new(&job, metrics.clone()).map_err(|error| refuse(error.failure()))?;
+    let plan = given(&arguments.job)?;
     let security = arguments.link.security(arguments.exchange_listen)?;
     let coordinator = security.endpoint(&arguments.coordinator).map_err(|error| {
         let accepted = "accepted is host:port, and certificates as --tls says";
         format!("--coordinator: found `{}` ({}); {accepted}", arguments.coordinator, error_chain(&error))
     })?;
-    let listening = api::serve(arguments.listen, metrics).await;
+    let listening = api::serve(arguments.listen, plan.metrics.clone()).await;
     let address = listening.map_err(|error| format!("--listen: failed to listen on {}: {error}", arguments.listen))?;
     let post = Post::default();
     let listening = post.serve(arguments.exchange_listen, &security).await;
     let exchange = listening
         .map_err(|error| format!("--exchange-listen {}: {}", arguments.exchange_listen, error_chain(&error)))?;
-    let store = store::open(&plan.spec.checkpoint.storage, &plan.id).await.map_err(|error| refuse(error.failure()))?;
+    let store = store::open(&plan.spec.checkpoint.storage, &plan.id).await;
+    let store = store.map_err(|error| LastWord::refused(&arguments.job, error.failure()))?;
     let hello = Hello {
         name: arguments.pod_name.clone().unwrap_or_else(own_name),
         slots: arguments.slots,

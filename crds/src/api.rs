@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 /// Port of the API in a pod.
 pub const PORT: u16 = 8081;
+/// Port of a coordinator's pod that workers join at.
+pub const WORKERS_PORT: u16 = 8082;
+/// Port of a worker's pod that other workers send rows to.
+pub const EXCHANGE_PORT: u16 = 8083;
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

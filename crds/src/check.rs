@@ -69,6 +69,7 @@ impl JobSpec {
                 format!("found {}; accepted is 1 to maxParallelism, {}", self.parallelism, self.max_parallelism),
             ));
         }
+        self.check_workers(problems);
         self.check_checkpoint(problems);
         let restart = &self.restart;
         one_of(
@@ -88,6 +89,19 @@ impl JobSpec {
             problems.push(Problem::new(
                 "spec.restart.exponentialDelay",
                 "accepted are a multiplier of at least 1, a jitter from 0 to 1 and a max of at least initial",
+            ));
+        }
+    }
+
+    fn check_workers(&self, problems: &mut Vec<Problem>) {
+        let Some(workers) = &self.workers else { return };
+        if workers.slots_per_worker == 0 || workers.replicas == Some(0) {
+            problems.push(Problem::new("spec.workers", "found 0; accepted are replicas and slotsPerWorker of 1 or more"));
+        } else if workers.slots(self.parallelism) < self.parallelism {
+            let (slots, parallelism) = (workers.slots(self.parallelism), self.parallelism);
+            problems.push(Problem::new(
+                "spec.workers",
+                format!("found {slots} slots (replicas times slotsPerWorker); accepted is parallelism, {parallelism}, or more"),
             ));
         }
     }

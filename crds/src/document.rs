@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RunState, SecretRef,
+    CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RunState, SecretRef, WorkerPods,
     SinkSpec, SourceSpec, StreamJobStatus,
 };
 
@@ -76,6 +76,9 @@ pub struct Metadata {
     validation = Rule::new("self.sources.all(source, !has(source.format.lateSink) || self.sinks.exists(sink, sink.name == source.format.lateSink))")
         .message("every format.lateSink of a source must be the name of a sink")
         .field_path(".sources"),
+    validation = Rule::new("!has(self.workers) || !has(self.workers.replicas) || self.workers.replicas * self.workers.slotsPerWorker >= self.parallelism")
+        .message("accepted are workers whose replicas, times slotsPerWorker, are parallelism or more; without replicas there are as many as it takes")
+        .field_path(".workers"),
     validation = Rule::new("!has(self.checkpoint.storage.local)")
         .message("a pod's disk is lost with the pod; set storage.s3")
         .field_path(".checkpoint.storage")
@@ -120,6 +123,9 @@ pub struct JobSpec {
     /// Image of the runtime. Default: the chart's `runtimeImage`. Kubernetes only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Runs the job in several pods. Without it one pod runs it all. Kubernetes only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<WorkerPods>,
     /// What is set of the job's pods. Kubernetes only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<PodTemplate>,
@@ -160,6 +166,7 @@ impl JobSpec {
         Self {
             state: RunState::default(),
             image: None,
+            workers: None,
             template: None,
             on_delete: OnDelete::default(),
             deletion_deadline: None,

@@ -26,7 +26,7 @@ pub use column::{Column, ColumnType};
 pub use definition::definition;
 pub use document::{DocumentError, JobSpec, Metadata, StreamJob, StreamJobResource};
 pub use duration::HumanDuration;
-pub use pod::{OnDelete, PodTemplate, RunState};
+pub use pod::{OnDelete, PodTemplate, RunState, WorkerPods};
 pub use problem::{Problem, Problems, nearest};
 pub use reason::{ConditionType, Reason};
 pub use restart::{ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartSpec};

@@ -41,6 +41,40 @@ impl OnDelete {
     }
 }
 
+/// Worker pods, each with slots that run subtasks. The job then has one more pod, which coordinates them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkerPods {
+    /// How many there are. Default: as many as `parallelism` needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub replicas: Option<u32>,
+    /// Slots of each. A slot runs one subtask of every task, on one core.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 64))]
+    pub slots_per_worker: u32,
+    /// How many stand by, beside those, and take over when one is lost.
+    #[serde(default)]
+    #[schemars(range(max = 1000))]
+    pub standby: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl WorkerPods {
+    /// Pods that a job of so many subtasks has, beside that of its coordinator.
+    pub fn pods(&self, parallelism: u32) -> u32 {
+        self.replicas.unwrap_or(parallelism.div_ceil(self.slots_per_worker.max(1))) + self.standby
+    }
+
+    /// Slots that are sure to be there, those that stand by not counted.
+    pub fn slots(&self, parallelism: u32) -> u32 {
+        (self.pods(parallelism) - self.standby).saturating_mul(self.slots_per_worker)
+    }
+}
+
 /// What is set of a job's pods; everything else is the operator's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -51,7 +85,7 @@ pub struct PodTemplate {
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Requests and limits of the runtime's container.
+    /// Requests and limits of the container that runs subtasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Environment of the runtime's container, beside the operator's own (`TIDEGATE_…`), which can't be set.

@@ -12,6 +12,8 @@ pub const MANAGER: &str = "tidegate-operator";
 pub const FINALIZER: &str = "tidegate.dev/stop";
 /// On everything of a job: its `StreamJob`'s name.
 pub const JOB_LABEL: &str = "tidegate.dev/job";
+/// On the pods of workers, in place of the label above, which is the coordinator's: their `StreamJob`'s name.
+pub const WORKERS_LABEL: &str = "tidegate.dev/workers";
 /// On Deployment and pods: the number of the version they run.
 pub const REVISION: &str = "tidegate.dev/revision";
 /// On Deployment and pods: the digest of the version they run.
@@ -25,6 +27,31 @@ pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// What selects the pods of a job.
 pub fn selector(job: &StreamJobResource) -> BTreeMap<String, String> {
     BTreeMap::from([(JOB_LABEL.to_owned(), job.name_any())])
+}
+
+/// What selects the worker pods of a job.
+pub fn worker_selector(job: &StreamJobResource) -> BTreeMap<String, String> {
+    BTreeMap::from([(WORKERS_LABEL.to_owned(), job.name_any())])
+}
+
+/// Name of the Deployment of a job's workers, and of what else is theirs.
+pub fn workers(job: &StreamJobResource) -> String {
+    format!("{}-workers", job.name_any())
+}
+
+/// Where workers find the coordinator of their own version: `<version>.<this>.<namespace>.svc`.
+pub fn coordinators(job: &StreamJobResource) -> String {
+    format!("{}-coordinator", job.name_any())
+}
+
+/// The host name of a version's coordinator.
+pub fn coordinator_host(digest: &str) -> String {
+    format!("v-{digest}")
+}
+
+/// Name of the Secret with the certificates of a job's processes.
+pub fn certificates(job: &StreamJobResource) -> String {
+    format!("{}-tls", job.name_any())
 }
 
 pub(super) fn label_selector(job: &StreamJobResource) -> LabelSelector {

@@ -21,6 +21,25 @@ pub fn build(metadata: ObjectMeta, job: &StreamJobResource) -> Service {
     Service { metadata, spec: Some(spec), ..Service::default() }
 }
 
+/// Names the coordinators of all versions, ready or not, for workers: a job is ready when they have joined.
+pub fn coordinators(metadata: ObjectMeta, job: &StreamJobResource) -> Service {
+    let port = ServicePort {
+        name: Some("workers".to_owned()),
+        port: i32::from(api::WORKERS_PORT),
+        target_port: Some(IntOrString::String("workers".to_owned())),
+        protocol: Some("TCP".to_owned()),
+        ..ServicePort::default()
+    };
+    let spec = ServiceSpec {
+        selector: Some(names::selector(job)),
+        ports: Some(vec![port]),
+        cluster_ip: Some("None".to_owned()),
+        publish_not_ready_addresses: Some(true),
+        ..ServiceSpec::default()
+    };
+    Service { metadata, spec: Some(spec), ..Service::default() }
+}
+
 /// The runtime never calls Kubernetes: no rights, and no token that could be stolen.
 pub fn account(metadata: ObjectMeta) -> ServiceAccount {
     ServiceAccount { metadata, automount_service_account_token: Some(false), ..ServiceAccount::default() }

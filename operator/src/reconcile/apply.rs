@@ -6,10 +6,18 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::{NamespaceResourceScope, api::core::v1::ConfigMap};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Secret, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -18,12 +26,12 @@ use tidegate_crds::StreamJobResource;
 
 use super::{
     drift,
-    facts::{Facts, PodFact, Refusal},
-    observe::Live,
+    facts::{Facts, Orphan, PodFact, Refusal},
+    observe::{Live, LiveWorkers},
     plan::Decision,
 };
 use crate::{
-    build::{APPLIED, FINALIZER, MANAGER, Objects, foreign_owner},
+    build::{self, APPLIED, FINALIZER, MANAGER, Objects, WorkerObjects, foreign_owner},
     coordinator_client::{CoordinatorError, Coordinators},
 };
 
@@ -43,6 +51,8 @@ pub enum ApplyError {
     Unseen { kind: String, name: String },
     #[error("failed to write an object as JSON")]
     Json(#[from] serde_json::Error),
+    #[error("failed to make the certificates of the job's processes")]
+    Certificates(#[from] rcgen::Error),
     #[error(transparent)]
     Coordinator(#[from] CoordinatorError),
 }
@@ -80,8 +90,8 @@ impl Hands<'_> {
                 Ok(())
             }
             Decision::CleanUp(orphans) => {
-                for name in orphans {
-                    self.delete_config_map(name).await?;
+                for orphan in orphans {
+                    self.delete_orphan(orphan).await?;
                 }
                 Ok(())
             }
@@ -115,14 +125,39 @@ impl Hands<'_> {
     }
 
     async fn apply_all(&self, objects: Objects, live: &Live) -> Result<(), ApplyError> {
-        let Objects { config_map, service_account, service, disruption_budget, network_policy, deployment } = objects;
+        let Objects { config_map, service_account, service, disruption_budget, network_policy, deployment, workers } =
+            objects;
         let map = live.config_maps.iter().find(|map| map.metadata.name == config_map.metadata.name);
         self.apply(config_map, map).await?;
         self.apply(service_account, live.service_account.as_ref()).await?;
         self.apply(service, live.service.as_ref()).await?;
         self.apply(disruption_budget, live.disruption_budget.as_ref()).await?;
         self.apply(network_policy, live.network_policy.as_ref()).await?;
+        if let Some(workers) = workers {
+            self.apply_workers(workers, &live.workers).await?;
+        }
+        // Last, since it says which version is rolled out.
         self.apply(deployment, live.deployment.as_ref()).await
+    }
+
+    async fn apply_workers(&self, workers: WorkerObjects, live: &LiveWorkers) -> Result<(), ApplyError> {
+        let WorkerObjects { service, disruption_budget, network_policy, deployment } = workers;
+        if live.deployment.is_none() {
+            self.make_certificates().await?;
+        }
+        self.apply(service, live.service.as_ref()).await?;
+        self.apply(disruption_budget, live.disruption_budget.as_ref()).await?;
+        self.apply(network_policy, live.network_policy.as_ref()).await?;
+        self.apply(deployment, live.deployment.as_ref()).await
+    }
+
+    /// Once: whoever has made them before, they stay. The operator has no right to read a Secret.
+    async fn make_certificates(&self) -> Result<(), ApplyError> {
+        let Some(secret) = build::certificates(self.job)? else { return Ok(()) };
+        match self.api::<Secret>().create(&PostParams::default(), &secret).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            other => other.map(drop).map_err(failed::<Secret>("create", secret.name_any())),
+        }
     }
 
     /// Applies one object if it is not as it should be.
@@ -159,21 +194,43 @@ impl Hands<'_> {
         api.patch(&name, &parameters, &Patch::Apply(object)).await.map(drop).map_err(failed::<K>("apply", name))
     }
 
+    /// The job's pods, all or none. Workers are of no use without their coordinator.
     async fn scale(&self, replicas: i32, live: &Live) -> Result<(), ApplyError> {
-        let Some(deployment) = &live.deployment else { return Ok(()) };
-        let (api, name) = (self.api::<k8s_openapi::api::apps::v1::Deployment>(), deployment.name_any());
+        self.scale_one(replicas, live.deployment.as_ref()).await?;
+        match &live.workers.deployment {
+            Some(workers) if replicas == 0 => self.scale_one(0, Some(workers)).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn scale_one(&self, replicas: i32, deployment: Option<&Deployment>) -> Result<(), ApplyError> {
+        let Some(deployment) = deployment else { return Ok(()) };
+        let (api, name) = (self.api::<Deployment>(), deployment.name_any());
         let patch = json!({
             "metadata": { "resourceVersion": deployment.resource_version() },
             "spec": { "replicas": replicas },
         });
         let scaled = api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
-        scaled.map(drop).map_err(failed::<k8s_openapi::api::apps::v1::Deployment>("scale", name))
+        scaled.map(drop).map_err(failed::<Deployment>("scale", name))
     }
 
-    async fn delete_config_map(&self, name: &str) -> Result<(), ApplyError> {
-        match self.api::<ConfigMap>().delete(name, &DeleteParams::default()).await {
+    async fn delete_orphan(&self, orphan: &Orphan) -> Result<(), ApplyError> {
+        match orphan {
+            Orphan::JobFile(name) => self.delete::<ConfigMap>(name).await,
+            Orphan::Workers(name) => self.delete::<Deployment>(name).await,
+            Orphan::WorkersBudget(name) => self.delete::<PodDisruptionBudget>(name).await,
+            Orphan::WorkersPolicy(name) => self.delete::<NetworkPolicy>(name).await,
+            Orphan::Coordinators(name) => self.delete::<Service>(name).await,
+        }
+    }
+
+    async fn delete<K>(&self, name: &str) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        match self.api::<K>().delete(name, &DeleteParams::background()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map(drop).map_err(failed::<ConfigMap>("delete", name.to_owned())),
+            other => other.map(drop).map_err(failed::<K>("delete", name.to_owned())),
         }
     }
 }
@@ -207,6 +264,7 @@ impl ApplyError {
             Self::Unseen { .. } => "conflict",
             Self::Foreign { .. } => "name_taken",
             Self::Json(_) => "json",
+            Self::Certificates(_) => "certificates",
             Self::Coordinator(_) => "coordinator",
         }
     }

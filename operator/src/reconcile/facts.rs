@@ -27,8 +27,8 @@ pub struct Facts {
     pub rollout: Option<Rollout>,
     /// An object is missing, or is not as it should be.
     pub drifted: bool,
-    /// Job files of versions that nothing runs any more.
-    pub orphans: Vec<String>,
+    /// What nothing needs any more.
+    pub orphans: Vec<Orphan>,
     /// Highest revision that the status has seen.
     pub known_revision: Option<u64>,
     /// The status says that this revision has read everything and published it.
@@ -47,6 +47,19 @@ pub enum Refusal {
     NameTaken(String),
     /// Kubernetes does not accept an object of the job, such as a pod template with limits below its requests.
     Rejected(String),
+}
+
+/// An object of the job, by name, that no version needs any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Orphan {
+    /// A version's that nothing runs.
+    JobFile(String),
+    /// A Deployment of a job that is one pod by now, and what goes with it.
+    Workers(String),
+    WorkersBudget(String),
+    WorkersPolicy(String),
+    /// The Service by which they found their coordinator.
+    Coordinators(String),
 }
 
 /// What the Deployment asks for.

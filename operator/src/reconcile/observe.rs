@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
-    policy::v1::PodDisruptionBudget,
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Resource, ResourceExt,
@@ -17,11 +20,11 @@ use tidegate_crds::{HumanDuration, JobPhase, StreamJobResource};
 
 use super::{
     drift::differs,
-    facts::{Facts, PodFact, Refusal, Rollout},
+    facts::{Facts, Orphan, PodFact, Refusal, Rollout},
     trouble,
 };
 use crate::{
-    build::{self, DIGEST, FINALIZER, JOB_LABEL, Objects, RESTARTED_AT, REVISION, foreign_owner},
+    build::{self, DIGEST, FINALIZER, JOB_LABEL, Objects, RESTARTED_AT, REVISION, WorkerObjects, foreign_owner},
     coordinator_client::Coordinators,
 };
 
@@ -50,6 +53,16 @@ pub struct Live {
     pub network_policy: Option<NetworkPolicy>,
     pub config_maps: Vec<ConfigMap>,
     pub pods: Vec<Pod>,
+    pub workers: LiveWorkers,
+}
+
+/// What is there for a job that runs in several pods.
+#[derive(Debug, Clone, Default)]
+pub struct LiveWorkers {
+    pub deployment: Option<Deployment>,
+    pub service: Option<Service>,
+    pub disruption_budget: Option<PodDisruptionBudget>,
+    pub network_policy: Option<NetworkPolicy>,
 }
 
 impl Stores {
@@ -69,12 +82,18 @@ impl Stores {
 
     /// What is there of a job.
     pub fn of(&self, job: &StreamJobResource) -> Live {
+        fn of_name<K>(store: &Store<K>, job: &StreamJobResource, name: &str) -> Option<K>
+        where
+            K: Resource<DynamicType = ()> + Clone + 'static,
+        {
+            let key = ObjectRef::<K>::new(name).within(&job.namespace().unwrap_or_default());
+            store.get(&key).map(|object| (*object).clone())
+        }
         fn named<K>(store: &Store<K>, job: &StreamJobResource) -> Option<K>
         where
             K: Resource<DynamicType = ()> + Clone + 'static,
         {
-            let key = ObjectRef::<K>::new(&job.name_any()).within(&job.namespace().unwrap_or_default());
-            store.get(&key).map(|object| (*object).clone())
+            of_name(store, job, &job.name_any())
         }
         fn labelled<K>(store: &Store<K>, job: &StreamJobResource) -> Vec<K>
         where
@@ -94,6 +113,12 @@ impl Stores {
             network_policy: named(&self.network_policies, job),
             config_maps: labelled(&self.config_maps, job),
             pods: labelled(&self.pods, job),
+            workers: LiveWorkers {
+                deployment: of_name(&self.deployments, job, &build::workers(job)),
+                service: of_name(&self.services, job, &build::coordinators(job)),
+                disruption_budget: of_name(&self.disruption_budgets, job, &build::workers(job)),
+                network_policy: of_name(&self.network_policies, job, &build::workers(job)),
+            },
         }
     }
 }
@@ -112,16 +137,22 @@ impl Live {
 
     /// Kind and name of an object of the job's name that belongs to somebody else.
     pub fn foreign(&self, job: &StreamJobResource) -> Option<String> {
+        let LiveWorkers { deployment, service, disruption_budget, network_policy } = &self.workers;
         let metas = [
+            ("Deployment", deployment.as_ref().map(|object| &object.metadata)),
+            ("Service", service.as_ref().map(|object| &object.metadata)),
+            ("PodDisruptionBudget", disruption_budget.as_ref().map(|object| &object.metadata)),
+            ("NetworkPolicy", network_policy.as_ref().map(|object| &object.metadata)),
             ("Deployment", self.deployment.as_ref().map(|object| &object.metadata)),
             ("Service", self.service.as_ref().map(|object| &object.metadata)),
             ("ServiceAccount", self.service_account.as_ref().map(|object| &object.metadata)),
             ("PodDisruptionBudget", self.disruption_budget.as_ref().map(|object| &object.metadata)),
             ("NetworkPolicy", self.network_policy.as_ref().map(|object| &object.metadata)),
         ];
+        let name = |meta: &ObjectMeta| meta.name.clone().unwrap_or_default();
         metas
             .into_iter()
-            .find_map(|(kind, meta)| foreign_owner(meta?, job).then(|| format!("{kind} `{}`", job.name_any())))
+            .find_map(|(kind, meta)| foreign_owner(meta?, job).then(|| format!("{kind} `{}`", name(meta?))))
     }
 
     /// Whether an object is missing or is not as `wanted`.
@@ -133,6 +164,7 @@ impl Live {
             || differs(&wanted.disruption_budget, self.disruption_budget.as_ref())
             || differs(&wanted.network_policy, self.network_policy.as_ref())
             || differs(&wanted.deployment, self.deployment.as_ref())
+            || wanted.workers.as_ref().is_some_and(|wanted| self.workers.drifted(wanted))
     }
 
     fn rollout(&self) -> Option<Rollout> {
@@ -144,9 +176,9 @@ impl Live {
         })
     }
 
-    /// Job files that neither the Deployment nor a pod names. While a new version is on its way the one before may still
-    /// have to start again, so nothing is an orphan then.
-    fn orphans(&self) -> Vec<String> {
+    /// Job files that neither the Deployment nor a pod names, and workers of a job that has none any more. While a new
+    /// version is on its way the one before may still have to start again, so nothing is an orphan then.
+    fn orphans(&self, wanted_workers: bool) -> Vec<Orphan> {
         let Some(deployment) = &self.deployment else { return Vec::new() };
         let wanted = deployment.annotations().get(DIGEST);
         let rolled_out = deployment.status.as_ref().is_some_and(|status| {
@@ -159,7 +191,29 @@ impl Live {
             return Vec::new();
         }
         let named = |map: &&ConfigMap| wanted.is_none_or(|digest| map.name_any().ends_with(&format!("-{digest}")));
-        self.config_maps.iter().filter(|map| !named(map)).map(ResourceExt::name_any).collect()
+        let files = self.config_maps.iter().filter(|map| !named(map)).map(ResourceExt::name_any);
+        let mut orphans: Vec<Orphan> = files.map(Orphan::JobFile).collect();
+        if !wanted_workers {
+            orphans.extend(self.workers.orphans());
+        }
+        orphans
+    }
+}
+
+impl LiveWorkers {
+    fn drifted(&self, wanted: &WorkerObjects) -> bool {
+        differs(&wanted.service, self.service.as_ref())
+            || differs(&wanted.disruption_budget, self.disruption_budget.as_ref())
+            || differs(&wanted.network_policy, self.network_policy.as_ref())
+            || differs(&wanted.deployment, self.deployment.as_ref())
+    }
+
+    fn orphans(&self) -> impl Iterator<Item = Orphan> {
+        let deployment = self.deployment.as_ref().map(|object| Orphan::Workers(object.name_any()));
+        let budget = self.disruption_budget.as_ref().map(|object| Orphan::WorkersBudget(object.name_any()));
+        let policy = self.network_policy.as_ref().map(|object| Orphan::WorkersPolicy(object.name_any()));
+        let service = self.service.as_ref().map(|object| Orphan::Coordinators(object.name_any()));
+        deployment.into_iter().chain(budget).chain(policy).chain(service)
     }
 }
 
@@ -190,7 +244,7 @@ pub async fn observe(
         digest: digest.to_owned(),
         rollout: live.rollout(),
         drifted: live.drifted(wanted),
-        orphans: live.orphans(),
+        orphans: live.orphans(wanted.workers.is_some()),
         known_revision: status.revision,
         finished_revision: status.revision.filter(|_| status.phase == Some(JobPhase::Finished)),
         no_pods: live.deployment.as_ref().and_then(trouble::of_deployment),

@@ -24,7 +24,7 @@
 //! | N5 | at zero | scale to one |
 //! | N6 | the owner has stopped, and nobody asked for it | roll out anew |
 //! | N7 | an object is missing or changed | apply |
-//! | N8 | job files of old versions are left | clean up |
+//! | N8 | something is left that nothing needs | clean up |
 //! | N9 | otherwise | rest |
 
 use tidegate_crds::{
@@ -32,7 +32,7 @@ use tidegate_crds::{
     api::{Phase, StopPurpose, StopRequest},
 };
 
-use super::facts::{Facts, PodFact, Refusal, Rollout};
+use super::facts::{Facts, Orphan, PodFact, Refusal, Rollout};
 
 /// The next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub enum Decision {
     Scale { replicas: i32 },
     /// Ask these pods to stop.
     Stop { pods: Vec<String>, request: StopRequest },
-    /// Delete these job files.
-    CleanUp(Vec<String>),
+    /// Delete these objects.
+    CleanUp(Vec<Orphan>),
     /// Take our finalizer off: the job has ended, or can't be waited for.
     LetGo(Farewell),
     /// Something is under way: look again soon.

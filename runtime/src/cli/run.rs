@@ -46,7 +46,7 @@ impl Crew {
         }
     }
 
-    async fn join(self, door: Door, worker: Worker) -> Result<(), String> {
+    async fn join(self, door: Door, worker: Worker, shared: &Arc<Shared>) -> Result<(), String> {
         match self {
             Self::Here => {
                 let hello = Hello {
@@ -59,7 +59,7 @@ impl Crew {
                 door.keep_local(worker, hello);
             }
             Self::Elsewhere { listen, security, silence, .. } => {
-                let reception = Reception { door, digest: worker.plan.digest.clone(), silence };
+                let reception = Reception { door, digest: worker.plan.digest.clone(), silence, shared: shared.clone() };
                 let listening = reception.serve(listen, &security).await;
                 let failed = |error| format!("--workers-listen {listen}: {}", error_chain(&error));
                 let address = listening.map_err(failed)?;
@@ -108,7 +108,7 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
                 security: Security::Plain,
                 io: io.clone(),
             };
-            crew.join(door, worker).await?;
+            crew.join(door, worker, &shared).await?;
             let preflight = ran_before;
             let coordinator = Coordinator { plan, store, identity, preflight, workers, expected, shared: shown, io };
             match coordinator.run(requested).await {

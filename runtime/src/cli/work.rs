@@ -11,7 +11,11 @@ use crate::{
     exchange::remote::post::Post,
     failure::Reason,
     link::join::Joining,
-    worker::{api, protocol::Hello, supervisor::Worker},
+    worker::{
+        api::{self, Readiness},
+        protocol::Hello,
+        supervisor::Worker,
+    },
 };
 
 pub(super) async fn work(arguments: &WorkerArguments, io: Handle) -> Result<(), String> {
@@ -28,7 +32,8 @@ async fn until_stopped(arguments: &WorkerArguments, io: Handle) -> Result<(), La
         let accepted = "accepted is host:port, and certificates as --tls says";
         format!("--coordinator: found `{}` ({}); {accepted}", arguments.coordinator, error_chain(&error))
     })?;
-    let listening = api::serve(arguments.listen, plan.metrics.clone()).await;
+    let readiness = Readiness::default();
+    let listening = api::serve(arguments.listen, plan.metrics.clone(), readiness.clone()).await;
     let address = listening.map_err(|error| format!("--listen: failed to listen on {}: {error}", arguments.listen))?;
     let post = Post::default();
     let listening = post.serve(arguments.exchange_listen, &security).await;
@@ -45,7 +50,7 @@ async fn until_stopped(arguments: &WorkerArguments, io: Handle) -> Result<(), La
     tracing::info!(job = plan.id, %address, worker = hello.name, slots = hello.slots, exchange = hello.exchange, "working");
     let worker = Worker { plan: Arc::new(plan), store, post, security, io };
     let silence = arguments.link.heartbeat_timeout.0;
-    let joining = Joining { worker, hello, coordinator, silence };
+    let joining = Joining { worker, hello, coordinator, silence, readiness };
     tokio::select! {
         biased;
         Some(_) = stop.recv() => Ok(()),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate_crds::api::{CheckpointDetails, CheckpointHistory, Failure, JobStatus, SinkStatus};
+use tidegate_crds::api::{CheckpointDetails, CheckpointHistory, Failure, JobStatus, Phase, SinkStatus};
 
 use super::{lags::Lags, workers::WorkerId};
 use crate::{
@@ -63,6 +63,10 @@ impl Shared {
         status.sinks = state.sinks();
         status.sources = state.lags.sources();
         status
+    }
+
+    pub fn runs(&self) -> bool {
+        self.lock().status.phase == Phase::Running
     }
 
     /// What the claim, or then the start, waits for; nothing when it is over.

@@ -10,6 +10,7 @@ use super::{JOIN, ToCoordinator, ToWorker, codec::Json, pace};
 use crate::{
     env,
     worker::{
+        api::Readiness,
         protocol::{Hello, Notice},
         supervisor::Worker,
     },
@@ -25,6 +26,7 @@ pub struct Joining {
     pub coordinator: Endpoint,
     /// A coordinator that says nothing for so long is lost.
     pub silence: Duration,
+    pub readiness: Readiness,
 }
 
 impl Joining {
@@ -79,7 +81,7 @@ impl Joining {
                 None => break format!("it has said nothing for {} s", self.silence.as_secs_f64()),
                 Some(Err(status)) => break lost(&status),
                 Some(Ok(None)) => break "it has ended the stream".to_owned(),
-                Some(Ok(Some(ToWorker::Alive))) => {}
+                Some(Ok(Some(ToWorker::Alive { runs }))) => self.readiness.set(runs),
                 Some(Ok(Some(ToWorker::Order(order)))) => {
                     if orders.send(order).is_err() {
                         break "the worker itself has failed".to_owned();
@@ -87,6 +89,7 @@ impl Joining {
                 }
             }
         };
+        self.readiness.set(false);
         drop((orders, answers));
         if let Err(panic) = ended.await {
             tracing::error!(%panic, "the worker has failed");

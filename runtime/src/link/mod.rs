@@ -28,7 +28,11 @@ pub enum ToCoordinator {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ToWorker {
     Order(Order),
-    Alive,
+    /// Said when there is nothing else to say, and when `runs` has changed.
+    Alive {
+        /// The job runs, so a worker has what it is to have.
+        runs: bool,
+    },
 }
 
 /// How often an end that has nothing to say speaks.

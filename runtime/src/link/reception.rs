@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,7 +23,10 @@ use tonic::{
 
 use super::{JOIN, SERVICE, ToCoordinator, ToWorker, codec::Json, pace};
 use crate::{
-    coordinator::workers::{Desk, Door},
+    coordinator::{
+        shared::Shared,
+        workers::{Desk, Door},
+    },
     env,
     tls::{ListenError, Security},
     worker::protocol::{Hello, Order},
@@ -36,6 +40,7 @@ pub struct Reception {
     pub digest: String,
     /// A worker that says nothing for so long is lost.
     pub silence: Duration,
+    pub shared: Arc<Shared>,
 }
 
 impl Reception {
@@ -59,7 +64,7 @@ impl Reception {
         let (orders, ordered) = unbounded_channel();
         let desk = self.door.join(hello, orders);
         tokio::spawn(listen(stream, desk, self.silence));
-        Ok(Response::new(answers(ordered, pace(self.silence))))
+        Ok(Response::new(answers(ordered, self.shared, pace(self.silence))))
     }
 
     async fn hello(&self, stream: &mut Streaming<ToCoordinator>) -> Result<Hello, Status> {
@@ -93,15 +98,21 @@ async fn listen(mut stream: Streaming<ToCoordinator>, desk: Desk, silence: Durat
 }
 
 /// The coordinator's orders; when there are none, a sign of life now and then. Ends when the coordinator drops the worker.
-fn answers(orders: UnboundedReceiver<Order>, pace: Duration) -> Answers {
-    let next = move |mut orders: UnboundedReceiver<Order>| async move {
-        let answer = match env::within(pace, orders.recv()).await {
-            Some(order) => ToWorker::Order(order?),
-            None => ToWorker::Alive,
-        };
-        Some((Ok(answer), orders))
+fn answers(orders: UnboundedReceiver<Order>, shared: Arc<Shared>, pace: Duration) -> Answers {
+    let next = move |(mut orders, told): (UnboundedReceiver<Order>, Option<bool>)| {
+        let shared = shared.clone();
+        async move {
+            let ordered = if told == Some(shared.runs()) { env::within(pace, orders.recv()).await } else { None };
+            Some(match ordered {
+                Some(order) => (Ok(ToWorker::Order(order?)), (orders, told)),
+                None => {
+                    let runs = shared.runs();
+                    (Ok(ToWorker::Alive { runs }), (orders, Some(runs)))
+                }
+            })
+        }
     };
-    stream::unfold(orders, next).boxed()
+    stream::unfold((orders, None), next).boxed()
 }
 
 impl NamedService for Reception {

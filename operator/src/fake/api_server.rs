@@ -134,6 +134,8 @@ impl State {
         if method == Method::GET {
             return there.map_or_else(|| failure(StatusCode::NOT_FOUND, "NotFound"), |object| (StatusCode::OK, object));
         }
+        let made = body["metadata"]["name"].as_str().unwrap_or(name).to_owned();
+        let name = if method == Method::POST { &made } else { name };
         self.lives = self.lives.map(|lives| lives - 1);
         let place = subresource.map_or_else(|| format!("{kind}/{name}"), |part| format!("{kind}/{name}/{part}"));
         self.writes.push(format!("{method} {place}"));
@@ -142,6 +144,13 @@ impl State {
             (&Method::DELETE, Some(object)) => {
                 self.delete(kind, name);
                 (StatusCode::OK, object)
+            }
+            (&Method::POST, _) if self.objects.contains_key(&(kind.to_owned(), name.to_owned())) => {
+                failure(StatusCode::CONFLICT, "AlreadyExists")
+            }
+            (&Method::POST, _) => {
+                self.store(kind, name, body.clone());
+                (StatusCode::CREATED, body)
             }
             (&Method::DELETE, None) => failure(StatusCode::NOT_FOUND, "NotFound"),
             other => panic!("the operator has no business with {other:?}"),

@@ -265,10 +265,96 @@ async fn a_write_from_an_old_view_is_refused() {
     }
 }
 
+fn ask_for_workers(fake: &Fake) {
+    let workers = json!({ "slotsPerWorker": 2, "standby": 1 });
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "parallelism": 4, "workers": workers } }));
+}
+
+/// What a job of several pods has besides.
+const OF_WORKERS: [(&str, &str); 5] = [
+    ("secrets", "sales-tls"),
+    ("services", "sales-coordinator"),
+    ("poddisruptionbudgets", "sales-workers"),
+    ("networkpolicies", "sales-workers"),
+    ("deployments", "sales-workers"),
+];
+
+fn has_workers(fake: &Fake) -> Vec<bool> {
+    OF_WORKERS.iter().map(|(kind, name)| fake.api.get(kind, name).is_some()).collect()
+}
+
+#[tokio::test]
+async fn workers_are_made_before_the_version_that_needs_them_and_find_its_coordinator() {
+    let fake = running().await;
+    ask_for_workers(&fake);
+    let made = writes(&fake).await;
+    let place = |write: &str| made.iter().position(|made| made == write).unwrap_or_else(|| panic!("{made:?}"));
+    let first = [
+        "POST secrets/sales-tls",
+        "PATCH services/sales-coordinator",
+        "PATCH poddisruptionbudgets/sales-workers",
+        "PATCH networkpolicies/sales-workers",
+        "PATCH deployments/sales-workers",
+    ];
+    for write in first {
+        assert!(place(write) < place("PATCH deployments/sales"), "{write}: {made:?}");
+    }
+    let (coordinator, workers) =
+        (fake.api.get("deployments", JOB).unwrap(), fake.api.get("deployments", "sales-workers").unwrap());
+    assert_eq!(workers["spec"]["replicas"], 3, "two for four subtasks, and one that stands by");
+    let pod = |deployment: &Value| deployment["spec"]["template"]["spec"].clone();
+    let host = format!("{}.{}", pod(&coordinator)["hostname"].as_str().unwrap(), pod(&coordinator)["subdomain"].as_str().unwrap());
+    let container = pod(&workers)["containers"][0].clone();
+    assert_eq!(container["args"], json!(["worker", "/etc/tidegate/job.json"]));
+    let variable = |name: &str| {
+        let all = container["env"].as_array().unwrap();
+        all.iter().find(|variable| variable["name"] == name).unwrap()["value"].clone()
+    };
+    assert_eq!(variable("TIDEGATE_COORDINATOR"), format!("{host}.shop.svc:8082"));
+    assert_eq!(variable("TIDEGATE_SLOTS"), "2");
+    let labels = &workers["spec"]["template"]["metadata"]["labels"];
+    assert_eq!((labels.get("tidegate.dev/job"), &labels["tidegate.dev/workers"]), (None, &json!(JOB)));
+    fake.settle().await;
+    assert_eq!(writes(&fake).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn certificates_are_made_once() {
+    let fake = running().await;
+    ask_for_workers(&fake);
+    fake.settle().await;
+    let before = fake.api.get("secrets", "sales-tls").unwrap();
+    fake.api.delete("deployments", "sales-workers");
+    fake.settle().await;
+    assert_eq!(has_workers(&fake), [true; 5]);
+    assert_eq!(fake.api.get("secrets", "sales-tls").unwrap(), before);
+}
+
+#[tokio::test]
+async fn workers_end_with_a_job_that_is_suspended_and_with_a_spec_that_has_none() {
+    let fake = running().await;
+    ask_for_workers(&fake);
+    fake.settle().await;
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "state": "Suspended" } }));
+    fake.settle().await;
+    assert_eq!(fake.api.get("deployments", "sales-workers").unwrap()["spec"]["replicas"], 0);
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "state": "Running" } }));
+    fake.settle().await;
+    assert_eq!(fake.api.get("deployments", "sales-workers").unwrap()["spec"]["replicas"], 3);
+    fake.api.change("streamjobs", JOB, json!({ "spec": { "workers": null } }));
+    fake.settle().await;
+    assert_eq!(has_workers(&fake), [true, false, false, false, false], "the certificates go with the StreamJob");
+    one_runs(&fake);
+}
+
 /// What is done to a running job, and what must have come of it.
 type Errand = (&'static str, fn(&Fake), fn(&Fake));
 
-const ERRANDS: [Errand; 4] = [
+const ERRANDS: [Errand; 5] = [
+    ("more pods", ask_for_workers, |fake| {
+        one_runs(fake);
+        assert_eq!(has_workers(fake), [true; 5]);
+    }),
     ("creation", |_| {}, one_runs),
     ("a change", |fake| fake.api.change("streamjobs", JOB, json!({ "spec": { "parallelism": 2 } })), one_runs),
     (

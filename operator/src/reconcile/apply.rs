@@ -194,13 +194,12 @@ impl Hands<'_> {
         api.patch(&name, &parameters, &Patch::Apply(object)).await.map(drop).map_err(failed::<K>("apply", name))
     }
 
-    /// The job's pods, all or none. Workers are of no use without their coordinator.
+    /// The job's pods, all or none. Workers first: whoever scales the job last has done it all.
     async fn scale(&self, replicas: i32, live: &Live) -> Result<(), ApplyError> {
-        self.scale_one(replicas, live.deployment.as_ref()).await?;
-        match &live.workers.deployment {
-            Some(workers) if replicas == 0 => self.scale_one(0, Some(workers)).await,
-            _ => Ok(()),
+        if replicas == 0 {
+            self.scale_one(0, live.workers.deployment.as_ref()).await?;
         }
+        self.scale_one(replicas, live.deployment.as_ref()).await
     }
 
     async fn scale_one(&self, replicas: i32, deployment: Option<&Deployment>) -> Result<(), ApplyError> {

@@ -1,6 +1,6 @@
 //! What dies: processes, pods, nodes, the operator, the control plane.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use tidegate_tests::platform::OPERATOR_NAMESPACE;
 
@@ -56,6 +56,34 @@ async fn a_node_that_loses_its_power() {
     println!("node without power to committed output: {:.1} s", off.elapsed().as_secs_f64());
     assert_ne!(other.node, pod.node);
     platform.cluster.power_on(&node).await.unwrap();
+    case.finish_exact(&platform).await;
+}
+
+/// Three workers and their coordinator, over two nodes.
+const WORKERS: [(&str, &str); 2] = [("spec.parallelism", "4"), ("spec.workers", "{ replicas: 3, slotsPerWorker: 2 }")];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_loses_its_power_under_a_job_of_several_pods() {
+    let Some(mut platform) = platform().await else { return };
+    let case = Case::start(&platform, "workers", &WORKERS).await;
+    let (epoch, coordinator) = platform.committed_after(&case.job, 2).await;
+    let selector = format!("tidegate.dev/workers={}", case.job.name);
+    let place = "jsonpath={range .items[*]}{.spec.nodeName} {end}";
+    let asked = ["get", "pods", "--namespace", case.job.namespace, "--selector", &selector, "--output", place];
+    let places = platform.kubectl(&asked).await;
+    let nodes: BTreeSet<&str> = places.split_whitespace().collect();
+    assert_eq!((places.split_whitespace().count(), nodes.len()), (3, 2), "{places}");
+    let node = coordinator.node.clone().unwrap();
+    platform.cluster.power_off(&node).unwrap();
+    let off = Instant::now();
+    let (epoch, other) = platform.committed_after(&case.job, epoch + 1).await;
+    println!("node of coordinator and workers without power to committed output: {:.1} s", off.elapsed().as_secs_f64());
+    assert_ne!(other.node, coordinator.node);
+    platform.cluster.power_on(&node).await.unwrap();
+    // A new version has workers of its own, and takes over when they have joined.
+    case.apply(&platform, &[WORKERS[1], ("spec.parallelism", "3")]).await;
+    platform.wait(&case.job, "the other parallelism", |status| status.parallelism == 3).await;
+    platform.committed_after(&case.job, epoch + 1).await;
     case.finish_exact(&platform).await;
 }
 

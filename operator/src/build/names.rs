@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 use tidegate_crds::StreamJobResource;
 
@@ -52,10 +52,6 @@ pub fn coordinator_host(digest: &str) -> String {
 /// Name of the Secret with the certificates of a job's processes.
 pub fn certificates(job: &StreamJobResource) -> String {
     format!("{}-tls", job.name_any())
-}
-
-pub(super) fn label_selector(job: &StreamJobResource) -> LabelSelector {
-    LabelSelector { match_labels: Some(selector(job)), ..LabelSelector::default() }
 }
 
 /// The labels of everything that belongs to a job.

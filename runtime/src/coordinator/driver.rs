@@ -75,6 +75,10 @@ pub(super) struct Loop {
     pub start: u64,
     pub started_at: Duration,
     pub claimed: Option<Claimed>,
+    /// The machine wants the job claimed, and there were not slots enough yet.
+    pub claim_awaited: bool,
+    /// Since when there are.
+    pub staffed_at: Option<Duration>,
     pub scribe: Option<UnboundedSender<Order>>,
     pub current: Option<Current>,
     /// What is left of the last attempt is published, so the tasks may run when they are built.
@@ -98,6 +102,8 @@ impl Coordinator {
             start: 0,
             started_at: Duration::ZERO,
             claimed: None,
+            claim_awaited: false,
+            staffed_at: None,
             scribe: None,
             current: None,
             is_settled: false,
@@ -124,7 +130,7 @@ impl Coordinator {
                     None
                 }
                 () = wake => {
-                    this.deploy();
+                    this.claim_when_staffed();
                     Some(Event::Tick)
                 }
             };
@@ -306,6 +312,7 @@ impl Loop {
     fn hear(&mut self, change: Change) -> Option<Event> {
         let event = match change {
             Change::Joined => {
+                self.claim_when_staffed();
                 self.deploy();
                 None
             }

@@ -29,14 +29,17 @@ use crate::{
     },
 };
 
-/// So long a first start waits for workers that are expected and not needed, so that subtasks are spread over all.
+/// So long a first start waits, with slots enough, for workers that are expected, so that subtasks are spread over all.
 const SPREAD_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Loop {
     /// Does what can be done at once, starts the rest.
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::Claim => self.claim(),
+            Effect::Claim => {
+                self.claim_awaited = true;
+                self.claim_when_staffed();
+            }
             Effect::Settle => self.settle(),
             Effect::Start => {
                 self.is_settled = true;
@@ -111,6 +114,35 @@ impl Loop {
         self.scribe.as_ref().is_some_and(|scribe| scribe.send(order).is_ok())
     }
 
+    /// The first claim waits for slots: a version that can run nothing yet leaves the job to the one that runs it. Later
+    /// ones do not, since what is owned can be published without.
+    pub(super) fn claim_when_staffed(&mut self) {
+        if self.claim_awaited && (self.start > 0 || self.is_staffed()) {
+            self.claim_awaited = false;
+            self.job.shared.waits_for(None);
+            self.claim();
+        }
+    }
+
+    fn is_staffed(&mut self) -> bool {
+        let found = self.job.workers.slots().iter().map(|(_, slots)| slots).sum();
+        if found < self.job.plan.spec.parallelism {
+            self.staffed_at = None;
+            self.wait_for_slots(found);
+            return false;
+        }
+        let since = *self.staffed_at.get_or_insert_with(env::monotonic);
+        self.job.workers.count() >= self.job.expected || env::monotonic() >= since + SPREAD_PATIENCE
+    }
+
+    fn wait_for_slots(&self, found: u32) {
+        let needed = self.job.plan.spec.parallelism;
+        let message = format!("found {found} slots of workers, and {needed} subtasks need one each");
+        if self.job.shared.waits_for(Some(Failure { reason: FailureReason::SlotsMissing, message })) {
+            tracing::info!(found, needed, "waiting for workers");
+        }
+    }
+
     fn claim(&mut self) {
         self.start += 1;
         self.started_at = env::monotonic();
@@ -139,19 +171,9 @@ impl Loop {
     /// Gives the subtasks of an attempt that has none placed yet to workers, if these have slots enough.
     pub(super) fn deploy(&mut self) {
         let Some(current) = self.current.as_mut().filter(|current| !current.is_placed()) else { return };
-        let needed = self.job.plan.spec.parallelism;
-        if self.job.workers.count() < self.job.expected && env::monotonic() < self.started_at + SPREAD_PATIENCE {
-            return;
-        }
-        let places = match place(&self.job.workers.slots(), needed) {
+        let places = match place(&self.job.workers.slots(), self.job.plan.spec.parallelism) {
             Ok(places) => places,
-            Err(found) => {
-                let message = format!("found {found} slots of workers, and {needed} subtasks need one each");
-                if self.job.shared.waits_for(Some(Failure { reason: FailureReason::SlotsMissing, message })) {
-                    tracing::info!(found, needed, "waiting for workers");
-                }
-                return;
-            }
+            Err(found) => return self.wait_for_slots(found),
         };
         self.job.shared.waits_for(None);
         let at = |(worker, subtasks): (&WorkerId, &Vec<SubtaskIndex>)| {
@@ -171,8 +193,6 @@ impl Loop {
             self.job.workers.order(*worker, current.attempt, Action::Deploy(assignment));
         }
         current.placed(places);
-        // From now on whoever has slots will do.
-        self.job.expected = 0;
     }
 
     /// Runs the tasks, once everything is settled and every worker has built its share.

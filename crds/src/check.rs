@@ -96,7 +96,8 @@ impl JobSpec {
     fn check_workers(&self, problems: &mut Vec<Problem>) {
         let Some(workers) = &self.workers else { return };
         if workers.slots_per_worker == 0 || workers.replicas == Some(0) {
-            problems.push(Problem::new("spec.workers", "found 0; accepted are replicas and slotsPerWorker of 1 or more"));
+            problems
+                .push(Problem::new("spec.workers", "found 0; accepted are replicas and slotsPerWorker of 1 or more"));
         } else if workers.slots(self.parallelism) < self.parallelism {
             let (slots, parallelism) = (workers.slots(self.parallelism), self.parallelism);
             problems.push(Problem::new(

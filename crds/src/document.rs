@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RunState, SecretRef, WorkerPods,
-    SinkSpec, SourceSpec, StreamJobStatus,
+    CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RunState, SecretRef,
+    SinkSpec, SourceSpec, StreamJobStatus, WorkerPods,
 };
 
 pub(crate) const API_VERSION: &str = "tidegate.dev/v1alpha1";

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::names::{DIGEST, REVISION};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -13,7 +14,6 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use super::names::{DIGEST, REVISION};
 
 /// Old versions that Kubernetes keeps: the one that may still run, and the one before it for a look.
 const HISTORY: i32 = 2;
@@ -29,8 +29,7 @@ pub fn build(
     let annotations =
         BTreeMap::from([(REVISION.to_owned(), revision.to_string()), (DIGEST.to_owned(), digest.to_owned())]);
     let all = IntOrString::String("100%".to_owned());
-    let rolling =
-        RollingUpdateDeployment { max_surge: Some(all), max_unavailable: Some(IntOrString::Int(0)) };
+    let rolling = RollingUpdateDeployment { max_surge: Some(all), max_unavailable: Some(IntOrString::Int(0)) };
     let spec = DeploymentSpec {
         replicas: Some(replicas),
         revision_history_limit: Some(HISTORY),

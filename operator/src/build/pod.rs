@@ -40,8 +40,12 @@ pub enum Role {
     /// Everything.
     Whole,
     /// What `workers` do not.
-    Coordinator { workers: u32 },
-    Worker { slots: u32 },
+    Coordinator {
+        workers: u32,
+    },
+    Worker {
+        slots: u32,
+    },
 }
 
 /// The pod of a job, but for what differs from revision to revision.

@@ -37,10 +37,7 @@ pub fn network_policy(
     let mut ingress = vec![NetworkPolicyIngressRule { ports: Some(vec![port(api::PORT)]), from: None }];
     ingress.extend(of_workers.map(|(number, workers)| NetworkPolicyIngressRule {
         ports: Some(vec![port(number)]),
-        from: Some(vec![NetworkPolicyPeer {
-            pod_selector: Some(selecting(workers)),
-            ..NetworkPolicyPeer::default()
-        }]),
+        from: Some(vec![NetworkPolicyPeer { pod_selector: Some(selecting(workers)), ..NetworkPolicyPeer::default() }]),
     }));
     let spec = NetworkPolicySpec {
         pod_selector: Some(selecting(pods)),

@@ -137,7 +137,7 @@ async fn step(job: &StreamJobResource, context: &Context) -> Result<Action, Reco
         announce::farewell(context, job, &status(&decision), &decision).await;
     }
     let hands = Hands { client: &context.client, coordinators: context.coordinators.as_ref(), job };
-    let decision = match hands.carry_out(&decision, &facts, &live, objects).await {
+    let decision = match Box::pin(hands.carry_out(&decision, &facts, &live, objects)).await {
         Ok(()) => decision,
         Err(error) => Decision::Refuse(error.refusal()?),
     };

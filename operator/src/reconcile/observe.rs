@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod, Service, ServiceAccount},
-        networking::v1::NetworkPolicy,
-        policy::v1::PodDisruptionBudget,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Resource, ResourceExt,
@@ -149,10 +146,9 @@ impl Live {
             ("PodDisruptionBudget", self.disruption_budget.as_ref().map(|object| &object.metadata)),
             ("NetworkPolicy", self.network_policy.as_ref().map(|object| &object.metadata)),
         ];
-        let name = |meta: &ObjectMeta| meta.name.clone().unwrap_or_default();
-        metas
-            .into_iter()
-            .find_map(|(kind, meta)| foreign_owner(meta?, job).then(|| format!("{kind} `{}`", name(meta?))))
+        let foreign = metas.into_iter().filter_map(|(kind, meta)| Some((kind, meta?)));
+        let mut foreign = foreign.filter(|(_, meta)| foreign_owner(meta, job));
+        foreign.next().map(|(kind, meta)| format!("{kind} `{}`", meta.name.as_deref().unwrap_or_default()))
     }
 
     /// Whether an object is missing or is not as `wanted`.

@@ -303,7 +303,11 @@ async fn workers_are_made_before_the_version_that_needs_them_and_find_its_coordi
         (fake.api.get("deployments", JOB).unwrap(), fake.api.get("deployments", "sales-workers").unwrap());
     assert_eq!(workers["spec"]["replicas"], 3, "two for four subtasks, and one that stands by");
     let pod = |deployment: &Value| deployment["spec"]["template"]["spec"].clone();
-    let host = format!("{}.{}", pod(&coordinator)["hostname"].as_str().unwrap(), pod(&coordinator)["subdomain"].as_str().unwrap());
+    let host = format!(
+        "{}.{}",
+        pod(&coordinator)["hostname"].as_str().unwrap(),
+        pod(&coordinator)["subdomain"].as_str().unwrap()
+    );
     let container = pod(&workers)["containers"][0].clone();
     assert_eq!(container["args"], json!(["worker", "/etc/tidegate/job.json"]));
     let variable = |name: &str| {

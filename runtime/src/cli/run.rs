@@ -96,7 +96,8 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
             shared.update(|status| status.phase = Phase::Stopped);
         }
         Some(prepared) => {
-            let Prepared { store, ran_before } = prepared.map_err(|error| LastWord::refused(&arguments.job, error.failure()))?;
+            let Prepared { store, ran_before } =
+                prepared.map_err(|error| LastWord::refused(&arguments.job, error.failure()))?;
             let identity = identity(arguments, &plan, address.to_string());
             let (plan, shown) = (Arc::new(plan), shared.clone());
             let (workers, door) = Workers::new();

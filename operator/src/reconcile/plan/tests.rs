@@ -129,7 +129,11 @@ fn each_row_of_the_table_decides_as_it_says() {
             Decision::Rest,
         ),
         ("N7", Facts { drifted: true, ..running() }, Decision::Apply { revision: 7, replicas: 1 }),
-        ("N8", Facts { orphans: vec![Orphan::JobFile("job-b".into())], ..running() }, Decision::CleanUp(vec![Orphan::JobFile("job-b".into())])),
+        (
+            "N8",
+            Facts { orphans: vec![Orphan::JobFile("job-b".into())], ..running() },
+            Decision::CleanUp(vec![Orphan::JobFile("job-b".into())]),
+        ),
         ("N9", running(), Decision::Rest),
         (
             "N9, the old version was handed over and waits for its end",

@@ -80,7 +80,9 @@ impl ClickHouse {
     /// As [`ClickHouse::start`], on another address of this machine, such as that of the pods of a
     /// [`super::Cluster`].
     pub async fn start_at(address: IpAddr) -> Result<Self, Error> {
-        let client = reqwest::Client::new();
+        // Tests that share a server have a runtime each, and a connection ends with the runtime that opened it: none is
+        // kept for the next request.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
         if let Some(url) = named_by(VARIABLE) {
             return Ok(Self {
                 url: url.trim_end_matches('/').to_owned(),

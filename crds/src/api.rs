@@ -1,4 +1,4 @@
-//! The coordinator's HTTP API: what a job says of itself, and how it is asked to stop.
+//! The coordinator's HTTP API: what a job says of itself, and what it can be asked for.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,10 +24,16 @@ pub struct JobStatus {
     pub record_id: Option<String>,
     /// Version of the spec this process runs.
     pub revision: u64,
+    /// How many subtasks each operator has: the spec's, or what `POST /v1/rescale` set since.
+    #[serde(default)]
+    pub parallelism: u32,
     /// Newest epoch this job owns a checkpoint of.
     pub last_checkpoint: Option<CheckpointStatus>,
     /// Why the newest try to take a checkpoint failed; none when it went well.
     pub checkpoint_failure: Option<String>,
+    /// The savepoint that was asked for last, of this process.
+    #[serde(default)]
+    pub last_savepoint: Option<SavepointStatus>,
     /// Newest epoch that every sink has published.
     pub committed_epoch: Option<u64>,
     /// Epochs owned and not yet published.
@@ -51,15 +57,17 @@ pub struct JobStatus {
 
 impl JobStatus {
     /// Of a process that has just begun.
-    pub fn new(job: impl Into<String>, revision: u64, storage: impl Into<String>) -> Self {
+    pub fn new(job: impl Into<String>, revision: u64, parallelism: u32, storage: impl Into<String>) -> Self {
         Self {
             job: job.into(),
             phase: Phase::Preparing,
             attempt: None,
             record_id: None,
             revision,
+            parallelism,
             last_checkpoint: None,
             checkpoint_failure: None,
+            last_savepoint: None,
             committed_epoch: None,
             pending_epochs: 0,
             restarts: 0,
@@ -153,7 +161,7 @@ pub struct SourceStatus {
 }
 
 /// `POST /v1/stop`: answers 202 at once with the [`JobStatus`]; the phase says when it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StopRequest {
     pub purpose: StopPurpose,
@@ -161,6 +169,69 @@ pub struct StopRequest {
     /// again from the last checkpoint.
     #[serde(default = "yes")]
     pub final_checkpoint: bool,
+    /// Keep the last checkpoint as a savepoint of this name, too. The job ends when it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub savepoint: Option<String>,
+    /// Put out what windows hold, as if no row came any more, before the last checkpoint. Nothing goes on from there:
+    /// what the windows get later would be put out a second time.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub drain: bool,
+}
+
+impl StopRequest {
+    /// Without a savepoint, and without draining.
+    pub fn new(purpose: StopPurpose, final_checkpoint: bool) -> Self {
+        Self { purpose, final_checkpoint, savepoint: None, drain: false }
+    }
+}
+
+/// `POST /v1/savepoints`: answers 202 with the [`SavepointStatus`], and the job goes on meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SavepointRequest {
+    /// Folder below `savepoints/` of the job's storage: 1 to 63 lower-case letters, digits and `-`. A name is used once.
+    pub name: String,
+}
+
+/// `GET /v1/savepoints/{name}`: a savepoint that this process was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SavepointStatus {
+    pub name: String,
+    pub phase: SavepointPhase,
+    /// The epoch that it has the state of; none before its checkpoint has begun.
+    pub epoch: Option<u64>,
+    /// Where it is, as `restoreFrom.path` takes it.
+    pub path: String,
+    /// Bytes of its files, when it is complete.
+    pub bytes: Option<u64>,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// Where a savepoint stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SavepointPhase {
+    /// Its checkpoint is taken, published or copied.
+    InProgress,
+    Completed,
+    Failed,
+}
+
+/// `GET /v1/savepoints`: those that this process was asked for, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SavepointHistory {
+    pub savepoints: Vec<SavepointStatus>,
+}
+
+/// `POST /v1/rescale`: answers 202 with the [`JobStatus`]; the job takes a checkpoint and goes on from it with another
+/// parallelism, in the same processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RescaleRequest {
+    /// From 1 to the spec's `maxParallelism`, and no more than there are slots.
+    pub parallelism: u32,
 }
 
 /// Why a job is stopped.
@@ -174,6 +245,10 @@ pub enum StopPurpose {
 
 fn yes() -> bool {
     true
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How a sink fares.

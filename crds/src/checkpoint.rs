@@ -1,4 +1,4 @@
-//! When checkpoints are taken, where they go and how many stay.
+//! When checkpoints are taken, where they go, how many stay, and what a job may begin with.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -104,6 +104,30 @@ pub struct S3Storage {
 pub struct LocalStorage {
     /// The folder; the job's own is made below it.
     pub path: String,
+}
+
+/// A savepoint, or a kept checkpoint of another job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestoreFrom {
+    /// Folder of a savepoint, or of a job for its newest checkpoint, or a checkpoint's `manifest.json`:
+    /// `s3://bucket/prefix/job/savepoints/name`, or a folder of the machine. It is read with the endpoint and the
+    /// credentials of `checkpoint.storage`.
+    #[schemars(length(min = 1, max = 2048))]
+    pub path: String,
+    /// Whose the savepoint is afterwards.
+    #[serde(default)]
+    pub mode: RestoreMode,
+}
+
+/// The job copies what it begins with into its own storage, and never reads the original again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RestoreMode {
+    /// The original stays, and is its user's.
+    #[default]
+    NoClaim,
+    /// The savepoint is the job's: it is deleted when the job has a checkpoint of its own.
+    Claim,
 }
 
 fn interval() -> HumanDuration {

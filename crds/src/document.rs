@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RunState, SecretRef,
-    SinkSpec, SourceSpec, StreamJobStatus, WorkerPods,
+    CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RestoreFrom, RunState,
+    SecretRef, SinkSpec, SourceSpec, StreamJobStatus, WorkerPods,
 };
 
 pub(crate) const API_VERSION: &str = "tidegate.dev/v1alpha1";
@@ -108,6 +108,13 @@ pub struct JobSpec {
     pub state_ttl: Option<HumanDuration>,
     /// When checkpoints are taken, and where they are kept.
     pub checkpoint: CheckpointSpec,
+    /// What the job begins with, while it has no checkpoint of its own. Afterwards this is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_from: Option<RestoreFrom>,
+    /// Begin, or go on after a change, also where a checkpoint has state of operators that the job does not have: that
+    /// state is dropped. Default: false, such a start is refused.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_non_restored_state: bool,
     /// What happens after a failure. Default: tried again after 1 s, doubling to 1 min, without end.
     #[serde(default)]
     pub restart: RestartSpec,
@@ -232,6 +239,10 @@ fn place<'a>(document: &'a mut serde_yaml::Value, path: &str) -> Result<&'a mut 
 
 fn one() -> u32 {
     1
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn key_groups() -> u32 {

@@ -21,7 +21,9 @@ mod sink;
 mod source;
 mod status;
 
-pub use checkpoint::{CheckpointMode, CheckpointSpec, LocalStorage, OnCancellation, S3Storage, StorageSpec};
+pub use checkpoint::{
+    CheckpointMode, CheckpointSpec, LocalStorage, OnCancellation, RestoreFrom, RestoreMode, S3Storage, StorageSpec,
+};
 pub use column::{Column, ColumnType};
 pub use definition::definition;
 pub use document::{DocumentError, JobSpec, Metadata, StreamJob, StreamJobResource};

@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub trait Coordinators: fmt::Debug + Send + Sync {
     async fn status(&self, pod_ip: &str) -> Result<JobStatus, CoordinatorError>;
     /// Asks for the stop and comes back at once; [`JobStatus::phase`] says when it is done.
-    async fn stop(&self, pod_ip: &str, request: StopRequest) -> Result<(), CoordinatorError>;
+    async fn stop(&self, pod_ip: &str, request: &StopRequest) -> Result<(), CoordinatorError>;
 }
 
 #[derive(Debug, Error)]
@@ -46,9 +46,9 @@ impl Coordinators for HttpCoordinators {
         asked.await.map_err(|source: reqwest::Error| CoordinatorError { url, source: source.into() })
     }
 
-    async fn stop(&self, pod_ip: &str, request: StopRequest) -> Result<(), CoordinatorError> {
+    async fn stop(&self, pod_ip: &str, request: &StopRequest) -> Result<(), CoordinatorError> {
         let url = url(pod_ip, "stop");
-        let asked = async { self.client.post(&url).json(&request).send().await?.error_for_status() };
+        let asked = async { self.client.post(&url).json(request).send().await?.error_for_status() };
         asked.await.map(drop).map_err(|source: reqwest::Error| CoordinatorError { url, source: source.into() })
     }
 }

@@ -21,6 +21,10 @@ pub const PLACES: &[&str] = &[
     "recovery-claimed",
     "recovery-settling",
     "recovery-settled",
+    "state-copied",
+    "before-savepoint",
+    "after-savepoint",
+    "savepoint-deleted",
     "collecting",
 ];
 

@@ -155,7 +155,7 @@ impl Jobs {
 
 /// What a coordinator says that has nothing to tell but its phase.
 pub fn says(phase: Phase, revision: u64, attempt: Option<u64>) -> JobStatus {
-    JobStatus { phase, attempt, ..JobStatus::new(JOB, revision, "s3://checkpoints/shop.sales") }
+    JobStatus { phase, attempt, ..JobStatus::new(JOB, revision, 1, "s3://checkpoints/shop.sales") }
 }
 
 #[async_trait]
@@ -164,7 +164,7 @@ impl Coordinators for Jobs {
         self.lock().coordinators.get(pod_ip).cloned().ok_or_else(|| CoordinatorError::unreachable(pod_ip))
     }
 
-    async fn stop(&self, pod_ip: &str, request: StopRequest) -> Result<(), CoordinatorError> {
+    async fn stop(&self, pod_ip: &str, request: &StopRequest) -> Result<(), CoordinatorError> {
         let mut state = self.lock();
         state.stops.push((pod_ip.to_owned(), request.purpose));
         match state.coordinators.get_mut(pod_ip) {

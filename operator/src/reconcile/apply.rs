@@ -84,7 +84,7 @@ impl Hands<'_> {
             Decision::Stop { pods, request } => {
                 for PodFact { ip, .. } in facts.pods.iter().filter(|pod| pods.contains(&pod.name)) {
                     if let Some(ip) = ip {
-                        self.coordinators.stop(ip, *request).await?;
+                        self.coordinators.stop(ip, request).await?;
                     }
                 }
                 Ok(())

@@ -88,8 +88,7 @@ fn delete(facts: &Facts, deleted_at: u64) -> Decision {
     if facts.now >= deleted_at + facts.deletion_deadline {
         return Decision::LetGo(Farewell::Deadline);
     }
-    let request =
-        StopRequest { purpose: StopPurpose::Cancel, final_checkpoint: facts.on_delete == OnDelete::Checkpoint };
+    let request = StopRequest::new(StopPurpose::Cancel, facts.on_delete == OnDelete::Checkpoint);
     let living: Vec<&PodFact> = facts.living().collect();
     if living.is_empty() {
         return Decision::LetGo(Farewell::NotRunning);
@@ -109,7 +108,7 @@ fn suspend(facts: &Facts) -> Decision {
         None | Some(Rollout { replicas: 0, .. }) => Decision::Rest,
         Some(_) => {
             let living: Vec<&PodFact> = facts.living().collect();
-            let request = StopRequest { purpose: StopPurpose::Suspend, final_checkpoint: true };
+            let request = StopRequest::new(StopPurpose::Suspend, true);
             stop(&living, request).unwrap_or(Decision::Scale { replicas: 0 })
         }
     }

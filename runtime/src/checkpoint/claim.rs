@@ -39,9 +39,12 @@ pub trait Neighbours: Send + Sync {
     fn announce(&self, record_id: &str);
 }
 
-/// Knows what this process can go on from.
+/// Knows what this process can go on from, and what it can begin with.
 #[async_trait]
 pub trait Heir: Send + Sync {
+    /// What a job without any checkpoint begins with, copied to `store`; nothing, for most.
+    async fn beginning(&self, store: &Arc<dyn Store>) -> Result<Option<CheckpointRef>, Failure>;
+
     /// Whether the job as this process would run it can go on from a checkpoint that it took in another version.
     async fn fits(&self, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), Failure>;
 }
@@ -53,6 +56,10 @@ pub struct Identity {
     pub address: String,
     /// Digest of the spec it would run.
     pub spec_digest: String,
+    /// The spec's.
+    pub parallelism: u32,
+    /// What this process was asked to run the job with instead.
+    pub rescaled: Option<u32>,
     /// The job's identity, where the log does not have one yet.
     pub lineage: String,
     /// Wait while a healthy owner runs the job, instead of giving up.
@@ -66,6 +73,7 @@ pub struct Identity {
 pub struct Claimed {
     pub journal: Journal,
     pub lineage: String,
+    pub parallelism: u32,
     pub restored_from: Option<CheckpointRef>,
     /// Newest epoch the attempt before knew to be published.
     pub committed: Option<Epoch>,
@@ -165,11 +173,17 @@ pub async fn claim(
             }
             Claim::Start { next, restored_from, lineage } => {
                 let lineage = lineage.unwrap_or_else(|| me.lineage.clone());
+                let parallelism = parallelism(newest.as_ref(), me);
+                let restored_from = match restored_from {
+                    None => heir.beginning(&store).await.map_err(ClaimError::Unfit)?,
+                    own => own,
+                };
                 let started = Record::new(Body::AttemptStarted {
                     attempt: next,
                     revision: me.claimant.revision,
                     spec_digest: me.spec_digest.clone(),
                     lineage: lineage.clone(),
+                    parallelism,
                     restored_from: restored_from.clone(),
                     owner: Owner { address: me.address.clone(), pod: me.claimant.pod.clone() },
                 });
@@ -180,6 +194,7 @@ pub async fn claim(
                     return Ok(Claiming::Ours(Claimed {
                         journal: Journal::new(store, next, inherited),
                         lineage,
+                        parallelism,
                         restored_from,
                         committed: newest.and_then(|log| log.committed),
                     }));
@@ -187,6 +202,12 @@ pub async fn claim(
             }
         }
     }
+}
+
+/// A job that was rescaled stays so, until its spec says something else.
+fn parallelism(newest: Option<&AttemptLog>, me: &Identity) -> u32 {
+    let of_before = newest.filter(|log| log.spec_digest == me.spec_digest).map(|log| log.parallelism);
+    me.rescaled.or(of_before).unwrap_or(me.parallelism)
 }
 
 /// Reads what the newest attempt says; `None` if nobody ran the job yet.

@@ -23,22 +23,41 @@ use crate::{
 pub struct Kept {
     retained: usize,
     checkpoints: VecDeque<(Epoch, BTreeSet<ObjectPath>)>,
+    /// Stays, however old: it is being copied.
+    held: Option<Epoch>,
 }
 
 impl Kept {
     pub fn new(retained: u32) -> Self {
-        Self { retained: retained.max(1) as usize, checkpoints: VecDeque::new() }
+        Self { retained: retained.max(1) as usize, checkpoints: VecDeque::new(), held: None }
     }
 
     /// Adds a completed checkpoint; returns the files that nothing names any more.
     pub fn completed(&mut self, manifest: &Manifest) -> BTreeSet<ObjectPath> {
         self.checkpoints.push_back((manifest.epoch, manifest.files().collect()));
-        let mut gone = BTreeSet::new();
-        while self.checkpoints.len() > self.retained {
-            if let Some((_, files)) = self.checkpoints.pop_front() {
-                gone.extend(files);
-            }
-        }
+        self.let_go()
+    }
+
+    /// From now on the checkpoint of this epoch stays.
+    pub fn hold(&mut self, epoch: Epoch) {
+        self.held = Some(epoch);
+    }
+
+    /// The checkpoint that was held may go; returns the files that nothing names any more.
+    pub fn release(&mut self) -> BTreeSet<ObjectPath> {
+        self.held = None;
+        self.let_go()
+    }
+
+    /// Leaves what is neither new enough nor held.
+    fn let_go(&mut self) -> BTreeSet<ObjectPath> {
+        let old = self.checkpoints.len().saturating_sub(self.retained);
+        let mut newer = self.checkpoints.split_off(old);
+        let (held, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.checkpoints).into_iter().partition(|(epoch, _)| Some(*epoch) == self.held);
+        self.checkpoints.extend(held);
+        self.checkpoints.append(&mut newer);
+        let mut gone: BTreeSet<ObjectPath> = gone.into_iter().flat_map(|(_, files)| files).collect();
         gone.retain(|file| !self.names(file));
         gone
     }

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
@@ -131,6 +132,23 @@ pub(super) async fn create_known(store: &dyn Store, path: &ObjectPath, record: &
         location: store.location(),
         cause: cause.into(),
     })?;
+    create_and_read_back(store, path, &bytes, |found| {
+        Record::from_bytes(found).is_ok_and(|found| found.record_id == record.record_id)
+    })
+    .await
+}
+
+/// As [`create_known`], of an object that is known by its bytes: `true` if they are there, whoever created them.
+pub(super) async fn create_bytes(store: &dyn Store, path: &ObjectPath, bytes: &Bytes) -> Result<bool, StoreError> {
+    create_and_read_back(store, path, bytes, |found| *found == *bytes).await
+}
+
+async fn create_and_read_back(
+    store: &dyn Store,
+    path: &ObjectPath,
+    bytes: &Bytes,
+    is_ours: impl Fn(&Bytes) -> bool,
+) -> Result<bool, StoreError> {
     let mut pause = FIRST_PAUSE;
     let mut tries = 1;
     loop {
@@ -140,7 +158,7 @@ pub(super) async fn create_known(store: &dyn Store, path: &ObjectPath, record: &
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(Some(found)) => return Ok(Record::from_bytes(&found).is_ok_and(|r| r.record_id == record.record_id)),
+            Ok(Some(found)) => return Ok(is_ours(&found)),
             Err(error) if tries == TRIES => return Err(error),
             Ok(None) | Err(_) => {
                 tracing::warn!(%path, tries, "the outcome of a create is not known, trying again");

@@ -20,6 +20,7 @@ pub struct AttemptLog {
     /// SHA-256 of the spec it ran, hexadecimal.
     pub spec_digest: String,
     pub lineage: String,
+    pub parallelism: u32,
     pub owner: Owner,
     /// Record id of `AttemptStarted`.
     pub record_id: String,
@@ -115,7 +116,7 @@ fn claim_open(log: &AttemptLog, claimant: &Claimant, answer: OwnerAnswer) -> Cla
 pub fn summarize(attempt: Attempt, next: Seq, records: &[Record]) -> Result<AttemptLog, String> {
     let Some(Record {
         record_id,
-        body: Body::AttemptStarted { revision, spec_digest, lineage, owner, restored_from, .. },
+        body: Body::AttemptStarted { revision, spec_digest, lineage, parallelism, owner, restored_from, .. },
         ..
     }) = records.first()
     else {
@@ -126,6 +127,7 @@ pub fn summarize(attempt: Attempt, next: Seq, records: &[Record]) -> Result<Atte
         revision: *revision,
         spec_digest: spec_digest.clone(),
         lineage: lineage.clone(),
+        parallelism: *parallelism,
         owner: owner.clone(),
         record_id: record_id.clone(),
         next,
@@ -164,6 +166,7 @@ mod tests {
             revision: Revision(revision),
             spec_digest: String::new(),
             lineage: "shop".into(),
+            parallelism: 1,
             owner: Owner { address: "127.0.0.1:1".into(), pod: pod.into() },
             record_id: "r4".into(),
             next: Seq(7),
@@ -238,6 +241,7 @@ mod tests {
             revision: Revision(1),
             spec_digest: String::new(),
             lineage: "l".into(),
+            parallelism: 1,
             restored_from: None,
             owner: Owner { address: String::new(), pod: String::new() },
         });

@@ -35,6 +35,19 @@ pub struct Manifest {
     pub operators: Vec<OperatorState>,
     /// Chunks of all epochs not known to be published when this was written, by epoch.
     pub chunks: Vec<ChunkRef>,
+    /// Of a copy that a job began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beginning: Option<Beginning>,
+}
+
+/// What a job began with that had no checkpoint of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Beginning {
+    /// Where it was, for people.
+    pub from: String,
+    /// SHA-256 of its manifest, hexadecimal.
+    pub sha256: String,
 }
 
 /// What manifests of all formats have in common.
@@ -48,8 +61,17 @@ struct Format {
 #[serde(rename_all = "camelCase")]
 pub struct OperatorState {
     pub id: OperatorId,
+    pub kind: StateKind,
     /// By subtask index; as many as the operator's parallelism was.
     pub subtasks: Vec<SubtaskState>,
+}
+
+/// What kind of operator remembers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum StateKind {
+    Source,
+    Deduplicate,
+    WindowAggregate,
 }
 
 /// What one subtask remembers: a small value, and references to rows in files.
@@ -138,7 +160,14 @@ impl Manifest {
     pub const FORMAT: u32 = FORMAT;
 
     pub fn path(&self) -> ObjectPath {
-        ObjectPath(format!("{}manifest.json", folder(self.attempt, self.epoch)))
+        let folder = folder(self.attempt, self.epoch);
+        match &self.beginning {
+            None => ObjectPath(format!("{folder}manifest.json")),
+            // Two savepoints may be of one epoch.
+            Some(Beginning { sha256, .. }) => {
+                ObjectPath(format!("{folder}{}/manifest.json", sha256.get(..16).unwrap_or(sha256)))
+            }
+        }
     }
 
     /// The bytes to write, and the reference that the log will hold.
@@ -156,14 +185,29 @@ impl Manifest {
             let message = format!("its SHA-256 is {}, the log says {}", sha256(&bytes), checkpoint.sha256);
             return Err(ManifestError::Damaged { path, message });
         }
+        Self::decode(&path, &bytes)
+    }
+
+    /// What an object at `path` has that nothing vouches for.
+    pub fn decode(path: &ObjectPath, bytes: &[u8]) -> Result<Self, ManifestError> {
         let damaged = |message| ManifestError::Damaged { path: path.clone(), message };
         let parse = |error: serde_json::Error| damaged(error.to_string());
         // The number first: another format may have other fields.
-        let Format { format } = serde_json::from_slice(&bytes).map_err(parse)?;
+        let Format { format } = serde_json::from_slice(bytes).map_err(parse)?;
         if format != FORMAT {
             return Err(damaged(format!("it is of format {format}, this program reads format {FORMAT}")));
         }
-        serde_json::from_slice(&bytes).map_err(parse)
+        serde_json::from_slice(bytes).map_err(parse)
+    }
+
+    /// Names files of state by other paths, where there are any.
+    pub fn place_files(&mut self, place: impl Fn(&ObjectPath) -> Option<ObjectPath>) {
+        let subtasks = self.operators.iter_mut().flat_map(|operator| &mut operator.subtasks);
+        for file in subtasks.flat_map(|subtask| &mut subtask.parts).map(|part| &mut part.file) {
+            if let Some(path) = place(&file.path) {
+                file.path = path;
+            }
+        }
     }
 
     /// Every file that the checkpoint needs, its own manifest included.

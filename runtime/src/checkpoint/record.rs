@@ -32,6 +32,8 @@ pub enum Body {
         spec_digest: String,
         /// The job's identity in chunk ids.
         lineage: String,
+        /// How many subtasks each operator has; a job that was rescaled keeps it for as long as its spec stays.
+        parallelism: u32,
         restored_from: Option<CheckpointRef>,
         owner: Owner,
     },
@@ -69,10 +71,23 @@ pub struct CheckpointRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trigger {
     Interval,
+    /// For a savepoint, while the job goes on.
+    Savepoint,
+    /// The last one of an attempt: the job goes on with another parallelism.
+    Rescale,
     /// The last one before a stop.
     Stop,
+    /// The last one before a stop, after what windows held was put out: nothing may go on from it.
+    Drain,
     /// The last one of a bounded job: nothing follows it, ever.
     Finish,
+}
+
+impl Trigger {
+    /// Sources read nothing more after it.
+    pub fn is_last(self) -> bool {
+        matches!(self, Self::Rescale | Self::Stop | Self::Drain | Self::Finish)
+    }
 }
 
 impl Record {

@@ -51,7 +51,8 @@ impl Crew {
             Self::Here => {
                 let hello = Hello {
                     name: "local".to_owned(),
-                    slots: worker.plan.spec.parallelism,
+                    // A slot is a thread: there can be as many as the job can ever need.
+                    slots: worker.plan.spec.max_parallelism,
                     // All subtasks are here, so none sends to another process.
                     exchange: String::new(),
                     digest: worker.plan.digest.clone(),
@@ -137,6 +138,8 @@ fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identi
         },
         address: arguments.advertise.clone().unwrap_or(address),
         spec_digest: plan.digest.clone(),
+        parallelism: plan.spec.parallelism,
+        rescaled: None,
         lineage: format!("{}-{}", plan.id, env::unique_id()),
         stand_by: arguments.stand_by,
         patience: patience(plan),

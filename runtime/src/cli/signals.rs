@@ -21,7 +21,7 @@ pub(super) fn listen(requests: UnboundedSender<Request>) -> std::io::Result<watc
             };
             tracing::info!(?purpose, "asked to stop by a signal");
             // Nobody listens any more when the job has ended, or the process does.
-            let _ended = requests.send(Request::Stop(StopRequest { purpose, final_checkpoint: true }));
+            let _ended = requests.send(Request::Stop(StopRequest::new(purpose, true)));
             seen.send_replace(true);
         }
     });

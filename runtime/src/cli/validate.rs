@@ -9,7 +9,7 @@ pub(super) async fn validate(arguments: &JobArguments) -> Result<(), String> {
     let job = read(arguments)?;
     let refuse = |message: String| prefixed(&arguments.job, &message);
     let plan = JobPlan::new(&job, Arc::new(Metrics::new())).map_err(|error| refuse(error_chain(&error)))?;
-    plan.preflight().await.map_err(|error| refuse(error_chain(&error)))?;
+    plan.preflight(plan.spec.parallelism).await.map_err(|error| refuse(error_chain(&error)))?;
     println!("{}: {} operators, parallelism {}\n", plan.name, plan.graph.nodes.len(), plan.spec.parallelism);
     print!("{}", plan.graph);
     Ok(())

@@ -1,4 +1,4 @@
-//! The HTTP API: status, checkpoints, metrics, health, and a way to stop the job.
+//! The HTTP API: status, checkpoints, savepoints, metrics, health, and ways to stop and to rescale the job.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -7,10 +7,18 @@ use axum::{
     body::Bytes,
     extract::{Path, State},
     http::StatusCode,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tidegate_crds::api::{CheckpointDetails, CheckpointHistory, JobStatus, Phase, StopRequest};
-use tokio::{net::TcpListener, sync::mpsc::UnboundedSender};
+use serde::de::DeserializeOwned;
+use tidegate_crds::api::{
+    CheckpointDetails, CheckpointHistory, JobStatus, Phase, RescaleRequest, SavepointHistory, SavepointRequest,
+    SavepointStatus, StopRequest,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc::UnboundedSender, oneshot},
+};
 
 use super::shared::Shared;
 use crate::metrics::Metrics;
@@ -23,11 +31,55 @@ struct Served {
 }
 
 /// What the coordinator is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub enum Request {
     Stop(StopRequest),
     /// A checkpoint now, whatever the interval.
     Checkpoint,
+    /// A savepoint now; then the job may end.
+    Savepoint {
+        name: String,
+        then: Option<StopRequest>,
+        answer: oneshot::Sender<Result<SavepointStatus, Refused>>,
+    },
+    DeleteSavepoint {
+        name: String,
+        answer: oneshot::Sender<Result<(), Refused>>,
+    },
+    /// Another parallelism.
+    Rescale {
+        parallelism: u32,
+        answer: oneshot::Sender<Result<(), Refused>>,
+    },
+}
+
+/// Why something that was asked for is not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    status: StatusCode,
+    message: String,
+}
+
+impl Refused {
+    /// The request can never be met as it is.
+    pub fn invalid(message: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, message }
+    }
+
+    /// Not as the job is now.
+    pub fn conflict(message: String) -> Self {
+        Self { status: StatusCode::CONFLICT, message }
+    }
+
+    pub fn not_found(message: String) -> Self {
+        Self { status: StatusCode::NOT_FOUND, message }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.status, self.message + "\n").into_response()
+    }
 }
 
 /// Serves until the process ends; `requests` gets what is asked for. Returns the address it listens on.
@@ -42,6 +94,9 @@ pub async fn serve(
         .route("/v1/status", get(status))
         .route("/v1/checkpoints", get(checkpoints).post(take_checkpoint))
         .route("/v1/checkpoints/{epoch}", get(details))
+        .route("/v1/savepoints", get(savepoints).post(take_savepoint))
+        .route("/v1/savepoints/{name}", get(savepoint).delete(delete_savepoint))
+        .route("/v1/rescale", post(rescale))
         .route("/v1/stop", post(stop_job))
         .route("/metrics", get(metrics))
         .route("/livez", get(live))
@@ -77,18 +132,74 @@ async fn take_checkpoint(State(served): State<Served>) -> (StatusCode, Json<JobS
 }
 
 /// May be asked any number of times, at any time: a job that has ended stays as it is.
-async fn stop_job(
+async fn stop_job(State(served): State<Served>, body: Bytes) -> Result<(StatusCode, Json<JobStatus>), Refused> {
+    let accepted = r#"{"purpose": "Suspend" or "Cancel", "finalCheckpoint": true (the default) or false, "savepoint": a name, "drain": true or false (the default)}"#;
+    let request: StopRequest = parse(&body, accepted)?;
+    if !request.final_checkpoint && (request.drain || request.savepoint.is_some()) {
+        let message = "`drain` and `savepoint` need the last checkpoint; leave `finalCheckpoint` out".to_owned();
+        return Err(Refused::invalid(message));
+    }
+    tracing::info!(?request, "asked to stop over HTTP");
+    match request.savepoint.clone() {
+        None => {
+            // Nobody listens any more when the job has ended.
+            let _ended = served.requests.send(Request::Stop(request));
+        }
+        Some(name) => {
+            served.ask(|answer| Request::Savepoint { name, then: Some(request), answer }).await?;
+        }
+    }
+    Ok((StatusCode::ACCEPTED, Json(served.shared.status())))
+}
+
+async fn savepoints(State(served): State<Served>) -> Json<SavepointHistory> {
+    Json(served.shared.savepoints())
+}
+
+async fn savepoint(State(served): State<Served>, Path(name): Path<String>) -> Result<Json<SavepointStatus>, Refused> {
+    let unknown = || Refused::not_found(format!("this process was not asked for a savepoint `{name}`"));
+    served.shared.savepoint(&name).map(Json).ok_or_else(unknown)
+}
+
+async fn take_savepoint(
     State(served): State<Served>,
     body: Bytes,
-) -> Result<(StatusCode, Json<JobStatus>), (StatusCode, String)> {
-    let request: StopRequest = serde_json::from_slice(&body).map_err(|error| {
-        let accepted = r#"{"purpose": "Suspend" or "Cancel", "finalCheckpoint": true (the default) or false}"#;
-        (StatusCode::BAD_REQUEST, format!("the body is no request to stop: {error}; accepted is {accepted}\n"))
-    })?;
-    tracing::info!(?request, "asked to stop over HTTP");
-    // Nobody listens any more when the job has ended.
-    let _ended = served.requests.send(Request::Stop(request));
+) -> Result<(StatusCode, Json<SavepointStatus>), Refused> {
+    let SavepointRequest { name } = parse(&body, r#"{"name": "before-the-upgrade"}"#)?;
+    let status = served.ask(|answer| Request::Savepoint { name, then: None, answer }).await?;
+    Ok((StatusCode::ACCEPTED, Json(status)))
+}
+
+async fn delete_savepoint(State(served): State<Served>, Path(name): Path<String>) -> Result<StatusCode, Refused> {
+    served.ask(|answer| Request::DeleteSavepoint { name, answer }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn rescale(State(served): State<Served>, body: Bytes) -> Result<(StatusCode, Json<JobStatus>), Refused> {
+    let RescaleRequest { parallelism } = parse(&body, r#"{"parallelism": 3}"#)?;
+    served.ask(|answer| Request::Rescale { parallelism, answer }).await?;
     Ok((StatusCode::ACCEPTED, Json(served.shared.status())))
+}
+
+fn parse<T: DeserializeOwned>(body: &Bytes, accepted: &str) -> Result<T, Refused> {
+    let refused = |error| Refused::invalid(format!("the body can't be read: {error}; accepted is {accepted}"));
+    serde_json::from_slice(body).map_err(refused)
+}
+
+impl Served {
+    /// Asks for something that the job looks at before it answers.
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Refused>>) -> Request) -> Result<T, Refused> {
+        let phase = self.shared.status().phase;
+        if phase != Phase::Running {
+            return Err(Refused::conflict(format!("the job is {phase:?}; it can do this while it runs")));
+        }
+        let (answer, answered) = oneshot::channel();
+        // Nobody listens any more when the job has ended; then nobody answers either.
+        let _ended = self.requests.send(request(answer));
+        let interrupted =
+            |_| Refused::conflict("the job was interrupted while it looked at this; ask again".to_owned());
+        answered.await.map_err(interrupted)?
+    }
 }
 
 async fn metrics(State(served): State<Served>) -> ([(&'static str, &'static str); 1], String) {

@@ -8,8 +8,9 @@ use super::workers::WorkerId;
 use crate::{
     checkpoint::{
         CommitPermit, Grant,
+        claim::Claimed,
         collect::Kept,
-        manifest::{ChunkRef, Manifest, OperatorState, SubtaskState},
+        manifest::{ChunkRef, Manifest, OperatorState, SubtaskState, parse_folder},
         record::{CheckpointRef, Trigger},
         store::ObjectPath,
     },
@@ -22,6 +23,8 @@ use crate::{
 pub struct Current {
     pub attempt: Attempt,
     pub lineage: String,
+    /// How many subtasks each operator has.
+    pub parallelism: u32,
     /// The checkpoint that it goes on from.
     pub restored_from: Option<CheckpointRef>,
     /// Those that subtasks were given to; none before there are enough slots.
@@ -30,6 +33,16 @@ pub struct Current {
     checkpoints: BTreeMap<Epoch, Checkpoint>,
     /// Chunks of epochs that are owned and not known to be published.
     pending: BTreeMap<Epoch, Vec<ChunkRef>>,
+    saving: Option<Saving>,
+    /// The copy that it began with, until what was copied is no longer needed.
+    beginning: Option<ObjectPath>,
+}
+
+/// The checkpoint that a savepoint is made of.
+struct Saving {
+    epoch: Epoch,
+    /// Once it has completed.
+    manifest: Option<Manifest>,
 }
 
 /// How far a worker has come.
@@ -69,16 +82,43 @@ pub struct Completed {
 }
 
 impl Current {
-    pub fn new(attempt: Attempt, lineage: String, restored_from: Option<CheckpointRef>, kept: Kept) -> Self {
+    pub fn new(claimed: &Claimed, kept: Kept) -> Self {
+        let restored_from = claimed.restored_from.as_ref().map(|checkpoint| &checkpoint.manifest);
+        let is_beginning = |path: &&ObjectPath| parse_folder(path).is_some_and(|(attempt, _)| attempt == Attempt(0));
         Self {
-            attempt,
-            lineage,
-            restored_from,
+            attempt: claimed.journal.attempt(),
+            lineage: claimed.lineage.clone(),
+            parallelism: claimed.parallelism,
+            restored_from: claimed.restored_from.clone(),
             workers: BTreeMap::new(),
             kept,
             checkpoints: BTreeMap::new(),
             pending: BTreeMap::new(),
+            saving: None,
+            beginning: restored_from.filter(is_beginning).cloned(),
         }
+    }
+
+    /// The copy that it began with, if it did; told once.
+    pub fn take_beginning(&mut self) -> Option<ObjectPath> {
+        self.beginning.take()
+    }
+
+    /// The checkpoint of this epoch becomes a savepoint: its files stay until [`Current::saved`].
+    pub fn save(&mut self, epoch: Epoch) {
+        self.saving = Some(Saving { epoch, manifest: None });
+        self.kept.hold(epoch);
+    }
+
+    /// The checkpoint that the savepoint is made of.
+    pub fn saving(&self) -> Option<Manifest> {
+        self.saving.as_ref()?.manifest.clone()
+    }
+
+    /// The savepoint is there, or given up; gives the files that nothing names any more.
+    pub fn saved(&mut self) -> BTreeSet<ObjectPath> {
+        self.saving = None;
+        self.kept.release()
     }
 
     /// Subtasks are given to workers.
@@ -150,7 +190,10 @@ impl Current {
         chunks.sort_by(|a, b| (a.id.epoch, &a.id).cmp(&(b.id.epoch, &b.id)));
         let operators = operators
             .into_iter()
-            .map(|(id, subtasks)| OperatorState { id, subtasks: subtasks.into_values().collect() })
+            .filter_map(|(id, subtasks)| {
+                let kind = plan.graph.state_kind(&id)?;
+                Some(OperatorState { id, kind, subtasks: subtasks.into_values().collect() })
+            })
             .collect();
         let manifest = Manifest {
             format: Manifest::FORMAT,
@@ -164,6 +207,7 @@ impl Current {
             created_at_ms: env::wall_clock_ms(),
             operators,
             chunks,
+            beginning: None,
         };
         if let Some(checkpoint) = checkpoint {
             checkpoint.manifest = Some(manifest.clone());
@@ -197,7 +241,11 @@ impl Current {
         let rows = chunks.iter().map(|chunk| chunk.rows).sum();
         self.pending.insert(epoch, chunks);
         let garbage = self.kept.completed(&manifest);
-        Some(Completed { manifest: manifest.path(), bytes, rows, garbage, shares, grant: permit.grant() })
+        let path = manifest.path();
+        if let Some(saving) = self.saving.as_mut().filter(|saving| saving.epoch == epoch) {
+            saving.manifest = Some(manifest);
+        }
+        Some(Completed { manifest: path, bytes, rows, garbage, shares, grant: permit.grant() })
     }
 
     /// The epoch is given up; gives what had been done for it.

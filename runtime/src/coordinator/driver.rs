@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tidegate_crds::{
     OnCancellation,
-    api::{Failure, FailureReason, StopPurpose, StopRequest},
+    api::{Failure, FailureReason},
 };
 use tokio::{
     runtime::Handle,
@@ -16,12 +16,13 @@ use tokio::{
 };
 
 use super::{
-    api::Request,
+    api::{Refused, Request},
     attempt::Current,
     event::{Effect, Event, Outcome},
     machine::Machine,
     recover::{RecoverError, Recovered},
     restart::Restart,
+    savepoints::Wish,
     scribe::{self, Answer, Order},
     shared::Shared,
     workers::{Change, WorkerId, Workers},
@@ -30,8 +31,10 @@ use crate::{
     checkpoint::{
         claim::{self, ClaimError, Claimed, Claiming, Identity},
         collect::{self, Kept},
+        copy::Copied,
         log::Ending,
         record::CheckpointRef,
+        savepoint::SavepointError,
         store::Store,
     },
     env,
@@ -64,6 +67,8 @@ pub(super) enum Message {
     Claimed(Result<Claiming, ClaimError>),
     Recovered(Result<Box<Recovered>, RecoverError>),
     Written { epoch: Epoch, result: Result<CheckpointRef, Failure> },
+    LookedAt(Result<(), Refused>, Wish),
+    Saved(Result<Copied, SavepointError>),
     Scribe(Answer),
 }
 
@@ -86,7 +91,7 @@ pub(super) struct Loop {
     pub tried: UnboundedSender<Tried>,
     /// Work of this start that ends with it.
     pub work: JoinSet<()>,
-    cancelled: bool,
+    pub cancelled: bool,
 }
 
 impl Coordinator {
@@ -122,7 +127,7 @@ impl Coordinator {
             let wake = this.until_wake();
             event = tokio::select! {
                 biased;
-                Some(request) = requests.recv() => Some(this.asked(request)),
+                Some(request) = requests.recv() => this.asked(request),
                 Some((start, message)) = inbox.recv() => this.receive(start, message),
                 change = this.job.workers.next() => this.hear(change),
                 Some(Tried { sink, failure }) = tries.recv() => {
@@ -226,16 +231,6 @@ impl Loop {
         }
     }
 
-    fn asked(&mut self, request: Request) -> Event {
-        match request {
-            Request::Stop(StopRequest { purpose, final_checkpoint }) => {
-                self.cancelled |= purpose == StopPurpose::Cancel;
-                Event::Stop { final_checkpoint }
-            }
-            Request::Checkpoint => Event::CheckpointAsked,
-        }
-    }
-
     fn receive(&mut self, start: u64, message: Message) -> Option<Event> {
         if start != self.start {
             return None;
@@ -261,6 +256,8 @@ impl Loop {
                 Event::Written { epoch }
             }
             Message::Written { epoch, result: Err(failure) } => Event::Declined { epoch, failure },
+            Message::LookedAt(found, wish) => return self.looked_at(found, wish),
+            Message::Saved(written) => self.saved(written),
             Message::Scribe(answer) => self.answered(answer),
         })
     }
@@ -271,8 +268,8 @@ impl Loop {
         tracing::info!(%attempt, ?restored, "the job is ours");
         self.job.shared.update(|status| status.attempt = Some(attempt.0));
         let kept = Kept::new(self.job.plan.spec.checkpoint.retained);
-        let restored_from = claimed.restored_from.clone();
-        self.current = Some(Current::new(attempt, claimed.lineage.clone(), restored_from, kept));
+        self.job.shared.parallelism(claimed.parallelism);
+        self.current = Some(Current::new(&claimed, kept));
         self.claimed = Some(claimed);
         Event::Claimed { attempt, restored }
     }

@@ -17,7 +17,7 @@ use super::{
     workers::WorkerId,
 };
 use crate::{
-    checkpoint::{claim, collect},
+    checkpoint::{claim, collect, record::Trigger},
     env,
     failure::Reason,
     fault,
@@ -50,8 +50,14 @@ impl Loop {
                 if let Some(current) = &mut self.current {
                     current.triggered(barrier.epoch, trigger);
                 }
+                if trigger == Trigger::Drain {
+                    self.tell(Control::Drain);
+                }
                 self.tell(Control::Trigger(barrier));
             }
+            Effect::SavepointBegun { epoch } => self.savepoint_begun(epoch),
+            Effect::Save { .. } => self.save(),
+            Effect::SavepointFailed { cause } => self.savepoint_failed(cause),
             Effect::Write { epoch } => self.write(epoch),
             Effect::Own { epoch, trigger } => {
                 let written = self.current.as_mut().and_then(|current| current.reference(epoch));
@@ -87,7 +93,7 @@ impl Loop {
         None
     }
 
-    fn spawn(&mut self, work: impl Future<Output = Message> + Send + 'static) {
+    pub(super) fn spawn(&mut self, work: impl Future<Output = Message> + Send + 'static) {
         let (messages, start) = (self.messages.clone(), self.start);
         let answered = async move {
             let message = work.await;
@@ -124,9 +130,15 @@ impl Loop {
         }
     }
 
+    /// Of the attempt that runs, or of the one that is to be claimed, as far as that is known.
+    fn parallelism(&self) -> u32 {
+        let to_claim = self.job.identity.rescaled.unwrap_or(self.job.identity.parallelism);
+        self.current.as_ref().map_or(to_claim, |current| current.parallelism)
+    }
+
     fn is_staffed(&mut self) -> bool {
         let found = self.job.workers.slots().iter().map(|(_, slots)| slots).sum();
-        if found < self.job.plan.spec.parallelism {
+        if found < self.parallelism() {
             self.staffed_at = None;
             self.wait_for_slots(found);
             return false;
@@ -136,7 +148,7 @@ impl Loop {
     }
 
     fn wait_for_slots(&self, found: u32) {
-        let needed = self.job.plan.spec.parallelism;
+        let needed = self.parallelism();
         let message = format!("found {found} slots of workers, and {needed} subtasks need one each");
         if self.job.shared.waits_for(Some(Failure { reason: FailureReason::SlotsMissing, message })) {
             tracing::info!(found, needed, "waiting for workers");
@@ -160,9 +172,11 @@ impl Loop {
         self.show_workers();
         let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
         let targets = targets(&plan, &store, &self.tried);
-        let preflight = std::mem::take(&mut self.job.preflight);
+        let (preflight, parallelism) = (std::mem::take(&mut self.job.preflight), self.parallelism());
         self.spawn(async move {
-            let asked = async { if preflight { plan.preflight().await.map_err(RecoverError::from) } else { Ok(()) } };
+            let asked = async {
+                if preflight { plan.preflight(parallelism).await.map_err(RecoverError::from) } else { Ok(()) }
+            };
             let recovered = recover(plan.clone(), store, targets, claimed);
             Message::Recovered(tokio::try_join!(asked, recovered).map(|((), recovered)| Box::new(recovered)))
         });
@@ -171,7 +185,7 @@ impl Loop {
     /// Gives the subtasks of an attempt that has none placed yet to workers, if these have slots enough.
     pub(super) fn deploy(&mut self) {
         let Some(current) = self.current.as_mut().filter(|current| !current.is_placed()) else { return };
-        let places = match place(&self.job.workers.slots(), self.job.plan.spec.parallelism) {
+        let places = match place(&self.job.workers.slots(), current.parallelism) {
             Ok(places) => places,
             Err(found) => return self.wait_for_slots(found),
         };
@@ -186,6 +200,7 @@ impl Loop {
             peers.retain(|subtask, _| !subtasks.contains(subtask));
             let assignment = Assignment {
                 lineage: current.lineage.clone(),
+                parallelism: current.parallelism,
                 restored_from: current.restored_from.clone(),
                 subtasks: subtasks.clone(),
                 peers,
@@ -205,7 +220,7 @@ impl Loop {
         let seconds = env::monotonic().saturating_sub(self.started_at).as_secs_f64();
         tracing::info!(seconds, "the job runs");
         self.job.shared.update(|status| status.recovery_seconds = Some(seconds));
-        let (tasks, parallelism) = (Topology::of(&self.job.plan.graph).tasks, self.job.plan.spec.parallelism as usize);
+        let (tasks, parallelism) = (Topology::of(&self.job.plan.graph).tasks, self.parallelism() as usize);
         let sources = tasks.iter().filter(|task| task.inputs.is_empty()).count();
         Some(Event::Started { subtasks: tasks.len() * parallelism, sources: sources * parallelism })
     }
@@ -255,6 +270,7 @@ impl Loop {
         };
         self.show_checkpoint(status, done.shares);
         self.direct(Action::Completed(done.grant));
+        self.delete_claimed_origin();
         self.job.io.spawn(collect::delete(store, done.garbage));
     }
 
@@ -297,6 +313,9 @@ impl Loop {
         }
         self.work.shutdown().await;
         self.claimed = None;
+        if self.job.shared.savepoint_in_progress().is_some() {
+            self.savepoint_failed("the attempt that took it has ended".to_owned());
+        }
         if let Some(current) = self.current.take() {
             self.job.workers.cancel(current.attempt, current.workers().collect()).await;
         }

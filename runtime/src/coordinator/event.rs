@@ -57,16 +57,38 @@ pub enum Event {
     Refused(Failure),
     /// There is nothing to run: an earlier attempt has finished the job.
     NothingLeft,
-    /// The job is to end: after a last checkpoint, or at once.
-    Stop {
-        final_checkpoint: bool,
-    },
+    /// The job is to end.
+    Stop(Stop),
     /// Somebody wants a checkpoint now.
     CheckpointAsked,
+    /// Somebody wants a savepoint now.
+    SavepointAsked,
+    /// The savepoint is complete, or has failed; either way it needs its checkpoint no more.
+    SavepointEnded,
+    /// The job is to go on with another parallelism.
+    RescaleAsked,
     /// The attempt's tasks are gone.
     Aborted,
     Released,
     Tick,
+}
+
+/// How a job is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// As it is: the next start goes on from the newest checkpoint.
+    AtOnce,
+    /// After a last checkpoint.
+    Checkpoint(Last),
+}
+
+/// What belongs to the last checkpoint before a stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Last {
+    /// A savepoint of it.
+    pub savepoint: bool,
+    /// Windows put out what they hold before it.
+    pub drain: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +123,18 @@ pub enum Effect {
     },
     Record {
         epoch: Epoch,
+    },
+    /// The checkpoint of the savepoint that was asked for has this epoch.
+    SavepointBegun {
+        epoch: Epoch,
+    },
+    /// The epoch is published: copy its checkpoint.
+    Save {
+        epoch: Epoch,
+    },
+    /// The savepoint's checkpoint was given up.
+    SavepointFailed {
+        cause: String,
     },
     Pause,
     Resume,

@@ -24,6 +24,11 @@ impl Lags {
         Self { readers: readers as usize, told: BTreeMap::new(), gauge }
     }
 
+    /// Each source has so many readers from now on.
+    pub fn expect(&mut self, readers: u32) {
+        self.readers = readers as usize;
+    }
+
     /// A reader knows its lag, or knows it no longer.
     pub fn tell(&mut self, source: &str, reader: SubtaskIndex, lag: Option<u64>) {
         let told = self.told.entry(source.to_owned()).or_default();

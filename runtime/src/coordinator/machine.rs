@@ -4,6 +4,7 @@
 //! Claiming -> Recovering -> Running -> Stopping -> done
 //!     ^                        |          |
 //!     +------- Restarting <----+----------+   after a failure, by the restart strategy
+//!     +------------------------+              after the checkpoint of a rescale, at once
 //! ```
 //!
 //! Each start is an attempt of its own: after a failure the job is claimed anew, which also fences whatever the failed
@@ -17,7 +18,7 @@ use tidegate_crds::{
 };
 
 use super::{
-    event::{Effect, Event, Outcome},
+    event::{Effect, Event, Last, Outcome, Stop},
     repeats::Repeats,
     restart::Restart,
     tracker::InFlight,
@@ -40,7 +41,10 @@ pub struct Machine {
     restart: Restart,
     repeats: Repeats,
     state: State,
-    stop_requested: bool,
+    /// The job is to end after a last checkpoint.
+    stop: Option<Last>,
+    /// Somebody does not want to wait for the sinks for ever.
+    is_hurried: bool,
     attempt: Option<Attempt>,
     restored: bool,
     next_epoch: Epoch,
@@ -74,8 +78,14 @@ enum State {
 
 #[derive(Debug)]
 enum AfterAbort {
-    Restart { at: u64 },
-    Release { finished: bool },
+    Restart {
+        at: u64,
+    },
+    /// The same job with another parallelism.
+    Rescale,
+    Release {
+        finished: bool,
+    },
     Done(Outcome),
 }
 
@@ -92,6 +102,9 @@ struct Running {
     next_trigger: u64,
     /// A checkpoint was asked for, and has not begun.
     asked: bool,
+    savepoint: Option<Savepoint>,
+    /// The next checkpoint is the last one with this parallelism.
+    rescale: bool,
     failures_in_row: u32,
     pending: BTreeSet<Epoch>,
     paused: bool,
@@ -99,10 +112,23 @@ struct Running {
     ending: Option<Ending>,
 }
 
+/// How far a savepoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Savepoint {
+    /// Its checkpoint has not begun.
+    Asked,
+    /// Its checkpoint is under way, or waits to be published.
+    Begun(Epoch),
+    /// Its checkpoint is being copied.
+    Copying,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Ending {
     epoch: Epoch,
     finished: bool,
+    /// All output is published, and the log says so.
+    recorded: bool,
     give_up_at: u64,
 }
 
@@ -113,7 +139,8 @@ impl Machine {
             restart,
             repeats: Repeats::default(),
             state: State::New,
-            stop_requested: false,
+            stop: None,
+            is_hurried: false,
             attempt: None,
             restored: false,
             next_epoch: Epoch(1),
@@ -127,9 +154,11 @@ impl Machine {
         match &self.state {
             State::New | State::Claiming => Phase::Claiming,
             State::Recovering => Phase::Recovering,
-            State::Running(running) if running.is_stopping() || self.stop_requested => Phase::Stopping,
+            State::Running(running) if running.is_stopping() || self.stop.is_some() => Phase::Stopping,
             State::Running(_) => Phase::Running,
-            State::Restarting { .. } | State::Aborting { then: AfterAbort::Restart { .. } } => Phase::Restarting,
+            State::Restarting { .. } | State::Aborting { then: AfterAbort::Restart { .. } | AfterAbort::Rescale } => {
+                Phase::Restarting
+            }
             State::Aborting { .. } | State::Releasing { .. } => Phase::Stopping,
             State::Done { outcome: Outcome::Finished } => Phase::Finished,
             State::Done { outcome: Outcome::Stopped } => Phase::Stopped,
@@ -167,22 +196,13 @@ impl Machine {
             (State::Claiming | State::Recovering | State::Running(_), Event::Failed(failure)) => {
                 self.fail(failure, now, jitter)
             }
-            (State::Claiming | State::Restarting { .. } | State::New, Event::Stop { .. }) => {
-                self.finish(Outcome::Stopped)
-            }
-            (State::Recovering, Event::Stop { .. }) | (State::Running(_), Event::Stop { final_checkpoint: false }) => {
+            (State::Claiming | State::Restarting { .. } | State::New, Event::Stop(_)) => self.finish(Outcome::Stopped),
+            (State::Recovering, Event::Stop(_)) | (State::Running(_), Event::Stop(Stop::AtOnce)) => {
                 self.abort(AfterAbort::Release { finished: false })
             }
-            (State::Running(running), Event::Stop { final_checkpoint: true }) => {
-                self.stop_requested = true;
-                if let Some(ending) = &mut running.ending {
-                    // The output of a job that has read everything is waited for without limit, until a stop sets one.
-                    ending.give_up_at = ending.give_up_at.min(now + STOP_GRACE_MS);
-                }
-                self.tick(now, jitter)
-            }
-            (State::Aborting { .. }, Event::Stop { .. }) => {
-                self.stop_requested = true;
+            (State::Running(_), Event::Stop(Stop::Checkpoint(last))) => self.stop_after(last, now, jitter),
+            (State::Aborting { .. }, Event::Stop(_)) => {
+                self.stop = Some(Last::default());
                 Vec::new()
             }
             (State::Running(_), event) => self.run(event, now, jitter),
@@ -225,7 +245,7 @@ impl Machine {
     fn fail(&mut self, failure: Failure, now: u64, jitter: f64) -> Vec<Effect> {
         let failure = self.repeats.note(failure, now);
         self.failure = Some(failure.clone());
-        if self.stop_requested {
+        if self.stop.is_some() {
             // What is owned stays owned; the next start goes on from there.
             return self.abort_for(Some(failure), AfterAbort::Done(Outcome::Stopped));
         }
@@ -243,9 +263,10 @@ impl Machine {
 
     fn aborted(&mut self) -> Vec<Effect> {
         match std::mem::replace(&mut self.state, State::New) {
-            State::Aborting { then: AfterAbort::Restart { .. } } if self.stop_requested => {
+            State::Aborting { then: AfterAbort::Restart { .. } | AfterAbort::Rescale } if self.stop.is_some() => {
                 self.finish(Outcome::Stopped)
             }
+            State::Aborting { then: AfterAbort::Rescale } => self.claim(),
             State::Aborting { then: AfterAbort::Restart { at } } => {
                 self.state = State::Restarting { at };
                 Vec::new()
@@ -295,18 +316,36 @@ impl Machine {
                 }
                 effects
             }
-            Event::Recorded { epoch } => match running.ending {
-                Some(Ending { epoch: last, finished, .. }) if epoch >= last => {
-                    self.abort(AfterAbort::Release { finished })
+            Event::Recorded { epoch } => {
+                if let Some(ending) = running.ending.as_mut().filter(|ending| ending.epoch <= epoch) {
+                    ending.recorded = true;
                 }
-                _ => Vec::new(),
-            },
+                match running.savepoint {
+                    Some(Savepoint::Begun(saved)) if saved <= epoch => {
+                        running.savepoint = Some(Savepoint::Copying);
+                        vec![Effect::Save { epoch: saved }]
+                    }
+                    _ => self.end_when_done(),
+                }
+            }
+            Event::SavepointEnded => {
+                running.savepoint = None;
+                self.end_when_done()
+            }
             Event::Exhausted { task } => {
                 running.exhausted.insert(task);
                 self.tick(now, jitter)
             }
             Event::CheckpointAsked => {
                 running.asked = true;
+                self.tick(now, jitter)
+            }
+            Event::SavepointAsked => {
+                running.savepoint.get_or_insert(Savepoint::Asked);
+                self.tick(now, jitter)
+            }
+            Event::RescaleAsked => {
+                running.rescale = true;
                 self.tick(now, jitter)
             }
             Event::Tick => self.tick(now, jitter),
@@ -320,12 +359,17 @@ impl Machine {
         running.pending.insert(epoch);
         running.failures_in_row = 0;
         running.next_trigger = (done.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
-        if done.trigger != Trigger::Interval {
-            let finished = done.trigger == Trigger::Finish;
-            let give_up_at = if self.stop_requested { now + STOP_GRACE_MS } else { u64::MAX };
-            running.ending = Some(Ending { epoch, finished, give_up_at });
-        }
         let mut effects = vec![Effect::Completed { epoch, started_at: done.started_at }];
+        if done.trigger == Trigger::Rescale && self.stop.is_none() {
+            // What is not published yet the next attempt settles.
+            effects.extend(self.abort(AfterAbort::Rescale));
+            return effects;
+        }
+        if done.trigger.is_last() {
+            let finished = done.trigger == Trigger::Finish;
+            let give_up_at = if self.is_hurried { now + STOP_GRACE_MS } else { u64::MAX };
+            running.ending = Some(Ending { epoch, finished, recorded: false, give_up_at });
+        }
         if !running.paused && running.pending.len() >= self.spec.max_pending_epochs as usize {
             running.paused = true;
             effects.push(Effect::Pause);
@@ -344,8 +388,11 @@ impl Machine {
             (given_up.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
         let Failure { reason, message } = failure;
         let mut effects = vec![Effect::Discard { epoch, cause: message.clone(), started_at: given_up.started_at }];
+        if running.savepoint.take_if(|savepoint| *savepoint == Savepoint::Begun(epoch)).is_some() {
+            effects.push(Effect::SavepointFailed { cause: format!("its checkpoint {epoch} failed: {message}") });
+        }
         // After its last barrier a source reads nothing more, so a failed last checkpoint can't be followed by another.
-        if given_up.trigger != Trigger::Interval || running.failures_in_row > self.spec.tolerable_failures {
+        if given_up.trigger.is_last() || running.failures_in_row > self.spec.tolerable_failures {
             let failures = running.failures_in_row;
             let message = format!("checkpoint {epoch} failed, {failures} in a row: {message}");
             effects.extend(self.fail(Failure { reason, message }, now, jitter));
@@ -356,8 +403,9 @@ impl Machine {
     /// What the time asks for.
     fn tick(&mut self, now: u64, jitter: f64) -> Vec<Effect> {
         let State::Running(running) = &mut self.state else { return Vec::new() };
-        if let Some(Ending { give_up_at, .. }) = running.ending {
-            return if now >= give_up_at { self.abort(AfterAbort::Release { finished: false }) } else { Vec::new() };
+        if let Some(Ending { finished, recorded, give_up_at, .. }) = running.ending {
+            let release = AfterAbort::Release { finished: finished && recorded };
+            return if now >= give_up_at { self.abort(release) } else { Vec::new() };
         }
         if let Some(in_flight) = &running.in_flight {
             let timeout = self.spec.timeout.millis();
@@ -371,20 +419,55 @@ impl Machine {
         if running.is_finishing() {
             return Vec::new();
         }
-        let trigger = if self.stop_requested {
-            Trigger::Stop
-        } else if running.is_exhausted() {
-            Trigger::Finish
-        } else if (now >= running.next_trigger || running.asked) && !running.paused {
-            running.asked = false;
-            Trigger::Interval
-        } else {
-            return Vec::new();
+        let savepoint = running.savepoint == Some(Savepoint::Asked);
+        let trigger = match self.stop {
+            Some(Last { drain: true, .. }) => Trigger::Drain,
+            Some(_) => Trigger::Stop,
+            None if running.is_exhausted() => Trigger::Finish,
+            None if savepoint && !running.paused => Trigger::Savepoint,
+            None if running.can_rescale() => Trigger::Rescale,
+            None if (now >= running.next_trigger || running.asked) && !running.paused => Trigger::Interval,
+            None => return Vec::new(),
         };
+        running.asked = false;
         let epoch = self.next_epoch;
         self.next_epoch = epoch.next();
         running.in_flight = Some(InFlight::new(epoch, trigger, now, running.subtasks));
-        vec![Effect::Trigger { barrier: Barrier { epoch, last: trigger != Trigger::Interval }, trigger }]
+        let mut effects = vec![Effect::Trigger { barrier: Barrier { epoch, last: trigger.is_last() }, trigger }];
+        if savepoint {
+            running.savepoint = Some(Savepoint::Begun(epoch));
+            effects.push(Effect::SavepointBegun { epoch });
+        }
+        effects
+    }
+
+    /// The job is to end after a last checkpoint.
+    fn stop_after(&mut self, last: Last, now: u64, jitter: f64) -> Vec<Effect> {
+        let State::Running(running) = &mut self.state else { return Vec::new() };
+        if last.savepoint {
+            running.savepoint.get_or_insert(Savepoint::Asked);
+        } else {
+            self.is_hurried = true;
+            if let Some(ending) = &mut running.ending {
+                // The output of a job that has read everything is waited for without limit, until a stop sets one.
+                ending.give_up_at = ending.give_up_at.min(now + STOP_GRACE_MS);
+            }
+        }
+        self.stop.get_or_insert(last);
+        self.tick(now, jitter)
+    }
+
+    /// All is read and published, and nobody copies a checkpoint any more.
+    fn end_when_done(&mut self) -> Vec<Effect> {
+        match &self.state {
+            State::Running(Running {
+                ending: Some(Ending { recorded: true, finished, .. }), savepoint: None, ..
+            }) => {
+                let finished = *finished;
+                self.abort(AfterAbort::Release { finished })
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// When [`Event::Tick`] is wanted next, in milliseconds; `None`: not before another event.
@@ -397,9 +480,9 @@ impl Machine {
                 (None, Some(in_flight)) => Some(in_flight.started_at + self.spec.timeout.millis()),
                 // What comes next is an answer, not a time.
                 (None, None) if running.is_finishing() => None,
-                (None, None) if self.stop_requested || running.is_exhausted() => Some(0),
+                (None, None) if self.stop.is_some() || running.is_exhausted() || running.can_rescale() => Some(0),
                 (None, None) if running.paused => None,
-                (None, None) if running.asked => Some(0),
+                (None, None) if running.asked || running.savepoint == Some(Savepoint::Asked) => Some(0),
                 (None, None) => Some(running.next_trigger),
             },
             _ => None,
@@ -426,6 +509,8 @@ impl Running {
             owning: None,
             next_trigger,
             asked: false,
+            savepoint: None,
+            rescale: false,
             failures_in_row: 0,
             pending: BTreeSet::new(),
             paused: false,
@@ -434,13 +519,19 @@ impl Running {
     }
 
     fn is_stopping(&self) -> bool {
-        let last = |checkpoint: &Option<InFlight>| checkpoint.as_ref().is_some_and(|c| c.trigger != Trigger::Interval);
+        let ends = |trigger: Trigger| trigger.is_last() && trigger != Trigger::Rescale;
+        let last = |checkpoint: &Option<InFlight>| checkpoint.as_ref().is_some_and(|c| ends(c.trigger));
         self.ending.is_some() || last(&self.in_flight) || last(&self.writing) || last(&self.owning)
     }
 
     /// Everybody has acknowledged; the checkpoint is being written and owned.
     fn is_finishing(&self) -> bool {
         self.writing.is_some() || self.owning.is_some()
+    }
+
+    /// A savepoint that was asked for before is not left half done.
+    fn can_rescale(&self) -> bool {
+        self.rescale && self.savepoint.is_none()
     }
 
     /// Every source has read all there is.

@@ -4,7 +4,7 @@
 //! and no I/O. [`tracker`] counts who has acknowledged a checkpoint, [`restart`] says how long to wait after a failure, [`repeats`]
 //! whether it came again.
 //! [`driver`] hears what happens and has the effects done ([`effects`]), [`workers`] knows who is there, [`place`] says
-//! which subtasks run where, [`api`] shows it all.
+//! which subtasks run where, [`savepoints`] does what the job is asked for while it runs, [`api`] shows it all.
 
 pub mod api;
 pub mod attempt;
@@ -19,6 +19,7 @@ pub mod prepare;
 pub mod recover;
 mod repeats;
 pub mod restart;
+mod savepoints;
 pub mod scribe;
 pub mod shared;
 pub mod tracker;

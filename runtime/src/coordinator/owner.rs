@@ -46,7 +46,7 @@ impl Neighbours for HttpNeighbours {
 
     async fn ask_to_stop(&self, owner: &Owner) -> OwnerAnswer {
         let url = format!("http://{}/v1/stop", owner.address);
-        let request = StopRequest { purpose: StopPurpose::Suspend, final_checkpoint: true };
+        let request = StopRequest::new(StopPurpose::Suspend, true);
         let answer = self.client.post(url).timeout(TIMEOUT).json(&request).send().await;
         match answer.and_then(reqwest::Response::error_for_status) {
             Ok(_) => OwnerAnswer::Alive,

@@ -73,7 +73,7 @@ async fn ask(plan: &JobPlan) -> Result<Prepared, PrepareError> {
     let newest = read_newest(store.as_ref()).await?;
     let ran_before = newest.as_ref().is_some_and(|log| log.spec_digest == plan.digest);
     if !ran_before {
-        plan.preflight().await?;
+        plan.preflight(plan.spec.parallelism).await?;
     }
     if newest.is_none() {
         prove(store.as_ref()).await?;

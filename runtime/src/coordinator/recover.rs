@@ -16,6 +16,7 @@ use crate::{
         collect::{self, Kept},
         journal::{Journal, JournalError},
         manifest::{ChunkRef, Manifest, ManifestError},
+        savepoint,
         store::{Store, StoreError},
     },
     failure::Reason,
@@ -42,6 +43,11 @@ pub enum RecoverError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Preflight(#[from] JobError),
+    #[error(
+        "the job has no sink `{sink}` any more, and rows of epoch {epoch} are not known to be published there; put it back \
+         until they are"
+    )]
+    SinkGone { sink: String, epoch: Epoch },
 }
 
 impl Reason for RecoverError {
@@ -51,6 +57,7 @@ impl Reason for RecoverError {
             Self::Journal(error) => error.reason(),
             Self::Store(error) => error.reason(),
             Self::Preflight(error) => error.reason(),
+            Self::SinkGone { .. } => FailureReason::StateUnfit,
         }
     }
 }
@@ -76,7 +83,8 @@ pub async fn recover(
         });
     }
     fault::reach("recovery-settled");
-    let garbage = collect::sweep(store, &kept, journal.attempt(), listed).await;
+    let garbage = collect::sweep(store.clone(), &kept, journal.attempt(), listed).await
+        + savepoint::sweep(store.as_ref()).await?;
     if garbage > 0 {
         tracing::info!(files = garbage, "deleted what earlier attempts had left");
     }
@@ -95,6 +103,10 @@ async fn settle_chunks(
     }
     if epochs.is_empty() {
         return Ok(());
+    }
+    let homeless = |chunk: &&ChunkRef| !targets.iter().any(|target| target.sink() == chunk.id.sink);
+    if let Some(chunk) = epochs.values().flatten().find(homeless) {
+        return Err(RecoverError::SinkGone { sink: chunk.id.sink.clone(), epoch: chunk.id.epoch });
     }
     tracing::info!(epochs = epochs.len(), "publishing what was owned before the last end");
     let permits = epochs

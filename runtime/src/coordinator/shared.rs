@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tidegate_crds::api::{CheckpointDetails, CheckpointHistory, Failure, JobStatus, Phase, SinkStatus};
+use tidegate_crds::api::{
+    CheckpointDetails, CheckpointHistory, Failure, JobStatus, Phase, SavepointHistory, SavepointPhase, SavepointStatus,
+    SinkStatus,
+};
 
 use super::{lags::Lags, workers::WorkerId};
 use crate::{
@@ -16,7 +19,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// How many checkpoints the history has.
+/// How many checkpoints, and savepoints, the history has.
 const HISTORY: usize = 100;
 /// A coordinator that has not looked at its events for so long hangs.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,6 +37,7 @@ struct State {
     /// What the claim or the start waits for.
     waits_for: Option<Failure>,
     history: VecDeque<CheckpointDetails>,
+    savepoints: VecDeque<SavepointStatus>,
     /// By sink: whose tries to publish fail, how many in a row, and why.
     failing: BTreeMap<String, BTreeMap<Option<WorkerId>, (u64, String)>>,
     lags: Lags,
@@ -42,12 +46,13 @@ struct State {
 
 impl Shared {
     pub fn new(plan: &JobPlan, revision: u64, storage: String) -> Arc<Self> {
-        let status = JobStatus::new(&plan.name, revision, storage);
+        let status = JobStatus::new(&plan.name, revision, plan.spec.parallelism, storage);
         let published = plan.sinks.iter().filter(|(_, target)| matches!(target, SinkTarget::Published(_)));
         let failing = published.map(|(sink, _)| (sink.clone(), BTreeMap::new())).collect();
         let heartbeat = env::monotonic();
         let lags = Lags::new(plan.spec.parallelism, plan.metrics.source_lag_records.clone());
-        let state = State { status, waits_for: None, history: VecDeque::new(), failing, lags, heartbeat };
+        let (history, savepoints) = (VecDeque::new(), VecDeque::new());
+        let state = State { status, waits_for: None, history, savepoints, failing, lags, heartbeat };
         Arc::new(Self { state: Mutex::new(state), metrics: plan.metrics.clone() })
     }
 
@@ -62,6 +67,7 @@ impl Shared {
         status.failure = state.waits_for.clone().or(status.failure);
         status.sinks = state.sinks();
         status.sources = state.lags.sources();
+        status.last_savepoint = state.savepoints.front().cloned();
         status
     }
 
@@ -124,6 +130,43 @@ impl Shared {
     /// The newest checkpoint of that epoch: one that a failed attempt began may have had the same.
     pub fn details(&self, epoch: u64) -> Option<CheckpointDetails> {
         self.lock().history.iter().find(|details| details.checkpoint.epoch == epoch).cloned()
+    }
+
+    /// So many subtasks of each operator begin to run.
+    pub fn parallelism(&self, parallelism: u32) {
+        let mut state = self.lock();
+        state.status.parallelism = parallelism;
+        state.lags.expect(parallelism);
+    }
+
+    pub fn savepoint_asked(&self, status: SavepointStatus) {
+        let mut state = self.lock();
+        state.savepoints.push_front(status);
+        state.savepoints.truncate(HISTORY);
+    }
+
+    /// Changes the status of the savepoint that is in progress, if one is.
+    pub fn savepoint_changed(&self, change: impl FnOnce(&mut SavepointStatus)) {
+        let mut state = self.lock();
+        let in_progress = |status: &&mut SavepointStatus| status.phase == SavepointPhase::InProgress;
+        if let Some(status) = state.savepoints.front_mut().filter(in_progress) {
+            change(status);
+        }
+    }
+
+    /// The name of the savepoint that is in progress.
+    pub fn savepoint_in_progress(&self) -> Option<String> {
+        let state = self.lock();
+        let newest = state.savepoints.front().filter(|status| status.phase == SavepointPhase::InProgress);
+        newest.map(|status| status.name.clone())
+    }
+
+    pub fn savepoints(&self) -> SavepointHistory {
+        SavepointHistory { savepoints: self.lock().savepoints.iter().cloned().collect() }
+    }
+
+    pub fn savepoint(&self, name: &str) -> Option<SavepointStatus> {
+        self.lock().savepoints.iter().find(|status| status.name == name).cloned()
     }
 
     /// The coordinator has come round to its events.

@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::{PhysicalExpr, aggregate::AggregateFunctionExpr};
 
-use crate::ids::OperatorId;
+use crate::{checkpoint::manifest::StateKind, ids::OperatorId};
 
 mod computed;
 mod describe;
@@ -97,7 +97,27 @@ pub enum Partition {
     Hash(Vec<usize>),
 }
 
+impl StreamGraph {
+    /// The operators that remember something, and what kind of thing.
+    pub fn stateful(&self) -> impl Iterator<Item = (OperatorId, StateKind)> + '_ {
+        self.nodes.iter().filter_map(|node| Some((node.id.clone(), node.state_kind()?)))
+    }
+
+    pub fn state_kind(&self, id: &OperatorId) -> Option<StateKind> {
+        self.nodes.iter().find(|node| node.id == *id)?.state_kind()
+    }
+}
+
 impl Node {
+    fn state_kind(&self) -> Option<StateKind> {
+        match self.kind {
+            NodeKind::Source { .. } => Some(StateKind::Source),
+            NodeKind::Deduplicate { .. } => Some(StateKind::Deduplicate),
+            NodeKind::WindowAggregate(_) => Some(StateKind::WindowAggregate),
+            NodeKind::Map { .. } | NodeKind::Sink { .. } => None,
+        }
+    }
+
     pub fn partition(&self) -> Partition {
         match &self.kind {
             NodeKind::Deduplicate { keys, .. } => Partition::Hash(keys.clone()),

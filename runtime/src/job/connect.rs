@@ -48,14 +48,14 @@ pub(super) fn sink(index: usize, spec: &SinkSpec, job: &JobSpec) -> Result<SinkT
     let delivery = spec.delivery.unwrap_or(Delivery::ExactlyOnce);
     Ok(match spec {
         SinkSpec { kafka: Some(kafka), .. } if delivery == Delivery::ExactlyOnce => {
-            SinkTarget::Published(Arc::new(KafkaPublisher::new(&name, kafka, job.parallelism)?))
+            SinkTarget::Published(Arc::new(KafkaPublisher::new(&name, kafka)?))
         }
         SinkSpec { kafka: Some(kafka), .. } => {
             let kafka = kafka.clone();
             SinkTarget::Direct(Box::new(move |_| Ok(Box::new(KafkaWriter::new(&name, &kafka, delivery)?))))
         }
         SinkSpec { click_house: Some(table), .. } => {
-            let pending = u64::from(job.checkpoint.max_pending_epochs) * u64::from(job.parallelism);
+            let pending = job.checkpoint.max_pending_epochs;
             let field = format!("spec.sinks[{index}]");
             SinkTarget::Published(Arc::new(ClickHousePublisher::new(&name, &field, table, delivery, pending)?))
         }

@@ -110,12 +110,12 @@ impl JobPlan {
         Ok(Self { name: job.metadata.name.clone(), id, spec, graph, sources, sinks, metrics, digest })
     }
 
-    /// Asks every source and sink whether the job can run.
-    pub async fn preflight(&self) -> Result<(), JobError> {
+    /// Asks every source and sink whether the job can run with so many subtasks of each operator.
+    pub async fn preflight(&self, parallelism: u32) -> Result<(), JobError> {
         try_join_all(self.sources.iter().map(|table| table.source.preflight())).await?;
         let published = self.graph.nodes.iter().filter_map(|node| match &node.kind {
             NodeKind::Sink { sink, .. } => match self.sinks.get(sink) {
-                Some(SinkTarget::Published(publisher)) => Some(publisher.preflight(&node.schema)),
+                Some(SinkTarget::Published(publisher)) => Some(publisher.preflight(&node.schema, parallelism)),
                 _ => None,
             },
             _ => None,
@@ -136,11 +136,6 @@ impl JobPlan {
 
     pub fn source(&self, name: &str) -> Option<&SourceTable> {
         self.sources.iter().find(|table| table.name == name)
-    }
-
-    /// Names of all operators.
-    pub fn operator_ids(&self) -> Vec<OperatorId> {
-        self.graph.nodes.iter().map(|node| node.id.clone()).collect()
     }
 
     /// Whether barriers are aligned.

@@ -8,7 +8,7 @@ use tokio::{runtime, sync::mpsc::unbounded_channel};
 use super::{Emitted, KeyRange, Operator, Output, RestoredState};
 use crate::{
     checkpoint::{
-        manifest::{Manifest, OperatorState, SubtaskState},
+        manifest::{Manifest, OperatorState, StateKind, SubtaskState},
         record::Trigger,
         store::{Store, memory::MemoryStore},
     },
@@ -18,7 +18,7 @@ use crate::{
         chain::FrozenLink,
         protocol::TaskId,
         report::Report,
-        restore::Restored,
+        restore::{Restored, Takes},
         snapshot::{Cut, Snapshotter},
     },
 };
@@ -142,12 +142,15 @@ impl<O: Operator> Fleet<O> {
             trigger: Trigger::Interval,
             max_parallelism: MAX_PARALLELISM,
             created_at_ms: 0,
-            operators: vec![OperatorState { id: id(), subtasks }],
+            operators: vec![OperatorState { id: id(), kind: StateKind::Deduplicate, subtasks }],
             chunks: Vec::new(),
+            beginning: None,
         };
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let all = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: MAX_PARALLELISM };
-        let restored = self.runtime.block_on(Restored::load(&store, &manifest, &[id()], &[all])).unwrap();
+        let operators = [(id(), StateKind::Deduplicate)].into();
+        let takes = Takes { operators, max_parallelism: MAX_PARALLELISM, drops_the_rest: false };
+        let restored = self.runtime.block_on(Restored::load(&store, &manifest, &takes, &[all])).unwrap();
         self.start(parallelism, &restored);
     }
 

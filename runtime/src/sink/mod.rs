@@ -55,8 +55,8 @@ pub struct Chunk {
 #[async_trait]
 pub trait Publisher: Debug + Send + Sync {
     /// Looks at the system before the job starts: reachable, allowed, fit for the promise, with columns for `schema`.
-    /// An error here names what to do, such as the statement that would fix the table.
-    async fn preflight(&self, schema: &SchemaRef) -> Result<(), SinkError>;
+    /// So many `slots` will publish. An error here names what to do, such as the statement that would fix the table.
+    async fn preflight(&self, schema: &SchemaRef, slots: u32) -> Result<(), SinkError>;
 
     /// Writes the chunk, once in all. An error leaves it open whether the chunk is there; the caller tries again.
     async fn publish(&self, permit: &CommitPermit, chunk: &Chunk) -> Result<(), SinkError>;

@@ -50,6 +50,8 @@ pub struct Deployment {
     pub plan: Arc<JobPlan>,
     pub attempt: Attempt,
     pub lineage: String,
+    /// How many subtasks each operator has.
+    pub parallelism: u32,
     pub store: Arc<dyn Store>,
     /// Those that are here.
     pub subtasks: BTreeSet<SubtaskIndex>,
@@ -109,7 +111,7 @@ impl Deployment {
         let restored = Arc::new(restored);
         let topology = Topology::of(&self.plan.graph);
         let places = Places { here: self.subtasks.clone(), elsewhere: &self.peers };
-        let mut wiring = Wiring::new(&self.plan, &topology, self.attempt, places);
+        let mut wiring = Wiring::new(&topology, self.attempt, self.parallelism, self.plan.exactly_once(), places);
         let mut slots: BTreeMap<SubtaskIndex, Vec<Subtask>> = BTreeMap::new();
         let mut controls = Vec::new();
         let mut keyed = JoinSet::new();
@@ -164,7 +166,7 @@ impl Deployment {
         };
         let table = self.plan.source(source).ok_or_else(|| internal(source, "the plan does not have the source"))?;
         let splits = restored.splits(&node.id)?;
-        let context = ReaderContext { subtask: id.subtask, parallelism: self.plan.spec.parallelism };
+        let context = ReaderContext { subtask: id.subtask, parallelism: self.parallelism };
         let reader = table.source.reader(context, splits.clone()).await?;
         let (reports, read) = (self.reports.clone(), source.clone());
         let tell = move |lag| {
@@ -209,7 +211,7 @@ impl Deployment {
             plan: &self.plan,
             range: KeyRange {
                 subtask: id.subtask,
-                parallelism: self.plan.spec.parallelism,
+                parallelism: self.parallelism,
                 max_parallelism: self.plan.spec.max_parallelism,
             },
             restored,

@@ -66,6 +66,8 @@ pub enum Action {
 pub struct Assignment {
     /// Of the chunks that will be published.
     pub lineage: String,
+    /// How many subtasks each operator has.
+    pub parallelism: u32,
     /// The checkpoint to go on from.
     pub restored_from: Option<CheckpointRef>,
     /// Which subtasks, of every task.
@@ -79,6 +81,8 @@ pub struct Assignment {
 pub enum Control {
     /// Cut here.
     Trigger(Barrier),
+    /// Say that no row comes any more, and read none until the next barrier, which is the last.
+    Drain,
     /// The checkpoint of the epoch has completed.
     Completed(Epoch),
     /// Read nothing until `Resume`: too much waits to be published.

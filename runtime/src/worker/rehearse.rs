@@ -7,17 +7,22 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use tidegate_crds::api::Failure;
+use tidegate_crds::{
+    RestoreMode,
+    api::{Failure, FailureReason},
+};
 use tokio::runtime::Handle;
 
 use super::{
     deploy::DeployError,
-    restore::{self, Restored},
+    restore::{Restored, Takes},
 };
 use crate::{
     checkpoint::{
         claim::Heir,
         manifest::{FileRef, Manifest},
+        origin::Origin,
+        record::CheckpointRef,
         store::Store,
     },
     failure::Reason,
@@ -36,17 +41,35 @@ const LARGEST_SAMPLE: u64 = 64 << 20;
 
 #[async_trait]
 impl Heir for JobPlan {
+    async fn beginning(&self, own: &Arc<dyn Store>) -> Result<Option<CheckpointRef>, Failure> {
+        let Some(from) = &self.spec.restore_from else { return Ok(None) };
+        let of_path =
+            |failure: Failure| Failure { message: format!("spec.restoreFrom.path: {}", failure.message), ..failure };
+        let begun = async {
+            let origin = Origin::find(&from.path, &self.spec.checkpoint.storage).await.map_err(|e| e.failure())?;
+            if from.mode == RestoreMode::Claim && !origin.is_savepoint {
+                let message = format!("{} is no savepoint; accepted is `mode: NoClaim`", origin.store.location());
+                return Err(Failure { reason: FailureReason::StateUnfit, message });
+            }
+            rehearse(self, &origin.store, &origin.manifest).await.map_err(|error| error.failure())?;
+            let (from, epoch) = (origin.store.location(), origin.manifest.epoch);
+            tracing::info!(from, %epoch, "the job begins with a copy of this state");
+            origin.copy_to(own, &self.id).await.map(Some).map_err(|error| error.failure())
+        };
+        begun.await.map_err(of_path)
+    }
+
     async fn fits(&self, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), Failure> {
         rehearse(self, store, manifest).await.map_err(|error| error.failure())
     }
 }
 
 async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), DeployError> {
-    let (operators, max_parallelism) = (plan.operator_ids(), plan.spec.max_parallelism);
-    restore::fits(manifest, &operators, max_parallelism)?;
+    let takes = Takes::of(plan);
+    takes.fits(manifest)?;
     let sample = sample(manifest.clone());
-    let range = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism };
-    let restored = Restored::load(store, &sample, &operators, &[range]).await?;
+    let range = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: takes.max_parallelism };
+    let restored = Restored::load(store, &sample, &takes, &[range]).await?;
     let spill = |name: &str| Spill::new(store.clone(), Handle::current(), name.to_owned());
     let context = Context { plan, range, restored: &restored, spill: &spill };
     for node in &plan.graph.nodes {
@@ -92,7 +115,7 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::{
-            manifest::{OperatorState, PartRef, SubtaskState},
+            manifest::{OperatorState, PartRef, StateKind, SubtaskState},
             record::Trigger,
             store::ObjectPath,
         },
@@ -107,7 +130,8 @@ mod tests {
     #[test]
     fn a_sample_has_one_part_of_each_kind_of_the_smallest_file_and_no_large_one() {
         let subtask = |parts| SubtaskState { value: "kept".into(), parts };
-        let operator = |id: &str, subtasks| OperatorState { id: OperatorId(id.into()), subtasks };
+        let operator =
+            |id: &str, subtasks| OperatorState { id: OperatorId(id.into()), kind: StateKind::Deduplicate, subtasks };
         let small = [part("keys", "b", 20, 0), part("keys", "b", 20, 1), part("waiting", "c", 30, 0)];
         let manifest = Manifest {
             format: Manifest::FORMAT,
@@ -124,6 +148,7 @@ mod tests {
                 operator("second", vec![subtask(vec![part("partial", "d", LARGEST_SAMPLE + 1, 0)])]),
             ],
             chunks: Vec::new(),
+            beginning: None,
         };
         let sampled = sample(manifest);
         let subtasks = |operator: usize| &sampled.operators[operator].subtasks;

@@ -9,11 +9,13 @@ use tidegate_crds::api::FailureReason;
 
 use crate::{
     checkpoint::{
-        manifest::{FileRef, Manifest, OperatorState, SubtaskState},
+        manifest::{FileRef, Manifest, OperatorState, StateKind, SubtaskState},
+        record::Trigger,
         store::{ObjectPath, Store},
     },
     failure::Reason,
-    ids::{OperatorId, SubtaskIndex},
+    ids::{Epoch, OperatorId, SubtaskIndex},
+    job::JobPlan,
     operator::{KeyRange, RestoredPart, RestoredState},
     source::SplitState,
     state::file::{self, FileError},
@@ -47,32 +49,98 @@ pub enum RestoreError {
     )]
     MaxParallelism { found: u32, fixed: u32 },
     #[error(
-        "the checkpoint has state of `{operator}`, which the changed job does not have, so that this state would be \
-         lost: an operator is named by what it computes (the length of a window, its keys, the name of the view it \
-         reads); take that change back, or begin without state under another `jobId`"
+        "the checkpoint has state that would be lost, since the job does not have its operator: {}. An operator is named \
+         by what it computes (the length of a window, its keys, the name of the view it reads): take that change back, or \
+         drop the state by `allowNonRestoredState: true`",
+        homeless(.operators)
     )]
-    Homeless { operator: OperatorId },
+    Homeless { operators: Vec<Homeless> },
+    #[error(
+        "the state was drained: windows that were open at epoch {epoch} have been put out with what they held, and would \
+         be put out again with what comes; begin without state, under another `jobId`"
+    )]
+    Drained { epoch: Epoch },
+}
+
+/// An operator of a checkpoint that a job does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Homeless {
+    pub operator: OperatorId,
+    pub kind: StateKind,
+    /// What the job has instead, of the same kind and without state in the checkpoint.
+    pub successors: Vec<OperatorId>,
+}
+
+fn homeless(operators: &[Homeless]) -> String {
+    let described = operators.iter().map(|Homeless { operator, kind, successors }| {
+        let names: Vec<String> = successors.iter().map(|name| format!("`{name}`")).collect();
+        let renamed = if names.is_empty() { String::new() } else { format!(", renamed to {}?", names.join(" or ")) };
+        format!("`{operator}` ({kind:?}{renamed})")
+    });
+    described.collect::<Vec<_>>().join(", ")
+}
+
+/// What a job can take from a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Takes {
+    /// Its operators that have state.
+    pub operators: BTreeMap<OperatorId, StateKind>,
+    pub max_parallelism: u32,
+    /// State of other operators is left behind.
+    pub drops_the_rest: bool,
+}
+
+impl Takes {
+    pub fn of(plan: &JobPlan) -> Self {
+        Self {
+            operators: plan.graph.stateful().collect(),
+            max_parallelism: plan.spec.max_parallelism,
+            drops_the_rest: plan.spec.allow_non_restored_state,
+        }
+    }
+
+    /// Whether the job can have what the manifest names, as far as the manifest tells.
+    pub fn fits(&self, manifest: &Manifest) -> Result<(), RestoreError> {
+        if manifest.trigger == Trigger::Drain {
+            return Err(RestoreError::Drained { epoch: manifest.epoch });
+        }
+        if manifest.max_parallelism != self.max_parallelism {
+            return Err(RestoreError::MaxParallelism { found: self.max_parallelism, fixed: manifest.max_parallelism });
+        }
+        let homeless: Vec<Homeless> = manifest
+            .operators
+            .iter()
+            .filter(|state| !self.has(state))
+            .map(|state| {
+                let is_new =
+                    |(id, kind): &(&OperatorId, &StateKind)| **kind == state.kind && manifest.operator(id).is_none();
+                let successors = self.operators.iter().filter(is_new).map(|(id, _)| id.clone()).collect();
+                Homeless { operator: state.id.clone(), kind: state.kind, successors }
+            })
+            .collect();
+        if homeless.is_empty() || self.drops_the_rest {
+            Ok(())
+        } else {
+            Err(RestoreError::Homeless { operators: homeless })
+        }
+    }
+
+    /// Whether the job has the operator.
+    fn has(&self, state: &OperatorState) -> bool {
+        self.operators.get(&state.id) == Some(&state.kind)
+    }
 }
 
 impl Reason for RestoreError {
     fn reason(&self) -> FailureReason {
         match self {
             Self::File(error) => error.reason(),
-            Self::Batch { .. } | Self::Splits { .. } | Self::MaxParallelism { .. } | Self::Homeless { .. } => {
-                FailureReason::StateUnfit
-            }
+            Self::Batch { .. }
+            | Self::Splits { .. }
+            | Self::MaxParallelism { .. }
+            | Self::Homeless { .. }
+            | Self::Drained { .. } => FailureReason::StateUnfit,
         }
-    }
-}
-
-/// Whether a job with these operators can have the state that the manifest names, as far as the manifest tells.
-pub fn fits(manifest: &Manifest, operators: &[OperatorId], max_parallelism: u32) -> Result<(), RestoreError> {
-    if manifest.max_parallelism != max_parallelism {
-        return Err(RestoreError::MaxParallelism { found: max_parallelism, fixed: manifest.max_parallelism });
-    }
-    match manifest.operators.iter().find(|state| !operators.contains(&state.id)) {
-        Some(state) => Err(RestoreError::Homeless { operator: state.id.clone() }),
-        None => Ok(()),
     }
 }
 
@@ -87,20 +155,21 @@ fn overlap(one: KeyRange, other: KeyRange) -> bool {
 }
 
 impl Restored {
-    /// Downloads what the manifest names for some key groups. `operators` are the job's.
+    /// Downloads what the manifest names for some key groups.
     pub async fn load(
         store: &Arc<dyn Store>,
         manifest: &Manifest,
-        operators: &[OperatorId],
+        takes: &Takes,
         ranges: &[KeyRange],
     ) -> Result<Self, RestoreError> {
-        let max_parallelism = ranges.first().map_or(manifest.max_parallelism, |range| range.max_parallelism);
-        fits(manifest, operators, max_parallelism)?;
+        takes.fits(manifest)?;
+        let max_parallelism = takes.max_parallelism;
+        let states: Vec<&OperatorState> = manifest.operators.iter().filter(|state| takes.has(state)).collect();
         let wanted = |state: &OperatorState, index: u32| {
             let former = former(state, index, max_parallelism);
             ranges.iter().any(|range| overlap(*range, former))
         };
-        let subtasks = manifest.operators.iter().flat_map(|state| {
+        let subtasks = states.iter().flat_map(|state| {
             (0..).zip(&state.subtasks).filter(move |(index, _)| wanted(state, *index)).map(|(_, subtask)| subtask)
         });
         let parts = subtasks.flat_map(|subtask| &subtask.parts);
@@ -114,7 +183,7 @@ impl Restored {
             .buffer_unordered(DOWNLOADS)
             .try_collect()
             .await?;
-        let operators = manifest.operators.iter().map(|state| (state.id.clone(), state.clone())).collect();
+        let operators = states.into_iter().map(|state| (state.id.clone(), state.clone())).collect();
         Ok(Self { operators, files, max_parallelism })
     }
 

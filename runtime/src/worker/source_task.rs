@@ -83,6 +83,10 @@ impl SourceTask {
                 Next::Told(None) => return Ok(()),
                 Next::Told(Some(Control::Pause)) => paused = true,
                 Next::Told(Some(Control::Resume)) => paused = false,
+                Next::Told(Some(Control::Drain)) => {
+                    paused = true;
+                    self.chain.watermark(EventTime::MAX)?;
+                }
                 Next::Told(Some(Control::Completed(epoch))) => self.completed(epoch)?,
                 Next::Told(Some(Control::Trigger(barrier))) => {
                     self.cut(barrier).await?;

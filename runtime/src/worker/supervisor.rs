@@ -19,7 +19,7 @@ use super::{
     protocol::{Action, Assignment, Control, News, Notice, Order},
     publish::{Lanes, PendingChunk, Tried, targets},
     report::Report,
-    restore::Restored,
+    restore::{Restored, Takes},
     slot::Slots,
     wiring::tell,
 };
@@ -289,19 +289,20 @@ async fn build(
     reports: UnboundedSender<Report>,
 ) -> Result<Ready, DeployError> {
     let Worker { plan, store, post, io, .. } = worker;
-    let Assignment { lineage, restored_from, subtasks, peers } = assignment;
+    let Assignment { lineage, parallelism, restored_from, subtasks, peers } = assignment;
     let restored = match restored_from {
         Some(checkpoint) => {
             let manifest = Manifest::read(store.as_ref(), &checkpoint).await?;
-            let (parallelism, max_parallelism) = (plan.spec.parallelism, plan.spec.max_parallelism);
+            let takes = Takes::of(&plan);
+            let max_parallelism = takes.max_parallelism;
             let range = |subtask: &_| KeyRange { subtask: *subtask, parallelism, max_parallelism };
             let ranges: Vec<KeyRange> = subtasks.iter().map(range).collect();
-            let restored = Restored::load(&store, &manifest, &plan.operator_ids(), &ranges).await?;
+            let restored = Restored::load(&store, &manifest, &takes, &ranges).await?;
             tracing::debug!(epoch = %manifest.epoch, "state is loaded");
             restored
         }
         None => Restored::default(),
     };
     let subtasks = subtasks.into_iter().collect();
-    Deployment { plan, attempt, lineage, store, subtasks, peers, post, io, reports }.build(restored).await
+    Deployment { plan, attempt, lineage, parallelism, store, subtasks, peers, post, io, reports }.build(restored).await
 }

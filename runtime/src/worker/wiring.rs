@@ -51,8 +51,8 @@ pub struct Wiring<'a> {
 }
 
 impl<'a> Wiring<'a> {
-    pub fn new(plan: &JobPlan, topology: &Topology, attempt: Attempt, places: Places<'a>) -> Self {
-        let parallelism = plan.spec.parallelism;
+    /// With `aligned`, receiving ends hold what is behind a barrier until it has come on all channels.
+    pub fn new(topology: &Topology, attempt: Attempt, parallelism: u32, aligned: bool, places: Places<'a>) -> Self {
         let mut wiring = Self {
             attempt,
             parallelism,
@@ -65,7 +65,7 @@ impl<'a> Wiring<'a> {
         for (task, shape) in topology.tasks.iter().enumerate().filter(|(_, shape)| !shape.inputs.is_empty()) {
             for subtask in &wiring.places.here {
                 let id = TaskId { task, subtask: *subtask };
-                let (senders, gate) = channels(shape.inputs.len() * parallelism as usize, plan.exactly_once());
+                let (senders, gate) = channels(shape.inputs.len() * parallelism as usize, aligned);
                 wiring.gates.insert(id, gate);
                 wiring.senders.extend((0..).zip(senders).map(|(channel, sender)| ((id, channel), sender)));
             }

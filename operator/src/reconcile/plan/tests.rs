@@ -36,7 +36,7 @@ fn in_trouble(revision: u64) -> PodFact {
 
 fn stop(pods: &[&str], purpose: StopPurpose, final_checkpoint: bool) -> Decision {
     let pods = pods.iter().map(|name| (*name).to_owned()).collect();
-    Decision::Stop { pods, request: StopRequest { purpose, final_checkpoint } }
+    Decision::Stop { pods, request: StopRequest::new(purpose, final_checkpoint) }
 }
 
 fn rollout(replicas: i32) -> Rollout {

@@ -49,12 +49,17 @@ fn owners(answer: OwnerAnswer) -> Owners {
 /// Goes on from any checkpoint, or from none; a manifest need not be there for it.
 #[derive(Default)]
 struct Anything {
+    beginning: Option<CheckpointRef>,
     refuses: Option<&'static str>,
     looked_at: AtomicU32,
 }
 
 #[async_trait]
 impl Heir for Anything {
+    async fn beginning(&self, _: &Arc<dyn Store>) -> Result<Option<CheckpointRef>, Failure> {
+        Ok(self.beginning.clone())
+    }
+
     async fn fits(&self, _: &Arc<dyn Store>, _: &Manifest) -> Result<(), Failure> {
         self.looked_at.fetch_add(1, Relaxed);
         match self.refuses {
@@ -69,6 +74,8 @@ fn identity(pod: &str, revision: u64) -> Identity {
         claimant: Claimant { revision: Revision(revision), pod: pod.into() },
         address: format!("{pod}:8080"),
         spec_digest: "digest".into(),
+        parallelism: 2,
+        rescaled: None,
         lineage: format!("lineage-of-{pod}"),
         stand_by: false,
         patience: Duration::from_mins(1),
@@ -104,6 +111,7 @@ fn manifest(attempt: Attempt, epoch: u64) -> Manifest {
         created_at_ms: 0,
         operators: Vec::new(),
         chunks: Vec::new(),
+        beginning: None,
     }
 }
 

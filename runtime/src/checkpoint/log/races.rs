@@ -97,6 +97,7 @@ impl World {
                     revision: me.revision,
                     spec_digest: String::new(),
                     lineage: lineage.unwrap_or_else(|| "first".into()),
+                    parallelism: 1,
                     restored_from: restored_from.clone(),
                     owner: Owner { address: String::new(), pod: me.pod.clone() },
                 };

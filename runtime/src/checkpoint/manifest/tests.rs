@@ -31,8 +31,11 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
 fn operator() -> impl Strategy<Value = OperatorState> {
     let parts = prop::collection::vec(part(), 0..3);
     let subtask = (value(), parts).prop_map(|(value, parts)| SubtaskState { value, parts });
-    (".*", prop::collection::vec(subtask, 0..3))
-        .prop_map(|(id, subtasks)| OperatorState { id: OperatorId(id), subtasks })
+    (".*", prop::collection::vec(subtask, 0..3)).prop_map(|(id, subtasks)| OperatorState {
+        id: OperatorId(id),
+        kind: StateKind::WindowAggregate,
+        subtasks,
+    })
 }
 
 fn chunk() -> impl Strategy<Value = ChunkRef> {
@@ -46,7 +49,8 @@ fn chunk() -> impl Strategy<Value = ChunkRef> {
 }
 
 fn manifest() -> impl Strategy<Value = Manifest> {
-    let trigger = prop_oneof![Just(Trigger::Interval), Just(Trigger::Stop), Just(Trigger::Finish)];
+    let trigger =
+        prop_oneof![Just(Trigger::Interval), Just(Trigger::Savepoint), Just(Trigger::Drain), Just(Trigger::Finish)];
     let counters = prop::array::uniform4(any::<u64>());
     let lists = (prop::collection::vec(operator(), 0..3), prop::collection::vec(chunk(), 0..3));
     (".*", ".*", counters, trigger, any::<u32>(), lists).prop_map(
@@ -63,6 +67,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                 created_at_ms,
                 operators,
                 chunks,
+                beginning: None,
             }
         },
     )

@@ -7,7 +7,7 @@ fn counter<T: std::fmt::Debug>(make: impl Fn(u64) -> T + 'static) -> impl Strate
 }
 
 fn trigger() -> impl Strategy<Value = Trigger> {
-    prop_oneof![Just(Trigger::Interval), Just(Trigger::Stop), Just(Trigger::Finish)]
+    prop_oneof![Just(Trigger::Interval), Just(Trigger::Rescale), Just(Trigger::Stop), Just(Trigger::Finish)]
 }
 
 fn checkpoint() -> impl Strategy<Value = CheckpointRef> {
@@ -20,12 +20,13 @@ fn checkpoint() -> impl Strategy<Value = CheckpointRef> {
 
 fn started() -> impl Strategy<Value = Body> {
     let restored_from = prop::option::of(checkpoint());
-    (counter(Attempt), counter(Revision), ".*", ".*", restored_from, ".*", ".*").prop_map(
-        |(attempt, revision, spec_digest, lineage, restored_from, address, pod)| Body::AttemptStarted {
+    (counter(Attempt), counter(Revision), ".*", ".*", any::<u32>(), restored_from, ".*", ".*").prop_map(
+        |(attempt, revision, spec_digest, lineage, parallelism, restored_from, address, pod)| Body::AttemptStarted {
             attempt,
             revision,
             spec_digest,
             lineage,
+            parallelism,
             restored_from,
             owner: Owner { address, pod },
         },

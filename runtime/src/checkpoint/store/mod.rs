@@ -14,6 +14,7 @@ use tidegate_crds::api::FailureReason;
 
 use crate::{failure::Reason, job::secrets::MissingSecret};
 
+mod address;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod local;
@@ -27,6 +28,7 @@ mod s3;
 mod tests;
 
 pub use self::{
+    address::{AddressError, open_at},
     local::LocalStore,
     open::{location, open},
     prove::prove,

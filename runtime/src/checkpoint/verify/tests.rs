@@ -1,69 +1,26 @@
-use bytes::Bytes;
-
 use super::*;
-use crate::{
-    checkpoint::{
-        manifest::{OperatorState, PartRef, SubtaskState, folder},
-        record::{self, Body, Owner, Record, Trigger},
-        store::memory::{Action, Fault, MemoryStore},
-    },
-    ids::{Attempt, OperatorId, Revision, Seq},
+use crate::checkpoint::{
+    record::{Body, Trigger},
+    sample,
+    store::memory::{Action, Fault, MemoryStore},
 };
 
-/// Writes a file of 20 bytes that begins with its epoch.
-fn write(store: &MemoryStore, attempt: u64, epoch: u64, name: &str) -> FileRef {
-    let path = format!("{}{name}", folder(Attempt(attempt), Epoch(epoch)));
-    let bytes = Bytes::from(format!("{epoch:020}"));
-    store.plant(&path, bytes.clone());
-    FileRef::of(ObjectPath(path), &bytes)
-}
-
 fn checkpoint(store: &MemoryStore, attempt: u64, epoch: u64, files: Vec<FileRef>) -> CheckpointRef {
-    let part = |file| PartRef { kind: "rows".into(), tag: 0, rows: 1, file, batch: 0 };
-    let subtask = SubtaskState { parts: files.into_iter().map(part).collect(), ..SubtaskState::default() };
-    let manifest = Manifest {
-        format: Manifest::FORMAT,
-        job: "job".into(),
-        lineage: "job".into(),
-        epoch: Epoch(epoch),
-        attempt: Attempt(attempt),
-        revision: Revision(1),
-        trigger: Trigger::Interval,
-        max_parallelism: 128,
-        created_at_ms: 0,
-        operators: vec![OperatorState { id: OperatorId("operator".into()), subtasks: vec![subtask] }],
-        chunks: Vec::new(),
-    };
-    let (bytes, reference) = manifest.encode().unwrap();
-    store.plant(&reference.manifest.0, bytes);
-    reference
-}
-
-fn log(store: &MemoryStore, attempt: u64, seq: u64, body: Body) {
-    store.plant(&record::path(Attempt(attempt), Seq(seq)).0, Record::new(body).to_bytes().unwrap());
+    sample::write(store, &sample::manifest(attempt, epoch, files))
 }
 
 /// A job whose second attempt owns epoch 3, with epoch 2 kept, epoch 1 half collected, and a file that nobody names.
 fn stored() -> (MemoryStore, Arc<dyn Store>) {
     let store = MemoryStore::new();
-    let old = write(&store, 1, 1, "old");
-    checkpoint(&store, 1, 1, vec![old.clone(), write(&store, 1, 1, "gone")]);
+    let old = sample::file(&store, 1, 1, "old");
+    checkpoint(&store, 1, 1, vec![old.clone(), sample::file(&store, 1, 1, "gone")]);
     store.remove("data/00000001/000000000001/gone");
-    let kept = checkpoint(&store, 1, 2, vec![old.clone(), write(&store, 1, 2, "more")]);
-    write(&store, 1, 2, "left-half-done");
-    let newest = checkpoint(&store, 2, 3, vec![old, write(&store, 2, 3, "newest")]);
-    write(&store, 2, 4, "under-way");
-    let owner = Owner { address: "here".into(), pod: "pod".into() };
-    let started = Body::AttemptStarted {
-        attempt: Attempt(2),
-        revision: Revision(1),
-        spec_digest: String::new(),
-        lineage: "job".into(),
-        restored_from: Some(kept),
-        owner,
-    };
-    log(&store, 2, 0, started);
-    log(&store, 2, 1, Body::CheckpointCompleted { checkpoint: newest, trigger: Trigger::Interval });
+    let kept = checkpoint(&store, 1, 2, vec![old.clone(), sample::file(&store, 1, 2, "more")]);
+    sample::file(&store, 1, 2, "left-half-done");
+    let newest = checkpoint(&store, 2, 3, vec![old, sample::file(&store, 2, 3, "newest")]);
+    sample::file(&store, 2, 4, "under-way");
+    sample::log(&store, 2, 0, sample::started(2, Some(kept)));
+    sample::log(&store, 2, 1, Body::CheckpointCompleted { checkpoint: newest, trigger: Trigger::Interval });
     (store.clone(), Arc::new(store))
 }
 

@@ -54,7 +54,7 @@ pub struct ClickHousePublisher {
     database: String,
     table: String,
     delivery: Delivery,
-    pending_chunks: u64,
+    pending_epochs: u32,
 }
 
 impl fmt::Debug for ClickHousePublisher {
@@ -65,15 +65,14 @@ impl fmt::Debug for ClickHousePublisher {
 }
 
 impl ClickHousePublisher {
-    /// `sink` is the sink's name and `field` its place in the document, such as `spec.sinks[0]`. `pending_chunks` is how
-    /// many chunks can be published and not yet known to be: `maxPendingEpochs` × slots. Delivery is `ExactlyOnce` or
-    /// `Idempotent`.
+    /// `sink` is the sink's name and `field` its place in the document, such as `spec.sinks[0]`. `pending_epochs` is
+    /// how many epochs can be published and not yet known to be. Delivery is `ExactlyOnce` or `Idempotent`.
     pub fn new(
         sink: &str,
         field: &str,
         spec: &ClickHouseSink,
         delivery: Delivery,
-        pending_chunks: u64,
+        pending_epochs: u32,
     ) -> Result<Self, SinkError> {
         let refused = |message: String| SinkError::Refused { sink: sink.to_owned(), message };
         if !matches!(delivery, Delivery::ExactlyOnce | Delivery::Idempotent) {
@@ -97,7 +96,7 @@ impl ClickHousePublisher {
             database: spec.database.clone(),
             table: spec.table.clone(),
             delivery,
-            pending_chunks,
+            pending_epochs,
         })
     }
 
@@ -137,9 +136,10 @@ impl ClickHousePublisher {
 
 #[async_trait]
 impl Publisher for ClickHousePublisher {
-    async fn preflight(&self, schema: &SchemaRef) -> Result<(), SinkError> {
+    async fn preflight(&self, schema: &SchemaRef, slots: u32) -> Result<(), SinkError> {
         let facts = self.look().await?;
-        fit::judge(&facts, schema, self.delivery, self.pending_chunks)
+        let pending_chunks = u64::from(self.pending_epochs) * u64::from(slots);
+        fit::judge(&facts, schema, self.delivery, pending_chunks)
             .map_err(|message| SinkError::Refused { sink: self.sink.clone(), message })
     }
 

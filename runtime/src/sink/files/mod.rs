@@ -78,7 +78,7 @@ impl FilesPublisher {
 
 #[async_trait]
 impl Publisher for FilesPublisher {
-    async fn preflight(&self, _schema: &SchemaRef) -> Result<(), SinkError> {
+    async fn preflight(&self, _schema: &SchemaRef, _slots: u32) -> Result<(), SinkError> {
         let this = self.clone();
         blocking(move || {
             let probe = this.folder.join(format!(".{}", env::unique_id()));

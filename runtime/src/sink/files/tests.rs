@@ -63,7 +63,7 @@ async fn a_chunk_published_twice_is_there_once() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = publisher(folder.path(), format);
         let chunks = [chunk("job", 0, &["a", "b"]), chunk("job", 1, &["c"])];
-        publisher.preflight(&chunks[0].schema).await.unwrap();
+        publisher.preflight(&chunks[0].schema, 1).await.unwrap();
         for _ in 0..3 {
             for chunk in &chunks {
                 publisher.publish(&permit(), chunk).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_file_of_another_job_is_refused_and_stays() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = publisher(folder.path(), format);
         let theirs = chunk("theirs", 0, &["a"]);
-        publisher.preflight(&theirs.schema).await.unwrap();
+        publisher.preflight(&theirs.schema, 1).await.unwrap();
         publisher.publish(&permit(), &theirs).await.unwrap();
         let before = fs::read(folder.path().join("out").join(&names(folder.path())[0])).unwrap();
         let error = publisher.publish(&permit(), &chunk("ours", 0, &["b"])).await.unwrap_err();
@@ -106,6 +106,6 @@ async fn a_path_that_is_no_folder_is_refused_before_the_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("out"), "a file").unwrap();
     let error =
-        publisher(folder.path(), FileFormat::JsonLines).preflight(&chunk("j", 0, &[]).schema).await.unwrap_err();
+        publisher(folder.path(), FileFormat::JsonLines).preflight(&chunk("j", 0, &[]).schema, 1).await.unwrap_err();
     assert!(error.to_string().contains("is not a folder"), "{error}");
 }

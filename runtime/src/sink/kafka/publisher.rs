@@ -35,7 +35,6 @@ struct Inner {
     key: Vec<String>,
     progress: String,
     timeout: Duration,
-    slots: u32,
     cluster: Cluster,
     /// Partitions that the progress topic is known to have.
     partitions: AtomicU32,
@@ -55,13 +54,12 @@ impl fmt::Debug for KafkaPublisher {
 }
 
 impl KafkaPublisher {
-    /// `name` is the sink's, `slots` how many subtasks write to it. Looks up secrets and checks properties; asks no
-    /// broker.
-    pub fn new(name: &str, spec: &KafkaSink, slots: u32) -> Result<Self, SinkError> {
-        Self::plan(name, spec, slots).map_err(|trouble| trouble.of_sink(name))
+    /// `name` is the sink's. Looks up secrets and checks properties; asks no broker.
+    pub fn new(name: &str, spec: &KafkaSink) -> Result<Self, SinkError> {
+        Self::plan(name, spec).map_err(|trouble| trouble.of_sink(name))
     }
 
-    fn plan(name: &str, spec: &KafkaSink, slots: u32) -> Result<Self, Trouble> {
+    fn plan(name: &str, spec: &KafkaSink) -> Result<Self, Trouble> {
         let progress = spec.progress_topic.clone().unwrap_or_else(|| format!("{}-tidegate-progress", spec.topic));
         if progress == spec.topic {
             return Err(Trouble::Refused(format!(
@@ -82,7 +80,6 @@ impl KafkaPublisher {
                 key: spec.key.clone(),
                 progress,
                 timeout: spec.transaction_timeout.0,
-                slots: slots.max(1),
                 cluster,
                 partitions: AtomicU32::new(0),
                 markers: Mutex::default(),
@@ -93,11 +90,11 @@ impl KafkaPublisher {
 
 #[async_trait]
 impl Publisher for KafkaPublisher {
-    async fn preflight(&self, schema: &SchemaRef) -> Result<(), SinkError> {
+    async fn preflight(&self, schema: &SchemaRef, slots: u32) -> Result<(), SinkError> {
         let (inner, schema) = (Arc::clone(&self.inner), Arc::clone(schema));
         let checked = blocking("look at the topic", move || {
             preflight::check(&inner.cluster, &inner.topic, &inner.key, &schema)?;
-            inner.ensure_progress(inner.slots)?;
+            inner.ensure_progress(slots)?;
             // Asks whether transactions of this length are accepted, and fences nobody.
             Transaction::init(&inner.target(), &format!("tidegate-{}-preflight", inner.name)).map(drop)
         });
@@ -141,8 +138,7 @@ impl Inner {
 
     fn ensure_progress(&self, slots: u32) -> Result<(), Trouble> {
         if self.partitions.load(Ordering::Acquire) < slots {
-            let wanted = slots.max(self.slots);
-            let found = progress::ensure(&self.cluster, &self.progress, &self.topic, wanted)?;
+            let found = progress::ensure(&self.cluster, &self.progress, &self.topic, slots)?;
             self.partitions.fetch_max(found, Ordering::AcqRel);
         }
         Ok(())

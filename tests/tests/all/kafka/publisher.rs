@@ -51,7 +51,7 @@ fn chunk(lineage: &str, slot: u32, epoch: u64, index: u32, numbers: std::ops::Ra
 }
 
 async fn publisher(topic: &str) -> KafkaPublisher {
-    KafkaPublisher::new("out", &spec(topic).await, 2).unwrap()
+    KafkaPublisher::new("out", &spec(topic).await).unwrap()
 }
 
 async fn publish(publisher: &KafkaPublisher, chunk: &Chunk) -> Result<(), SinkError> {
@@ -167,7 +167,7 @@ async fn a_marker_behind_a_foreign_open_transaction_is_waited_for() {
 
     // A publisher without patience fails rather than guess.
     let hasty = KafkaSink { transaction_timeout: HumanDuration::from_secs(1), ..spec(&topic).await };
-    let hasty = KafkaPublisher::new("out", &hasty, 2).unwrap();
+    let hasty = KafkaPublisher::new("out", &hasty).unwrap();
     let error = publish(&hasty, &chunk).await.unwrap_err();
     assert!(matches!(error, SinkError::Failed { .. }), "{error:?}");
     assert_eq!(numbers(&topic, 1).await, range(0..50));
@@ -190,7 +190,7 @@ async fn a_slot_does_not_wait_for_another_that_died() {
     std::mem::forget(begin(&topic, &progress, &chunk(&topic, 1, 1, 0, 0..50)).await);
     let ours = chunk(&topic, 0, 1, 0, 50..60);
     let hasty = KafkaSink { transaction_timeout: HumanDuration::from_secs(2), ..spec(&topic).await };
-    publish(&KafkaPublisher::new("out", &hasty, 2).unwrap(), &ours).await.unwrap();
+    publish(&KafkaPublisher::new("out", &hasty).unwrap(), &ours).await.unwrap();
     // Readers of the topic itself see nothing behind the open transaction until its slot is settled.
     publish(&publisher(&topic).await, &chunk(&topic, 1, 1, 0, 0..50)).await.unwrap();
     assert_eq!(numbers(&topic, 1).await, range(0..60));
@@ -199,7 +199,7 @@ async fn a_slot_does_not_wait_for_another_that_died() {
 #[tokio::test]
 async fn slots_are_published_side_by_side() {
     let topic = topic("side-by-side", 4, &[]).await;
-    let publisher = KafkaPublisher::new("out", &spec(&topic).await, 6).unwrap();
+    let publisher = KafkaPublisher::new("out", &spec(&topic).await).unwrap();
     for epoch in 1..4_u64 {
         let chunks: Vec<Chunk> = (0..6)
             .map(|slot| {
@@ -208,7 +208,7 @@ async fn slots_are_published_side_by_side() {
             })
             .collect();
         let mut all = tokio::task::JoinSet::new();
-        let publisher = Arc::new(KafkaPublisher::new("out", &spec(&topic).await, 6).unwrap());
+        let publisher = Arc::new(KafkaPublisher::new("out", &spec(&topic).await).unwrap());
         for chunk in chunks {
             let publisher = Arc::clone(&publisher);
             all.spawn(async move { publish(&publisher, &chunk).await.unwrap() });

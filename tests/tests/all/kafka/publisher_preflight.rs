@@ -11,7 +11,7 @@ use super::{
 };
 
 async fn refused(spec: &KafkaSink, parts: &[&str]) {
-    let error = KafkaPublisher::new("out", spec, 3).unwrap().preflight(&schema()).await.unwrap_err();
+    let error = KafkaPublisher::new("out", spec).unwrap().preflight(&schema(), 3).await.unwrap_err();
     let SinkError::Refused { message, .. } = &error else { panic!("not a refusal: {error:?}") };
     for part in parts {
         assert!(message.contains(part), "{part:?} is not in: {message}");
@@ -28,8 +28,8 @@ async fn the_progress_topic_is_made_compacted_with_a_partition_a_slot_and_grows(
     let topic = topic("preflight", 1, &[]).await;
     let progress = format!("{topic}-tidegate-progress");
     for slots in [3, 3, 5, 2] {
-        let publisher = KafkaPublisher::new("out", &spec(&topic).await, slots).unwrap();
-        publisher.preflight(&schema()).await.unwrap();
+        let publisher = KafkaPublisher::new("out", &spec(&topic).await).unwrap();
+        publisher.preflight(&schema(), slots).await.unwrap();
     }
     assert_eq!(partitions(&progress).await, 5);
     let asked = [ResourceSpecifier::Topic(&progress)];
@@ -57,5 +57,5 @@ async fn what_would_break_the_promise_is_refused_with_the_way_out() {
     refused(&KafkaSink { transaction_timeout: long, ..good.clone() }, &parts).await;
 
     let itself = KafkaSink { progress_topic: Some(topic), ..good };
-    assert!(KafkaPublisher::new("out", &itself, 1).unwrap_err().to_string().contains("a topic of its own"));
+    assert!(KafkaPublisher::new("out", &itself).unwrap_err().to_string().contains("a topic of its own"));
 }

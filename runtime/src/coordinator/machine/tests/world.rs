@@ -1,78 +1,16 @@
-//! The machine in a world that answers honestly, but in any order, late, twice or never.
+//! A world that carries out what the machine asks for, and holds it to the rules.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use proptest::{prelude::*, sample::Index};
-use tidegate_crds::{FixedDelay, HumanDuration, RestartSpec, StorageSpec};
+use tidegate_crds::{FixedDelay, HumanDuration, RestartSpec};
 
-use super::*;
-use crate::ids::SubtaskIndex;
-
-const SUBTASKS: usize = 3;
-const SOURCES: usize = 2;
-const RESTART_PAUSE_MS: u64 = 1_000;
-const FAR: u64 = 1_000_000_000;
-
-fn spec(max_pending_epochs: u32) -> CheckpointSpec {
-    let millis = |millis| HumanDuration(std::time::Duration::from_millis(millis));
-    CheckpointSpec {
-        mode: tidegate_crds::CheckpointMode::ExactlyOnce,
-        interval: millis(1_000),
-        timeout: millis(5_000),
-        min_pause: millis(300),
-        tolerable_failures: 1,
-        retained: 1,
-        max_pending_epochs,
-        on_cancellation: tidegate_crds::OnCancellation::Retain,
-        storage: StorageSpec::default(),
-    }
-}
-
-fn task(index: usize) -> TaskId {
-    TaskId { task: 0, subtask: SubtaskIndex(index as u32) }
-}
-
-fn failure(message: &str) -> Failure {
-    Failure { reason: FailureReason::TaskFailed, message: message.into() }
-}
-
-/// Something that happens to a job.
-#[derive(Debug, Clone)]
-enum Happening {
-    /// One of the answers under way comes.
-    Answer(Index),
-    /// An answer comes that no longer counts: a repeat, or one about an epoch or an attempt that is over.
-    Stray(Index),
-    /// A share of the checkpoint could not be uploaded, or its manifest not written.
-    Decline,
-    /// Milliseconds pass.
-    Wait(u64),
-    Exhaust(usize),
-    /// Somebody wants a checkpoint.
-    Ask,
-    Fail,
-    Stop,
-    /// A stop without a last checkpoint.
-    StopAtOnce,
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::{Answer, Ask, Decline, Exhaust, Fail, Stop, StopAtOnce, Stray, Wait};
-    prop_oneof![
-        40 => any::<Index>().prop_map(Answer),
-        8 => any::<Index>().prop_map(Stray),
-        12 => (0_u64..2_500).prop_map(Wait),
-        2 => Just(Decline),
-        1 => (0..SOURCES).prop_map(Exhaust),
-        1 => Just(Ask),
-        1 => Just(Fail),
-        1 => Just(Stop),
-        1 => Just(StopAtOnce),
-    ]
-}
+use super::{
+    super::{super::event as stop, *},
+    FAR, Happening, RESTART_PAUSE_MS, SOURCES, SUBTASKS, failure, spec, task,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     New,
     Claiming,
     Recovering,
@@ -98,16 +36,24 @@ struct Checkpoint {
 
 /// The last barrier of an attempt.
 #[derive(Debug)]
-struct Last {
+struct LastBarrier {
     trigger: Trigger,
     owned_at: Option<u64>,
 }
 
-struct World {
-    machine: Machine,
+/// The savepoint that is in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Saving {
+    Asked,
+    Begun(Epoch),
+    Copying,
+}
+
+pub(super) struct World {
+    pub(super) machine: Machine,
     max_pending: usize,
-    now: u64,
-    stage: Stage,
+    pub(super) now: u64,
+    pub(super) stage: Stage,
     /// Answers under way that may come in any order.
     answers: Vec<Event>,
     /// What the log's only writer will answer, in order.
@@ -115,26 +61,31 @@ struct World {
     /// Epochs that the sinks will report, in order.
     publishing: VecDeque<Epoch>,
     strays: Vec<Event>,
-    attempts: u64,
+    pub(super) attempts: u64,
     /// Newest epoch that the log is known to have, and what the attempt began with.
     logged: Option<Epoch>,
-    restored: Option<Epoch>,
-    triggered: Option<Epoch>,
+    pub(super) restored: Option<Epoch>,
+    pub(super) triggered: Option<Epoch>,
     checkpoint: Option<Checkpoint>,
-    last: Option<Last>,
+    last: Option<LastBarrier>,
     exhausted: BTreeSet<usize>,
     unpublished: BTreeSet<Epoch>,
     unrecorded: BTreeSet<Epoch>,
     paused: bool,
+    pub(super) saving: Option<Saving>,
+    is_rescaling: bool,
     stopped_at: Option<u64>,
+    /// Since when the sinks are not waited for without limit.
+    hurried_at: Option<u64>,
+    drains: bool,
     /// Tasks that ran were ended without a last checkpoint.
     cut_short: bool,
     aborted_at: Option<u64>,
-    released: Option<bool>,
+    pub(super) released: Option<bool>,
 }
 
 impl World {
-    fn new(max_pending_epochs: u32) -> Self {
+    pub(super) fn new(max_pending_epochs: u32) -> Self {
         let delay = FixedDelay { attempts: 3, delay: HumanDuration::from_secs(1) };
         let restart = Restart::new(&RestartSpec { fixed_delay: Some(delay), ..RestartSpec::default() });
         Self {
@@ -156,14 +107,18 @@ impl World {
             unpublished: BTreeSet::new(),
             unrecorded: BTreeSet::new(),
             paused: false,
+            saving: None,
+            is_rescaling: false,
             stopped_at: None,
+            hurried_at: None,
+            drains: false,
             cut_short: false,
             aborted_at: None,
             released: None,
         }
     }
 
-    fn happens(&mut self, happening: &Happening) {
+    pub(super) fn happens(&mut self, happening: &Happening) {
         match happening {
             Happening::Answer(index) => {
                 if let Some(event) = self.answer(|count| index.index(count), true) {
@@ -190,21 +145,44 @@ impl World {
             }
             Happening::Ask => self.deliver(Event::CheckpointAsked),
             Happening::Fail => self.deliver(Event::Failed(failure("broken"))),
-            Happening::Stop => self.stop(true),
+            Happening::Save if self.machine.phase() == Phase::Running && self.saving.is_none() => {
+                self.saving = Some(Saving::Asked);
+                self.deliver(Event::SavepointAsked);
+            }
+            Happening::Rescale if self.machine.phase() == Phase::Running => {
+                self.is_rescaling = true;
+                self.deliver(Event::RescaleAsked);
+            }
+            Happening::Stop(last) => self.stop_after(*last),
             Happening::StopAtOnce => self.stop(false),
-            Happening::Stray(_) | Happening::Exhaust(_) => {}
+            Happening::Stray(_) | Happening::Exhaust(_) | Happening::Save | Happening::Rescale => {}
         }
     }
 
-    fn stop(&mut self, final_checkpoint: bool) {
+    pub(super) fn stop(&mut self, final_checkpoint: bool) {
+        if final_checkpoint {
+            return self.stop_after(stop::Last::default());
+        }
         self.stopped_at.get_or_insert(self.now);
-        self.cut_short |= self.stage == Stage::Running && !final_checkpoint;
-        self.deliver(Event::Stop { final_checkpoint });
-        assert!(self.stage != Stage::Running || final_checkpoint, "the tasks were to end at once");
+        self.cut_short |= self.stage == Stage::Running;
+        self.deliver(Event::Stop(Stop::AtOnce));
+        assert!(self.stage != Stage::Running, "the tasks were to end at once");
+    }
+
+    pub(super) fn stop_after(&mut self, last: stop::Last) {
+        let running = self.stage == Stage::Running;
+        self.drains |= running && last.drain && self.stopped_at.is_none();
+        self.stopped_at.get_or_insert(self.now);
+        if !last.savepoint {
+            self.hurried_at.get_or_insert(self.now);
+        } else if running {
+            self.saving.get_or_insert(Saving::Asked);
+        }
+        self.deliver(Event::Stop(Stop::Checkpoint(last)));
     }
 
     /// A tick has an effect when, and only when, the machine wants it.
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         let wanted = self.machine.wake_at().is_some_and(|at| at <= self.now);
         assert_eq!(self.deliver_all(Event::Tick) > 0, wanted, "wake_at is wrong");
     }
@@ -213,7 +191,9 @@ impl World {
     fn answer(&mut self, choose: impl Fn(usize) -> usize, sinks_answer: bool) -> Option<Event> {
         let publishing = if sinks_answer { self.publishing.front().copied() } else { None };
         let scribe = self.scribe.front().cloned();
-        let count = self.answers.len() + usize::from(scribe.is_some()) + usize::from(publishing.is_some());
+        let copies = self.saving == Some(Saving::Copying);
+        let others = usize::from(scribe.is_some()) + usize::from(publishing.is_some()) + usize::from(copies);
+        let count = self.answers.len() + others;
         if count == 0 {
             return None;
         }
@@ -223,6 +203,10 @@ impl World {
         }
         if chosen == self.answers.len() && scribe.is_some() {
             return self.scribe.pop_front();
+        }
+        if copies && chosen + 1 == count {
+            self.saving = None;
+            return Some(Event::SavepointEnded);
         }
         self.publishing.pop_front().map(|epoch| Event::Published { epoch })
     }
@@ -320,6 +304,19 @@ impl World {
                 let checkpoint = self.over(epoch, started_at);
                 assert!(!checkpoint.ordered, "the log may have epoch {epoch}, and it was given up");
             }
+            Effect::SavepointBegun { epoch } => {
+                assert_eq!((self.saving, self.triggered), (Some(Saving::Asked), Some(epoch)));
+                self.saving = Some(Saving::Begun(epoch));
+            }
+            Effect::Save { epoch } => {
+                assert_eq!(self.saving, Some(Saving::Begun(epoch)));
+                assert!(!self.unrecorded.contains(&epoch), "copied before it was published");
+                self.saving = Some(Saving::Copying);
+            }
+            Effect::SavepointFailed { .. } => {
+                assert!(matches!(self.saving, Some(Saving::Begun(_))) && self.checkpoint.is_none());
+                self.saving = None;
+            }
             Effect::Record { epoch } => {
                 assert!(running && !self.unpublished.contains(&epoch));
                 self.scribe.push_back(Event::Recorded { epoch });
@@ -344,7 +341,11 @@ impl World {
     fn claim(&mut self) {
         match self.stage {
             Stage::New => assert_eq!(self.attempts, 0),
-            Stage::Down => assert!(self.now >= self.aborted_at.unwrap() + RESTART_PAUSE_MS, "no pause"),
+            Stage::Down => {
+                let rescaled = |last: &LastBarrier| last.trigger == Trigger::Rescale && last.owned_at.is_some();
+                let has_waited = self.now >= self.aborted_at.unwrap() + RESTART_PAUSE_MS;
+                assert!(has_waited || self.last.as_ref().is_some_and(rescaled), "no pause");
+            }
             other => panic!("claims while {other:?}"),
         }
         assert_eq!(self.stopped_at, None, "claims after a stop");
@@ -357,6 +358,7 @@ impl World {
         self.unpublished.clear();
         self.unrecorded.clear();
         self.paused = false;
+        self.is_rescaling = false;
         let attempt = Attempt(self.attempts);
         self.answers = vec![Event::Claimed { attempt, restored: self.logged }];
         // What was being written when the attempt ended may be in the log.
@@ -372,15 +374,17 @@ impl World {
         assert!(self.checkpoint.is_none(), "two checkpoints at a time");
         assert!(self.last.is_none(), "a barrier after the last");
         assert!(Some(epoch) > self.restored && Some(epoch) > self.triggered, "epoch {epoch} again");
-        assert_eq!(barrier.last, trigger != Trigger::Interval);
+        assert_eq!(barrier.last, trigger.is_last());
         match trigger {
-            Trigger::Interval => assert!(!self.paused, "a checkpoint of paused sources"),
-            Trigger::Stop => assert!(self.stopped_at.is_some()),
+            Trigger::Interval | Trigger::Savepoint => assert!(!self.paused, "a checkpoint of paused sources"),
+            Trigger::Rescale => assert!(self.is_rescaling && self.saving.is_none()),
+            Trigger::Stop => assert!(self.stopped_at.is_some() && !self.drains),
+            Trigger::Drain => assert!(self.drains),
             Trigger::Finish => assert_eq!(self.exhausted.len(), SOURCES),
         }
         self.triggered = Some(epoch);
         if barrier.last {
-            self.last = Some(Last { trigger, owned_at: None });
+            self.last = Some(LastBarrier { trigger, owned_at: None });
         }
         self.checkpoint = Some(Checkpoint {
             epoch,
@@ -410,6 +414,7 @@ impl World {
     fn abort(&mut self) {
         assert!(matches!(self.stage, Stage::Claiming | Stage::Recovering | Stage::Running), "{:?}", self.stage);
         self.stage = Stage::Aborting;
+        self.saving = None;
         self.aborted_at = Some(self.now);
         self.strays.append(&mut self.answers);
         self.publishing.clear();
@@ -436,20 +441,21 @@ impl World {
             return;
         };
         let owned_at = last.owned_at.expect("released before the last epoch was owned");
-        let patience_ended = self.stopped_at.is_some_and(|at| aborted_at >= at.max(owned_at) + STOP_GRACE_MS);
+        let patience_ended = self.hurried_at.is_some_and(|at| aborted_at >= at.max(owned_at) + STOP_GRACE_MS);
         assert!(self.unrecorded.is_empty() || patience_ended && !finished, "{:?} wait", self.unrecorded);
         assert!(!finished || last.trigger == Trigger::Finish);
+        assert!(last.trigger != Trigger::Rescale || self.stopped_at.is_some());
     }
 
     /// Lets answers come until no more are under way.
-    fn answer_all(&mut self, sinks_answer: bool) {
+    pub(super) fn answer_all(&mut self, sinks_answer: bool) {
         while let Some(event) = self.answer(|_| 0, sinks_answer) {
             self.deliver(event);
         }
     }
 
     /// From here on everything is answered at once, but maybe by the sinks: a stop comes to its end.
-    fn stops(&mut self, sinks_answer: bool, final_checkpoint: bool) {
+    pub(super) fn stops(&mut self, sinks_answer: bool, final_checkpoint: bool) {
         self.answer_all(sinks_answer);
         if self.stage == Stage::Running && sinks_answer {
             assert!(!self.paused, "everything is published, and the sources stay paused");
@@ -465,92 +471,9 @@ impl World {
         }
         assert!(self.now <= patience_ends, "the stop took {} ms too long", self.now - patience_ends);
         assert_eq!(self.machine.wake_at(), None);
-        let stop = Event::Stop { final_checkpoint: true };
+        let stop = Event::Stop(Stop::Checkpoint(stop::Last::default()));
         for event in [Event::Tick, stop, Event::Failed(failure("late")), Event::Aborted] {
             self.deliver(event);
         }
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn whatever_happens_the_rules_are_kept_and_a_stop_ends(
-        happenings in prop::collection::vec(happening(), 0..150),
-        max_pending_epochs in 1_u32..4,
-        sinks_answer in any::<bool>(),
-        final_checkpoint in any::<bool>(),
-    ) {
-        let mut world = World::new(max_pending_epochs);
-        world.tick();
-        for happening in &happenings {
-            world.happens(happening);
-        }
-        world.stops(sinks_answer, final_checkpoint);
-    }
-}
-
-#[test]
-fn a_checkpoint_that_is_asked_for_begins_at_once_or_right_after_the_one_under_way() {
-    let mut world = World::new(3);
-    world.tick();
-    world.answer_all(true);
-    world.happens(&Happening::Ask);
-    assert_eq!(world.triggered, Some(Epoch(1)));
-    world.happens(&Happening::Ask);
-    world.happens(&Happening::Ask);
-    assert_eq!(world.triggered, Some(Epoch(1)), "one at a time");
-    world.answer_all(true);
-    world.tick();
-    assert_eq!(world.triggered, Some(Epoch(2)));
-    world.answer_all(true);
-    world.tick();
-    assert_eq!(world.triggered, Some(Epoch(2)), "once for all who asked meanwhile");
-    world.stops(true, true);
-}
-
-#[test]
-fn a_stop_waits_only_so_long_for_the_sinks_of_a_job_that_has_read_everything() {
-    let mut world = World::new(3);
-    world.tick();
-    world.answer_all(false);
-    (0..SOURCES).for_each(|source| world.happens(&Happening::Exhaust(source)));
-    world.answer_all(false);
-    world.now += 10 * STOP_GRACE_MS;
-    world.tick();
-    assert_eq!(world.stage, Stage::Running, "without a stop it waits as long as it takes");
-    world.stops(false, true);
-    assert_eq!((world.released, world.machine.pending()), (Some(false), 1));
-}
-
-#[test]
-fn a_stop_at_once_takes_no_checkpoint_and_cuts_a_stop_short_that_takes_its_time() {
-    for asked_before in [false, true] {
-        let mut world = World::new(3);
-        world.tick();
-        world.answer_all(true);
-        if asked_before {
-            world.stop(true);
-            assert_eq!((world.stage, world.machine.phase()), (Stage::Running, Phase::Stopping));
-        }
-        world.stop(false);
-        world.answer_all(true);
-        assert_eq!((world.stage, world.released), (Stage::Done, Some(false)));
-        assert_eq!((world.machine.phase(), world.triggered.is_some()), (Phase::Stopped, asked_before));
-    }
-}
-
-#[test]
-fn a_job_that_gives_up_says_so_and_names_the_first_cause() {
-    let mut machine = Machine::new(spec(3), Restart::Never);
-    machine.step(Event::Tick, 0, 0.0);
-    let first = Failure { reason: FailureReason::SinkUnfit, message: "no table".into() };
-    machine.step(Event::Failed(first.clone()), 0, 0.0);
-    assert_eq!(machine.failure, Some(first));
-    machine.step(Event::Failed(failure("and what followed")), 0, 0.0);
-    machine.step(Event::Aborted, 0, 0.0);
-    let told = machine.failure.clone().unwrap();
-    assert_eq!((machine.phase(), told.reason), (Phase::Failed, FailureReason::RestartsExhausted));
-    assert!(told.message.ends_with("given up: no table"), "{}", told.message);
 }

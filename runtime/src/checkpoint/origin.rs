@@ -1,0 +1,171 @@
+//! What a job begins with that has no checkpoint of its own: a savepoint, or a checkpoint of another job.
+//!
+//! It is found by the path that the user gives, and copied into the job's own storage before the job is claimed, so that
+//! nothing refers to the original afterwards. The copy has a lineage of its own: whatever the original's job goes on to
+//! publish, the two never take each other's chunks for their own. For that reason a checkpoint with chunks that may not
+//! be published is refused: nobody would publish them for the copy.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tidegate_crds::{StorageSpec, api::FailureReason};
+
+use super::{
+    claim::{ClaimError, read_newest},
+    copy::{CopyError, copy_state},
+    manifest::{Beginning, Manifest, ManifestError, parse_folder, sha256},
+    record::CheckpointRef,
+    savepoint,
+    store::{AddressError, ObjectPath, Store, StoreError, open_at},
+};
+use crate::{
+    failure::Reason,
+    ids::{Attempt, Epoch},
+};
+
+const MANIFEST: &str = "manifest.json";
+
+/// Something that a job can begin with.
+#[derive(Debug)]
+pub struct Origin {
+    /// Its files are named from this store's root.
+    pub store: Arc<dyn Store>,
+    pub manifest: Manifest,
+    /// Of a savepoint, its folder is the store's root.
+    pub is_savepoint: bool,
+    sha256: String,
+}
+
+#[derive(Debug, Error)]
+pub enum OriginError {
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(
+        "{location} has no savepoint, no checkpoint and no job; accepted is the folder of a savepoint (with a \
+         `savepoint.json`), of a job (with `log/`), or a checkpoint's `manifest.json`"
+    )]
+    Nothing { location: String },
+    #[error("the savepoint {location} was begun and never completed; choose another")]
+    GivenUp { location: String },
+    #[error(
+        "{location}: {chunks} chunks of epoch {epoch} and before are not known to be published, and a copy would never \
+         publish them; take a savepoint of that job, or let it go on under its own jobId until they are"
+    )]
+    Unpublished { location: String, chunks: usize, epoch: Epoch },
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Log(#[from] ClaimError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("failed to write the manifest as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Reason for OriginError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Address(error) => error.reason(),
+            Self::Nothing { .. } | Self::GivenUp { .. } | Self::Unpublished { .. } => FailureReason::StateUnfit,
+            Self::Manifest(error) => error.reason(),
+            Self::Log(error) => error.reason(),
+            Self::Copy(error) => error.reason(),
+            Self::Store(error) => error.reason(),
+            Self::Json(_) => FailureReason::TaskFailed,
+        }
+    }
+}
+
+impl Origin {
+    /// Finds what `path` means; buckets are reached as `like` says.
+    pub async fn find(path: &str, like: &StorageSpec) -> Result<Self, OriginError> {
+        let path = path.trim_end_matches('/');
+        if let Some((root, manifest)) = checkpoint(path) {
+            return Self::of_checkpoint(open_at(root, like).await?, manifest).await;
+        }
+        let folder = path.strip_suffix(savepoint::FILE).map_or(path, |folder| folder.trim_end_matches('/'));
+        Self::of_folder(open_at(folder, like).await?).await
+    }
+
+    /// A folder of a savepoint, or of a job.
+    async fn of_folder(store: Arc<dyn Store>) -> Result<Self, OriginError> {
+        let path = ObjectPath(savepoint::FILE.to_owned());
+        if let Some(bytes) = store.get(&path).await? {
+            if savepoint::is_given_up(&bytes) {
+                return Err(OriginError::GivenUp { location: store.location() });
+            }
+            let manifest = Manifest::decode(&path, &bytes)?;
+            return Ok(Self { store, manifest, is_savepoint: true, sha256: sha256(&bytes) });
+        }
+        match read_newest(store.as_ref()).await?.and_then(|log| log.checkpoint) {
+            Some(newest) => Self::of_checkpoint(store, newest.manifest).await,
+            None => Err(OriginError::Nothing { location: store.location() }),
+        }
+    }
+
+    /// A checkpoint of the job whose root is the store's.
+    async fn of_checkpoint(store: Arc<dyn Store>, path: ObjectPath) -> Result<Self, OriginError> {
+        let missing = || ManifestError::Missing { path: path.clone() };
+        let bytes = store.get(&path).await?.ok_or_else(missing)?;
+        let manifest = Manifest::decode(&path, &bytes)?;
+        let committed = read_newest(store.as_ref()).await?.and_then(|log| log.committed);
+        let pending = manifest.chunks.iter().filter(|chunk| Some(chunk.id.epoch) > committed);
+        match pending.count() {
+            0 => Ok(Self { store, manifest, is_savepoint: false, sha256: sha256(&bytes) }),
+            chunks => {
+                let location = format!("{}/{path}", store.location());
+                Err(OriginError::Unpublished { location, chunks, epoch: manifest.epoch })
+            }
+        }
+    }
+
+    /// Copies it into a job's storage, as the checkpoint of an attempt before the first. Two processes that do so at the
+    /// same time write the same objects.
+    pub async fn copy_to(&self, own: &Arc<dyn Store>, job: &str) -> Result<CheckpointRef, OriginError> {
+        let manifest = Manifest {
+            job: job.to_owned(),
+            attempt: Attempt(0),
+            beginning: Some(self.beginning()),
+            ..self.manifest.clone()
+        };
+        let path = manifest.path().0;
+        let folder = path.strip_suffix(MANIFEST).unwrap_or(&path);
+        let (manifest, copied) = copy_state(&manifest, &self.store, own, "", folder).await?;
+        tracing::info!(from = self.store.location(), files = copied.files, bytes = copied.bytes, "state is copied");
+        let (bytes, reference) = manifest.encode()?;
+        own.put(&reference.manifest, bytes).await?;
+        Ok(reference)
+    }
+
+    /// Whether the manifest at `path` of a job's storage is a copy of this.
+    pub fn was_copied_to(&self, path: &ObjectPath) -> bool {
+        let copy = Manifest { attempt: Attempt(0), beginning: Some(self.beginning()), ..self.manifest.clone() };
+        copy.path() == *path
+    }
+
+    fn beginning(&self) -> Beginning {
+        Beginning { from: self.store.location(), sha256: self.sha256.clone() }
+    }
+
+    /// Deletes a savepoint that the job has claimed.
+    pub async fn delete(&self) -> Result<(), OriginError> {
+        self.store.delete(&ObjectPath(savepoint::FILE.to_owned())).await?;
+        for object in self.store.list("", None).await? {
+            self.store.delete(&object.path).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The job's folder and the manifest's path in it, of a path to a checkpoint: its folder, or its `manifest.json`.
+fn checkpoint(path: &str) -> Option<(&str, ObjectPath)> {
+    let folder = path.strip_suffix(MANIFEST).map_or(path, |folder| folder.trim_end_matches('/'));
+    let (root, below) = folder.rsplit_once("/data/")?;
+    let manifest = ObjectPath(format!("data/{below}/{MANIFEST}"));
+    parse_folder(&manifest).map(|_| (root, manifest))
+}
+
+#[cfg(test)]
+mod tests;

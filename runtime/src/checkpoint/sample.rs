@@ -1,0 +1,64 @@
+//! For tests: checkpoints in a store, planted there.
+
+use bytes::Bytes;
+
+use super::{
+    manifest::{FileRef, Manifest, OperatorState, PartRef, StateKind, SubtaskState, folder},
+    record::{self, Body, CheckpointRef, Owner, Record, Trigger},
+    store::{ObjectPath, memory::MemoryStore},
+};
+use crate::ids::{Attempt, Epoch, OperatorId, Revision, Seq};
+
+/// Writes a file of 20 bytes that begins with its epoch.
+pub fn file(store: &MemoryStore, attempt: u64, epoch: u64, name: &str) -> FileRef {
+    let path = format!("{}{name}", folder(Attempt(attempt), Epoch(epoch)));
+    let bytes = Bytes::from(format!("{epoch:020}"));
+    store.plant(&path, bytes.clone());
+    FileRef::of(ObjectPath(path), &bytes)
+}
+
+/// The manifest of a checkpoint with one operator whose state is in `files`.
+pub fn manifest(attempt: u64, epoch: u64, files: Vec<FileRef>) -> Manifest {
+    let part = |file| PartRef { kind: "rows".into(), tag: 0, rows: 1, file, batch: 0 };
+    let subtask = SubtaskState { parts: files.into_iter().map(part).collect(), ..SubtaskState::default() };
+    let id = OperatorId("operator".into());
+    Manifest {
+        format: Manifest::FORMAT,
+        job: "job".into(),
+        lineage: "job".into(),
+        epoch: Epoch(epoch),
+        attempt: Attempt(attempt),
+        revision: Revision(1),
+        trigger: Trigger::Interval,
+        max_parallelism: 128,
+        created_at_ms: 0,
+        operators: vec![OperatorState { id, kind: StateKind::Deduplicate, subtasks: vec![subtask] }],
+        chunks: Vec::new(),
+        beginning: None,
+    }
+}
+
+/// Writes a manifest.
+pub fn write(store: &MemoryStore, manifest: &Manifest) -> CheckpointRef {
+    let (bytes, reference) = manifest.encode().unwrap();
+    store.plant(&reference.manifest.0, bytes);
+    reference
+}
+
+/// Writes a record of the log.
+pub fn log(store: &MemoryStore, attempt: u64, seq: u64, body: Body) {
+    store.plant(&record::path(Attempt(attempt), Seq(seq)).0, Record::new(body).to_bytes().unwrap());
+}
+
+/// The first record of an attempt.
+pub fn started(attempt: u64, restored_from: Option<CheckpointRef>) -> Body {
+    Body::AttemptStarted {
+        attempt: Attempt(attempt),
+        revision: Revision(1),
+        spec_digest: String::new(),
+        lineage: "job".into(),
+        parallelism: 1,
+        restored_from,
+        owner: Owner { address: "here".into(), pod: "pod".into() },
+    }
+}

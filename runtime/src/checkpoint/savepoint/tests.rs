@@ -1,0 +1,91 @@
+use super::*;
+use crate::checkpoint::{
+    manifest::FileRef,
+    sample,
+    store::memory::{Action, Fault, MemoryStore},
+};
+
+/// A store with a checkpoint of two files, one of which two parts name.
+fn checkpointed() -> (MemoryStore, Arc<dyn Store>, Manifest) {
+    let store = MemoryStore::new();
+    let (first, second) = (sample::file(&store, 1, 3, "first"), sample::file(&store, 1, 4, "second"));
+    let manifest = sample::manifest(1, 4, vec![first.clone(), second, first]);
+    sample::write(&store, &manifest);
+    (store.clone(), Arc::new(store), manifest)
+}
+
+fn below(store: &MemoryStore, name: &str) -> Vec<String> {
+    store.paths().into_iter().filter(|path| path.starts_with(&folder(name))).collect()
+}
+
+#[tokio::test]
+async fn a_savepoint_needs_nothing_of_the_checkpoint_it_was_made_of() {
+    let (memory, store, manifest) = checkpointed();
+    assert_eq!(write(&store, "first", &manifest).await.unwrap(), Copied { files: 2, bytes: 40 });
+    memory.paths().iter().filter(|path| path.starts_with("data/")).for_each(|path| memory.remove(path));
+    let bytes = store.get(&file("first")).await.unwrap().unwrap();
+    let saved = Manifest::decode(&file("first"), &bytes).unwrap();
+    assert_eq!(saved.file_refs().count(), 3);
+    for reference in saved.file_refs() {
+        let path = ObjectPath(format!("{}{}", folder("first"), reference.path));
+        let copy = FileRef { path: path.clone(), ..reference.clone() };
+        assert!(copy.matches(&store.get(&path).await.unwrap().unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_used_once_and_must_be_one() {
+    let (_, store, manifest) = checkpointed();
+    write(&store, "first", &manifest).await.unwrap();
+    assert!(matches!(check_free(store.as_ref(), "first").await, Err(SavepointError::Taken { .. })));
+    assert!(matches!(write(&store, "first", &sample::manifest(1, 9, vec![])).await, Err(SavepointError::Taken { .. })));
+    for name in ["", "-a", "a-", "A", "a/b", "..", &"a".repeat(64)] {
+        assert!(matches!(check_free(store.as_ref(), name).await, Err(SavepointError::Name { .. })), "{name}");
+    }
+    check_free(store.as_ref(), "before-2").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_file_makes_no_savepoint() {
+    let (memory, store, manifest) = checkpointed();
+    memory.plant("data/00000001/000000000003/first", Bytes::from_static(b"something else, 20 b"));
+    assert!(matches!(write(&store, "first", &manifest).await, Err(SavepointError::Copy(CopyError::Damaged { .. }))));
+    assert_eq!(store.get(&file("first")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_the_last_step_leaves_a_complete_savepoint() {
+    let (memory, store, manifest) = checkpointed();
+    memory.fail(Action::Create, FILE, Fault::After, 2);
+    write(&store, "first", &manifest).await.unwrap();
+    assert_eq!(sweep(store.as_ref()).await.unwrap(), 0);
+    assert_eq!(below(&memory, "first").len(), 3);
+}
+
+#[tokio::test]
+async fn what_was_begun_is_given_up_and_a_late_hand_can_not_complete_it() {
+    let (memory, store, manifest) = checkpointed();
+    memory.fail(Action::Create, FILE, Fault::Late, 8);
+    assert!(write(&store, "half", &manifest).await.is_err());
+    write(&store, "whole", &manifest).await.unwrap();
+    assert_eq!(sweep(store.as_ref()).await.unwrap(), 2, "the files of the one that was never completed");
+    memory.land();
+    assert_eq!(below(&memory, "half"), [file("half").0]);
+    assert!(is_given_up(&store.get(&file("half")).await.unwrap().unwrap()));
+    assert!(matches!(check_free(store.as_ref(), "half").await, Err(SavepointError::Taken { .. })));
+    assert_eq!(below(&memory, "whole").len(), 3);
+    assert!(!delete(store.as_ref(), "half").await.unwrap(), "it is none");
+}
+
+#[tokio::test]
+async fn a_deletion_that_stops_half_way_is_finished_by_the_next_start() {
+    let (memory, store, manifest) = checkpointed();
+    write(&store, "first", &manifest).await.unwrap();
+    memory.fail(Action::Delete, "state/1", Fault::Before, 1);
+    delete(store.as_ref(), "first").await.unwrap_err();
+    assert_eq!(sweep(store.as_ref()).await.unwrap(), 1);
+    assert_eq!(below(&memory, "first"), [file("first").0]);
+    write(&store, "second", &manifest).await.unwrap();
+    assert!(delete(store.as_ref(), "second").await.unwrap());
+    assert_eq!(below(&memory, "second"), [] as [&str; 0]);
+}

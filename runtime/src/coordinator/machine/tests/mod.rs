@@ -1,0 +1,202 @@
+//! The machine in a world that answers honestly, but in any order, late, twice or never.
+
+use proptest::{prelude::*, sample::Index};
+use tidegate_crds::{HumanDuration, StorageSpec};
+
+use self::world::{Saving, Stage, World};
+use super::{super::event as stop, *};
+use crate::ids::SubtaskIndex;
+
+mod world;
+
+const SUBTASKS: usize = 3;
+const SOURCES: usize = 2;
+const RESTART_PAUSE_MS: u64 = 1_000;
+const FAR: u64 = 1_000_000_000;
+
+fn spec(max_pending_epochs: u32) -> CheckpointSpec {
+    let millis = |millis| HumanDuration(std::time::Duration::from_millis(millis));
+    CheckpointSpec {
+        mode: tidegate_crds::CheckpointMode::ExactlyOnce,
+        interval: millis(1_000),
+        timeout: millis(5_000),
+        min_pause: millis(300),
+        tolerable_failures: 1,
+        retained: 1,
+        max_pending_epochs,
+        on_cancellation: tidegate_crds::OnCancellation::Retain,
+        storage: StorageSpec::default(),
+    }
+}
+
+fn task(index: usize) -> TaskId {
+    TaskId { task: 0, subtask: SubtaskIndex(index as u32) }
+}
+
+fn failure(message: &str) -> Failure {
+    Failure { reason: FailureReason::TaskFailed, message: message.into() }
+}
+
+/// Something that happens to a job.
+#[derive(Debug, Clone)]
+enum Happening {
+    /// One of the answers under way comes.
+    Answer(Index),
+    /// An answer comes that no longer counts: a repeat, or one about an epoch or an attempt that is over.
+    Stray(Index),
+    /// A share of the checkpoint could not be uploaded, or its manifest not written.
+    Decline,
+    /// Milliseconds pass.
+    Wait(u64),
+    Exhaust(usize),
+    /// Somebody wants a checkpoint.
+    Ask,
+    /// Somebody wants a savepoint, if none is in progress.
+    Save,
+    /// Somebody wants another parallelism.
+    Rescale,
+    Fail,
+    Stop(stop::Last),
+    /// A stop without a last checkpoint.
+    StopAtOnce,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::{Answer, Ask, Decline, Exhaust, Fail, Rescale, Save, Stop, StopAtOnce, Stray, Wait};
+    prop_oneof![
+        40 => any::<Index>().prop_map(Answer),
+        8 => any::<Index>().prop_map(Stray),
+        12 => (0_u64..2_500).prop_map(Wait),
+        2 => Just(Decline),
+        1 => (0..SOURCES).prop_map(Exhaust),
+        1 => Just(Ask),
+        2 => Just(Save),
+        1 => Just(Rescale),
+        1 => Just(Fail),
+        1 => any::<(bool, bool)>().prop_map(|(savepoint, drain)| Stop(stop::Last { savepoint, drain })),
+        1 => Just(StopAtOnce),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_rules_are_kept_and_a_stop_ends(
+        happenings in prop::collection::vec(happening(), 0..150),
+        max_pending_epochs in 1_u32..4,
+        sinks_answer in any::<bool>(),
+        final_checkpoint in any::<bool>(),
+    ) {
+        let mut world = World::new(max_pending_epochs);
+        world.tick();
+        for happening in &happenings {
+            world.happens(happening);
+        }
+        world.stops(sinks_answer, final_checkpoint);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_asked_for_begins_at_once_or_right_after_the_one_under_way() {
+    let mut world = World::new(3);
+    world.tick();
+    world.answer_all(true);
+    world.happens(&Happening::Ask);
+    assert_eq!(world.triggered, Some(Epoch(1)));
+    world.happens(&Happening::Ask);
+    world.happens(&Happening::Ask);
+    assert_eq!(world.triggered, Some(Epoch(1)), "one at a time");
+    world.answer_all(true);
+    world.tick();
+    assert_eq!(world.triggered, Some(Epoch(2)));
+    world.answer_all(true);
+    world.tick();
+    assert_eq!(world.triggered, Some(Epoch(2)), "once for all who asked meanwhile");
+    world.stops(true, true);
+}
+
+#[test]
+fn a_stop_waits_only_so_long_for_the_sinks_of_a_job_that_has_read_everything() {
+    let mut world = World::new(3);
+    world.tick();
+    world.answer_all(false);
+    (0..SOURCES).for_each(|source| world.happens(&Happening::Exhaust(source)));
+    world.answer_all(false);
+    world.now += 10 * STOP_GRACE_MS;
+    world.tick();
+    assert_eq!(world.stage, Stage::Running, "without a stop it waits as long as it takes");
+    world.stops(false, true);
+    assert_eq!((world.released, world.machine.pending()), (Some(false), 1));
+}
+
+#[test]
+fn a_stop_at_once_takes_no_checkpoint_and_cuts_a_stop_short_that_takes_its_time() {
+    for asked_before in [false, true] {
+        let mut world = World::new(3);
+        world.tick();
+        world.answer_all(true);
+        if asked_before {
+            world.stop(true);
+            assert_eq!((world.stage, world.machine.phase()), (Stage::Running, Phase::Stopping));
+        }
+        world.stop(false);
+        world.answer_all(true);
+        assert_eq!((world.stage, world.released), (Stage::Done, Some(false)));
+        assert_eq!((world.machine.phase(), world.triggered.is_some()), (Phase::Stopped, asked_before));
+    }
+}
+
+#[test]
+fn a_job_that_gives_up_says_so_and_names_the_first_cause() {
+    let mut machine = Machine::new(spec(3), Restart::Never);
+    machine.step(Event::Tick, 0, 0.0);
+    let first = Failure { reason: FailureReason::SinkUnfit, message: "no table".into() };
+    machine.step(Event::Failed(first.clone()), 0, 0.0);
+    assert_eq!(machine.failure, Some(first));
+    machine.step(Event::Failed(failure("and what followed")), 0, 0.0);
+    machine.step(Event::Aborted, 0, 0.0);
+    let told = machine.failure.clone().unwrap();
+    assert_eq!((machine.phase(), told.reason), (Phase::Failed, FailureReason::RestartsExhausted));
+    assert!(told.message.ends_with("given up: no table"), "{}", told.message);
+}
+
+#[test]
+fn a_savepoint_is_copied_when_its_epoch_is_published_and_not_before() {
+    let mut world = World::new(3);
+    world.tick();
+    world.answer_all(true);
+    world.happens(&Happening::Save);
+    assert_eq!(world.saving, Some(Saving::Begun(Epoch(1))));
+    world.answer_all(false);
+    assert_eq!(world.saving, Some(Saving::Begun(Epoch(1))), "no sink has answered");
+    world.answer_all(true);
+    assert_eq!((world.saving, world.stage), (None, Stage::Running), "it is complete, and the job goes on");
+    world.stops(true, true);
+}
+
+#[test]
+fn a_stop_with_a_savepoint_waits_for_the_sinks_until_somebody_is_in_a_hurry() {
+    let mut world = World::new(3);
+    world.tick();
+    world.answer_all(true);
+    world.stop_after(stop::Last { savepoint: true, drain: true });
+    world.answer_all(false);
+    world.now += 10 * STOP_GRACE_MS;
+    world.tick();
+    assert_eq!((world.stage, world.saving), (Stage::Running, Some(Saving::Begun(Epoch(1)))));
+    world.stops(false, true);
+    assert_eq!(world.released, Some(false));
+}
+
+#[test]
+fn a_rescale_goes_on_at_once_and_counts_as_no_restart() {
+    let mut world = World::new(3);
+    world.tick();
+    world.answer_all(true);
+    world.happens(&Happening::Rescale);
+    world.answer_all(true);
+    assert_eq!((world.attempts, world.stage, world.machine.restarts), (2, Stage::Running, 0));
+    assert_eq!(world.restored, Some(Epoch(1)));
+    world.stops(true, true);
+}

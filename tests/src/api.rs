@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tidegate_crds::api::JobStatus;
+use tidegate_crds::api::{JobStatus, SavepointPhase, SavepointStatus};
 
 use crate::job::Process;
 
@@ -52,16 +52,33 @@ impl Process {
 
     /// Status code and body of the answer to a request to stop.
     pub async fn ask_to_stop(&mut self, body: &str, patience: Duration) -> (u16, String) {
-        let url = format!("http://{}/v1/stop", self.api(patience));
-        let answer = reqwest::Client::new().post(url).body(body.to_owned()).send().await.expect("an answer");
-        (answer.status().as_u16(), answer.text().await.expect("its body"))
+        self.post("/v1/stop", body, patience).await
     }
 
     /// Status code and body of the answer to a request for a checkpoint.
     pub async fn ask_for_checkpoint(&mut self, patience: Duration) -> (u16, String) {
-        let url = format!("http://{}/v1/checkpoints", self.api(patience));
-        let answer = reqwest::Client::new().post(url).send().await.expect("an answer");
+        self.post("/v1/checkpoints", "", patience).await
+    }
+
+    /// Status code and body of the answer to a request.
+    pub async fn post(&mut self, path: &str, body: &str, patience: Duration) -> (u16, String) {
+        let url = format!("http://{}{path}", self.api(patience));
+        let answer = reqwest::Client::new().post(url).body(body.to_owned()).send().await.expect("an answer");
         (answer.status().as_u16(), answer.text().await.expect("its body"))
+    }
+
+    /// Asks for a savepoint, and waits until it is complete.
+    pub async fn take_savepoint(&mut self, name: &str, patience: Duration) -> SavepointStatus {
+        let (code, body) = self.post("/v1/savepoints", &format!(r#"{{"name": "{name}"}}"#), patience).await;
+        assert_eq!(code, 202, "{body}");
+        let ended = |status: &JobStatus| {
+            let newest = status.last_savepoint.as_ref();
+            newest.is_some_and(|newest| newest.name == name && newest.phase != SavepointPhase::InProgress)
+        };
+        let status = self.wait_for("the savepoint", patience, ended).await;
+        let savepoint = status.last_savepoint.expect("it was there");
+        assert_eq!(savepoint.phase, SavepointPhase::Completed, "{savepoint:?}");
+        savepoint
     }
 
     /// Status code and body of a path of the API.

@@ -135,8 +135,21 @@ impl World {
 
     /// Fails unless the job's storage has all that its checkpoints name, as `tidegate inspect --verify` sees it.
     pub async fn assert_storage_whole(&self, job: &str) {
+        let (is_whole, said) = self.verify(&format!("s3://{}/{job}", self.s3.bucket())).await;
+        assert!(is_whole, "{said}");
+    }
+
+    /// Fails unless there is a whole savepoint at `path`, or none.
+    pub async fn assert_savepoint(&self, path: &str, is_there: bool) {
+        let (is_whole, said) = self.verify(path).await;
+        assert_eq!(is_whole, is_there, "{said}");
+        assert!(is_there || said.contains("has no savepoint") || said.contains("never completed"), "{said}");
+    }
+
+    /// What `tidegate inspect --verify` finds.
+    async fn verify(&self, address: &str) -> (bool, String) {
         let inspected = tokio::process::Command::new(program())
-            .args(["inspect", "--verify", &format!("s3://{}/{job}", self.s3.bucket())])
+            .args(["inspect", "--verify", address])
             .env("AWS_ENDPOINT_URL", self.s3.endpoint())
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", self.s3.access_key())
@@ -145,7 +158,7 @@ impl World {
             .await
             .unwrap();
         let (out, error) = (String::from_utf8_lossy(&inspected.stdout), String::from_utf8_lossy(&inspected.stderr));
-        assert!(inspected.status.success(), "{out}{error}");
+        (inspected.status.success(), format!("{out}{error}"))
     }
 
     pub async fn table_rows(&self, run: &Run) -> Rows {

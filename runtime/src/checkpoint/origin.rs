@@ -91,18 +91,24 @@ impl Origin {
 
     /// A folder of a savepoint, or of a job.
     async fn of_folder(store: Arc<dyn Store>) -> Result<Self, OriginError> {
-        let path = ObjectPath(savepoint::FILE.to_owned());
-        if let Some(bytes) = store.get(&path).await? {
-            if savepoint::is_given_up(&bytes) {
-                return Err(OriginError::GivenUp { location: store.location() });
-            }
-            let manifest = Manifest::decode(&path, &bytes)?;
-            return Ok(Self { store, manifest, is_savepoint: true, sha256: sha256(&bytes) });
+        if let Some(savepoint) = Self::savepoint(&store).await? {
+            return Ok(savepoint);
         }
         match read_newest(store.as_ref()).await?.and_then(|log| log.checkpoint) {
             Some(newest) => Self::of_checkpoint(store, newest.manifest).await,
             None => Err(OriginError::Nothing { location: store.location() }),
         }
+    }
+
+    /// The savepoint whose folder is the store's root, if it is one.
+    pub async fn savepoint(store: &Arc<dyn Store>) -> Result<Option<Self>, OriginError> {
+        let path = ObjectPath(savepoint::FILE.to_owned());
+        let Some(bytes) = store.get(&path).await? else { return Ok(None) };
+        if savepoint::is_given_up(&bytes) {
+            return Err(OriginError::GivenUp { location: store.location() });
+        }
+        let manifest = Manifest::decode(&path, &bytes)?;
+        Ok(Some(Self { store: store.clone(), manifest, is_savepoint: true, sha256: sha256(&bytes) }))
     }
 
     /// A checkpoint of the job whose root is the store's.

@@ -101,6 +101,31 @@ async fn has_gone_on(store: &Arc<dyn Store>, checkpoint: &CheckpointRef) -> Resu
     Ok(now.is_some_and(|now| now != *checkpoint))
 }
 
+/// Reads everything that one manifest names, such as a savepoint's.
+pub async fn verify_one(store: &Arc<dyn Store>, manifest: &Manifest) -> Result<Verification, StoreError> {
+    let files = manifest.file_refs().map(|file| (&file.path, (file, manifest.epoch))).collect();
+    let damage = damage(store, &files).await?;
+    let whole = if damage.is_empty() { vec![manifest.epoch] } else { Vec::new() };
+    let bytes = files.values().map(|(file, _)| file.bytes).sum();
+    Ok(Verification { whole, files: files.len(), bytes, damage, ..Verification::default() })
+}
+
+/// What is wrong with files, by path.
+async fn damage(
+    store: &Arc<dyn Store>,
+    files: &BTreeMap<&ObjectPath, (&FileRef, Epoch)>,
+) -> Result<Vec<Damage>, StoreError> {
+    let read = stream::iter(files.values().copied())
+        .map(async |(file, epoch)| Ok::<_, StoreError>((file, epoch, look_at(store, file).await?)))
+        .buffer_unordered(READS);
+    let damage = read.try_filter_map(async |(file, epoch, found)| {
+        Ok(found.map(|found| Damage { path: file.path.clone(), epoch, found }))
+    });
+    let mut damage: Vec<Damage> = damage.try_collect().await?;
+    damage.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(damage)
+}
+
 async fn verify_from(store: &Arc<dyn Store>, newest: &CheckpointRef) -> Result<Verification, VerifyError> {
     let newest = Manifest::read(store.as_ref(), newest).await?;
     let listed = store.list("data/", None).await?;
@@ -124,19 +149,9 @@ async fn verify_from(store: &Arc<dyn Store>, newest: &CheckpointRef) -> Result<V
             wanted.entry(&file.path).or_insert((file, manifest.epoch));
         }
     }
-    let read = stream::iter(wanted.values().copied())
-        .map(async |(file, epoch)| Ok::<_, StoreError>((file, epoch, look_at(store, file).await?)))
-        .buffer_unordered(READS);
-    let damage: Vec<Damage> = read
-        .try_filter_map(async |(file, epoch, found)| {
-            Ok(found.map(|found| Damage { path: file.path.clone(), epoch, found }))
-        })
-        .try_collect()
-        .await?;
     found.files = wanted.len();
     found.bytes = wanted.values().map(|(file, _)| file.bytes).sum();
-    found.damage = damage;
-    found.damage.sort_by(|a, b| a.path.cmp(&b.path));
+    found.damage = damage(store, &wanted).await?;
     found.garbage = garbage(&manifests, &listed);
     Ok(found)
 }

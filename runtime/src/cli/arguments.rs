@@ -34,7 +34,7 @@ pub enum Command {
     Worker(WorkerArguments),
     /// Checks a job, asks its sources and sinks, and prints its operators.
     Validate(JobArguments),
-    /// Shows what a checkpoint storage has: attempts, checkpoints, what waits to be published.
+    /// Shows what a checkpoint storage has: attempts, checkpoints, savepoints, what waits to be published; or a savepoint.
     Inspect(InspectArguments),
 }
 
@@ -144,7 +144,8 @@ pub struct WorkerArguments {
 
 #[derive(Debug, Args)]
 pub struct InspectArguments {
-    /// A folder, an `s3://bucket/prefix/job` address, or a `StreamJob` document whose storage is meant.
+    /// A job's folder or a savepoint's, as a path or an `s3://bucket/prefix/job` address, or a `StreamJob` document whose
+    /// storage is meant.
     pub storage: String,
     /// Reads every file that the newest checkpoint and the kept ones before it name, and fails if one is missing or is
     /// not as it was written. Says what is garbage. Changes nothing.

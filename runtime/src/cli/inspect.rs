@@ -1,8 +1,8 @@
-//! `tidegate inspect`: what a checkpoint storage has.
+//! `tidegate inspect`: what a checkpoint storage, or a savepoint, has.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use tidegate_crds::{LocalStorage, S3Storage, StorageSpec, StreamJob};
+use tidegate_crds::{StorageSpec, StreamJob};
 
 use super::arguments::InspectArguments;
 use crate::{
@@ -10,17 +10,22 @@ use crate::{
         claim::read_newest,
         log::Ending,
         manifest::Manifest,
-        store::{self, Store},
-        verify::{Verification, verify},
+        origin::{Origin, OriginError},
+        savepoint,
+        store::{self, Store, open_at},
+        verify::{Verification, verify, verify_one},
     },
     error_chain,
 };
 
 pub(super) async fn inspect(arguments: &InspectArguments) -> Result<(), String> {
     let store = open(&arguments.storage).await?;
+    if let Some(savepoint) = Origin::savepoint(&store).await.map_err(|error| error_chain(&error))? {
+        return inspect_savepoint(&savepoint, arguments.verify).await;
+    }
     let newest = read_newest(store.as_ref()).await.map_err(|error| error_chain(&error))?;
     let Some(log) = newest else {
-        return Err(format!("{}: no job was ever run here", store.location()));
+        return Err(OriginError::Nothing { location: store.location() }.to_string());
     };
     println!("storage     {}", store.location());
     println!("lineage     {}", log.lineage);
@@ -40,11 +45,26 @@ pub(super) async fn inspect(arguments: &InspectArguments) -> Result<(), String> 
     };
     let manifest = Manifest::read(store.as_ref(), &checkpoint).await.map_err(|error| error_chain(&error))?;
     print_manifest(&manifest, log.committed);
+    let savepoints = store.list_folders("savepoints/").await.map_err(|error| error_chain(&error))?;
+    for name in savepoints {
+        println!("savepoint   {}/{}", store.location(), savepoint::folder(&name).trim_end_matches('/'));
+    }
     if arguments.verify {
         print_verification(&verify(&store).await.map_err(|error| error_chain(&error))?)
     } else {
         Ok(())
     }
+}
+
+async fn inspect_savepoint(savepoint: &Origin, verify: bool) -> Result<(), String> {
+    let Origin { store, manifest, .. } = savepoint;
+    println!("savepoint   {}", store.location());
+    println!("job         {}, lineage {}", manifest.job, manifest.lineage);
+    print_manifest(manifest, None);
+    if !verify {
+        return Ok(());
+    }
+    print_verification(&verify_one(store, manifest).await.map_err(|error| error_chain(&error))?)
 }
 
 fn print_verification(found: &Verification) -> Result<(), String> {
@@ -68,11 +88,17 @@ fn print_verification(found: &Verification) -> Result<(), String> {
 
 fn print_manifest(manifest: &Manifest, committed: Option<crate::ids::Epoch>) {
     println!("checkpoint  {} ({:?}), {}", manifest.epoch, manifest.trigger, manifest.path());
-    println!("\n{:<48} {:>8} {:>6} {:>12}", "operator", "subtasks", "parts", "rows");
+    if let Some(beginning) = &manifest.beginning {
+        println!("copy of     {}", beginning.from);
+    }
+    println!("\n{:<48} {:<15} {:>8} {:>6} {:>12} {:>14}", "operator", "kind", "subtasks", "parts", "rows", "bytes");
     for operator in &manifest.operators {
         let parts = operator.subtasks.iter().flat_map(|subtask| &subtask.parts);
-        let (count, rows) = parts.fold((0, 0), |(count, rows), part| (count + 1, rows + part.rows));
-        println!("{:<48} {:>8} {count:>6} {rows:>12}", operator.id.0, operator.subtasks.len());
+        let (count, rows) = parts.clone().fold((0, 0), |(count, rows), part| (count + 1, rows + part.rows));
+        let files: BTreeMap<_, _> = parts.map(|part| (&part.file.path, part.file.bytes)).collect();
+        let (kind, bytes) = (format!("{:?}", operator.kind), files.values().sum::<u64>());
+        let subtasks = operator.subtasks.len();
+        println!("{:<48} {kind:<15} {subtasks:>8} {count:>6} {rows:>12} {bytes:>14}", operator.id.0);
         for split in operator.subtasks.iter().filter_map(|subtask| subtask.value.get("splits")?.as_array()).flatten() {
             let field = |name: &str| split.get(name).map_or("-".to_owned(), ToString::to_string);
             println!("  {:<46} next {}, end {}", field("split"), field("next"), field("end"));
@@ -88,38 +114,14 @@ fn print_manifest(manifest: &Manifest, committed: Option<crate::ids::Epoch>) {
     }
 }
 
+/// The store of an address: a folder, a bucket's, or where a document says.
 async fn open(storage: &str) -> Result<Arc<dyn Store>, String> {
-    let spec = |storage: &str| -> Result<(StorageSpec, String), String> {
-        if let Some(address) = storage.strip_prefix("s3://") {
-            let (bucket, path) = address.trim_end_matches('/').split_once('/').unwrap_or((address, ""));
-            let (prefix, job) = path.rsplit_once('/').unwrap_or(("", path));
-            let s3 = S3Storage {
-                bucket: bucket.to_owned(),
-                prefix: prefix.to_owned(),
-                endpoint: std::env::var("AWS_ENDPOINT_URL").ok(),
-                region: None,
-                path_style: None,
-                access_key_id: None,
-                secret_access_key: None,
-            };
-            return Ok((StorageSpec { s3: Some(s3), local: None }, job.to_owned()));
-        }
-        let path = Path::new(storage);
-        if path.is_file() {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("failed to read {storage}: {error}"))?;
-            let job = StreamJob::from_yaml(&text).map_err(|error| format!("{storage}: {error}"))?;
-            let id = job.id();
-            return Ok((job.spec.checkpoint.storage, id));
-        }
-        let (Some(parent), Some(job)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-            return Err(format!("{storage} is no folder of a job"));
-        };
-        if !path.is_dir() {
-            return Err(format!("there is no folder {storage}"));
-        }
-        let local = LocalStorage { path: parent.to_string_lossy().into_owned() };
-        Ok((StorageSpec { s3: None, local: Some(local) }, job.to_owned()))
-    };
-    let (spec, job) = spec(storage)?;
-    store::open(&spec, &job).await.map_err(|error| error_chain(&error))
+    let path = Path::new(storage);
+    if path.is_file() && path.file_name().is_none_or(|name| name != savepoint::FILE) {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("failed to read {storage}: {error}"))?;
+        let job = StreamJob::from_yaml(&text).map_err(|error| format!("{storage}: {error}"))?;
+        return store::open(&job.spec.checkpoint.storage, &job.id()).await.map_err(|error| error_chain(&error));
+    }
+    let folder = storage.strip_suffix(savepoint::FILE).unwrap_or(storage);
+    open_at(folder, &StorageSpec::default()).await.map_err(|error| error_chain(&error))
 }

@@ -59,7 +59,9 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
             };
             let ttl = plan.spec.state_ttl.map(|ttl| ttl.millis() as i64);
             let spill = (context.spill)(&format!("state-{}", node.id));
-            let mut operator = Deduplicate::new(name, keys.clone(), *time, context.range, ttl, dropped, spill.clone());
+            let input = input.ok_or_else(unplanned)?.clone();
+            let mut operator =
+                Deduplicate::new(name, keys.clone(), *time, input, context.range, ttl, dropped, spill.clone());
             operator.restore(context.restored.keyed(&node.id, context.range)?)?;
             Built { spill: Some(spill), ..Built::new(operator) }
         }

@@ -19,12 +19,13 @@ use arrow::{
 };
 use hashbrown::{HashTable, hash_table::Entry};
 use prometheus_client::metrics::counter::Counter;
+use serde::Deserialize;
 
 use super::{Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredState, rowtime, snapshot};
 use crate::{
     exchange::partition::hash_rows,
     ids::EventTime,
-    state::{Spill, StatePart, retain_distinct},
+    state::{Spill, StatePart, adapt, retain_distinct},
 };
 
 /// Kind of the parts that hold keys; their tag is the newest event time in them.
@@ -45,6 +46,8 @@ pub struct Deduplicate {
     name: Named,
     keys: Vec<usize>,
     time: usize,
+    /// Columns of the rows.
+    input: SchemaRef,
     range: KeyRange,
     ttl_ms: Option<i64>,
     dropped: Dropped,
@@ -59,6 +62,14 @@ pub struct Deduplicate {
     /// Rows in `waiting` that an earlier one has replaced since.
     superseded: BTreeSet<(u128, i64)>,
     swept_at: EventTime,
+}
+
+/// What a subtask remembers beside its parts.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Remembered {
+    watermark: EventTime,
+    key_types: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +93,7 @@ impl Deduplicate {
         name: Named,
         keys: Vec<usize>,
         time: usize,
+        input: SchemaRef,
         range: KeyRange,
         ttl_ms: Option<i64>,
         dropped: Dropped,
@@ -91,6 +103,7 @@ impl Deduplicate {
             name,
             keys,
             time,
+            input,
             range,
             ttl_ms,
             dropped,
@@ -109,8 +122,15 @@ impl Deduplicate {
     /// Takes over the share of `states` that is in this subtask's key range.
     pub fn restore(&mut self, states: Vec<RestoredState>) -> Result<(), OperatorError> {
         for state in &states {
-            let watermark = serde_json::from_value(state.value["watermark"].clone())
-                .map_err(|error| self.name.restore(format!("its watermark: {error}")))?;
+            let Remembered { watermark, key_types } = serde_json::from_value(state.value.clone())
+                .map_err(|error| self.name.restore(format!("its value: {error}")))?;
+            if key_types != self.key_types() {
+                return Err(self.name.restore(format!(
+                    "its keys were of types {}, and are of {}; they can't change while keys are remembered",
+                    key_types.join(", "),
+                    self.key_types().join(", ")
+                )));
+            }
             self.watermark = self.watermark.max(watermark);
         }
         let parts = || states.iter().flat_map(|state| &state.parts);
@@ -121,7 +141,11 @@ impl Deduplicate {
         for part in states.into_iter().flat_map(|state| state.parts) {
             match part.reference.kind.as_str() {
                 KEYS => self.restore_keys(&part.batch),
-                WAITING => self.wait(&part.batch).map_err(|cause| self.name.arrow(cause))?,
+                WAITING => {
+                    let rows = adapt(&part.batch, &self.input)
+                        .map_err(|misfit| self.name.restore(crate::error_chain(&misfit)))?;
+                    self.wait(&rows).map_err(|cause| self.name.arrow(cause))?;
+                }
                 other => {
                     let accepted = format!("found a part `{other}`; accepted are {KEYS} and {WAITING}");
                     return Err(self.name.restore(accepted));
@@ -155,6 +179,12 @@ impl Deduplicate {
             self.waiting.extend(Waiting::new(batch, hashes, times));
         }
         Ok(())
+    }
+
+    /// Of the keys that are remembered, a hash is kept, which depends on their types.
+    fn key_types(&self) -> Vec<String> {
+        let fields = self.input.fields();
+        self.keys.iter().filter_map(|key| fields.get(*key)).map(|field| field.data_type().to_string()).collect()
     }
 
     fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
@@ -283,7 +313,8 @@ impl Deduplicate {
             };
             parts.push(StatePart::new(WAITING, rows.first, batch));
         }
-        Ok(snapshot(serde_json::json!({ "watermark": self.watermark }), parts))
+        let value = serde_json::json!({ "watermark": self.watermark, "keyTypes": self.key_types() });
+        Ok(snapshot(value, parts))
     }
 }
 

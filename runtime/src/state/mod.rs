@@ -5,11 +5,13 @@
 //! what there is. The operator's thread does no more at a barrier than to list its parts; encoding and uploading ([`file`])
 //! happen elsewhere, and so does the merging of small parts that nobody reads here.
 
+mod adapt;
 mod chunk;
 pub mod file;
 mod part;
 mod spill;
 
+pub use adapt::{Misfit, adapt, widen};
 pub use chunk::ChunkRows;
 pub use part::{Found, StatePart, StateSnapshot, retain_distinct};
 pub use spill::Spill;

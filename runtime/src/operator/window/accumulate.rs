@@ -119,7 +119,8 @@ pub fn state_fields(aggregates: &[Arc<AggregateFunctionExpr>]) -> Result<Vec<Fie
     Ok(fields)
 }
 
-fn accumulator(aggregate: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn GroupsAccumulator>> {
+/// An accumulator without any groups.
+pub fn accumulator(aggregate: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn GroupsAccumulator>> {
     if aggregate.groups_accumulator_supported() {
         return aggregate.create_groups_accumulator();
     }

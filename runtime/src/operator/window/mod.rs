@@ -7,6 +7,7 @@
 //! a barrier costs what the epoch touched, nothing is cloned, and what is uploaded is what changed.
 
 mod accumulate;
+mod evolve;
 mod late;
 mod operator;
 #[cfg(test)]

@@ -9,9 +9,11 @@ use arrow::{
 };
 use datafusion_common::Result;
 use prometheus_client::metrics::counter::Counter;
+use serde::Deserialize;
 
 use super::{
     accumulate::{Groups, state_fields},
+    evolve::{Wanted, Written, evolve},
     late::LateEncoder,
 };
 use crate::{
@@ -35,6 +37,13 @@ pub struct LateRows {
     pub encode: Option<LateEncoder>,
 }
 
+/// What a subtask remembers beside its partials.
+#[derive(Deserialize)]
+struct Remembered {
+    watermark: EventTime,
+    aggregates: Vec<Written>,
+}
+
 pub struct Window {
     name: Named,
     spec: WindowAggregate,
@@ -42,6 +51,9 @@ pub struct Window {
     /// The window's start, then the keys: what a group is.
     group_fields: Vec<FieldRef>,
     partial_schema: SchemaRef,
+    /// The aggregates, as checkpoints name them.
+    written: Vec<Written>,
+    input_schema: SchemaRef,
     output_schema: SchemaRef,
     late: LateRows,
     watermark: EventTime,
@@ -67,8 +79,11 @@ impl Window {
         let mut partial_fields = group_fields.clone();
         partial_fields.extend(state_fields(&spec.aggregates)?);
         let current = Groups::new(&group_fields, &spec.aggregates)?;
+        let written = spec.aggregates.iter().map(|aggregate| Written::of(aggregate)).collect::<Result<_>>()?;
         Ok(Self {
             name,
+            written,
+            input_schema: input.clone(),
             spec,
             range,
             group_fields,
@@ -85,33 +100,35 @@ impl Window {
     /// Takes over the share of `states` that is in this subtask's key range.
     pub fn restore(&mut self, states: Vec<RestoredState>) -> std::result::Result<(), OperatorError> {
         for state in states {
-            let watermark = serde_json::from_value(state.value["watermark"].clone())
-                .map_err(|error| self.name.restore(format!("its watermark: {error}")))?;
+            let Remembered { watermark, aggregates } = serde_json::from_value(state.value)
+                .map_err(|error| self.name.restore(format!("its value: {error}")))?;
             self.watermark = self.watermark.max(watermark);
             for part in state.parts {
-                self.restore_part(part)?;
+                self.restore_part(part, &aggregates)?;
             }
         }
         Ok(())
     }
 
-    fn restore_part(&mut self, part: RestoredPart) -> std::result::Result<(), OperatorError> {
+    fn restore_part(&mut self, part: RestoredPart, written: &[Written]) -> std::result::Result<(), OperatorError> {
         let RestoredPart { reference, batch } = part;
-        // By type alone: names of partial results are the engine's, and another version of it may choose others.
-        let types = |schema: &Schema| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
-        if reference.kind != PARTIAL || types(&batch.schema()) != types(&self.partial_schema) {
-            return Err(self.name.restore(format!(
-                "found {} of ({}), expected {PARTIAL} of ({}); the keys and aggregates of a window can't change while it \
-                 has state: leave them as they were, or start under a new job name",
-                reference.kind,
-                columns(&batch.schema()),
-                columns(&self.partial_schema)
-            )));
+        if reference.kind != PARTIAL {
+            return Err(self.name.restore(format!("found a part `{}`; accepted is {PARTIAL}", reference.kind)));
         }
-        let keys = &batch.columns()[1..self.group_fields.len()];
-        let own = self.range.filter(&batch, keys).map_err(|cause| self.name.arrow(cause))?;
+        let wanted = Wanted {
+            groups: self.group_fields.len(),
+            aggregates: &self.spec.aggregates,
+            schema: &self.partial_schema,
+            input: &self.input_schema,
+        };
+        let now = evolve(&batch, written, &wanted).map_err(|error| self.name.restore(crate::error_chain(&error)))?;
+        let types =
+            |batch: &RecordBatch| batch.columns().iter().map(|column| column.data_type().clone()).collect::<Vec<_>>();
+        let is_unchanged = written == self.written && types(&now) == types(&batch);
+        let keys = &now.columns()[1..self.group_fields.len()];
+        let own = self.range.filter(&now, keys).map_err(|cause| self.name.arrow(cause))?;
         let start = reference.tag;
-        let part = if own.num_rows() == batch.num_rows() {
+        let part = if is_unchanged && own.num_rows() == batch.num_rows() {
             StatePart::restored(PARTIAL, start, own, reference)
         } else if own.num_rows() > 0 {
             StatePart::new(PARTIAL, start, own)
@@ -276,7 +293,8 @@ impl Operator for Window {
     fn freeze(&mut self) -> std::result::Result<Frozen, OperatorError> {
         self.flush().map_err(|cause| self.name.engine(cause))?;
         let parts = self.partials.values().flatten().cloned().collect();
-        Ok(snapshot(serde_json::json!({ "watermark": self.watermark }), parts))
+        let value = serde_json::json!({ "watermark": self.watermark, "aggregates": self.written });
+        Ok(snapshot(value, parts))
     }
 }
 
@@ -306,10 +324,4 @@ fn merge_all(groups: &mut Groups, parts: &[Arc<StatePart>], keys: usize) -> Resu
         groups.merge(batch.columns(), keys)?;
     }
     Ok(())
-}
-
-/// Names and types, for people.
-fn columns(schema: &Schema) -> String {
-    let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
-    columns.collect::<Vec<_>>().join(", ")
 }

@@ -14,7 +14,7 @@ use crate::{
     graph::{NodeKind, WindowAggregate, WindowColumn},
     ids::OperatorId,
     operator::{
-        Emitted, KeyRange, Named, RestoredPart, RestoredState,
+        Emitted, KeyRange, Named, Operator, Output, RestoredPart, RestoredState,
         fleet::{Fleet, Outputs},
     },
     sql::{Catalog, CatalogSource, plan},
@@ -55,6 +55,10 @@ struct Planned {
 }
 
 fn planned() -> Planned {
+    planned_of(SQL)
+}
+
+fn planned_of(sql: &str) -> Planned {
     let timestamp = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
     let schema = Arc::new(Schema::new(vec![
         Field::new("store", DataType::Int64, true),
@@ -63,7 +67,7 @@ fn planned() -> Planned {
     ]));
     let source = CatalogSource { name: "sales".into(), schema, event_time: Some("ts".into()) };
     let catalog = Catalog { sources: vec![source], sinks: vec!["totals".into()] };
-    let graph = plan(SQL, &catalog).unwrap();
+    let graph = plan(sql, &catalog).unwrap();
     let window = graph.nodes.iter().find_map(|node| match &node.kind {
         NodeKind::WindowAggregate(window) => Some((node, window.clone())),
         _ => None,
@@ -358,9 +362,50 @@ fn state_of_another_operator_is_refused() {
         let reference = PartRef { kind: kind.into(), tag: 0, rows: 1, file: file.clone(), batch: 0 };
         // Columns of rows, not of partial states.
         let part = RestoredPart { reference, batch: batch(&planned.input, &[row(1, 1)]) };
-        let state = RestoredState { value: serde_json::json!({ "watermark": 1 }), parts: vec![part] };
+        let value = serde_json::json!({ "watermark": 1, "aggregates": [{ "computes": "count(1)", "states": 1 }] });
+        let state = RestoredState { value, parts: vec![part] };
         let mut operator = subtask(&planned, range, &Counter::default());
         let error = operator.restore(vec![state]).unwrap_err().to_string();
-        assert!(error.contains("`window`") && error.contains("expected partial"), "{error}");
+        let told = if kind == "keys" { "accepted is partial" } else { "the checkpoint names states for 3" };
+        assert!(error.contains("`window`") && error.contains(told), "{error}");
     }
+}
+
+/// What an operator remembers, as if it had been written and read.
+fn remembered(operator: &mut Window) -> RestoredState {
+    let state = operator.freeze().unwrap().state.unwrap();
+    let file = FileRef::of(ObjectPath("data/f".into()), b"");
+    let parts = state.parts.iter().map(|part| {
+        let (kind, rows) = (part.kind.to_owned(), part.rows() as u64);
+        let reference = PartRef { kind, tag: part.tag(), rows, file: file.clone(), batch: 0 };
+        RestoredPart { reference, batch: part.batch().unwrap() }
+    });
+    RestoredState { value: state.value, parts: parts.collect() }
+}
+
+#[test]
+fn an_aggregate_that_stays_keeps_its_states_and_a_new_one_begins_with_what_comes() {
+    let of = |aggregates: &str| {
+        planned_of(&format!(
+            "INSERT INTO totals SELECT window_start, window_end, store, {aggregates}
+             FROM TUMBLE(TABLE sales, DESCRIPTOR(ts), INTERVAL '10' SECOND) AS s GROUP BY window_start, window_end, store"
+        ))
+    };
+    let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
+    let (before, now) = (of("sum(s.amount) AS all_of_it, min(amount) AS least, count(*) AS n"), planned());
+    let mut old = subtask(&before, range, &Counter::default());
+    let mut out = Output::default();
+    old.on_batch(batch(&before.input, &[row(1, 1), row(1, 2), row(2, 3)]), &mut out).unwrap();
+    let mut new = subtask(&now, range, &Counter::default());
+    new.restore(vec![remembered(&mut old)]).unwrap();
+    new.on_batch(batch(&now.input, &[row(1, 4)]), &mut out).unwrap();
+    // Once more, now that all are known.
+    let mut last = subtask(&now, range, &Counter::default());
+    last.restore(vec![remembered(&mut new)]).unwrap();
+    last.on_watermark(crate::ids::EventTime(SIZE_MS), &mut out).unwrap();
+    let Some(Emitted::Batch(result)) = out.elements.into_iter().next() else { panic!("nothing came out") };
+    let mut results = totals(&result);
+    results.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    let told: Vec<_> = results.iter().map(|total| (total.count, total.sum, total.mean, total.kinds)).collect();
+    assert_eq!(told, [(3, Some(21), Some(7.0), 1), (1, Some(7), None, 0)]);
 }

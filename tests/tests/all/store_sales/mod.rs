@@ -7,6 +7,8 @@ mod idle;
 mod kills;
 mod lag;
 mod outages;
+mod rescale;
 mod rivals;
+mod savepoints;
 mod stops;
 mod workers;

@@ -1,0 +1,171 @@
+//! Savepoints: a job that moves with one, a copy that begins with one, and a process killed on the way of each.
+
+use tidegate_crds::api::JobStatus;
+use tidegate_tests::{
+    job::{End, Job},
+    oracle::{Rows, Workload, assert_same, reference},
+    world::{PATIENCE, Run, World},
+};
+
+const ORDERS: u64 = 1_000_000;
+
+fn path(world: &World, job: &str, savepoint: &str) -> String {
+    format!("s3://{}/{job}/savepoints/{savepoint}", world.s3.bucket())
+}
+
+/// A job that begins with a savepoint.
+fn successor(world: &World, run: &Run, name: &str, from: &str, mode: &str) -> Job {
+    world.job(run, name).set("spec.restoreFrom", format!("{{ path: '{from}', mode: {mode} }}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_moves_with_a_savepoint_to_another_parallelism_and_claims_it() {
+    let world = World::shared().await;
+    let workload = Workload::new(81, ORDERS);
+    let run = world.store_sales("moves", &workload).await;
+    let mut process = world.job(&run, "moves-from").set("spec.parallelism", 2).start();
+    process.wait_for_epoch(3, PATIENCE).await;
+    let stop = r#"{"purpose": "Suspend", "savepoint": "move"}"#;
+    assert_eq!(process.ask_to_stop(stop, PATIENCE).await.0, 202);
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    let savepoint = path(world, "moves-from", "move");
+    world.assert_savepoint(&savepoint, true).await;
+
+    let mut job = successor(world, &run, "moves-to", &savepoint, "Claim").set("spec.parallelism", 3);
+    let mut process = job.start_with_fault("state-copied", 2);
+    assert_eq!(process.await_end(PATIENCE), End::Killed, "it was to be killed while it copied");
+    job.finish(PATIENCE);
+    world.assert_exact(&run, &workload).await;
+    world.assert_storage_whole("moves-to").await;
+    world.assert_savepoint(&savepoint, false).await;
+    // The job has checkpoints of its own by now: that what it began with is gone does not matter.
+    job.finish(PATIENCE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_begins_where_the_savepoint_was_taken_and_the_original_goes_on() {
+    let world = World::shared().await;
+    let workload = Workload::new(82, 2 * ORDERS);
+    let run = world.store_sales("original", &workload).await;
+    let mut process = world.job(&run, "original").set("spec.parallelism", 2).start();
+    process.wait_for_epoch(3, PATIENCE).await;
+    let savepoint = process.take_savepoint("fork", PATIENCE).await;
+    assert_eq!(savepoint.path, path(world, "original", "fork"));
+    let (code, body) = process.post("/v1/savepoints", r#"{"name": "fork"}"#, PATIENCE).await;
+    assert!(code == 409 && body.contains("choose another name"), "{code}: {body}");
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+
+    let copy = world.results("copy", &run.orders).await;
+    successor(world, &copy, "copy", &savepoint.path, "NoClaim").finish(PATIENCE);
+    world.assert_savepoint(&savepoint.path, true).await;
+    let (expected, found) = (reference(&workload), world.table_rows(&copy).await);
+    assert_same("Kafka", &world.feed_rows(&copy).await, &found);
+    // It has what was not put out by then: the last windows, each of them whole.
+    let first = found.iter().map(window).min().expect("some rows");
+    let rest: Rows = expected.iter().filter(|row| window(row) >= first).cloned().collect();
+    assert!(rest.len() < expected.len(), "the copy has begun anew");
+    assert_same("the copy", &found, &rest);
+}
+
+/// The start of a row's window, which the rows of results begin with.
+fn window(row: &String) -> String {
+    row.split(',').next().unwrap_or_default().to_owned()
+}
+
+/// Kills the process at a place on the way of a savepoint.
+async fn exact_after(name: &str, place: &str, is_complete: bool) {
+    let world = World::shared().await;
+    let workload = Workload::new(83, ORDERS);
+    let run = world.store_sales(name, &workload).await;
+    let mut job = world.job(&run, name);
+    let mut process = job.start_with_fault(place, 1);
+    process.wait_for_epoch(2, PATIENCE).await;
+    assert_eq!(process.post("/v1/savepoints", r#"{"name": "first"}"#, PATIENCE).await.0, 202);
+    assert_eq!(process.await_end(PATIENCE), End::Killed, "it was to be killed at `{place}`");
+    let mut process = job.start();
+    process.wait_for("the job to run", PATIENCE, |status: &JobStatus| status.recovery_seconds.is_some()).await;
+    world.assert_savepoint(&path(world, name, "first"), is_complete).await;
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+    world.assert_storage_whole(name).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_savepoint_killed_while_it_is_copied_is_given_up() {
+    exact_after("savepoint-copied", "state-copied", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_savepoint_killed_before_its_last_step_is_given_up() {
+    exact_after("savepoint-before", "before-savepoint", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_savepoint_killed_after_its_last_step_is_complete() {
+    exact_after("savepoint-after", "after-savepoint", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_job_has_put_out_every_window_and_is_not_gone_on_with() {
+    let world = World::shared().await;
+    let workload = Workload::new(84, ORDERS / 2);
+    let run = world.store_sales("drained", &workload).await;
+    let mut job = world.job(&run, "drained").set("spec.sources[0].kafka.until", "null").set("spec.parallelism", 2);
+    let mut process = job.start();
+    let has_read_all = |status: &JobStatus| status.sources.len() == 1 && status.sources[0].lag == 0;
+    process.wait_for("all orders to be read", PATIENCE, has_read_all).await;
+    let stop = r#"{"purpose": "Cancel", "savepoint": "last", "drain": true}"#;
+    assert_eq!(process.ask_to_stop(stop, PATIENCE).await.0, 202);
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+    for mut refused in [job, successor(world, &run, "drained-on", &path(world, "drained", "last"), "NoClaim")] {
+        match refused.start().wait(PATIENCE) {
+            End::Failed(error) => assert!(error.contains("the state was drained"), "{error}"),
+            other => panic!("it was to be refused: {other:?}"),
+        }
+    }
+    world.assert_exact(&run, &workload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_not_be_begun_with_is_refused_with_what_to_do() {
+    let world = World::shared().await;
+    let workload = Workload::new(85, ORDERS / 10);
+    let run = world.store_sales("fits", &workload).await;
+    let mut job = world.job(&run, "fits").set("spec.sources[0].kafka.until", "null");
+    let mut process = job.start();
+    process.wait_for_epoch(1, PATIENCE).await;
+    let savepoint = process.take_savepoint("first", PATIENCE).await.path;
+    assert_eq!(process.get("/v1/savepoints/first", PATIENCE).await.0, 200);
+    for (body, told) in [(r#"{"name": "No"}"#, "accepted are 1 to 63"), ("{}", r#"accepted is {"name""#)] {
+        let (code, answer) = process.post("/v1/savepoints", body, PATIENCE).await;
+        assert!(code == 400 && answer.contains(told), "{code}: {answer}");
+    }
+    let from = |path: &str| successor(world, &run, "fits-not", path, "NoClaim");
+    let sql = "INSERT INTO feed SELECT window_start, store_id, sum(amount) AS total, count(*) AS orders \
+               FROM TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '7' SECOND) GROUP BY window_start, window_end, store_id";
+    let changed =
+        |job: Job| job.set("spec.sinks", FEED.replace("BOOTSTRAP", world.kafka.bootstrap())).set("spec.sql", sql);
+    let nowhere = format!("s3://{}/fits/savepoints/other", world.s3.bucket());
+    let cases = [
+        (from(&nowhere), "has no savepoint, no checkpoint and no job"),
+        (from("gs://somewhere"), "accepted is s3://bucket/folder"),
+        (from(&savepoint).set("spec.maxParallelism", 64), "spec.maxParallelism: found 64"),
+        (changed(from(&savepoint)), "allowNonRestoredState: true"),
+        (successor(world, &run, "fits-not", &format!("s3://{}/fits", world.s3.bucket()), "Claim"), "is no savepoint"),
+    ];
+    for (mut job, told) in cases {
+        match job.start().wait(PATIENCE) {
+            End::Failed(error) => assert!(error.contains(told), "{error}"),
+            other => panic!("it was to be refused: {other:?}"),
+        }
+    }
+    let mut allowed = changed(from(&savepoint)).set("spec.allowNonRestoredState", "true");
+    let mut process = allowed.start();
+    process.wait_for("the job to run", PATIENCE, |status| status.recovery_seconds.is_some()).await;
+    let deleted = reqwest::Client::new().delete(format!("http://{}/v1/savepoints/none", process.api(PATIENCE)));
+    assert_eq!(deleted.send().await.unwrap().status().as_u16(), 404);
+}
+
+const FEED: &str = "[{ name: feed, kafka: { bootstrapServers: 'BOOTSTRAP', topic: sales-fits } }]";

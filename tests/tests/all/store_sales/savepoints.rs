@@ -2,28 +2,47 @@
 
 use tidegate_crds::api::JobStatus;
 use tidegate_tests::{
-    job::{End, Job},
+    job::{End, Job, Process},
     oracle::{Rows, Workload, assert_same, reference},
-    world::{PATIENCE, Run, World},
+    world::{PATIENCE, Run, World, until},
 };
 
-const ORDERS: u64 = 1_000_000;
+const ORDERS: u64 = 500_000;
+/// Orders a second, of those that go on being written.
+const RATE: u64 = 20_000;
 
 fn path(world: &World, job: &str, savepoint: &str) -> String {
     format!("s3://{}/{job}/savepoints/{savepoint}", world.s3.bucket())
 }
 
+/// A job that reads without an end.
+fn endless(world: &World, run: &Run, name: &str) -> Job {
+    world.job(run, name).set("spec.sources[0].kafka.until", "null")
+}
+
+fn has_read_all(status: &JobStatus) -> bool {
+    status.sources.len() == 1 && status.sources[0].lag == 0
+}
+
+/// Stops a job that has read everything: its output is that of all orders.
+async fn ends_exactly(world: &World, run: &Run, workload: &Workload, mut process: Process) {
+    process.wait_for("all orders to be read", PATIENCE, has_read_all).await;
+    process.signal("TERM");
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(run, workload).await;
+}
+
 /// A job that begins with a savepoint.
 fn successor(world: &World, run: &Run, name: &str, from: &str, mode: &str) -> Job {
-    world.job(run, name).set("spec.restoreFrom", format!("{{ path: '{from}', mode: {mode} }}"))
+    endless(world, run, name).set("spec.restoreFrom", format!("{{ path: '{from}', mode: {mode} }}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_moves_with_a_savepoint_to_another_parallelism_and_claims_it() {
     let world = World::shared().await;
-    let workload = Workload::new(81, ORDERS);
-    let run = world.store_sales("moves", &workload).await;
-    let mut process = world.job(&run, "moves-from").set("spec.parallelism", 2).start();
+    let run = world.empty_run("moves").await;
+    let flow = world.flow(&run, Workload::new(81, 0), RATE);
+    let mut process = endless(world, &run, "moves-from").set("spec.parallelism", 2).start();
     process.wait_for_epoch(3, PATIENCE).await;
     let stop = r#"{"purpose": "Suspend", "savepoint": "move"}"#;
     assert_eq!(process.ask_to_stop(stop, PATIENCE).await.0, 202);
@@ -31,54 +50,58 @@ async fn a_job_moves_with_a_savepoint_to_another_parallelism_and_claims_it() {
     let savepoint = path(world, "moves-from", "move");
     world.assert_savepoint(&savepoint, true).await;
 
+    let workload = flow.end().await;
     let mut job = successor(world, &run, "moves-to", &savepoint, "Claim").set("spec.parallelism", 3);
     let mut process = job.start_with_fault("state-copied", 2);
     assert_eq!(process.await_end(PATIENCE), End::Killed, "it was to be killed while it copied");
-    job.finish(PATIENCE);
-    world.assert_exact(&run, &workload).await;
+    ends_exactly(world, &run, &workload, job.start()).await;
     world.assert_storage_whole("moves-to").await;
     world.assert_savepoint(&savepoint, false).await;
     // The job has checkpoints of its own by now: that what it began with is gone does not matter.
-    job.finish(PATIENCE);
+    ends_exactly(world, &run, &workload, job.start()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_begins_where_the_savepoint_was_taken_and_the_original_goes_on() {
     let world = World::shared().await;
-    let workload = Workload::new(82, 2 * ORDERS);
-    let run = world.store_sales("original", &workload).await;
-    let mut process = world.job(&run, "original").set("spec.parallelism", 2).start();
-    process.wait_for_epoch(3, PATIENCE).await;
+    let run = world.empty_run("original").await;
+    let flow = world.flow(&run, Workload::new(82, 0), RATE);
+    let mut process = endless(world, &run, "original").set("spec.parallelism", 2).start();
+    until("a window to be put out", || async { !world.table_rows(&run).await.is_empty() }).await;
     let savepoint = process.take_savepoint("fork", PATIENCE).await;
     assert_eq!(savepoint.path, path(world, "original", "fork"));
     let (code, body) = process.post("/v1/savepoints", r#"{"name": "fork"}"#, PATIENCE).await;
     assert!(code == 409 && body.contains("choose another name"), "{code}: {body}");
-    assert_eq!(process.wait(PATIENCE), End::Finished);
-    world.assert_exact(&run, &workload).await;
+    let workload = flow.end().await;
+    ends_exactly(world, &run, &workload, process).await;
 
     let copy = world.results("copy", &run.orders).await;
-    successor(world, &copy, "copy", &savepoint.path, "NoClaim").finish(PATIENCE);
+    let mut process = successor(world, &copy, "copy", &savepoint.path, "NoClaim").start();
+    process.wait_for("all orders to be read", PATIENCE, has_read_all).await;
+    process.signal("TERM");
+    assert_eq!(process.wait(PATIENCE), End::Finished);
     world.assert_savepoint(&savepoint.path, true).await;
     let (expected, found) = (reference(&workload), world.table_rows(&copy).await);
     assert_same("Kafka", &world.feed_rows(&copy).await, &found);
     // It has what was not put out by then: the last windows, each of them whole.
-    let first = found.iter().map(window).min().expect("some rows");
-    let rest: Rows = expected.iter().filter(|row| window(row) >= first).cloned().collect();
+    let first = found.iter().map(|(row, _)| window(row)).min().expect("some rows");
+    let last = expected.iter().filter(|(row, _)| window(row) >= first);
+    let rest: Rows = last.map(|(row, _)| row.to_owned()).collect();
     assert!(rest.len() < expected.len(), "the copy has begun anew");
     assert_same("the copy", &found, &rest);
 }
 
-/// The start of a row's window, which the rows of results begin with.
-fn window(row: &String) -> String {
-    row.split(',').next().unwrap_or_default().to_owned()
+/// The start of its window, which a row of results begins with.
+fn window(row: &str) -> i64 {
+    row.split(' ').next().and_then(|start| start.parse().ok()).expect("a row of results")
 }
 
 /// Kills the process at a place on the way of a savepoint.
 async fn exact_after(name: &str, place: &str, is_complete: bool) {
     let world = World::shared().await;
-    let workload = Workload::new(83, ORDERS);
-    let run = world.store_sales(name, &workload).await;
-    let mut job = world.job(&run, name);
+    let run = world.empty_run(name).await;
+    let flow = world.flow(&run, Workload::new(83, 0), RATE);
+    let mut job = endless(world, &run, name);
     let mut process = job.start_with_fault(place, 1);
     process.wait_for_epoch(2, PATIENCE).await;
     assert_eq!(process.post("/v1/savepoints", r#"{"name": "first"}"#, PATIENCE).await.0, 202);
@@ -86,8 +109,8 @@ async fn exact_after(name: &str, place: &str, is_complete: bool) {
     let mut process = job.start();
     process.wait_for("the job to run", PATIENCE, |status: &JobStatus| status.recovery_seconds.is_some()).await;
     world.assert_savepoint(&path(world, name, "first"), is_complete).await;
-    assert_eq!(process.wait(PATIENCE), End::Finished);
-    world.assert_exact(&run, &workload).await;
+    let workload = flow.end().await;
+    ends_exactly(world, &run, &workload, process).await;
     world.assert_storage_whole(name).await;
 }
 
@@ -109,11 +132,10 @@ async fn a_savepoint_killed_after_its_last_step_is_complete() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_job_has_put_out_every_window_and_is_not_gone_on_with() {
     let world = World::shared().await;
-    let workload = Workload::new(84, ORDERS / 2);
+    let workload = Workload::new(84, ORDERS);
     let run = world.store_sales("drained", &workload).await;
-    let mut job = world.job(&run, "drained").set("spec.sources[0].kafka.until", "null").set("spec.parallelism", 2);
+    let mut job = endless(world, &run, "drained").set("spec.parallelism", 2);
     let mut process = job.start();
-    let has_read_all = |status: &JobStatus| status.sources.len() == 1 && status.sources[0].lag == 0;
     process.wait_for("all orders to be read", PATIENCE, has_read_all).await;
     let stop = r#"{"purpose": "Cancel", "savepoint": "last", "drain": true}"#;
     assert_eq!(process.ask_to_stop(stop, PATIENCE).await.0, 202);
@@ -131,10 +153,9 @@ async fn a_drained_job_has_put_out_every_window_and_is_not_gone_on_with() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_not_be_begun_with_is_refused_with_what_to_do() {
     let world = World::shared().await;
-    let workload = Workload::new(85, ORDERS / 10);
+    let workload = Workload::new(85, ORDERS / 5);
     let run = world.store_sales("fits", &workload).await;
-    let mut job = world.job(&run, "fits").set("spec.sources[0].kafka.until", "null");
-    let mut process = job.start();
+    let mut process = endless(world, &run, "fits").start();
     process.wait_for_epoch(1, PATIENCE).await;
     let savepoint = process.take_savepoint("first", PATIENCE).await.path;
     assert_eq!(process.get("/v1/savepoints/first", PATIENCE).await.0, 200);

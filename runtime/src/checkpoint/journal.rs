@@ -10,7 +10,7 @@ use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
 use super::{
-    CommitPermit,
+    CommitPermit, log,
     record::{self, Body, CheckpointRef, Hint, Record, Trigger},
     store::{Create, ObjectPath, Store, StoreError},
 };
@@ -140,7 +140,7 @@ pub(super) async fn create_known(store: &dyn Store, path: &ObjectPath, record: &
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(Some(found)) => return Ok(Record::from_bytes(&found).is_ok_and(|r| r.record_id == record.record_id)),
+            Ok(Some(found)) => return Ok(Record::from_bytes(&found).is_ok_and(|found| log::is_ours(record, &found))),
             Err(error) if tries == TRIES => return Err(error),
             Ok(None) | Err(_) => {
                 tracing::warn!(%path, tries, "the outcome of a create is not known, trying again");

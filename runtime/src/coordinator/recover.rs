@@ -3,7 +3,7 @@
 //! What the last attempt owned and may not have published is published before any source reads: publishers recognise
 //! what is there already. Workers load the state meanwhile; then what earlier attempts left half done is deleted.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use futures::future::join_all;
 use thiserror::Error;
@@ -16,6 +16,7 @@ use crate::{
         collect::{self, Kept},
         journal::{Journal, JournalError},
         manifest::{ChunkRef, Manifest, ManifestError},
+        pending::Pending,
         store::{Store, StoreError},
     },
     failure::Reason,
@@ -89,16 +90,13 @@ async fn settle_chunks(
     manifest: &Manifest,
     committed: Option<Epoch>,
 ) -> Result<(), RecoverError> {
-    let mut epochs: BTreeMap<Epoch, Vec<ChunkRef>> = BTreeMap::new();
-    for chunk in manifest.chunks.iter().filter(|chunk| Some(chunk.id.epoch) > committed) {
-        epochs.entry(chunk.id.epoch).or_default().push(chunk.clone());
-    }
-    if epochs.is_empty() {
+    let pending = Pending::inherited(&manifest.chunks, committed);
+    if pending.is_empty() {
         return Ok(());
     }
-    tracing::info!(epochs = epochs.len(), "publishing what was owned before the last end");
-    let permits = epochs
-        .into_iter()
+    let pending = pending.into_epochs();
+    tracing::info!(epochs = pending.len(), "publishing what was owned before the last end");
+    let permits = pending
         .map(|(epoch, chunks)| Ok((journal.permit(epoch)?, chunks)))
         .collect::<Result<Vec<_>, JournalError>>()?;
     settle(targets, permits).await;

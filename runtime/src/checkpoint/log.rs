@@ -173,6 +173,8 @@ pub fn is_ours(sent: &Record, found: &Record) -> bool {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod tests;

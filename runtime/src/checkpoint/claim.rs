@@ -215,15 +215,11 @@ pub async fn read_newest(store: &dyn Store) -> Result<Option<AttemptLog>, ClaimE
     let places = list_from_hint(store).await?;
     let Some((attempt, last)) = places else { return Ok(None) };
     let mut records = Vec::new();
-    let mut seq = last;
-    loop {
+    let mut next = Some(last);
+    while let Some(seq) = next {
         let record = read(store, attempt, seq).await?;
-        let enough = matches!(record.body, Body::CheckpointCompleted { .. });
+        next = log::read_next(seq, &record);
         records.push(record);
-        if seq.0 == 0 {
-            break;
-        }
-        seq = if enough { Seq(0) } else { Seq(seq.0 - 1) };
     }
     records.reverse();
     log::summarize(attempt, last.next(), &records).map(Some).map_err(ClaimError::Damaged)

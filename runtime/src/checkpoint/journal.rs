@@ -11,7 +11,7 @@ use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
 use super::{
-    CommitPermit,
+    CommitPermit, log,
     record::{self, Body, CheckpointRef, Hint, Record, Trigger},
     store::{Create, ObjectPath, Store, StoreError},
 };
@@ -133,7 +133,7 @@ pub(super) async fn create_known(store: &dyn Store, path: &ObjectPath, record: &
         cause: cause.into(),
     })?;
     create_and_read_back(store, path, &bytes, |found| {
-        Record::from_bytes(found).is_ok_and(|found| found.record_id == record.record_id)
+        Record::from_bytes(found).is_ok_and(|found| log::is_ours(record, &found))
     })
     .await
 }

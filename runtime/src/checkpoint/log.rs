@@ -113,12 +113,17 @@ fn claim_open(log: &AttemptLog, claimant: &Claimant, answer: OwnerAnswer) -> Cla
 
 /// What an attempt's records say together. `records` begin with seq 0; of the rest, those that matter are the newest
 /// `CheckpointCompleted` and everything after it, so a reader may leave out what is before.
-pub fn summarize(attempt: Attempt, next: Seq, records: &[Record]) -> Result<AttemptLog, String> {
+pub fn summarize<'a>(
+    attempt: Attempt,
+    next: Seq,
+    records: impl IntoIterator<Item = &'a Record>,
+) -> Result<AttemptLog, String> {
+    let mut records = records.into_iter();
     let Some(Record {
         record_id,
         body: Body::AttemptStarted { revision, spec_digest, lineage, parallelism, owner, restored_from, .. },
         ..
-    }) = records.first()
+    }) = records.next()
     else {
         return Err(format!("attempt {attempt} does not begin with AttemptStarted"));
     };
@@ -135,7 +140,7 @@ pub fn summarize(attempt: Attempt, next: Seq, records: &[Record]) -> Result<Atte
         checkpoint: restored_from.clone(),
         committed: None,
     };
-    for record in records.iter().skip(1) {
+    for record in records {
         match &record.body {
             Body::AttemptStarted { .. } => return Err(format!("attempt {attempt} has a second AttemptStarted")),
             _ if log.ending.is_some() => return Err(format!("attempt {attempt} goes on after its end")),
@@ -153,103 +158,25 @@ pub fn summarize(attempt: Attempt, next: Seq, records: &[Record]) -> Result<Atte
     Ok(log)
 }
 
-#[cfg(test)]
-mod races;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(revision: u64, pod: &str) -> AttemptLog {
-        AttemptLog {
-            attempt: Attempt(4),
-            revision: Revision(revision),
-            spec_digest: String::new(),
-            lineage: "shop".into(),
-            parallelism: 1,
-            owner: Owner { address: "127.0.0.1:1".into(), pod: pod.into() },
-            record_id: "r4".into(),
-            next: Seq(7),
-            ending: None,
-            checkpoint: None,
-            committed: None,
-        }
-    }
-
-    #[test]
-    fn a_claim_is_decided_by_this_table() {
-        let me = Claimant { revision: Revision(2), pod: "me".into() };
-        let ended = |ending| AttemptLog { ending: Some(ending), ..open(2, "other") };
-        let start = Claim::Start { next: Attempt(5), restored_from: None, lineage: Some("shop".into()) };
-        let seal = || Claim::Seal { attempt: Attempt(4), seal_at: Seq(7) };
-        let cases = [
-            (
-                "an open attempt of a newer revision",
-                open(3, "other"),
-                OwnerAnswer::Gone,
-                Claim::Superseded { by: Revision(3) },
-            ),
-            (
-                "an open attempt of an older revision",
-                open(1, "other"),
-                OwnerAnswer::NotAsked,
-                Claim::Ask { owner: open(1, "other").owner, record_id: "r4".into() },
-            ),
-            (
-                "an owner of an older revision that answers",
-                open(1, "other"),
-                OwnerAnswer::Alive,
-                Claim::HandOver { owner: open(1, "other").owner, attempt: Attempt(4), record_id: "r4".into() },
-            ),
-            ("an owner of an older revision that is gone", open(1, "other"), OwnerAnswer::Gone, seal()),
-            ("my own old attempt", open(2, "me"), OwnerAnswer::NotAsked, seal()),
-            ("my own old attempt of an older revision", open(1, "me"), OwnerAnswer::NotAsked, seal()),
-            ("an owner that is gone", open(2, "other"), OwnerAnswer::Gone, seal()),
-            (
-                "an owner nobody asked",
-                open(2, "other"),
-                OwnerAnswer::NotAsked,
-                Claim::Ask { owner: open(2, "other").owner, record_id: "r4".into() },
-            ),
-            (
-                "an owner that answers",
-                open(2, "other"),
-                OwnerAnswer::Alive,
-                Claim::Owned { owner: open(2, "other").owner, attempt: Attempt(4) },
-            ),
-            ("a sealed attempt", ended(Ending::Sealed), OwnerAnswer::NotAsked, start),
-            (
-                "a finished job",
-                ended(Ending::Released { finished: true }),
-                OwnerAnswer::NotAsked,
-                Claim::Finished { attempt: Attempt(4) },
-            ),
-        ];
-        for (what, log, answer, expected) in cases {
-            assert_eq!(claim(Some(&log), &me, answer), expected, "{what}");
-        }
-        assert_eq!(
-            claim(None, &me, OwnerAnswer::NotAsked),
-            Claim::Start { next: Attempt(1), restored_from: None, lineage: None }
-        );
-    }
-
-    #[test]
-    fn records_after_the_end_are_an_error_and_not_overlooked() {
-        let started = Record::new(Body::AttemptStarted {
-            attempt: Attempt(1),
-            revision: Revision(1),
-            spec_digest: String::new(),
-            lineage: "l".into(),
-            parallelism: 1,
-            restored_from: None,
-            owner: Owner { address: String::new(), pod: String::new() },
-        });
-        let sealed = Record::new(Body::Sealed { by: "x".into() });
-        let committed = Record::new(Body::EpochCommitted { epoch: Epoch(3) });
-        let log = summarize(Attempt(1), Seq(3), &[started.clone(), committed.clone(), sealed.clone()]).unwrap();
-        assert_eq!((log.committed, log.ending), (Some(Epoch(3)), Some(Ending::Sealed)));
-        assert!(summarize(Attempt(1), Seq(3), &[started, sealed, committed.clone()]).is_err());
-        assert!(summarize(Attempt(1), Seq(1), &[committed]).is_err());
+/// Which place to read next on the way back from an attempt's end, when `record` was read at `seq`; `None` when
+/// [`summarize`] has what it needs.
+pub fn read_next(seq: Seq, record: &Record) -> Option<Seq> {
+    match record.body {
+        _ if seq == Seq(0) => None,
+        Body::CheckpointCompleted { .. } => Some(Seq(0)),
+        _ => Some(Seq(seq.0 - 1)),
     }
 }
+
+/// Whether the record `found` where `sent` was to go is the one that was sent. A place that is taken says nothing by
+/// itself: the create before, whose answer was lost, may have taken it.
+pub fn is_ours(sent: &Record, found: &Record) -> bool {
+    sent.record_id == found.record_id
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,7 @@ pub struct PartRef {
 }
 
 /// A file of the checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileRef {
     pub path: ObjectPath,
@@ -107,7 +107,7 @@ pub struct FileRef {
 }
 
 /// A chunk of the write-ahead log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChunkRef {
     pub id: ChunkId,

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// One record, with the identity by which its author knows it again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// Unique: a create whose answer was lost is recognised by it.
@@ -21,7 +21,7 @@ pub struct Record {
     pub body: Body,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum Body {
     /// Seq 0: whose attempt this is, and what it goes on from.
@@ -48,7 +48,7 @@ pub enum Body {
 }
 
 /// How a claimant reaches the owner of an attempt, to ask whether it is still there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
     /// `host:port` of its HTTP API.
@@ -58,7 +58,7 @@ pub struct Owner {
 }
 
 /// A checkpoint, by its manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckpointRef {
     pub epoch: Epoch,
@@ -68,7 +68,7 @@ pub struct CheckpointRef {
 }
 
 /// Why a checkpoint was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Trigger {
     Interval,
     /// For a savepoint, while the job goes on.

@@ -11,6 +11,7 @@ use crate::{
         claim::Claimed,
         collect::Kept,
         manifest::{ChunkRef, Manifest, OperatorState, SubtaskState, parse_folder},
+        pending::Pending,
         record::{CheckpointRef, Trigger},
         store::ObjectPath,
     },
@@ -31,8 +32,7 @@ pub struct Current {
     workers: BTreeMap<WorkerId, Progress>,
     kept: Kept,
     checkpoints: BTreeMap<Epoch, Checkpoint>,
-    /// Chunks of epochs that are owned and not known to be published.
-    pending: BTreeMap<Epoch, Vec<ChunkRef>>,
+    pending: Pending,
     saving: Option<Saving>,
     /// The copy that it began with, until what was copied is no longer needed.
     beginning: Option<ObjectPath>,
@@ -93,7 +93,7 @@ impl Current {
             workers: BTreeMap::new(),
             kept,
             checkpoints: BTreeMap::new(),
-            pending: BTreeMap::new(),
+            pending: Pending::default(),
             saving: None,
             beginning: restored_from.filter(is_beginning).cloned(),
         }
@@ -180,14 +180,13 @@ impl Current {
     pub fn manifest(&mut self, epoch: Epoch, plan: &JobPlan, revision: Revision) -> Manifest {
         let checkpoint = self.checkpoints.get_mut(&epoch);
         let mut operators: BTreeMap<OperatorId, BTreeMap<SubtaskIndex, SubtaskState>> = BTreeMap::new();
-        let mut chunks: Vec<ChunkRef> = self.pending.values().flatten().cloned().collect();
         for ack in checkpoint.iter().flat_map(|checkpoint| &checkpoint.acks) {
             for (operator, state) in &ack.operators {
                 operators.entry(operator.clone()).or_default().insert(ack.task.subtask, state.clone());
             }
-            chunks.extend(ack.chunks.iter().cloned());
         }
-        chunks.sort_by(|a, b| (a.id.epoch, &a.id).cmp(&(b.id.epoch, &b.id)));
+        let own = checkpoint.iter().flat_map(|checkpoint| &checkpoint.acks).flat_map(|ack| ack.chunks.iter().cloned());
+        let chunks = self.pending.and(own);
         let operators = operators
             .into_iter()
             .filter_map(|(id, subtasks)| {
@@ -239,7 +238,7 @@ impl Current {
         let shares = shares(&acks);
         let chunks: Vec<ChunkRef> = acks.into_iter().flat_map(|ack| ack.chunks).collect();
         let rows = chunks.iter().map(|chunk| chunk.rows).sum();
-        self.pending.insert(epoch, chunks);
+        self.pending.owned(epoch, chunks);
         let garbage = self.kept.completed(&manifest);
         let path = manifest.path();
         if let Some(saving) = self.saving.as_mut().filter(|saving| saving.epoch == epoch) {
@@ -255,7 +254,7 @@ impl Current {
 
     /// Everything up to `epoch` is published.
     pub fn published(&mut self, epoch: Epoch) {
-        self.pending = self.pending.split_off(&epoch.next());
+        self.pending.published(epoch);
     }
 }
 

@@ -3,7 +3,7 @@
 //! What the last attempt owned and may not have published is published before any source reads: publishers recognise
 //! what is there already. Workers load the state meanwhile; then what earlier attempts left half done is deleted.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use futures::future::join_all;
 use thiserror::Error;
@@ -16,6 +16,7 @@ use crate::{
         collect::{self, Kept},
         journal::{Journal, JournalError},
         manifest::{ChunkRef, Manifest, ManifestError},
+        pending::Pending,
         savepoint,
         store::{Store, StoreError},
     },
@@ -97,19 +98,17 @@ async fn settle_chunks(
     manifest: &Manifest,
     committed: Option<Epoch>,
 ) -> Result<(), RecoverError> {
-    let mut epochs: BTreeMap<Epoch, Vec<ChunkRef>> = BTreeMap::new();
-    for chunk in manifest.chunks.iter().filter(|chunk| Some(chunk.id.epoch) > committed) {
-        epochs.entry(chunk.id.epoch).or_default().push(chunk.clone());
-    }
-    if epochs.is_empty() {
+    let pending = Pending::inherited(&manifest.chunks, committed);
+    if pending.is_empty() {
         return Ok(());
     }
+    let pending: Vec<_> = pending.into_epochs().collect();
     let homeless = |chunk: &&ChunkRef| !targets.iter().any(|target| target.sink() == chunk.id.sink);
-    if let Some(chunk) = epochs.values().flatten().find(homeless) {
+    if let Some(chunk) = pending.iter().flat_map(|(_, chunks)| chunks).find(homeless) {
         return Err(RecoverError::SinkGone { sink: chunk.id.sink.clone(), epoch: chunk.id.epoch });
     }
-    tracing::info!(epochs = epochs.len(), "publishing what was owned before the last end");
-    let permits = epochs
+    tracing::info!(epochs = pending.len(), "publishing what was owned before the last end");
+    let permits = pending
         .into_iter()
         .map(|(epoch, chunks)| Ok((journal.permit(epoch)?, chunks)))
         .collect::<Result<Vec<_>, JournalError>>()?;

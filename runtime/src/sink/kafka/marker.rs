@@ -24,13 +24,26 @@ use crate::{
         event::{Meaning, meaning},
         failed_to,
     },
+    sink::ChunkId,
 };
 
 /// The last chunk of a transaction, as the progress topic tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Marker {
+pub(crate) struct Marker {
     pub(super) epoch: Epoch,
     pub(super) index: u32,
+}
+
+impl Marker {
+    /// What the transaction of a chunk leaves.
+    pub(crate) fn of(id: &ChunkId) -> Self {
+        Self { epoch: id.epoch, index: id.index }
+    }
+
+    /// Whether a chunk is published, by the newest marker of its slot: a slot's chunks are published in order.
+    pub(crate) fn covers(self, id: &ChunkId) -> bool {
+        self >= Self::of(id)
+    }
 }
 
 /// Reader of a progress topic.
@@ -179,6 +192,16 @@ impl Markers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_marker_covers_its_chunk_and_those_before() {
+        let chunk =
+            |epoch, index| ChunkId { lineage: "l".into(), sink: "out".into(), slot: 0, epoch: Epoch(epoch), index };
+        let marker = Marker::of(&chunk(9, 1));
+        for (epoch, index, is_published) in [(9, 1, true), (9, 0, true), (8, 5, true), (9, 2, false), (10, 0, false)] {
+            assert_eq!(marker.covers(&chunk(epoch, index)), is_published, "{epoch}/{index}");
+        }
+    }
 
     #[test]
     fn the_largest_marker_counts_for_each_key() {

@@ -59,5 +59,7 @@ mod rows;
 mod transaction;
 mod writer;
 
+#[cfg(test)]
+pub(crate) use marker::Marker;
 pub use publisher::KafkaPublisher;
 pub use writer::KafkaWriter;

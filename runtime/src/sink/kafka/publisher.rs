@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tidegate_crds::KafkaSink;
 
 use super::{
-    marker::{Marker, Markers},
+    marker::Markers,
     preflight, progress,
     transaction::{Target, Transaction},
 };
@@ -128,7 +128,7 @@ impl Inner {
         let transaction = Transaction::init(&target, &transactional_id(id))?;
         let key = marker_key(id);
         if let Some(newest) = self.markers()?.newest(&key, partition)?
-            && newest >= (Marker { epoch: id.epoch, index: id.index })
+            && newest.covers(id)
         {
             tracing::info!(sink = self.name, chunk = %id, ?newest, "chunk is already published");
             return Ok(());

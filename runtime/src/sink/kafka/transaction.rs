@@ -98,8 +98,8 @@ impl<'a> Transaction<'a> {
 
     /// Last, so that the progress topic's stable end is held back as shortly as can be.
     fn marker(&self, chunk: &Chunk, partition: i32, key: &str) -> Result<(), Trouble> {
-        let marker = Marker { epoch: chunk.id.epoch, index: chunk.id.index };
-        let value = serde_json::to_vec(&marker).map_err(|error| Trouble::failed("write a marker", error))?;
+        let value =
+            serde_json::to_vec(&Marker::of(&chunk.id)).map_err(|error| Trouble::failed("write a marker", error))?;
         let record = BaseRecord::<[u8], [u8]>::to(self.target.progress);
         self.send(record.partition(partition).key(key.as_bytes()).payload(&value))?;
         self.flush()

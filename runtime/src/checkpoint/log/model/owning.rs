@@ -1,0 +1,202 @@
+//! One who has the job, or believes so: settles what it inherited, cuts epochs, owns them, and notes what is published.
+
+use std::sync::Arc;
+
+use super::{
+    Protocol,
+    coordinator::Coordinator,
+    entry::{Entry, Name, Place},
+    publisher::Lane,
+    rules::Rule,
+    worker::Worker,
+    world::{Answer, World},
+};
+use crate::{
+    checkpoint::{
+        log::is_ours,
+        manifest::{ChunkRef, FileRef, folder},
+        pending::Pending,
+        record::{Body, CheckpointRef, Trigger},
+        store::ObjectPath,
+    },
+    ids::{Attempt, Epoch, Seq},
+    sink::ChunkId,
+};
+
+/// What a coordinator knows of an attempt that it believes to be its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owning {
+    pub me: Name,
+    /// Id of the record that it began with.
+    pub started: String,
+    pub attempt: Attempt,
+    next: Seq,
+    /// Newest epoch that is owned or inherited.
+    epoch: Epoch,
+    /// What was inherited is published first, and then noted.
+    pub settling: Option<Lane>,
+    pending: Pending,
+    /// The next checkpoint, when its manifest is written.
+    cut: Option<Arc<Cut>>,
+    /// A record that got no answer: nothing else is appended before its outcome is known.
+    unanswered: Option<Arc<Entry>>,
+    /// Newest epoch that is published and not noted in the log.
+    unnoted: Option<Epoch>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Cut {
+    checkpoint: CheckpointRef,
+    /// All that the manifest names.
+    chunks: Vec<ChunkRef>,
+}
+
+/// What an owner appends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Append {
+    /// `CheckpointCompleted`.
+    Own,
+    /// `EpochCommitted`.
+    Note,
+    /// Once more what got no answer.
+    Again,
+}
+
+impl Owning {
+    /// What an owner knows when it has created its attempt's first record, `started`.
+    pub fn new(started: &Entry, attempt: Attempt, epoch: Epoch, settling: Option<Lane>) -> Self {
+        Self {
+            me: started.author,
+            started: started.record.record_id.clone(),
+            attempt,
+            next: Seq(1),
+            epoch,
+            settling,
+            pending: Pending::default(),
+            cut: None,
+            unanswered: None,
+            unnoted: None,
+        }
+    }
+
+    pub fn place(&self) -> Place {
+        (self.attempt, self.next)
+    }
+
+    /// Whether its place is taken by somebody else, which it may not know.
+    pub fn is_sealed(&self, world: &World) -> bool {
+        let found = world.log.get(&self.place());
+        found.is_some_and(|found| self.unanswered.as_ref().is_none_or(|sent| !is_ours(&sent.record, &found.record)))
+    }
+
+    /// Whether all that was inherited is published.
+    pub fn is_settled(&self) -> bool {
+        self.settling.as_ref().is_none_or(Lane::is_idle)
+    }
+
+    pub fn can_cut(&self, epochs: u64) -> bool {
+        self.settling.is_none() && self.cut.is_none() && self.epoch.0 < epochs
+    }
+
+    pub fn appends(&self) -> Vec<Append> {
+        if self.unanswered.is_some() {
+            return vec![Append::Again];
+        }
+        let own = self.cut.is_some().then_some(Append::Own);
+        own.into_iter().chain(self.unnoted.map(|_| Append::Note)).collect()
+    }
+
+    pub fn misses_worker(&self, world: &World) -> bool {
+        let worker = &world.workers[Worker::index(self.attempt)];
+        self.settling.is_none() && worker.as_ref().is_none_or(|worker| worker.attempt != self.started)
+    }
+
+    /// The record to append.
+    pub fn entry(&self, append: Append) -> Arc<Entry> {
+        let (body, chunks) = match (append, self.cut.as_deref(), &self.unanswered) {
+            (Append::Again, _, Some(unanswered)) => return unanswered.clone(),
+            (Append::Own, Some(Cut { checkpoint, chunks }), _) => {
+                let completed =
+                    Body::CheckpointCompleted { checkpoint: checkpoint.clone(), trigger: Trigger::Interval };
+                (completed, chunks.clone())
+            }
+            _ => (Body::EpochCommitted { epoch: self.unnoted.unwrap_or_default() }, Vec::new()),
+        };
+        Arc::new(Entry::new(self.me, self.place(), body, chunks))
+    }
+
+    /// Everything up to `epoch` is published.
+    pub fn published(&mut self, epoch: Epoch) {
+        self.pending.published(epoch);
+        self.unnoted = Some(epoch);
+    }
+
+    /// All that was inherited is published.
+    pub fn settled(&mut self) {
+        self.unnoted = Some(self.epoch);
+    }
+}
+
+impl Protocol {
+    /// The rows of the next epoch are fixed, and the manifest names them beside what waits now.
+    pub fn cut(&self, world: &mut World, coordinator: usize) {
+        let Some(owning) = world.coordinators[coordinator].owning_mut() else { return };
+        let name = owning.me.to_string();
+        let epoch = owning.epoch.next();
+        let folder = folder(owning.attempt, epoch);
+        let own = (0..self.bounds.chunks).map(|index| ChunkRef {
+            id: ChunkId { lineage: "job".to_owned(), sink: "out".to_owned(), slot: 0, epoch, index },
+            rows: 1,
+            file: FileRef { path: ObjectPath(format!("{folder}{index}")), bytes: 1, xxh3: name.clone() },
+        });
+        let waiting = if self.keeps(Rule::CarryPending) { owning.pending.clone() } else { Pending::default() };
+        let chunks = waiting.and(own);
+        let checkpoint = CheckpointRef { epoch, manifest: ObjectPath(format!("{folder}manifest.json")), sha256: name };
+        owning.cut = Some(Arc::new(Cut { checkpoint, chunks }));
+    }
+
+    pub fn append(&self, world: &mut World, coordinator: usize, append: Append, answer: Answer) {
+        let Some(owning) = world.coordinators[coordinator].owning() else { return };
+        let (place, entry) = (owning.place(), owning.entry(append));
+        if append == Append::Own && !self.keeps(Rule::OwnFirst) {
+            self.hand_out(world, coordinator, &entry);
+        }
+        match self.send(world, place, &entry, answer) {
+            Some(true) => self.appended(world, coordinator, &entry),
+            // Sealed: somebody else has the job.
+            Some(false) => world.coordinators[coordinator] = Coordinator::Idle,
+            None => {
+                if let Some(owning) = world.coordinators[coordinator].owning_mut() {
+                    owning.unanswered = Some(entry);
+                }
+            }
+        }
+    }
+
+    fn appended(&self, world: &mut World, coordinator: usize, entry: &Arc<Entry>) {
+        let Some(owning) = world.coordinators[coordinator].owning_mut() else { return };
+        owning.unanswered = None;
+        owning.next = owning.next.next();
+        match &entry.record.body {
+            Body::CheckpointCompleted { checkpoint, .. } => {
+                let epoch = checkpoint.epoch;
+                owning.cut = None;
+                owning.epoch = epoch;
+                owning.pending.owned(epoch, entry.own_chunks().cloned().collect());
+                if !self.keeps(Rule::NotePublished) {
+                    owning.unnoted = Some(epoch);
+                }
+                if self.keeps(Rule::OwnFirst) {
+                    self.hand_out(world, coordinator, entry);
+                }
+            }
+            Body::EpochCommitted { epoch } => {
+                owning.unnoted.take_if(|unnoted| unnoted == epoch);
+                if owning.settling.take().is_some() {
+                    self.deploy(world, coordinator);
+                }
+            }
+            other => unreachable!("an owner appends no {other:?}"),
+        }
+    }
+}

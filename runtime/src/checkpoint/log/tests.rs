@@ -1,0 +1,116 @@
+use super::*;
+use crate::checkpoint::{record::Trigger, store::ObjectPath};
+
+fn open(revision: u64, pod: &str) -> AttemptLog {
+    AttemptLog {
+        attempt: Attempt(4),
+        revision: Revision(revision),
+        spec_digest: String::new(),
+        lineage: "shop".into(),
+        parallelism: 1,
+        owner: Owner { address: "127.0.0.1:1".into(), pod: pod.into() },
+        record_id: "r4".into(),
+        next: Seq(7),
+        ending: None,
+        checkpoint: None,
+        committed: None,
+    }
+}
+
+#[test]
+fn a_claim_is_decided_by_this_table() {
+    let me = Claimant { revision: Revision(2), pod: "me".into() };
+    let ended = |ending| AttemptLog { ending: Some(ending), ..open(2, "other") };
+    let start = Claim::Start { next: Attempt(5), restored_from: None, lineage: Some("shop".into()) };
+    let seal = || Claim::Seal { attempt: Attempt(4), seal_at: Seq(7) };
+    let cases = [
+        (
+            "an open attempt of a newer revision",
+            open(3, "other"),
+            OwnerAnswer::Gone,
+            Claim::Superseded { by: Revision(3) },
+        ),
+        (
+            "an open attempt of an older revision",
+            open(1, "other"),
+            OwnerAnswer::NotAsked,
+            Claim::Ask { owner: open(1, "other").owner, record_id: "r4".into() },
+        ),
+        (
+            "an owner of an older revision that answers",
+            open(1, "other"),
+            OwnerAnswer::Alive,
+            Claim::HandOver { owner: open(1, "other").owner, attempt: Attempt(4), record_id: "r4".into() },
+        ),
+        ("an owner of an older revision that is gone", open(1, "other"), OwnerAnswer::Gone, seal()),
+        ("my own old attempt", open(2, "me"), OwnerAnswer::NotAsked, seal()),
+        ("my own old attempt of an older revision", open(1, "me"), OwnerAnswer::NotAsked, seal()),
+        ("an owner that is gone", open(2, "other"), OwnerAnswer::Gone, seal()),
+        (
+            "an owner nobody asked",
+            open(2, "other"),
+            OwnerAnswer::NotAsked,
+            Claim::Ask { owner: open(2, "other").owner, record_id: "r4".into() },
+        ),
+        (
+            "an owner that answers",
+            open(2, "other"),
+            OwnerAnswer::Alive,
+            Claim::Owned { owner: open(2, "other").owner, attempt: Attempt(4) },
+        ),
+        ("a sealed attempt", ended(Ending::Sealed), OwnerAnswer::NotAsked, start),
+        (
+            "a finished job",
+            ended(Ending::Released { finished: true }),
+            OwnerAnswer::NotAsked,
+            Claim::Finished { attempt: Attempt(4) },
+        ),
+    ];
+    for (what, log, answer, expected) in cases {
+        assert_eq!(claim(Some(&log), &me, answer), expected, "{what}");
+    }
+    assert_eq!(
+        claim(None, &me, OwnerAnswer::NotAsked),
+        Claim::Start { next: Attempt(1), restored_from: None, lineage: None }
+    );
+}
+
+#[test]
+fn records_after_the_end_are_an_error_and_not_overlooked() {
+    let started = Record::new(Body::AttemptStarted {
+        attempt: Attempt(1),
+        revision: Revision(1),
+        spec_digest: String::new(),
+        lineage: "l".into(),
+        parallelism: 1,
+        restored_from: None,
+        owner: Owner { address: String::new(), pod: String::new() },
+    });
+    let sealed = Record::new(Body::Sealed { by: "x".into() });
+    let committed = Record::new(Body::EpochCommitted { epoch: Epoch(3) });
+    let log = summarize(Attempt(1), Seq(3), &[started.clone(), committed.clone(), sealed.clone()]).unwrap();
+    assert_eq!((log.committed, log.ending), (Some(Epoch(3)), Some(Ending::Sealed)));
+    assert!(summarize(Attempt(1), Seq(3), &[started, sealed, committed.clone()]).is_err());
+    assert!(summarize(Attempt(1), Seq(1), &[committed]).is_err());
+}
+
+#[test]
+fn reading_back_ends_with_the_newest_checkpoint_and_the_beginning() {
+    let committed = Record::new(Body::EpochCommitted { epoch: Epoch(3) });
+    let completed = Record::new(Body::CheckpointCompleted {
+        checkpoint: CheckpointRef { epoch: Epoch(3), manifest: ObjectPath("m".into()), sha256: String::new() },
+        trigger: Trigger::Interval,
+    });
+    assert_eq!(read_next(Seq(9), &committed), Some(Seq(8)));
+    assert_eq!(read_next(Seq(8), &completed), Some(Seq(0)));
+    assert_eq!(read_next(Seq(1), &committed), Some(Seq(0)));
+    assert_eq!(read_next(Seq(0), &committed), None);
+}
+
+#[test]
+fn a_record_is_ours_by_its_id_alone() {
+    let sent = Record::new(Body::EpochCommitted { epoch: Epoch(3) });
+    let read_back = Record::from_bytes(&sent.to_bytes().unwrap()).unwrap();
+    assert!(is_ours(&sent, &read_back));
+    assert!(!is_ours(&sent, &Record::new(sent.body.clone())), "another process may send the same words");
+}

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use tidegate_crds::{LocalStorage, S3Storage, StorageSpec, StreamJob};
+use tidegate_crds::{HdfsStorage, LocalStorage, S3Storage, StorageSpec, StreamJob};
 
 use super::arguments::InspectArguments;
 use crate::{
@@ -102,7 +102,12 @@ async fn open(storage: &str) -> Result<Arc<dyn Store>, String> {
                 access_key_id: None,
                 secret_access_key: None,
             };
-            return Ok((StorageSpec { s3: Some(s3), local: None }, job.to_owned()));
+            return Ok((StorageSpec { s3: Some(s3), ..StorageSpec::default() }, job.to_owned()));
+        }
+        if storage.starts_with("hdfs://") {
+            let (url, job) = storage.trim_end_matches('/').rsplit_once('/').unwrap_or((storage, ""));
+            let hdfs = HdfsStorage { url: url.to_owned(), ..HdfsStorage::default() };
+            return Ok((StorageSpec { hdfs: Some(hdfs), ..StorageSpec::default() }, job.to_owned()));
         }
         let path = Path::new(storage);
         if path.is_file() {
@@ -118,7 +123,7 @@ async fn open(storage: &str) -> Result<Arc<dyn Store>, String> {
             return Err(format!("there is no folder {storage}"));
         }
         let local = LocalStorage { path: parent.to_string_lossy().into_owned() };
-        Ok((StorageSpec { s3: None, local: Some(local) }, job.to_owned()))
+        Ok((StorageSpec { local: Some(local), ..StorageSpec::default() }, job.to_owned()))
     };
     let (spec, job) = spec(storage)?;
     store::open(&spec, &job).await.map_err(|error| error_chain(&error))

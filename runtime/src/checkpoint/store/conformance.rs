@@ -141,11 +141,12 @@ async fn a_large_object_is_created_once_and_comes_back_whole(store: &dyn Store) 
     assert_eq!(store.create(&object, other).await.unwrap(), Create::Exists);
     // Not by assert_eq: nobody wants to read what differs.
     assert!(store.get(&object).await.unwrap().unwrap() == bytes, "create");
-    store.put(&object, bytes.slice(1..)).await.unwrap();
-    assert!(store.get(&object).await.unwrap().unwrap() == bytes.slice(1..), "put");
+    let bytes = bytes.slice(1..);
+    store.put(&object, bytes.clone()).await.unwrap();
+    assert!(store.get(&object).await.unwrap().unwrap() == bytes, "put");
     let (from, to) = ((16 << 20) - 10, (33 << 20) + 10);
     let some = store.get_range(&object, from..to).await.unwrap().unwrap();
-    assert!(some == bytes.slice(from as usize + 1..to as usize + 1), "range");
+    assert!(some == bytes.slice(from as usize..to as usize), "range");
     assert_eq!(store.list("large/", None).await.unwrap()[0].bytes, (40 << 20) + 6);
 }
 

@@ -15,7 +15,7 @@ fn path(text: &str) -> ObjectPath {
 
 /// Short, so that tests of answers that never come are.
 const PATIENCE: S3Patience =
-    S3Patience { connect: Duration::from_secs(5), small: Duration::from_millis(1500), large: Duration::from_secs(5) };
+    S3Patience { connect: Duration::from_secs(5), small: Duration::from_secs(1), large: Duration::from_secs(3) };
 
 async fn store_at(s3: &S3, endpoint: &str, job: &str, patience: S3Patience) -> S3Store {
     let spec = S3Storage {

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use hdfs_native::{Client, ClientBuilder};
 use tidegate_crds::{HdfsAddress, HdfsStorage};
 use tokio::runtime::{Builder, Runtime};
@@ -44,7 +45,7 @@ pub(super) struct Way {
     current: Mutex<Arc<Session>>,
 }
 
-/// A client, and the threads that its tasks run on.
+/// A client, and the threads that its tasks run on. The client's futures are of some 70 KB, so they go into boxes.
 #[derive(Debug)]
 pub(super) struct Session {
     pub client: Client,
@@ -98,13 +99,19 @@ impl Way {
 
 impl Session {
     /// What the `NameNode` answers.
-    pub(super) async fn ask<T>(&self, request: impl Future<Output = hdfs_native::Result<T>>) -> Result<T, Failure> {
-        self.within(self.patience.answer, request).await
+    pub(super) fn ask<'a, T: 'a>(
+        &'a self,
+        request: impl Future<Output = hdfs_native::Result<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Failure>> {
+        Box::pin(self.within(self.patience.answer, request))
     }
 
     /// What comes of a transfer of up to [`super::PIECE_BYTES`].
-    pub(super) async fn transfer<T>(&self, work: impl Future<Output = hdfs_native::Result<T>>) -> Result<T, Failure> {
-        self.within(self.patience.piece, work).await
+    pub(super) fn transfer<'a, T: 'a>(
+        &'a self,
+        work: impl Future<Output = hdfs_native::Result<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Failure>> {
+        Box::pin(self.within(self.patience.piece, work))
     }
 
     async fn within<T>(

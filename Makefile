@@ -26,7 +26,7 @@ build: setup ## Builds the programs and the tests
 	cargo build --workspace --all-targets
 
 counterparts: build ## Fetches the servers that the tests run against
-	@echo '==> fetching Kafka, S3, ClickHouse and Kubernetes for the tests'
+	@echo '==> fetching Kafka, S3, HDFS, ClickHouse and Kubernetes for the tests'
 	$(BIN)/counterparts fetch
 
 demo: setup ## Runs a job on generated orders, kills it twice, and compares every total with a reference

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    ColumnType, Delivery, JobSpec, KafkaSecurity, Problem, Problems, SinkSpec, SourceSpec, StartFrom, StreamJob,
+    ColumnType, Delivery, HdfsStorage, JobSpec, KafkaSecurity, Problem, Problems, SinkSpec, SourceSpec, StartFrom,
+    StreamJob,
     document::{API_VERSION, KIND},
     nearest,
 };
@@ -109,12 +110,16 @@ impl JobSpec {
 
     fn check_checkpoint(&self, problems: &mut Vec<Problem>) {
         let checkpoint = &self.checkpoint;
+        let storage = &checkpoint.storage;
         one_of(
             "spec.checkpoint.storage",
-            &[("s3", checkpoint.storage.s3.is_some()), ("local", checkpoint.storage.local.is_some())],
+            &[("s3", storage.s3.is_some()), ("hdfs", storage.hdfs.is_some()), ("local", storage.local.is_some())],
             1,
             problems,
         );
+        if let Some(Err(wrong)) = storage.hdfs.as_ref().map(HdfsStorage::address) {
+            problems.push(Problem::new("spec.checkpoint.storage.hdfs.url", wrong));
+        }
         if checkpoint.interval.millis() < 10 {
             problems.push(Problem::new(
                 "spec.checkpoint.interval",

@@ -1,5 +1,7 @@
 //! When checkpoints are taken, where they go, how many stay, and what a job may begin with.
 
+use std::collections::BTreeMap;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,13 +61,17 @@ pub enum OnCancellation {
 /// Where checkpoints live; exactly one field is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
-    validation = Rule::new("has(self.s3) != has(self.local)").message("exactly one of s3, local is accepted")
+    validation = Rule::new("[has(self.s3), has(self.hdfs), has(self.local)].filter(set, set).size() == 1")
+        .message("exactly one of s3, hdfs, local is accepted")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StorageSpec {
     /// A bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Storage>,
+    /// A folder of HDFS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hdfs: Option<HdfsStorage>,
     /// A folder of the machine; not in a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalStorage>,
@@ -98,6 +104,27 @@ pub struct S3Storage {
     pub secret_access_key: Option<SecretRef>,
 }
 
+/// A folder of a Hadoop file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HdfsStorage {
+    /// Address of the folder: `hdfs://namenode:8020/tidegate`, or `hdfs://cluster/tidegate` where `cluster` is a name
+    /// service of the Hadoop configuration. The job's own folder is made below it.
+    #[schemars(length(max = 1024), pattern("^hdfs://[^/@]+(/.*)?$"))]
+    pub url: String,
+    /// Who the job is there. Default: `HADOOP_USER_NAME` of the environment, else the user of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Folder with `core-site.xml` and `hdfs-site.xml`. Default: what `HADOOP_CONF_DIR` names, else
+    /// `etc/hadoop` below `HADOOP_HOME`, else none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_folder: Option<String>,
+    /// Hadoop properties, before those of the configuration folder: for a name service, `dfs.ha.namenodes.<name>` and
+    /// `dfs.namenode.rpc-address.<name>.<namenode>`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+}
+
 /// A folder of this machine: for a laptop and for tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -111,8 +138,8 @@ pub struct LocalStorage {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestoreFrom {
     /// Folder of a savepoint, or of a job for its newest checkpoint, or a checkpoint's `manifest.json`:
-    /// `s3://bucket/prefix/job/savepoints/name`, or a folder of the machine. It is read with the endpoint and the
-    /// credentials of `checkpoint.storage`.
+    /// `s3://bucket/prefix/job/savepoints/name`, `hdfs://host:port/…`, or a folder of the machine. It is read with the
+    /// endpoint and the credentials of `checkpoint.storage`.
     #[schemars(length(min = 1, max = 2048))]
     pub path: String,
     /// Whose the savepoint is afterwards.

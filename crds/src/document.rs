@@ -80,7 +80,7 @@ pub struct Metadata {
         .message("accepted are workers whose replicas, times slotsPerWorker, are parallelism or more; without replicas there are as many as it takes")
         .field_path(".workers"),
     validation = Rule::new("!has(self.checkpoint.storage.local)")
-        .message("a pod's disk is lost with the pod; set storage.s3")
+        .message("a pod's disk is lost with the pod; set storage.s3 or storage.hdfs")
         .field_path(".checkpoint.storage")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

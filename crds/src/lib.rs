@@ -12,6 +12,7 @@ mod column;
 mod definition;
 mod document;
 mod duration;
+mod hdfs;
 mod pod;
 mod problem;
 mod reason;
@@ -22,12 +23,14 @@ mod source;
 mod status;
 
 pub use checkpoint::{
-    CheckpointMode, CheckpointSpec, LocalStorage, OnCancellation, RestoreFrom, RestoreMode, S3Storage, StorageSpec,
+    CheckpointMode, CheckpointSpec, HdfsStorage, LocalStorage, OnCancellation, RestoreFrom, RestoreMode, S3Storage,
+    StorageSpec,
 };
 pub use column::{Column, ColumnType};
 pub use definition::definition;
 pub use document::{DocumentError, JobSpec, Metadata, StreamJob, StreamJobResource};
 pub use duration::HumanDuration;
+pub use hdfs::HdfsAddress;
 pub use pod::{OnDelete, PodTemplate, RunState, WorkerPods};
 pub use problem::{Problem, Problems, nearest};
 pub use reason::{ConditionType, Reason};

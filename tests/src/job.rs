@@ -41,7 +41,12 @@ pub enum End {
 impl Job {
     /// A job from a document of `examples/`.
     pub fn example(name: &str) -> Self {
-        Self::of(Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name))
+        Self::of(Self::path_of(name))
+    }
+
+    /// Where a document of `examples/` is.
+    pub fn path_of(example: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example)
     }
 
     pub fn of(document: impl Into<PathBuf>) -> Self {

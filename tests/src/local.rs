@@ -7,6 +7,8 @@ use crate::{
     oracle::{Rows, Workload, assert_same},
 };
 
+const EXAMPLE: &str = "store-sales-local.yaml";
+
 /// Where the job's files are, and what has to be in them.
 #[derive(Debug)]
 pub struct Local {
@@ -21,11 +23,24 @@ impl Local {
 
     /// The example's document with all of its orders, two subtasks, and this SQL in place of its own.
     pub fn job(&self) -> Job {
-        Job::example("store-sales-local.yaml")
-            .set("spec.sources[0].generator.count", self.orders)
+        self.job_of(Job::example(EXAMPLE)).set("spec.checkpoint.storage.local.path", self.checkpoints().display())
+    }
+
+    /// The same with its checkpoints in HDFS, as this user.
+    pub fn job_in_hdfs(&self, url: &str, user: &str) -> Job {
+        let example = std::fs::read_to_string(Job::path_of(EXAMPLE)).expect("the example");
+        let (rest, local) = example.rsplit_once("storage:").expect("a storage, at the end");
+        assert!(local.trim_start().starts_with("{ local:") && local.trim_end().ends_with('}'), "{local}");
+        let document = self.path("in-hdfs.yaml");
+        let text = format!("{rest}storage: {{ hdfs: {{ url: \"{url}\", user: {user} }} }}\n");
+        std::fs::write(&document, text).expect("a document");
+        self.job_of(Job::of(document))
+    }
+
+    fn job_of(&self, job: Job) -> Job {
+        job.set("spec.sources[0].generator.count", self.orders)
             .set("spec.sql", "INSERT INTO store_sales SELECT order_id, store_id, amount, ts FROM orders")
             .set("spec.sinks[0].files.path", self.output().display())
-            .set("spec.checkpoint.storage.local.path", self.checkpoints().display())
     }
 
     /// A file of the run's own.

@@ -144,8 +144,8 @@ pub struct WorkerArguments {
 
 #[derive(Debug, Args)]
 pub struct InspectArguments {
-    /// A job's folder or a savepoint's, as a path or an `s3://bucket/prefix/job` address, or a `StreamJob` document whose
-    /// storage is meant.
+    /// A job's folder or a savepoint's, as a path, an `s3://bucket/prefix/job` or an `hdfs://host:port/folder/job` address,
+    /// or a `StreamJob` document whose storage is meant.
     pub storage: String,
     /// Reads every file that the newest checkpoint and the kept ones before it name, and fails if one is missing or is
     /// not as it was written. Says what is garbage. Changes nothing.

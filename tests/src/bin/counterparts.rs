@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tidegate_tests::counterparts::cache::Program;
-use tidegate_tests::counterparts::{ClickHouse, Cluster, Error, Kafka, S3, clickhouse, cluster, kafka, s3, toxiproxy};
+use tidegate_tests::counterparts::{
+    ClickHouse, Cluster, Error, Hdfs, Kafka, S3, clickhouse, cluster, hdfs, kafka, s3, toxiproxy,
+};
 
 /// Real servers for Tidegate's tests, from a cache below ~/.cache/tidegate/counterparts.
 #[derive(Debug, Parser)]
@@ -31,7 +33,7 @@ enum Task {
     /// Start servers, print their addresses for a shell to evaluate, and keep them running until
     /// Ctrl-C or the end of standard input. Their data goes when they do.
     Up {
-        /// All but the cluster if none is named. Beside a cluster, its pods reach the others.
+        /// All but the cluster if none is named. Beside a cluster, its pods reach the others, except HDFS.
         servers: Vec<Name>,
     },
 }
@@ -41,6 +43,7 @@ enum Task {
 enum Name {
     Kafka,
     S3,
+    Hdfs,
     ClickHouse,
     Cluster,
 }
@@ -50,6 +53,7 @@ impl Name {
         match self {
             Self::Kafka => kafka::PROGRAM,
             Self::S3 => s3::PROGRAM,
+            Self::Hdfs => hdfs::PROGRAM,
             Self::ClickHouse => clickhouse::PROGRAM,
             Self::Cluster => cluster::PROGRAM,
         }
@@ -81,7 +85,7 @@ async fn main() -> ExitCode {
 async fn fetch(servers: &[Name]) -> Result<(), Error> {
     let mut programs: Vec<Program> = servers.iter().map(|name| name.program()).collect();
     if servers.is_empty() {
-        programs = vec![kafka::PROGRAM, s3::PROGRAM, clickhouse::PROGRAM, toxiproxy::PROGRAM];
+        programs = vec![kafka::PROGRAM, s3::PROGRAM, hdfs::PROGRAM, clickhouse::PROGRAM, toxiproxy::PROGRAM];
         match Cluster::available() {
             Ok(()) => programs.push(cluster::PROGRAM),
             Err(reason) => println!("{}: left out, and tests that need it will be: {reason}", cluster::PROGRAM.name),
@@ -108,6 +112,7 @@ async fn up(servers: &[Name]) -> Result<(), Error> {
     let mut cluster = None;
     let mut kafka = None;
     let mut s3 = None;
+    let mut hdfs = None;
     let mut clickhouse = None;
     let mut address = IpAddr::from(Ipv4Addr::LOCALHOST);
     if wanted(Name::Cluster) {
@@ -131,6 +136,10 @@ async fn up(servers: &[Name]) -> Result<(), Error> {
             server.access_key(),
             server.secret_key()
         );
+    }
+    if wanted(Name::Hdfs) {
+        let server = hdfs.insert(Hdfs::start().await?);
+        println!("export {}='{},{}'", hdfs::VARIABLE, server.namenode(), server.user());
     }
     if wanted(Name::ClickHouse) {
         let server = clickhouse.insert(ClickHouse::start_at(address).await?);

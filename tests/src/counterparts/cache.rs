@@ -105,6 +105,17 @@ pub(crate) fn tail(output: &[u8], lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
+/// Copies the plain files of a folder without sub-folders, which a formatted one is.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::create_dir_all(to).map_err(Error::io("create", to))?;
+    for entry in fs::read_dir(from).map_err(Error::io("list", from))? {
+        let entry = entry.map_err(Error::io("list", from))?;
+        let target = to.join(entry.file_name());
+        fs::copy(entry.path(), &target).map_err(Error::io("write", &target))?;
+    }
+    Ok(())
+}
+
 /// Holds the lock until the file is dropped or its process ends, however it ends.
 fn lock(path: &Path) -> Result<File, Error> {
     let file =

@@ -1,5 +1,5 @@
-//! Real servers for the whole-system tests: Apache Kafka, an S3 server, the `ClickHouse` engine,
-//! toxiproxy to break the network between them and Tidegate, and a Kubernetes cluster.
+//! Real servers for the whole-system tests: Apache Kafka, an S3 server, HDFS, the `ClickHouse` engine,
+//! toxiproxy and a [`wire`] to break the network between them and Tidegate, and a Kubernetes cluster.
 //!
 //! Each server is one value: starting it installs what is missing into a cache, reserves a port on
 //! loopback (or, by `start_at`, where the pods of a cluster reach it), and waits until the server
@@ -21,16 +21,20 @@ pub mod clickhouse;
 pub mod cluster;
 pub mod error;
 mod fingerprint;
+pub mod hdfs;
 pub mod kafka;
 pub mod port;
 pub mod process;
 pub mod s3;
 pub mod server;
 pub mod toxiproxy;
+pub mod wire;
 
 pub use clickhouse::ClickHouse;
 pub use cluster::Cluster;
 pub use error::Error;
+pub use hdfs::Hdfs;
 pub use kafka::Kafka;
 pub use s3::S3;
 pub use toxiproxy::Toxiproxy;
+pub use wire::Wire;

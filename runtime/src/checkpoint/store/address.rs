@@ -3,14 +3,14 @@
 use std::{path::Path, sync::Arc};
 
 use thiserror::Error;
-use tidegate_crds::{LocalStorage, S3Storage, StorageSpec, api::FailureReason};
+use tidegate_crds::{HdfsStorage, LocalStorage, S3Storage, StorageSpec, api::FailureReason};
 
 use super::{Store, StoreError, open};
 use crate::failure::Reason;
 
 #[derive(Debug, Error)]
 pub enum AddressError {
-    #[error("found `{address}`; accepted is s3://bucket/folder, or a folder of this machine")]
+    #[error("found `{address}`; accepted is s3://bucket/folder, hdfs://host:port/folder, or a folder of this machine")]
     Unreadable { address: String },
     #[error("there is no folder {address}")]
     NoFolder { address: String },
@@ -28,8 +28,8 @@ impl Reason for AddressError {
     }
 }
 
-/// The store whose root is a folder: `s3://bucket/prefix/job`, or one of this machine. An `s3://` address is reached as
-/// `like` says, if that is a bucket too, else as the environment does.
+/// The store whose root is a folder: `s3://bucket/prefix/job`, `hdfs://host:port/folder/job`, or one of this machine. A
+/// bucket or an HDFS is reached as `like` says, if that is of the same kind, else as the environment does.
 pub async fn open_at(address: &str, like: &StorageSpec) -> Result<Arc<dyn Store>, AddressError> {
     let (spec, folder) = parse(address, like)?;
     Ok(open(&spec, &folder).await?)
@@ -43,7 +43,13 @@ fn parse(address: &str, like: &StorageSpec) -> Result<(StorageSpec, String), Add
         let (prefix, folder) = path.rsplit_once('/').unwrap_or(("", path));
         let like = like.s3.clone().unwrap_or_else(from_environment);
         let s3 = S3Storage { bucket: bucket.to_owned(), prefix: prefix.to_owned(), ..like };
-        return Ok((StorageSpec { s3: Some(s3), local: None }, folder.to_owned()));
+        return Ok((StorageSpec { s3: Some(s3), ..StorageSpec::default() }, folder.to_owned()));
+    }
+    if address.starts_with("hdfs://") {
+        let (url, folder) = address.trim_end_matches('/').rsplit_once('/').ok_or_else(unreadable)?;
+        let like = like.hdfs.clone().unwrap_or_default();
+        let hdfs = HdfsStorage { url: url.to_owned(), ..like };
+        return Ok((StorageSpec { hdfs: Some(hdfs), ..StorageSpec::default() }, folder.to_owned()));
     }
     if address.contains("://") {
         return Err(unreadable());
@@ -56,7 +62,7 @@ fn parse(address: &str, like: &StorageSpec) -> Result<(StorageSpec, String), Add
         return Err(AddressError::NoFolder { address: address.to_owned() });
     }
     let local = LocalStorage { path: parent.to_string_lossy().into_owned() };
-    Ok((StorageSpec { s3: None, local: Some(local) }, folder.to_owned()))
+    Ok((StorageSpec { local: Some(local), ..StorageSpec::default() }, folder.to_owned()))
 }
 
 fn from_environment() -> S3Storage {
@@ -78,7 +84,7 @@ mod tests {
     #[test]
     fn an_address_keeps_endpoint_and_credentials_of_the_storage_it_is_like() {
         let own = S3Storage { endpoint: Some("http://minio:9000".into()), ..from_environment() };
-        let like = StorageSpec { s3: Some(own), local: None };
+        let like = StorageSpec { s3: Some(own), ..StorageSpec::default() };
         let (spec, folder) = parse("s3://other/a/b/savepoints/first/", &like).unwrap();
         let s3 = spec.s3.unwrap();
         assert_eq!((s3.bucket.as_str(), s3.prefix.as_str(), folder.as_str()), ("other", "a/b/savepoints", "first"));
@@ -87,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for address in ["", "/", "s3://bucket", "gs://bucket/folder", "/no/such/folder"] {
+        for address in ["", "/", "s3://bucket", "hdfs://", "gs://bucket/folder", "/no/such/folder"] {
             assert!(parse(address, &StorageSpec::default()).is_err(), "{address}");
         }
     }

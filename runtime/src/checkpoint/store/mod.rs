@@ -15,8 +15,10 @@ use tidegate_crds::api::FailureReason;
 use crate::{failure::Reason, job::secrets::MissingSecret};
 
 mod address;
+mod backoff;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
+mod hdfs;
 mod local;
 #[cfg(any(test, feature = "test-util"))]
 pub mod memory;
@@ -29,10 +31,11 @@ mod tests;
 
 pub use self::{
     address::{AddressError, open_at},
+    hdfs::{HdfsPatience, HdfsStore},
     local::LocalStore,
     open::{location, open},
     prove::prove,
-    s3::S3Store,
+    s3::{S3Patience, S3Store},
 };
 
 /// Path of an object below the store's root: segments of `[A-Za-z0-9._-]`, joined by `/`. Never the prefix of another

@@ -19,6 +19,20 @@ fn path(text: &str) -> ObjectPath {
 #[tokio::test]
 async fn the_memory_store_keeps_every_promise() {
     conformance::every_promise(&MemoryStore::new()).await;
+    conformance::half_an_object_is_never_seen(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn the_memory_stores_faults_break_no_promise() {
+    let store = MemoryStore::new();
+    conformance::faults_break_no_promise(&store, &store.clone(), 60, |round| {
+        store.heal();
+        store.land();
+        let fault = [Fault::Before, Fault::After, Fault::Late][round % 3];
+        let action = [Action::Create, Action::Put, Action::List][round / 3 % 3];
+        store.fail(action, "faults/", fault, 1 + round as u32 % 4);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,6 +40,7 @@ async fn the_local_store_keeps_every_promise() {
     let folder = tempfile::tempdir().unwrap();
     let store = LocalStore::open(folder.path().join("a/job")).await.unwrap();
     conformance::every_promise(&store).await;
+    conformance::half_an_object_is_never_seen(&store).await;
     let left: Vec<_> = fs::read_dir(folder.path().join("a/job/.temporary")).unwrap().collect();
     assert!(left.is_empty(), "temporary files stayed: {left:?}");
 }
@@ -163,11 +178,14 @@ async fn a_proof_leaves_nothing_behind_and_an_unreachable_store_is_not_refused_f
 #[tokio::test]
 async fn a_job_has_a_folder_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
-    let spec = StorageSpec { s3: None, local: Some(LocalStorage { path: folder.path().to_str().unwrap().to_owned() }) };
+    let spec = StorageSpec {
+        local: Some(LocalStorage { path: folder.path().to_str().unwrap().to_owned() }),
+        ..StorageSpec::default()
+    };
     let store = open(&spec, "store-sales").await.unwrap();
     store.put(&path("hint"), Bytes::from_static(b"1")).await.unwrap();
     assert!(Path::new(&store.location()).join("hint").exists());
     assert!(store.location().ends_with("/store-sales"));
     let error = open(&StorageSpec::default(), "store-sales").await.unwrap_err().to_string();
-    assert!(error.contains("exactly one of `s3` and `local`"), "{error}");
+    assert!(error.contains("exactly one of `s3`, `hdfs` and `local`"), "{error}");
 }

@@ -116,7 +116,7 @@ fn launch(
     archive: &str,
 ) -> Result<Launch, Error> {
     let data = place.path().join("data");
-    copy_folder(&installed.join("formatted"), &data)?;
+    cache::copy_folder(&installed.join("formatted"), &data)?;
     // The JVM refuses an archive of classes if the class path isn't the same, letter by letter.
     let lib = place.path().join("lib");
     std::os::unix::fs::symlink(installed.join("lib"), &lib).map_err(Error::io("create", &lib))?;
@@ -219,15 +219,4 @@ share.coordinator.state.topic.num.partitions=1
 ",
         data = data.display()
     )
-}
-
-/// Copies the plain files of a folder without sub-folders, which a formatted one is.
-fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
-    fs::create_dir_all(to).map_err(Error::io("create", to))?;
-    for entry in fs::read_dir(from).map_err(Error::io("list", from))? {
-        let entry = entry.map_err(Error::io("list", from))?;
-        let target = to.join(entry.file_name());
-        fs::copy(entry.path(), &target).map_err(Error::io("write", &target))?;
-    }
-    Ok(())
 }

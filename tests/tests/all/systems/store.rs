@@ -1,16 +1,23 @@
+use std::time::Duration;
+
 use bytes::Bytes;
-use tidegate::checkpoint::store::{Create, ObjectPath, S3Store, Store, StoreError, conformance, prove};
+use tidegate::checkpoint::store::{Create, ObjectPath, S3Patience, S3Store, Store, StoreError, conformance, prove};
 use tidegate_crds::S3Storage;
 use tidegate_tests::counterparts::{
-    S3, Toxiproxy,
+    S3, Toxiproxy, Wire,
     toxiproxy::{Direction, Toxic},
+    wire::Fault,
 };
 
 fn path(text: &str) -> ObjectPath {
     ObjectPath(text.to_owned())
 }
 
-async fn store_at(s3: &S3, endpoint: &str, job: &str) -> S3Store {
+/// Short, so that tests of answers that never come are.
+const PATIENCE: S3Patience =
+    S3Patience { connect: Duration::from_secs(5), small: Duration::from_secs(1), large: Duration::from_secs(3) };
+
+async fn store_at(s3: &S3, endpoint: &str, job: &str, patience: S3Patience) -> S3Store {
     let spec = S3Storage {
         bucket: s3.bucket().to_owned(),
         prefix: "jobs".to_owned(),
@@ -21,11 +28,32 @@ async fn store_at(s3: &S3, endpoint: &str, job: &str) -> S3Store {
         secret_access_key: None,
     };
     let keys = (s3.access_key().to_owned(), s3.secret_key().to_owned());
-    S3Store::with_keys(&spec, &format!("{job}-{}", std::process::id()), Some(keys)).await.unwrap()
+    S3Store::with_patience(&spec, &format!("{job}-{}", std::process::id()), Some(keys), patience).await.unwrap()
 }
 
 async fn store(s3: &S3, job: &str) -> S3Store {
-    store_at(s3, s3.endpoint(), job).await
+    store_at(s3, s3.endpoint(), job, S3Patience::default()).await
+}
+
+/// A store behind a wire to the service, and the same without the wire between.
+async fn wired(s3: &S3, job: &str) -> (Wire, S3Store, S3Store) {
+    let wire = Wire::to(s3.endpoint().trim_start_matches("http://")).await.unwrap();
+    let faulty = store_at(s3, &format!("http://{}", wire.address()), job, PATIENCE).await;
+    (wire, faulty, store(s3, job).await)
+}
+
+/// An answer to any request.
+fn answer(status: &str, headers: &str, body: &[u8]) -> Fault {
+    let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+    Fault::Answer([head.as_bytes(), body].concat())
+}
+
+fn busy() -> Fault {
+    answer("503 Slow Down", "", b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>")
+}
+
+fn noise(bytes: u32) -> Bytes {
+    (0..bytes).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,24 +62,9 @@ async fn a_bucket_keeps_every_promise_and_jobs_do_not_see_each_other() {
     let (one, two) = (store(&s3, "one").await, store(&s3, "two").await);
     two.put(&path("hint"), Bytes::from_static(b"theirs")).await.unwrap();
     conformance::every_promise(&one).await;
+    conformance::half_an_object_is_never_seen(&one).await;
     assert_eq!(two.get(&path("hint")).await.unwrap().unwrap(), "theirs");
     assert!(one.location().starts_with("s3://") && one.location().contains("/jobs/one-"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_large_object_goes_in_parts_and_comes_back_whole() {
-    let s3 = S3::start().await.unwrap();
-    let store = store(&s3, "large").await;
-    let bytes: Bytes = (0..(40 << 20_u32)).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let object = path("data/1/1/state");
-    for _ in 0..2 {
-        store.put(&object, bytes.clone()).await.unwrap();
-    }
-    assert!(store.get(&object).await.unwrap().unwrap() == bytes);
-    let (from, to) = (16 << 20, (16 << 20) + 10);
-    let some = store.get_range(&object, from - 10..to).await.unwrap().unwrap();
-    assert_eq!(some, bytes.slice((from - 10) as usize..to as usize));
-    assert_eq!(store.list("data/", None).await.unwrap()[0].bytes, 40 << 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +86,7 @@ async fn a_create_whose_answer_is_lost_is_found_by_reading_back() {
     let s3 = S3::start().await.unwrap();
     let toxiproxy = Toxiproxy::start().await.unwrap();
     let proxy = toxiproxy.proxy(s3.endpoint().trim_start_matches("http://")).await.unwrap();
-    let store = store_at(&s3, &format!("http://{}", proxy.address()), "lost").await;
+    let store = store_at(&s3, &format!("http://{}", proxy.address()), "lost", S3Patience::default()).await;
     store.put(&path("hint"), Bytes::from_static(b"x")).await.unwrap();
 
     // The request arrives, its answer never does; the client's own repeats find the object.
@@ -125,4 +138,103 @@ async fn wrong_keys_and_buckets_are_refused_in_clear_words() {
     ] {
         assert!(error.contains(words), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_on_the_wire_break_no_promise() {
+    let s3 = S3::start().await.unwrap();
+    let (wire, faulty, honest) = wired(&s3, "faults").await;
+    let faults =
+        [busy(), Fault::LoseAnswer, Fault::CutAnswer(40), Fault::Delay(Duration::from_millis(20)), Fault::Hold];
+    let mut met = 0;
+    conformance::faults_break_no_promise(&faulty, &honest, 20, |round| {
+        met += wire.heal();
+        let fault = faults[round % faults.len()].clone();
+        wire.fail(["PUT /", "GET /"][round / faults.len() % 2], fault, 1 + round % 4);
+    })
+    .await;
+    assert!(met > 20, "only {met} requests suffered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_service_is_asked_again_and_a_slow_one_waited_for() {
+    let s3 = S3::start().await.unwrap();
+    let (wire, store, honest) = wired(&s3, "busy").await;
+    for (round, fault) in [busy(), Fault::Delay(Duration::from_millis(50)), Fault::Hold].into_iter().enumerate() {
+        let object = path(&format!("data/{round}"));
+        wire.fail("PUT /", fault.clone(), 2);
+        store.put(&object, Bytes::from_static(b"x")).await.unwrap();
+        wire.fail("GET /", fault, 2);
+        assert_eq!(store.get(&object).await.unwrap().unwrap(), "x");
+        assert!(wire.heal() >= 3, "round {round}");
+    }
+
+    // Slower than anybody waits: the request took place, and nobody said so.
+    let object = path("log/1/0");
+    wire.fail("PUT /", Fault::Hold, usize::MAX);
+    let error = store.create(&object, Bytes::from_static(b"ours")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Failed { .. }), "{error}");
+    wire.heal();
+    assert_eq!(honest.get(&object).await.unwrap().unwrap(), "ours");
+    assert_eq!(store.create(&object, Bytes::from_static(b"theirs")).await.unwrap(), Create::Exists);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_or_is_too_short_is_asked_for_again() {
+    let s3 = S3::start().await.unwrap();
+    let (wire, store, _) = wired(&s3, "short").await;
+    let (object, bytes) = (path("data/1/1/state"), noise(20 << 20));
+    store.put(&object, bytes.clone()).await.unwrap();
+
+    wire.fail("GET /", Fault::CutAnswer(1 << 20), 2);
+    assert!(store.get(&object).await.unwrap().unwrap() == bytes, "cut");
+    // It says that it is whole, and is not.
+    let range = "content-range: bytes 0-9/20971520\r\n";
+    wire.fail("GET /", answer("206 Partial Content", range, &bytes[..4]), 1);
+    assert!(store.get_range(&object, 0..10).await.unwrap().unwrap() == bytes[..10], "short");
+    // The object was replaced between two parts: this is of the new one.
+    let range = "content-range: bytes 16777216-20971519/20971520\r\netag: \"new\"\r\n";
+    wire.fail("bytes=16777216-", answer("206 Partial Content", range, &vec![0; 4 << 20]), 1);
+    assert!(store.get(&object).await.unwrap().unwrap() == bytes, "replaced");
+    assert_eq!(wire.heal(), 4);
+
+    wire.fail("GET /", Fault::CutAnswer(1 << 20), usize::MAX);
+    let error = store.get(&object).await.unwrap_err();
+    assert!(matches!(error, StoreError::Failed { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_parts_gets_over_faults_or_leaves_nothing() {
+    let s3 = S3::start().await.unwrap();
+    let (wire, store, honest) = wired(&s3, "parts").await;
+    let bytes = noise(40 << 20);
+    for (round, completed) in [Create::Created, Create::Exists].into_iter().enumerate() {
+        wire.fail("partNumber=1&", busy(), 1);
+        wire.fail("partNumber=2&", Fault::LoseAnswer, 1);
+        wire.fail("partNumber=3&", Fault::Hold, 1);
+        // Of its completion: the service has forgotten the upload by the time it is asked again.
+        wire.fail("?uploadId=", Fault::LoseAnswer, 1);
+        let object = path("data/1/1/state");
+        let body = if round == 0 { bytes.clone() } else { bytes.slice(1..) };
+        assert_eq!(store.create(&object, body).await.unwrap(), completed);
+        assert!(wire.heal() >= 3);
+        assert!(honest.get(&object).await.unwrap().unwrap() == bytes, "round {round}");
+    }
+
+    wire.fail("partNumber=2&", busy(), usize::MAX);
+    let object = path("data/1/2/state");
+    let error = store.put(&object, bytes).await.unwrap_err();
+    assert!(matches!(error, StoreError::Failed { .. }), "{error}");
+    wire.heal();
+    assert_eq!(honest.get(&object).await.unwrap(), None);
+    let uploads = s3.path_of(".sgwtmp/multipart").unwrap();
+    let left: Vec<_> = walk(&uploads).into_iter().filter(|file| file.is_file()).collect();
+    assert!(left.is_empty(), "parts of unfinished uploads: {left:?}");
+}
+
+/// Every file and folder below a folder, which need not be there.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| [walk(&path), vec![path]].concat()).collect()
 }

@@ -12,19 +12,31 @@ use tidegate_crds::S3Storage;
 use super::StoreError;
 use crate::job::secrets;
 
-const CONNECT: Duration = Duration::from_secs(5);
-/// One attempt of a request without a large body.
-const ATTEMPT: Duration = Duration::from_secs(10);
-/// One attempt of a request with up to 16 MiB.
-const PATIENT_ATTEMPT: Duration = Duration::from_mins(1);
 const ATTEMPTS: u32 = 4;
 /// Signed into requests to services that have no regions.
 const ANY_REGION: &str = "us-east-1";
+
+/// How long one try of a request may take. The SDK makes up to four.
+#[derive(Debug, Clone, Copy)]
+pub struct S3Patience {
+    pub connect: Duration,
+    /// Of a request without a large body.
+    pub small: Duration,
+    /// Of a request or an answer of up to 16 MiB.
+    pub large: Duration,
+}
+
+impl Default for S3Patience {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), small: Duration::from_secs(10), large: Duration::from_mins(1) }
+    }
+}
 
 /// Two clients over one pool of connections: one that gives up on an attempt early and one that waits for large bodies.
 pub(super) async fn clients(
     spec: &S3Storage,
     keys: Option<(String, String)>,
+    patience: S3Patience,
     location: &str,
 ) -> Result<(Client, Client), StoreError> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
@@ -49,18 +61,20 @@ pub(super) async fn clients(
         // Ceph, Garage and older services refuse the checksums that the SDK would add on its own account.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        // Throttling (503 SlowDown), other 5xx, time-outs and broken connections: the SDK pauses, longer each time and
+        // by chance, and no longer repeats when too many requests of this process failed.
         .retry_config(
             RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(Duration::from_millis(100)),
         );
     let timeouts = |attempt: Duration| {
         TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
+            .connect_timeout(patience.connect)
             .operation_attempt_timeout(attempt)
             .operation_timeout(attempt * ATTEMPTS)
             .build()
     };
-    let patient = Client::from_conf(config.clone().timeout_config(timeouts(PATIENT_ATTEMPT)).build());
-    Ok((Client::from_conf(config.timeout_config(timeouts(ATTEMPT)).build()), patient))
+    let patient = Client::from_conf(config.clone().timeout_config(timeouts(patience.large)).build());
+    Ok((Client::from_conf(config.timeout_config(timeouts(patience.small)).build()), patient))
 }
 
 /// The key pair, where the document names one.

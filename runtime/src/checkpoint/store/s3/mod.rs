@@ -7,6 +7,7 @@
 mod connect;
 mod error;
 mod multipart;
+mod read;
 
 use std::{ops::Range, time::Duration};
 
@@ -15,16 +16,20 @@ use aws_sdk_s3::Client;
 use bytes::Bytes;
 use tidegate_crds::S3Storage;
 
-use self::error::{code, status};
-use super::{Create, Listed, ObjectPath, Store, StoreError, path};
-use crate::env;
+pub use self::connect::S3Patience;
+use self::{
+    error::{code, status},
+    multipart::Replace,
+};
+use super::{Create, Listed, ObjectPath, Store, StoreError, backoff::Backoff, path};
 
-/// How often a create is tried that the service could not decide, because of others at the same moment.
-const CONFLICT_TRIES: u32 = 6;
-/// Larger objects are written in parts of this size.
+/// How often a create is tried again that the service could not decide, because of others at the same moment.
+const CONFLICT_TRIES: u32 = 5;
+const CONFLICT_PAUSE: Duration = Duration::from_millis(50);
+/// Larger objects are written and read in parts of this size.
 const PART_BYTES: usize = 16 << 20;
-/// How often a read is begun again when its body breaks off: the SDK repeats only up to the answer's head.
-const BODY_TRIES: u32 = 3;
+/// Parts of one object on their way at the same time: what a transfer needs of memory beside the object itself.
+const PARALLEL: usize = 4;
 
 /// Objects below `<prefix>/<job>/` of a bucket.
 #[derive(Debug, Clone)]
@@ -36,6 +41,7 @@ pub struct S3Store {
     client: Client,
     /// For bodies of many megabytes.
     patient: Client,
+    patience: S3Patience,
 }
 
 impl S3Store {
@@ -48,9 +54,19 @@ impl S3Store {
 
     /// With this access key and secret key.
     pub async fn with_keys(spec: &S3Storage, job: &str, keys: Option<(String, String)>) -> Result<Self, StoreError> {
+        Self::with_patience(spec, job, keys, S3Patience::default()).await
+    }
+
+    /// As [`S3Store::with_keys`], and waits so long for answers.
+    pub async fn with_patience(
+        spec: &S3Storage,
+        job: &str,
+        keys: Option<(String, String)>,
+        patience: S3Patience,
+    ) -> Result<Self, StoreError> {
         let root = root(spec, job);
-        let (client, patient) = connect::clients(spec, keys, &location(spec, &root)).await?;
-        Ok(Self { bucket: spec.bucket.clone(), root, client, patient })
+        let (client, patient) = connect::clients(spec, keys, patience, &location(spec, &root)).await?;
+        Ok(Self { bucket: spec.bucket.clone(), root, client, patient, patience })
     }
 
     /// Where the store of a job is, for people: `s3://bucket/prefix/job`.
@@ -60,30 +76,6 @@ impl S3Store {
 
     fn key(&self, path: &ObjectPath) -> Result<String, StoreError> {
         Ok(format!("{}{}", self.root, path::check(path, &self.location())?))
-    }
-
-    async fn read(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Option<Bytes>, StoreError> {
-        let key = self.key(path)?;
-        let range = range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let request = self.client.get_object().bucket(&self.bucket).key(&key).set_range(range.clone());
-            let answer = match request.send().await {
-                Ok(answer) => answer,
-                Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
-                Err(error) if status(&error) == Some(404) && code(&error) != Some("NoSuchBucket") => return Ok(None),
-                Err(error) if status(&error) == Some(416) => return Ok(Some(Bytes::new())),
-                Err(error) => return Err(self.failed("read", &path.0, &error)),
-            };
-            match answer.body.collect().await {
-                Ok(body) => return Ok(Some(body.into_bytes())),
-                Err(error) if tries < BODY_TRIES => {
-                    tracing::debug!(%path, %error, "body broke off, reading again");
-                }
-                Err(cause) => return Err(self.broken("read", &path.0, cause.into())),
-            }
-        }
     }
 }
 
@@ -102,16 +94,16 @@ fn location(spec: &S3Storage, root: &str) -> String {
 impl Store for S3Store {
     async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
         let key = self.key(path)?;
-        let mut tries = 0;
+        if bytes.len() > PART_BYTES {
+            return self.put_in_parts(path, &key, bytes, Replace::Nothing).await;
+        }
+        let mut backoff = Backoff::new(CONFLICT_TRIES, CONFLICT_PAUSE);
         loop {
-            tries += 1;
             let request = self.client.put_object().bucket(&self.bucket).key(&key).if_none_match("*");
             match request.body(bytes.clone().into()).send().await {
                 Ok(_) => return Ok(Create::Created),
                 Err(error) if status(&error) == Some(412) => return Ok(Create::Exists),
-                Err(error) if error::undecided(&error) && tries < CONFLICT_TRIES => {
-                    env::sleep(Duration::from_millis(20 << tries)).await;
-                }
+                Err(error) if error::undecided(&error) && backoff.again().await => {}
                 Err(error) => return Err(self.failed("create", &path.0, &error)),
             }
         }
@@ -120,21 +112,21 @@ impl Store for S3Store {
     async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
         let key = self.key(path)?;
         if bytes.len() > PART_BYTES {
-            return self.put_in_parts(path, key, bytes).await;
+            return self.put_in_parts(path, &key, bytes, Replace::Anything).await.map(drop);
         }
         let request = self.patient.put_object().bucket(&self.bucket).key(key).body(bytes.into());
         request.send().await.map(drop).map_err(|error| self.failed("write", &path.0, &error))
     }
 
     async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
-        self.read(path, None).await
+        self.read(path, 0..u64::MAX).await
     }
 
     async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
         if range.is_empty() {
-            return Ok(self.read(path, None).await?.map(|_| Bytes::new()));
+            return Ok(self.read(path, 0..1).await?.map(|_| Bytes::new()));
         }
-        self.read(path, Some(range)).await
+        self.read(path, range).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {

@@ -128,16 +128,16 @@ impl Hdfs {
         Ok(())
     }
 
-    /// The `NameNode` is ready before it knows of a place for data.
+    /// The `NameNode` answers before it knows of a place for data, and of the data that is there.
     async fn wait_for_datanodes(&self) -> Result<(), Error> {
         let Some(pages) = &self.pages else { return Ok(()) };
-        let url = format!("http://{}/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState", pages.address());
+        let url = format!("http://{}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo", pages.address());
         let asked = async {
             loop {
                 // It serves its pages before it can fill them.
                 if let Ok(answer) = reqwest::get(&url).await
                     && let Ok(page) = answer.json::<serde_json::Value>().await
-                    && page["beans"][0]["NumLiveDataNodes"].as_u64() == Some(self.datanodes.len() as u64)
+                    && self.is_complete(&page["beans"][0])
                 {
                     return;
                 }
@@ -149,6 +149,15 @@ impl Hdfs {
             waited: DATANODES_WITHIN,
             log: "not all DataNodes have registered".to_owned(),
         })
+    }
+
+    /// Whether all `DataNodes` have said what room they have, and the `NameNode` lets clients write.
+    fn is_complete(&self, information: &serde_json::Value) -> bool {
+        // A text that holds JSON.
+        let live = information["LiveNodes"].as_str().map(serde_json::from_str::<serde_json::Value>);
+        let Some(Ok(serde_json::Value::Object(live))) = live else { return false };
+        let roomy = live.values().filter(|node| node["capacity"].as_u64() > Some(0)).count();
+        roomy == self.datanodes.len() && information["Safemode"] == ""
     }
 }
 

@@ -174,7 +174,7 @@ pub struct StopRequest {
     pub savepoint: Option<String>,
     /// Put out what windows hold, as if no row came any more, before the last checkpoint. Nothing goes on from there:
     /// what the windows get later would be put out a second time.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drain: bool,
 }
 
@@ -245,10 +245,6 @@ pub enum StopPurpose {
 
 fn yes() -> bool {
     true
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// How a sink fares.

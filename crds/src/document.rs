@@ -113,7 +113,7 @@ pub struct JobSpec {
     pub restore_from: Option<RestoreFrom>,
     /// Begin, or go on after a change, also where a checkpoint has state of operators that the job does not have: that
     /// state is dropped. Default: false, such a start is refused.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_non_restored_state: bool,
     /// What happens after a failure. Default: tried again after 1 s, doubling to 1 min, without end.
     #[serde(default)]
@@ -239,10 +239,6 @@ fn place<'a>(document: &'a mut serde_yaml::Value, path: &str) -> Result<&'a mut 
 
 fn one() -> u32 {
     1
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 fn key_groups() -> u32 {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use tidegate_crds::{
     RestoreMode,
-    api::{Phase, SavepointPhase, SavepointStatus, StopRequest},
+    api::{Phase, SavepointPhase, SavepointStatus, StopPurpose, StopRequest},
 };
 use tokio::sync::oneshot::Sender;
 
 use super::{
     api::{Refused, Request},
+    attempt::Current,
     driver::{Loop, Message},
     event::{Event, Last, Stop},
 };
@@ -58,7 +59,7 @@ impl Loop {
     }
 
     pub(super) fn stop(&mut self, request: &StopRequest) -> Event {
-        self.cancelled |= request.purpose == tidegate_crds::api::StopPurpose::Cancel;
+        self.cancelled |= request.purpose == StopPurpose::Cancel;
         let last = Last { savepoint: request.savepoint.is_some(), drain: request.drain };
         Event::Stop(if request.final_checkpoint { Stop::Checkpoint(last) } else { Stop::AtOnce })
     }
@@ -174,7 +175,7 @@ impl Loop {
     /// The savepoint's checkpoint is published: copies it.
     pub(super) fn save(&mut self) {
         let (store, name) = (self.job.store.clone(), self.job.shared.savepoint_in_progress());
-        let (Some(manifest), Some(name)) = (self.current.as_ref().and_then(|current| current.saving()), name) else {
+        let (Some(manifest), Some(name)) = (self.current.as_ref().and_then(Current::saving), name) else {
             return;
         };
         self.spawn(async move {

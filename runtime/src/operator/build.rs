@@ -2,7 +2,7 @@
 
 use super::{
     KeyRange, Named, Operator, OperatorError,
-    deduplicate::{Deduplicate, Dropped},
+    deduplicate::{Columns, Deduplicate, Dropped},
     map::Map,
     sink::{Buffer, Direct},
     window::{LateRows, Window},
@@ -59,9 +59,8 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
             };
             let ttl = plan.spec.state_ttl.map(|ttl| ttl.millis() as i64);
             let spill = (context.spill)(&format!("state-{}", node.id));
-            let input = input.ok_or_else(unplanned)?.clone();
-            let mut operator =
-                Deduplicate::new(name, keys.clone(), *time, input, context.range, ttl, dropped, spill.clone());
+            let columns = Columns { input: input.ok_or_else(unplanned)?.clone(), keys: keys.clone(), time: *time };
+            let mut operator = Deduplicate::new(name, columns, context.range, ttl, dropped, spill.clone());
             operator.restore(context.restored.keyed(&node.id, context.range)?)?;
             Built { spill: Some(spill), ..Built::new(operator) }
         }

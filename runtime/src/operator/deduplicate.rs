@@ -42,6 +42,16 @@ pub struct Dropped {
     pub late: Counter,
 }
 
+/// What the operator reads.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    pub input: SchemaRef,
+    /// Those that make a row's key.
+    pub keys: Vec<usize>,
+    /// That of the event time.
+    pub time: usize,
+}
+
 pub struct Deduplicate {
     name: Named,
     keys: Vec<usize>,
@@ -91,9 +101,7 @@ struct Waiting {
 impl Deduplicate {
     pub fn new(
         name: Named,
-        keys: Vec<usize>,
-        time: usize,
-        input: SchemaRef,
+        Columns { input, keys, time }: Columns,
         range: KeyRange,
         ttl_ms: Option<i64>,
         dropped: Dropped,

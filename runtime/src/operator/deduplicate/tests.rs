@@ -46,16 +46,8 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
 }
 
 fn subtask(range: KeyRange, ttl_ms: Option<i64>, dropped: &Dropped, spill: Spill) -> Deduplicate {
-    Deduplicate::new(
-        Named(OperatorId("dedup".into())),
-        vec![2],
-        1,
-        batch(&[]).schema(),
-        range,
-        ttl_ms,
-        dropped.clone(),
-        spill,
-    )
+    let columns = Columns { input: batch(&[]).schema(), keys: vec![2], time: 1 };
+    Deduplicate::new(Named(OperatorId("dedup".into())), columns, range, ttl_ms, dropped.clone(), spill)
 }
 
 fn fleet(parallelism: u32, ttl_ms: Option<i64>) -> (Fleet<Deduplicate>, Dropped) {

@@ -73,7 +73,8 @@ pub(super) struct World {
     unrecorded: BTreeSet<Epoch>,
     paused: bool,
     pub(super) saving: Option<Saving>,
-    is_rescaling: bool,
+    /// The attempt that was asked to go on with another parallelism.
+    rescales: Option<u64>,
     stopped_at: Option<u64>,
     /// Since when the sinks are not waited for without limit.
     hurried_at: Option<u64>,
@@ -108,7 +109,7 @@ impl World {
             unrecorded: BTreeSet::new(),
             paused: false,
             saving: None,
-            is_rescaling: false,
+            rescales: None,
             stopped_at: None,
             hurried_at: None,
             drains: false,
@@ -150,7 +151,7 @@ impl World {
                 self.deliver(Event::SavepointAsked);
             }
             Happening::Rescale if self.machine.phase() == Phase::Running => {
-                self.is_rescaling = true;
+                self.rescales = Some(self.attempts);
                 self.deliver(Event::RescaleAsked);
             }
             Happening::Stop(last) => self.stop_after(*last),
@@ -358,7 +359,6 @@ impl World {
         self.unpublished.clear();
         self.unrecorded.clear();
         self.paused = false;
-        self.is_rescaling = false;
         let attempt = Attempt(self.attempts);
         self.answers = vec![Event::Claimed { attempt, restored: self.logged }];
         // What was being written when the attempt ended may be in the log.
@@ -377,7 +377,7 @@ impl World {
         assert_eq!(barrier.last, trigger.is_last());
         match trigger {
             Trigger::Interval | Trigger::Savepoint => assert!(!self.paused, "a checkpoint of paused sources"),
-            Trigger::Rescale => assert!(self.is_rescaling && self.saving.is_none()),
+            Trigger::Rescale => assert!(self.rescales == Some(self.attempts) && self.saving.is_none()),
             Trigger::Stop => assert!(self.stopped_at.is_some() && !self.drains),
             Trigger::Drain => assert!(self.drains),
             Trigger::Finish => assert_eq!(self.exhausted.len(), SOURCES),

@@ -322,7 +322,7 @@ async fn a_part_of_an_unknown_kind_is_refused() {
     let file = FileRef::of(ObjectPath("data/f".into()), b"");
     let reference = PartRef { kind: "partial".into(), tag: 0, rows: 1, file, batch: 0 };
     let state = |watermark: serde_json::Value, parts| RestoredState {
-        value: serde_json::json!({ "watermark": watermark }),
+        value: serde_json::json!({ "watermark": watermark, "keyTypes": ["Utf8"] }),
         parts,
     };
     let mut operator = subtask(range, None, &Dropped::default(), spill);
@@ -330,5 +330,39 @@ async fn a_part_of_an_unknown_kind_is_refused() {
     let unknown = operator.restore(vec![state(1.into(), vec![part])]).unwrap_err().to_string();
     assert!(unknown.contains("`dedup`") && unknown.contains("found a part `partial`; accepted are"), "{unknown}");
     let broken = operator.restore(vec![state("x".into(), vec![])]).unwrap_err().to_string();
-    assert!(broken.contains("its watermark"), "{broken}");
+    assert!(broken.contains("its value"), "{broken}");
+    let other_keys = serde_json::json!({ "watermark": 1, "keyTypes": ["Int64"] });
+    let refused = operator.restore(vec![RestoredState { value: other_keys, parts: vec![] }]).unwrap_err().to_string();
+    assert!(refused.contains("its keys were of types Int64, and are of Utf8"), "{refused}");
+}
+
+#[tokio::test]
+async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
+    let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
+    let spill = || Spill::new(Arc::new(MemoryStore::new()), tokio::runtime::Handle::current(), "data/1/0/".into());
+    let mut before = subtask(range, None, &Dropped::default(), spill());
+    let mut out = Output::default();
+    before.on_batch(batch(&[row(1, 5, 1)]), &mut out).unwrap();
+    let state = before.freeze().unwrap().state.unwrap();
+    let file = FileRef::of(ObjectPath("data/f".into()), b"");
+    let parts = state.parts.iter().map(|part| {
+        let (kind, rows) = (part.kind.to_owned(), part.rows() as u64);
+        let reference = PartRef { kind, tag: part.tag(), rows, file: file.clone(), batch: 0 };
+        RestoredPart { reference, batch: part.batch().unwrap() }
+    });
+    // A new column in front of all others: every place is another.
+    let mut fields = vec![Arc::new(Field::new("note", DataType::Utf8, true))];
+    fields.extend(batch(&[]).schema().fields().iter().cloned());
+    let columns = Columns { input: Arc::new(Schema::new(fields)), keys: vec![3], time: 2 };
+    let dropped = Dropped::default();
+    let mut now = Deduplicate::new(Named(OperatorId("dedup".into())), columns, range, None, dropped, spill());
+    now.restore(vec![RestoredState { value: state.value.clone(), parts: parts.collect() }]).unwrap();
+    now.on_watermark(EventTime(10), &mut out).unwrap();
+    let put_out = out.elements.iter().find_map(|emitted| match emitted {
+        Emitted::Batch(batch) => Some(batch),
+        _ => None,
+    });
+    let put_out = put_out.expect("the row that waited");
+    assert_eq!(put_out.column(0).null_count(), 1);
+    assert_eq!(rows(&put_out.project(&[1, 2, 3]).unwrap()), [row(1, 5, 1)]);
 }

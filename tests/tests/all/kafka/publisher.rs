@@ -50,8 +50,11 @@ fn chunk(lineage: &str, slot: u32, epoch: u64, index: u32, numbers: std::ops::Ra
     }
 }
 
+/// Of a job with two slots.
 async fn publisher(topic: &str) -> KafkaPublisher {
-    KafkaPublisher::new("out", &spec(topic).await).unwrap()
+    let publisher = KafkaPublisher::new("out", &spec(topic).await).unwrap();
+    publisher.preflight(&schema(), 2).await.unwrap();
+    publisher
 }
 
 async fn publish(publisher: &KafkaPublisher, chunk: &Chunk) -> Result<(), SinkError> {
@@ -200,6 +203,7 @@ async fn a_slot_does_not_wait_for_another_that_died() {
 async fn slots_are_published_side_by_side() {
     let topic = topic("side-by-side", 4, &[]).await;
     let publisher = KafkaPublisher::new("out", &spec(&topic).await).unwrap();
+    publisher.preflight(&schema(), 6).await.unwrap();
     for epoch in 1..4_u64 {
         let chunks: Vec<Chunk> = (0..6)
             .map(|slot| {

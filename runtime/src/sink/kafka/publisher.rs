@@ -139,7 +139,10 @@ impl Inner {
     fn ensure_progress(&self, slots: u32) -> Result<(), Trouble> {
         if self.partitions.load(Ordering::Acquire) < slots {
             let found = progress::ensure(&self.cluster, &self.progress, &self.topic, slots)?;
-            self.partitions.fetch_max(found, Ordering::AcqRel);
+            if self.partitions.fetch_max(found, Ordering::AcqRel) < found {
+                // Who reads markers does not know the new partitions yet: made anew, it does.
+                *self.markers.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
         }
         Ok(())
     }

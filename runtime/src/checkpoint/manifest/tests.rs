@@ -30,7 +30,7 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
 
 fn operator() -> impl Strategy<Value = OperatorState> {
     let parts = prop::collection::vec(part(), 0..3);
-    let subtask = (value(), parts).prop_map(|(value, parts)| SubtaskState { value, parts });
+    let subtask = (value(), parts).prop_map(|(value, parts)| SubtaskState { value, parts, table: Vec::new() });
     (".*", prop::collection::vec(subtask, 0..3)).prop_map(|(id, subtasks)| OperatorState {
         id: OperatorId(id),
         kind: StateKind::WindowAggregate,

@@ -290,6 +290,9 @@ pub struct CheckpointStatus {
     pub duration_ms: u64,
     /// Bytes uploaded for this checkpoint.
     pub bytes: u64,
+    /// Bytes of all files that it needs, those of earlier ones included.
+    #[serde(default)]
+    pub full_bytes: u64,
     /// Rows that sinks publish for this epoch.
     pub rows: u64,
     /// The times of the subtask that took longest for each.

@@ -18,9 +18,9 @@ impl Process {
         let deadline = Instant::now() + patience;
         let mut last = None;
         while self.ended().is_none() {
-            if let Ok(answer) = reqwest::get(format!("http://{address}/v1/status")).await
-                && let Ok(status) = answer.json::<JobStatus>().await
-            {
+            let status = async { reqwest::get(format!("http://{address}/v1/status")).await?.json::<JobStatus>().await };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Ok(Ok(status)) = tokio::time::timeout(left, status).await {
                 if is_so(&status) {
                     return Some(status);
                 }
@@ -63,8 +63,7 @@ impl Process {
     /// Status code and body of the answer to a request.
     pub async fn post(&mut self, path: &str, body: &str, patience: Duration) -> (u16, String) {
         let url = format!("http://{}{path}", self.api(patience));
-        let answer = reqwest::Client::new().post(url).body(body.to_owned()).send().await.expect("an answer");
-        (answer.status().as_u16(), answer.text().await.expect("its body"))
+        self.answer(reqwest::Client::new().post(url).body(body.to_owned()), patience).await
     }
 
     /// Asks for a savepoint, and waits until it is complete.
@@ -84,7 +83,14 @@ impl Process {
     /// Status code and body of a path of the API.
     pub async fn get(&mut self, path: &str, patience: Duration) -> (u16, String) {
         let url = format!("http://{}{path}", self.api(patience));
-        let answer = reqwest::get(url).await.expect("an answer");
-        (answer.status().as_u16(), answer.text().await.expect("its body"))
+        self.answer(reqwest::Client::new().get(url), patience).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder, patience: Duration) -> (u16, String) {
+        let answer = async {
+            let answer = request.timeout(patience).send().await?;
+            Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.text().await?))
+        };
+        answer.await.unwrap_or_else(|error| panic!("no answer ({error:?}):\n{}", self.log()))
     }
 }

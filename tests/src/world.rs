@@ -196,9 +196,16 @@ pub struct Flow {
 
 impl Flow {
     /// Closes every window, and gives the orders that were written.
-    pub async fn end(self) -> Workload {
+    pub async fn end(mut self) -> Workload {
         self.stop.store(true, Ordering::Relaxed);
-        self.produced.await.unwrap()
+        (&mut self.produced).await.unwrap()
+    }
+}
+
+impl Drop for Flow {
+    /// A test that has failed ends, too.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

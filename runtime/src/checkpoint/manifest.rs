@@ -1,5 +1,7 @@
 //! A checkpoint's table of contents: which file holds which state, and what waits to be published.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -253,6 +255,12 @@ impl Manifest {
     pub fn file_refs(&self) -> impl Iterator<Item = &FileRef> {
         let subtasks = self.operators.iter().flat_map(|operator| &operator.subtasks);
         subtasks.flat_map(SubtaskState::files).chain(self.chunks.iter().map(|chunk| &chunk.file))
+    }
+
+    /// Bytes of all files of state and chunks.
+    pub fn bytes(&self) -> u64 {
+        let sizes: BTreeMap<&ObjectPath, u64> = self.file_refs().map(|file| (&file.path, file.bytes)).collect();
+        sizes.into_values().sum()
     }
 
     pub fn operator(&self, id: &OperatorId) -> Option<&OperatorState> {

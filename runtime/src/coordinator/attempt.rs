@@ -72,7 +72,10 @@ pub struct Share {
 /// What a completed checkpoint came to.
 pub struct Completed {
     pub manifest: ObjectPath,
+    /// Uploaded for it.
     pub bytes: u64,
+    /// Of all files that it needs.
+    pub full_bytes: u64,
     /// Rows that wait to be published for it.
     pub rows: u64,
     pub garbage: BTreeSet<ObjectPath>,
@@ -240,11 +243,11 @@ impl Current {
         let rows = chunks.iter().map(|chunk| chunk.rows).sum();
         self.pending.owned(epoch, chunks);
         let garbage = self.kept.completed(&manifest);
-        let path = manifest.path();
+        let (path, full_bytes) = (manifest.path(), manifest.bytes());
         if let Some(saving) = self.saving.as_mut().filter(|saving| saving.epoch == epoch) {
             saving.manifest = Some(manifest);
         }
-        Some(Completed { manifest: path, bytes, rows, garbage, shares, grant: permit.grant() })
+        Some(Completed { manifest: path, bytes, full_bytes, rows, garbage, shares, grant: permit.grant() })
     }
 
     /// The epoch is given up; gives what had been done for it.

@@ -44,17 +44,24 @@ pub(crate) fn find_topic(cluster: &Cluster, topic: &str) -> Result<Option<Topic>
 
 /// The topic, or a refusal that names the nearest one there is. Blocks.
 pub(crate) fn describe_topic(cluster: &Cluster, topic: &str) -> Result<Topic, Trouble> {
-    if let Some(found) = find_topic(cluster, topic)? {
-        return Ok(found);
+    let deadline = env::monotonic() + ANSWER_TIMEOUT;
+    loop {
+        if let Some(found) = find_topic(cluster, topic)? {
+            return Ok(found);
+        }
+        let consumer: BaseConsumer<Watch> = cluster.connect(&[], &[("allow.auto.create.topics", "false")])?;
+        let metadata = ask(cluster, &consumer, None)?;
+        let names = || metadata.topics().iter().map(MetadataTopic::name);
+        // Brokers learn of a new topic one after the other: one that is listed will be found, too.
+        if !names().any(|name| name == topic) || env::monotonic() >= deadline {
+            let others = names().filter(|name| !name.starts_with("__") && *name != topic);
+            return Err(Trouble::Refused(format!(
+                "there is no topic `{topic}` at `{}`{}; make it, or correct `topic`",
+                cluster.brokers,
+                nearest(topic, others)
+            )));
+        }
     }
-    let consumer: BaseConsumer<Watch> = cluster.connect(&[], &[("allow.auto.create.topics", "false")])?;
-    let metadata = ask(cluster, &consumer, None)?;
-    let others = metadata.topics().iter().map(MetadataTopic::name).filter(|name| !name.starts_with("__"));
-    Err(Trouble::Refused(format!(
-        "there is no topic `{topic}` at `{}`{}; make it, or correct `topic`",
-        cluster.brokers,
-        nearest(topic, others)
-    )))
 }
 
 /// Asks in short turns, so that a refusal is noticed before the time is over.

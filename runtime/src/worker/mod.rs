@@ -18,7 +18,7 @@ pub mod keyed_task;
 pub mod merge;
 pub mod protocol;
 pub mod publish;
-mod rehearse;
+pub mod rehearse;
 pub mod report;
 pub mod restore;
 pub mod slot;

@@ -19,15 +19,15 @@ use super::{
 };
 use crate::{
     checkpoint::{
-        claim::Heir,
+        claim::{Heir, read_newest},
         manifest::{FileRef, Manifest},
         origin::Origin,
         record::CheckpointRef,
-        store::Store,
+        store::{self, Store},
     },
     failure::Reason,
     graph::NodeKind,
-    ids::SubtaskIndex,
+    ids::{Epoch, SubtaskIndex},
     job::JobPlan,
     memory::MemoryLimit,
     operator::{
@@ -43,26 +43,59 @@ const LARGEST_SAMPLE: u64 = 64 << 20;
 #[async_trait]
 impl Heir for JobPlan {
     async fn beginning(&self, own: &Arc<dyn Store>) -> Result<Option<CheckpointRef>, Failure> {
-        let Some(from) = &self.spec.restore_from else { return Ok(None) };
-        let of_path =
-            |failure: Failure| Failure { message: format!("spec.restoreFrom.path: {}", failure.message), ..failure };
-        let begun = async {
-            let origin = Origin::find(&from.path, &self.spec.checkpoint.storage).await.map_err(|e| e.failure())?;
-            if from.mode == RestoreMode::Claim && !origin.is_savepoint {
-                let message = format!("{} is no savepoint; accepted is `mode: NoClaim`", origin.store.location());
-                return Err(Failure { reason: FailureReason::StateUnfit, message });
-            }
-            rehearse(self, &origin.store, &origin.manifest).await.map_err(|error| error.failure())?;
-            let (from, epoch) = (origin.store.location(), origin.manifest.epoch);
-            tracing::info!(from, %epoch, "the job begins with a copy of this state");
-            origin.copy_to(own, &self.id).await.map(Some).map_err(|error| error.failure())
-        };
-        begun.await.map_err(of_path)
+        let Some(origin) = origin(self).await? else { return Ok(None) };
+        let (from, epoch) = (origin.store.location(), origin.manifest.epoch);
+        tracing::info!(from, %epoch, "the job begins with a copy of this state");
+        origin.copy_to(own, &self.id).await.map(Some).map_err(|error| of_path(error.failure()))
     }
 
     async fn fits(&self, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), Failure> {
         rehearse(self, store, manifest).await.map_err(|error| error.failure())
     }
+}
+
+/// What a start of a job would go on from.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outlook {
+    Nothing,
+    /// Its own newest checkpoint.
+    Own(Epoch),
+    /// A copy of what is at a location.
+    Copy {
+        of: String,
+        epoch: Epoch,
+    },
+}
+
+/// What a start of the job would go on from, found out and tried as a start would; nothing is written.
+pub async fn outlook(plan: &JobPlan) -> Result<Outlook, Failure> {
+    let store = store::open(&plan.spec.checkpoint.storage, &plan.id).await.map_err(|error| error.failure())?;
+    let log = read_newest(store.as_ref()).await.map_err(|error| error.failure())?;
+    if let Some(newest) = log.and_then(|log| log.checkpoint) {
+        let manifest = Manifest::read(store.as_ref(), &newest).await.map_err(|error| error.failure())?;
+        plan.fits(&store, &manifest).await?;
+        return Ok(Outlook::Own(manifest.epoch));
+    }
+    let copy = |origin: Origin| Outlook::Copy { of: origin.store.location(), epoch: origin.manifest.epoch };
+    Ok(origin(plan).await?.map_or(Outlook::Nothing, copy))
+}
+
+/// What `restoreFrom` names, if it does, and the job can begin with.
+async fn origin(plan: &JobPlan) -> Result<Option<Origin>, Failure> {
+    let Some(from) = &plan.spec.restore_from else { return Ok(None) };
+    let origin = Origin::find(&from.path, &plan.spec.checkpoint.storage).await;
+    let origin = origin.map_err(|error| of_path(error.failure()))?;
+    if from.mode == RestoreMode::Claim && !origin.is_savepoint {
+        let message = format!("{} is no savepoint; accepted is `mode: NoClaim`", origin.store.location());
+        return Err(of_path(Failure { reason: FailureReason::StateUnfit, message }));
+    }
+    let tried = rehearse(plan, &origin.store, &origin.manifest).await;
+    tried.map_err(|error| of_path(error.failure()))?;
+    Ok(Some(origin))
+}
+
+fn of_path(failure: Failure) -> Failure {
+    Failure { message: format!("spec.restoreFrom.path: {}", failure.message), ..failure }
 }
 
 async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), DeployError> {

@@ -10,6 +10,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     error::{KafkaError, RDKafkaErrorCode},
+    metadata::MetadataTopic,
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
 use serde_json::json;
@@ -47,14 +48,28 @@ impl Workload {
         Self { orders: Orders::new(spec).expect("valid settings"), count: spec.count.expect("a count") }
     }
 
-    /// Makes a topic.
+    /// Makes a topic, and waits until the broker knows it: that it was made says the controller.
     pub async fn create_topic(bootstrap: &str, topic: &str, partitions: i32) {
         let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().expect("an admin client");
-        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        let made = admin.create_topics([&topic], &AdminOptions::new()).await.expect("an answer");
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let made = admin.create_topics([&new], &AdminOptions::new()).await.expect("an answer");
         for result in made {
             result.expect("a new topic");
         }
+        let topic = topic.to_owned();
+        let known = move || {
+            let deadline = Instant::now() + KNOWN_WITHIN;
+            loop {
+                let metadata = admin.inner().fetch_metadata(Some(&topic), KNOWN_WITHIN).expect("metadata");
+                let led = |topic: &MetadataTopic| topic.partitions().iter().filter(|one| one.leader() >= 0).count();
+                if metadata.topics().iter().map(led).sum::<usize>() == partitions as usize {
+                    return;
+                }
+                assert!(Instant::now() < deadline, "the broker does not know `{topic}`");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        tokio::task::spawn_blocking(known).await.expect("an answer");
     }
 
     /// Writes the orders, as JSON of about 90 bytes with a field that no job reads, order *i* to partition *i* modulo `partitions`.
@@ -92,6 +107,7 @@ impl Workload {
 
 type OrderProducer = ThreadedProducer<DefaultProducerContext>;
 
+const KNOWN_WITHIN: Duration = Duration::from_mins(1);
 const DELIVERED_WITHIN: Duration = Duration::from_mins(2);
 const HOUR_MS: i64 = 3_600_000;
 

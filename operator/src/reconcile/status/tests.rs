@@ -52,6 +52,7 @@ fn a_job_that_runs_is_ready_and_shows_what_it_says() {
         started_at_ms: 999_000_000,
         duration_ms: 500,
         bytes: 77,
+        full_bytes: 78,
         rows: 1,
         manifest: Some("data/1/12/manifest.json".into()),
         failure: None,

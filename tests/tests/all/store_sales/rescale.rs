@@ -2,6 +2,7 @@
 
 use tidegate_crds::api::{JobStatus, Phase};
 use tidegate_tests::{
+    crew::Crew,
     job::{End, Job, Process},
     oracle::Workload,
     world::{PATIENCE, Run, World},
@@ -27,9 +28,16 @@ fn has_read_all(status: &JobStatus) -> bool {
 /// Asks for another parallelism, and waits until the job runs with it and has published something.
 async fn rescale(process: &mut Process, parallelism: u32) {
     let body = format!(r#"{{"parallelism": {parallelism}}}"#);
-    process.wait_for("the job to run", PATIENCE, runs).await;
-    let (code, answer) = process.post("/v1/rescale", &body, PATIENCE).await;
-    assert_eq!(code, 202, "{answer}");
+    loop {
+        process.wait_for("the job to run", PATIENCE, runs).await;
+        let (code, answer) = process.post("/v1/rescale", &body, PATIENCE).await;
+        if code == 202 {
+            break;
+        }
+        // That a worker was killed may be noticed in between.
+        let restarts = answer.contains("interrupted") || answer.contains("it can do this while it runs");
+        assert!(code == 409 && restarts, "{code}: {answer}");
+    }
     let rescaled = |status: &JobStatus| status.parallelism == parallelism && runs(status);
     let status = process.wait_for("the other parallelism", PATIENCE, rescaled).await;
     process.wait_for_epoch(status.committed_epoch.unwrap_or_default() + 1, PATIENCE).await;
@@ -56,6 +64,35 @@ async fn from_two_to_four_to_three_to_one_in_one_process_that_is_killed_in_betwe
     process.wait_for("all orders to be read", PATIENCE, has_read_all).await;
     process.signal("TERM");
     assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+    world.assert_storage_whole(name).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_two_to_four_to_three_to_one_over_workers_that_are_killed_in_between() {
+    let world = World::shared().await;
+    let name = "rescaled-workers";
+    let run = world.empty_run(name).await;
+    let flow = world.flow(&run, Workload::new(92, 0), 20_000);
+    let mut crew = Crew::start(job(world, &run, name).set("spec.sources[0].kafka.until", "null"), 3, 2);
+    crew.coordinator().wait_for_epoch(2, PATIENCE).await;
+    let (code, answer) = crew.coordinator().post("/v1/rescale", r#"{"parallelism": 7}"#, PATIENCE).await;
+    assert!(code == 409 && answer.contains("the workers have 6"), "{code}: {answer}");
+    let (code, answer) = crew.coordinator().post("/v1/rescale", r#"{"parallelism": 0}"#, PATIENCE).await;
+    assert!(code == 400 && answer.contains("accepted is 1 to 128"), "{code}: {answer}");
+    for (victim, parallelism) in STEPS.into_iter().enumerate() {
+        rescale(crew.coordinator(), parallelism).await;
+        crew.replace_worker(victim);
+        if victim == 1 {
+            assert_eq!(crew.replace_coordinator(), None);
+        }
+        let status = crew.coordinator().wait_for("the job to run", PATIENCE, runs).await;
+        assert_eq!(status.parallelism, parallelism, "it stays as it was asked for");
+    }
+    let workload = flow.end().await;
+    crew.coordinator().wait_for("all orders to be read", PATIENCE, has_read_all).await;
+    crew.coordinator().signal("TERM");
+    assert_eq!(crew.wait(PATIENCE), End::Finished);
     world.assert_exact(&run, &workload).await;
     world.assert_storage_whole(name).await;
 }

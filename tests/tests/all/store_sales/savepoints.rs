@@ -177,9 +177,11 @@ async fn what_can_not_be_begun_with_is_refused_with_what_to_do() {
         (successor(world, &run, "fits-not", &format!("s3://{}/fits", world.s3.bucket()), "Claim"), "is no savepoint"),
     ];
     for (mut job, told) in cases {
-        match job.start().wait(PATIENCE) {
-            End::Failed(error) => assert!(error.contains(told), "{error}"),
-            other => panic!("it was to be refused: {other:?}"),
+        for role in ["validate", "run"] {
+            match job.start_as(role, &[], &[]).wait(PATIENCE) {
+                End::Failed(error) => assert!(error.contains(told), "{role}: {error}"),
+                other => panic!("{role}: it was to be refused: {other:?}"),
+            }
         }
     }
     let mut allowed = changed(from(&savepoint)).set("spec.allowNonRestoredState", "true");

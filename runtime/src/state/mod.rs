@@ -16,6 +16,7 @@ pub mod local;
 mod part;
 mod spill;
 pub mod table;
+pub mod typed;
 
 pub use adapt::{Misfit, adapt, widen};
 pub use backend::Backend;

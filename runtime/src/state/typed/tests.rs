@@ -217,6 +217,6 @@ fn lists_are_handed_out_whole_whatever_the_parallelism() {
     let alike = [vec!["rule"], vec!["rule"]];
     for subtask in 0..5 {
         assert_eq!(list::broadcast(&alike, SubtaskIndex(subtask)), ["rule"]);
-        assert_eq!(list::broadcast::<i32>(&[], SubtaskIndex(subtask)), []);
+        assert!(list::broadcast::<i32>(&[], SubtaskIndex(subtask)).is_empty());
     }
 }

@@ -189,7 +189,8 @@ impl Backoff for Pauses {
 }
 
 fn job_of_pod(pod: k8s_openapi::api::core::v1::Pod) -> Option<ObjectRef<Watched>> {
-    let name = pod.labels().get(crate::build::JOB_LABEL)?;
+    let labels = pod.labels();
+    let name = labels.get(crate::build::JOB_LABEL).or_else(|| labels.get(crate::build::WORKERS_LABEL))?;
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
 

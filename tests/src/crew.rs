@@ -11,6 +11,14 @@ use crate::{
     job::{End, Job, Process},
 };
 
+/// How the processes of a job know each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// By certificates of an authority of the job's own.
+    Tls,
+    Plain,
+}
+
 /// The processes of a job; each is killed when dropped.
 pub struct Crew {
     job: Job,
@@ -18,7 +26,8 @@ pub struct Crew {
     /// Where workers join, also while no coordinator is there.
     port: Port,
     expected: usize,
-    tls: TempDir,
+    /// The certificates.
+    tls: Option<TempDir>,
     coordinator: Process,
     workers: Vec<Process>,
 }
@@ -26,14 +35,25 @@ pub struct Crew {
 impl Crew {
     /// Starts a coordinator and so many workers.
     pub fn start(job: Job, workers: usize, slots: u32) -> Self {
-        Self::start_expecting(workers, job, workers, slots)
+        Self::start_linked(Link::Tls, job, workers, slots)
+    }
+
+    /// As [`Crew::start`], linked in another way.
+    pub fn start_linked(link: Link, job: Job, workers: usize, slots: u32) -> Self {
+        Self::place_all(link, workers, job, workers, slots)
     }
 
     /// As [`Crew::start`], with a coordinator that waits for more of them.
-    pub fn start_expecting(expected: usize, mut job: Job, workers: usize, slots: u32) -> Self {
+    pub fn start_expecting(expected: usize, job: Job, workers: usize, slots: u32) -> Self {
+        Self::place_all(Link::Tls, expected, job, workers, slots)
+    }
+
+    fn place_all(link: Link, expected: usize, mut job: Job, workers: usize, slots: u32) -> Self {
         let port = Port::reserve().expect("a port");
-        let tls = certificates();
-        job = job.env("TIDEGATE_TLS", tls.path().display());
+        let tls = (link == Link::Tls).then(certificates);
+        if let Some(folder) = &tls {
+            job = job.env("TIDEGATE_TLS", folder.path().display());
+        }
         let coordinator = coordinator(&mut job, &port, expected);
         let workers = (0..workers).map(|index| worker(&mut job, &port, index, slots, &[])).collect();
         Self { job, slots, port, expected, tls, coordinator, workers }
@@ -41,6 +61,11 @@ impl Crew {
 
     pub fn coordinator(&mut self) -> &mut Process {
         &mut self.coordinator
+    }
+
+    /// Process ids of the workers.
+    pub fn workers(&self) -> Vec<u32> {
+        self.workers.iter().map(Process::id).collect()
     }
 
     pub fn worker(&mut self, index: usize) -> &mut Process {
@@ -69,7 +94,9 @@ impl Crew {
     /// Starts a worker that has been given another job.
     pub fn hire(&self, mut job: Job, name: &str) -> Process {
         let options = ["--coordinator".into(), self.port.address(), "--pod-name".into(), name.to_owned()];
-        job.start_as("worker", &options, &[("TIDEGATE_TLS", &self.tls.path().to_string_lossy())])
+        let tls = self.tls.as_ref().map(|folder| folder.path().to_string_lossy().into_owned());
+        let environment: Vec<(&str, &str)> = tls.iter().map(|folder| ("TIDEGATE_TLS", folder.as_str())).collect();
+        job.start_as("worker", &options, &environment)
     }
 
     /// Kills a worker and starts another in its place.

@@ -27,8 +27,8 @@ mod policy;
 mod service;
 
 pub use names::{
-    APPLIED, DIGEST, FINALIZER, JOB_LABEL, MANAGER, RESTARTED_AT, REVISION, coordinators, foreign_owner, selector,
-    workers,
+    APPLIED, DIGEST, FINALIZER, JOB_LABEL, MANAGER, RESTARTED_AT, REVISION, WORKERS_LABEL, coordinators, foreign_owner,
+    selector, workers,
 };
 
 use k8s_openapi::{

@@ -36,6 +36,18 @@ pub struct Facts {
     pub pods: Vec<PodFact>,
     /// Why Kubernetes makes no pod.
     pub no_pods: Option<Trouble>,
+    /// Pods of workers that do not run.
+    pub workers: Vec<WorkerFact>,
+    /// Why Kubernetes makes no pod of a worker.
+    pub no_workers: Option<Trouble>,
+}
+
+/// A pod of a worker that does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerFact {
+    pub name: String,
+    pub revision: u64,
+    pub trouble: Trouble,
 }
 
 /// Why nothing is changed for a spec.

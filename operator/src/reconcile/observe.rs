@@ -17,11 +17,14 @@ use tidegate_crds::{HumanDuration, JobPhase, StreamJobResource};
 
 use super::{
     drift::differs,
-    facts::{Facts, Orphan, PodFact, Refusal, Rollout},
+    facts::{Facts, Orphan, PodFact, Refusal, Rollout, WorkerFact},
     trouble,
 };
 use crate::{
-    build::{self, DIGEST, FINALIZER, JOB_LABEL, Objects, RESTARTED_AT, REVISION, WorkerObjects, foreign_owner},
+    build::{
+        self, DIGEST, FINALIZER, JOB_LABEL, Objects, RESTARTED_AT, REVISION, WORKERS_LABEL, WorkerObjects,
+        foreign_owner,
+    },
     coordinator_client::Coordinators,
 };
 
@@ -56,6 +59,7 @@ pub struct Live {
 /// What is there for a job that runs in several pods.
 #[derive(Debug, Clone, Default)]
 pub struct LiveWorkers {
+    pub pods: Vec<Pod>,
     pub deployment: Option<Deployment>,
     pub service: Option<Service>,
     pub disruption_budget: Option<PodDisruptionBudget>,
@@ -92,12 +96,12 @@ impl Stores {
         {
             of_name(store, job, &job.name_any())
         }
-        fn labelled<K>(store: &Store<K>, job: &StreamJobResource) -> Vec<K>
+        fn labelled<K>(store: &Store<K>, job: &StreamJobResource, label: &str) -> Vec<K>
         where
             K: Resource<DynamicType = ()> + Clone + 'static,
         {
             let (name, namespace) = (job.name_any(), job.namespace());
-            let belongs = |object: &K| object.namespace() == namespace && object.labels().get(JOB_LABEL) == Some(&name);
+            let belongs = |object: &K| object.namespace() == namespace && object.labels().get(label) == Some(&name);
             let mut found: Vec<K> = store.state_filter(belongs).iter().map(|object| (**object).clone()).collect();
             found.sort_by_key(ResourceExt::name_any);
             found
@@ -108,9 +112,10 @@ impl Stores {
             service_account: named(&self.service_accounts, job),
             disruption_budget: named(&self.disruption_budgets, job),
             network_policy: named(&self.network_policies, job),
-            config_maps: labelled(&self.config_maps, job),
-            pods: labelled(&self.pods, job),
+            config_maps: labelled(&self.config_maps, job, JOB_LABEL),
+            pods: labelled(&self.pods, job, JOB_LABEL),
             workers: LiveWorkers {
+                pods: labelled(&self.pods, job, WORKERS_LABEL),
                 deployment: of_name(&self.deployments, job, &build::workers(job)),
                 service: of_name(&self.services, job, &build::coordinators(job)),
                 disruption_budget: of_name(&self.disruption_budgets, job, &build::workers(job)),
@@ -134,7 +139,7 @@ impl Live {
 
     /// Kind and name of an object of the job's name that belongs to somebody else.
     pub fn foreign(&self, job: &StreamJobResource) -> Option<String> {
-        let LiveWorkers { deployment, service, disruption_budget, network_policy } = &self.workers;
+        let LiveWorkers { pods: _, deployment, service, disruption_budget, network_policy } = &self.workers;
         let metas = [
             ("Deployment", deployment.as_ref().map(|object| &object.metadata)),
             ("Service", service.as_ref().map(|object| &object.metadata)),
@@ -245,6 +250,8 @@ pub async fn observe(
         finished_revision: status.revision.filter(|_| status.phase == Some(JobPhase::Finished)),
         no_pods: live.deployment.as_ref().and_then(trouble::of_deployment),
         pods: join_all(live.pods.iter().map(|pod| look(pod, coordinators))).await,
+        no_workers: live.workers.deployment.as_ref().and_then(trouble::of_deployment),
+        workers: live.workers.pods.iter().filter_map(look_at_worker).collect(),
     }
 }
 
@@ -272,6 +279,12 @@ async fn look(pod: &Pod, coordinators: &dyn Coordinators) -> PodFact {
         last_end: trouble::last_end(pod),
         job,
     }
+}
+
+/// A worker's pod that does not run, and is to.
+fn look_at_worker(pod: &Pod) -> Option<WorkerFact> {
+    let trouble = trouble::of(pod).filter(|_| pod.metadata.deletion_timestamp.is_none())?;
+    Some(WorkerFact { name: pod.name_any(), revision: revision(pod.annotations()), trouble })
 }
 
 fn revision(annotations: &BTreeMap<String, String>) -> u64 {

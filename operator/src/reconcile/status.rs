@@ -110,7 +110,20 @@ pub fn unreadable(before: &StreamJobStatus, generation: Option<i64>, error: &str
 fn trouble(facts: &Facts, revision: Option<u64>) -> Option<Trouble> {
     let mut wanted = facts.pods.iter().filter(|pod| Some(pod.revision) == revision && !pod.terminating);
     let of_pods = wanted.find_map(|pod| waits_for(pod).or_else(|| pod.trouble.clone()));
-    of_pods.or_else(|| facts.no_pods.clone())
+    let found = of_pods.or_else(|| facts.no_pods.clone())?;
+    // What is missing is told by the coordinator, and why by the pods.
+    let of_workers = (found.reason == Reason::SLOTS_MISSING).then(|| trouble_of_workers(facts, revision)).flatten();
+    Some(of_workers.map_or(found.clone(), |(who, cause)| Trouble {
+        message: format!("{}, because {who} does not run: {}", found.message, cause.message),
+        ..cause
+    }))
+}
+
+/// Why a worker of the version that is wanted does not run, and which.
+fn trouble_of_workers(facts: &Facts, revision: Option<u64>) -> Option<(String, Trouble)> {
+    let worker = facts.workers.iter().find(|worker| Some(worker.revision) == revision);
+    let of_pod = worker.map(|worker| (format!("worker `{}`", worker.name), worker.trouble.clone()));
+    of_pod.or_else(|| Some(("the next worker".to_owned(), facts.no_workers.clone()?)))
 }
 
 /// What a pod that answers can't start for.

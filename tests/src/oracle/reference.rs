@@ -7,6 +7,7 @@ use tidegate::source::generator::Order;
 use super::{Rows, Workload};
 
 const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
 /// Sales per store and minute, each order counted once: the row of its id with the smallest event time.
 pub fn reference(workload: &Workload) -> Rows {
@@ -18,18 +19,24 @@ pub fn reference(workload: &Workload) -> Rows {
             *kept = order;
         }
     }
-    sums(first.into_values())
+    sums(MINUTE_MS, first.into_values())
 }
 
 /// As [`reference`], with duplicates counted as often as they come.
 pub fn reference_with_duplicates(workload: &Workload) -> Rows {
-    sums((0..workload.count).map(|index| workload.orders.order(index)))
+    sums(MINUTE_MS, (0..workload.count).map(|index| workload.orders.order(index)))
 }
 
-fn sums(orders: impl Iterator<Item = Order>) -> Rows {
+/// As [`reference_with_duplicates`], per day, of some stores.
+pub fn reference_of_days(workload: &Workload, of_store: impl Fn(i64) -> bool) -> Rows {
+    let orders = (0..workload.count).map(|index| workload.orders.order(index));
+    sums(DAY_MS, orders.filter(|order| of_store(order.store_id)))
+}
+
+fn sums(window_ms: i64, orders: impl Iterator<Item = Order>) -> Rows {
     let mut sums: BTreeMap<(i64, i64), (i64, i64)> = BTreeMap::new();
     for order in orders {
-        let window = order.ts_ms.div_euclid(MINUTE_MS) * MINUTE_MS;
+        let window = order.ts_ms.div_euclid(window_ms) * window_ms;
         let sum = sums.entry((window, order.store_id)).or_default();
         sum.0 += order.cents;
         sum.1 += 1;

@@ -1,6 +1,9 @@
 use tidegate_crds::api::{CheckpointStatus, CheckpointTimes, Failure, FailureReason, SinkStatus, SourceStatus};
 
-use super::{super::facts::Rollout, *};
+use super::{
+    super::facts::{Rollout, WorkerFact},
+    *,
+};
 use crate::fake::says;
 
 const NOW: u64 = 1_000_000;
@@ -96,6 +99,30 @@ fn a_system_that_does_not_answer_is_named_while_the_pod_waits_for_it() {
     assert_eq!(status.phase, Some(JobPhase::Starting));
     assert_eq!(verdict(&status, "Ready"), ("False", "StorageUnreachable", "http://s3:9000: refused"));
     assert_eq!((verdict(&status, "Stalled").0, verdict(&status, "Reconciling").0), ("False", "True"));
+}
+
+#[test]
+fn slots_that_are_missing_are_told_with_the_reason_why_their_worker_does_not_run() {
+    let failure = Failure { reason: FailureReason::SlotsMissing, message: "found 2 slots, and 3 are needed".into() };
+    let waits = JobStatus { failure: Some(failure), attempt: None, ..job(Phase::Restarting, 7, 0) };
+    let refused = Trouble { reason: Reason::IMAGE_ERROR, message: "image `x`: no such image".into(), may_pass: true };
+    let worker = |revision| WorkerFact { name: "sales-workers-1".into(), revision, trouble: refused.clone() };
+    let said = |workers: Vec<WorkerFact>, no_workers: Option<Trouble>| {
+        let facts = Facts { workers, no_workers, ..facts(vec![waits.clone()]) };
+        let status = rest(&facts);
+        let (ready, reason, message) = verdict(&status, "Ready");
+        assert_eq!(ready, "False");
+        (reason.to_owned(), message.to_owned(), verdict(&status, "Stalled").0 == "True")
+    };
+    let alone = ("SlotsMissing".to_owned(), "found 2 slots, and 3 are needed".to_owned(), false);
+    assert_eq!(said(Vec::new(), None), alone);
+    assert_eq!(said(vec![worker(6)], None), alone, "a worker of the version before is not waited for");
+    let told =
+        "found 2 slots, and 3 are needed, because worker `sales-workers-1` does not run: image `x`: no such image";
+    assert_eq!(said(vec![worker(7)], None), ("ImageError".to_owned(), told.to_owned(), true));
+    let quota = Trouble { reason: Reason::POD_REFUSED, message: "exceeded quota".into(), may_pass: true };
+    let told = "found 2 slots, and 3 are needed, because the next worker does not run: exceeded quota";
+    assert_eq!(said(Vec::new(), Some(quota)), ("PodRefused".to_owned(), told.to_owned(), true));
 }
 
 #[test]

@@ -1,26 +1,30 @@
-//! `make bench`: what the store-sales job costs, beside the cost of its parts, in one run on one topic.
+//! `make bench`: what the store-sales job costs, in one run, on this machine.
 //!
-//! Orders as JSON of about 100 bytes lie in a topic of 8 partitions. They are read by programs of growing duty: one that
-//! only consumes, one that also decodes ([`stage`]), the job with its window, the job with a deduplication before it.
-//! Each is a process of its own, so that its processor time and memory are those that the kernel counted
-//! ([`usage`]). The job's output is compared with the reference, row by row: a fast wrong answer is worth nothing.
+//! Orders as JSON of about 100 bytes lie in a topic of 8 partitions. What reads them is a process of its own, so that its
+//! processor time and memory are those that the kernel counted ([`usage`]). Each [`Section`] changes one thing and holds
+//! the rest: the duty of the program, the subtasks, the keys, the checkpoint interval, the processes, the state that a
+//! killed job has to restore. The job's output is compared with the reference, row by row: a fast wrong answer is worth
+//! nothing.
 //!
 //! The program under test is built like a release, but for its fault points, which cost nothing where no fault is set.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed step ends the benchmark
 #![allow(clippy::disallowed_methods)] // a benchmark lives in real time
 
+mod checkpoints;
+mod duty;
+mod keys;
 mod measure;
+mod parallelism;
+mod processes;
 mod recovery;
 mod stage;
 mod usage;
 mod variant;
 
-use clap::{Parser, Subcommand};
-use measure::{Figures, PROGRAMS, median};
+use clap::{Parser, Subcommand, ValueEnum};
 use stage::Duty;
 use tidegate_tests::{oracle::Workload, world::World};
-use variant::Variant;
 
 /// Measures the store-sales job against real servers.
 #[derive(Debug, Parser)]
@@ -34,8 +38,28 @@ struct Arguments {
     /// Sets a field over the measured jobs' documents, such as `spec.parallelism=1`. Repeatable.
     #[arg(long, value_name = "PATH=VALUE", value_parser = stage::pair)]
     set: Vec<(String, String)>,
+    /// What to measure; everything when it is not given. Repeatable.
+    #[arg(long)]
+    only: Vec<Section>,
     #[command(subcommand)]
     part: Option<Part>,
+}
+
+/// A table of figures, in the order of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// The job beside consuming and decoding alone.
+    Duty,
+    /// 1, 2 and 4 subtasks.
+    Parallelism,
+    /// A thousand to ten million keys: what a row costs, and a checkpoint.
+    Keys,
+    /// Checkpoints every second against none.
+    Checkpoints,
+    /// Two processes that exchange rows against one.
+    Processes,
+    /// Killed jobs, by the state that they have to restore.
+    Recovery,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,6 +81,7 @@ pub struct Bench {
     /// The topic.
     pub orders: String,
     pub settings: Vec<(String, String)>,
+    pub rounds: usize,
 }
 
 fn main() {
@@ -75,51 +100,25 @@ async fn bench(arguments: &Arguments) {
     println!("==> writing {} orders into a topic of 8 partitions", arguments.records);
     let workload = Workload::with_stores(5, arguments.records, STORES);
     let orders = world.store_sales("bench", &workload).await.orders;
-    let bench = Bench { world, workload, orders, settings: arguments.set.clone() };
-    let mut table = Vec::new();
-    for variant in Variant::ALL {
-        println!("==> the job {}: {} rounds", variant.name(), arguments.rounds);
-        let mut rounds: [Vec<Figures>; PROGRAMS.len()] = Default::default();
-        for round in 0..arguments.rounds {
-            // In turn, so that whatever else the machine does meets them all.
-            let figures = measure::round(&bench, variant, round).await;
-            for (all, one) in rounds.iter_mut().zip(figures) {
-                all.push(one);
-            }
+    let bench = Bench { world, workload, orders, settings: arguments.set.clone(), rounds: arguments.rounds };
+    let mut report = Vec::new();
+    for section in Section::value_variants() {
+        if !arguments.only.is_empty() && !arguments.only.contains(section) {
+            continue;
         }
-        table.push((variant, rounds));
+        report.push(match section {
+            Section::Duty => duty::table(&bench).await,
+            Section::Parallelism => parallelism::table(&bench).await,
+            Section::Keys => keys::table(&bench).await,
+            Section::Checkpoints => checkpoints::table(&bench).await,
+            Section::Processes => processes::table(&bench).await,
+            Section::Recovery => recovery::table(&bench).await,
+        });
     }
-    println!("==> killing the job and waiting for its output");
-    let mut recoveries = Vec::new();
-    for variant in Variant::ALL {
-        recoveries.push((variant, recovery::seconds(&bench, variant).await));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let build = if cfg!(debug_assertions) { "no release build: the figures mean little" } else { "release build" };
+    println!("\n{} records; {cores} cores, which the servers use too; {build}", arguments.records);
+    for table in report {
+        println!("\n{table}");
     }
-    println!();
-    for (variant, rounds) in &table {
-        report(*variant, rounds, arguments.records);
-    }
-    println!("kill -9 to committed output, checkpoints every second");
-    for (variant, seconds) in recoveries {
-        let all: Vec<String> = seconds.iter().map(|seconds| format!("{seconds:.2}")).collect();
-        println!("  {:<32} median {:>6.2} s   of {}", variant.name(), median(seconds), all.join(", "));
-    }
-}
-
-fn report(variant: Variant, rounds: &[Vec<Figures>; PROGRAMS.len()], records: u64) {
-    let rate = |figures: &[Figures]| {
-        records as f64 / median(figures.iter().map(|figures| figures.cpu_seconds).collect()) / 1e6
-    };
-    let base = rate(&rounds[1]);
-    println!("{}, {} records, median of {}", variant.name(), records, rounds[0].len());
-    println!("  {:<26} {:>16} {:>10} {:>10} {:>10}", "program", "M records/CPU-s", "of decode", "wall s", "peak MB");
-    for (name, figures) in PROGRAMS.into_iter().zip(rounds) {
-        let wall = median(figures.iter().map(|figures| figures.wall_seconds).collect());
-        let peak = figures.iter().map(|figures| figures.peak_mb).fold(0.0, f64::max);
-        let rate = rate(figures);
-        println!("  {name:<26} {rate:>16.2} {:>9.0}% {wall:>10.1} {peak:>10.0}", rate / base * 100.0);
-    }
-    let checkpoints: Vec<f64> =
-        rounds[PROGRAMS.len() - 1].iter().flat_map(|figures| &figures.checkpoint_ms).map(|ms| *ms as f64).collect();
-    let longest = checkpoints.iter().copied().fold(0.0, f64::max);
-    println!("  checkpoints: {}, median {:.0} ms, longest {longest:.0} ms\n", checkpoints.len(), median(checkpoints));
 }

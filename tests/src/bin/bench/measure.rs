@@ -1,4 +1,4 @@
-//! One round: the parts and the job, one after the other, over the same topic.
+//! Running a program to its end, and what it used.
 
 use std::{
     collections::BTreeMap,
@@ -6,45 +6,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_crds::api::CheckpointHistory;
-use tidegate_tests::job::{End, Job};
-
-use super::{
-    Bench,
-    usage::{self, Usage},
-    variant::Variant,
+use tidegate_crds::api::{CheckpointHistory, CheckpointStatus};
+use tidegate_tests::{
+    crew::Crew,
+    job::{End, Job, Process},
 };
+
+use super::usage::{self, Usage};
 
 /// How long a program may read.
 const PATIENCE: Duration = Duration::from_mins(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What one program used.
+/// What a program, or the processes of a job together, used.
 #[derive(Debug, Default)]
 pub struct Figures {
     pub cpu_seconds: f64,
     pub wall_seconds: f64,
     pub peak_mb: f64,
-    /// Of each checkpoint that completed, from its trigger until the log had it.
-    pub checkpoint_ms: Vec<u64>,
+    /// Those that completed.
+    pub checkpoints: Vec<CheckpointStatus>,
 }
 
-/// What is measured, in the order of the figures.
-pub const PROGRAMS: [&str; 4] = ["consume", "consume and decode", "consume, decode by arrow", "job"];
-
-pub async fn round(bench: &Bench, variant: Variant, round: usize) -> [Figures; PROGRAMS.len()] {
-    let workload = &bench.workload;
-    let (mut job, run) = variant.job(bench, &format!("{round}"), "5s").await;
-    let consumed = part(&job, "consume", workload.count);
-    let decoded = part(&job, "decode", workload.count);
-    let by_arrow = part(&job, "arrow-json", workload.count);
-    let figures = whole(&mut job).await;
-    bench.world.assert_rows(&run, &variant.reference(workload)).await;
-    println!("    round {}: job {:.1} CPU-s, output exact", round + 1, figures.cpu_seconds);
-    [consumed, decoded, by_arrow, figures]
-}
-
-fn part(job: &Job, part: &str, records: u64) -> Figures {
+/// Runs a part of the job as a program of its own.
+pub fn part(job: &Job, part: &str, records: u64) -> Figures {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.arg(part).args(job.arguments()).stdout(Stdio::piped());
     let started = Instant::now();
@@ -53,19 +38,35 @@ fn part(job: &Job, part: &str, records: u64) -> Figures {
     while !seen.ended {
         assert!(started.elapsed() < PATIENCE, "`{part}` is too slow");
         std::thread::sleep(LOOK_EVERY);
-        seen = later(seen, usage::of(child.id()));
+        seen.later(usage::of(child.id()));
     }
     let wall_seconds = started.elapsed().as_secs_f64();
     let output = child.wait_with_output().expect("its output");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), records.to_string(), "`{part}` reads the whole topic");
-    Figures { cpu_seconds: seen.cpu_seconds, wall_seconds, peak_mb: seen.peak_mb, checkpoint_ms: Vec::new() }
+    Figures { cpu_seconds: seen.cpu_seconds, wall_seconds, peak_mb: seen.peak_mb, checkpoints: Vec::new() }
 }
 
-async fn whole(job: &mut Job) -> Figures {
-    let started = Instant::now();
+/// Runs the job in one process.
+pub async fn whole(job: &mut Job) -> Figures {
     let mut process = job.start();
+    let figures = watch(&mut process, &[]).await;
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    figures
+}
+
+/// Runs the job of processes that have just been started.
+pub async fn crew(mut crew: Crew) -> Figures {
+    let workers = crew.workers();
+    let figures = watch(crew.coordinator(), &workers).await;
+    assert_eq!(crew.wait(PATIENCE), End::Finished);
+    figures
+}
+
+/// Watches a job until the process that serves its API ends, which has `others` beside it.
+async fn watch(process: &mut Process, others: &[u32]) -> Figures {
+    let started = Instant::now();
     let address = process.api(PATIENCE);
-    let mut seen = Usage::default();
+    let (mut seen, mut beside) = (Usage::default(), vec![Usage::default(); others.len()]);
     let mut checkpoints = BTreeMap::new();
     while !seen.ended {
         assert!(started.elapsed() < PATIENCE, "the job is too slow");
@@ -73,31 +74,37 @@ async fn whole(job: &mut Job) -> Figures {
             && let Ok(history) = answer.json::<CheckpointHistory>().await
         {
             let completed = history.checkpoints.into_iter().filter(|checkpoint| checkpoint.failure.is_none());
-            checkpoints.extend(completed.map(|checkpoint| (checkpoint.epoch, checkpoint.duration_ms)));
+            checkpoints.extend(completed.map(|checkpoint| (checkpoint.epoch, checkpoint)));
         }
         tokio::time::sleep(LOOK_EVERY).await;
-        seen = later(seen, usage::of(process.id()));
+        for (id, seen) in others.iter().zip(&mut beside) {
+            seen.later(usage::of(*id));
+        }
+        seen.later(usage::of(process.id()));
     }
-    let wall_seconds = started.elapsed().as_secs_f64();
-    assert_eq!(process.wait(PATIENCE), End::Finished);
+    let all = || beside.iter().chain([&seen]);
     Figures {
-        cpu_seconds: seen.cpu_seconds,
-        wall_seconds,
-        peak_mb: seen.peak_mb,
-        checkpoint_ms: checkpoints.into_values().collect(),
+        cpu_seconds: all().map(|usage| usage.cpu_seconds).sum(),
+        wall_seconds: started.elapsed().as_secs_f64(),
+        peak_mb: all().map(|usage| usage.peak_mb).sum(),
+        checkpoints: checkpoints.into_values().collect(),
     }
 }
 
-/// Both figures only grow; a process that has ended no longer tells its memory.
-fn later(before: Usage, now: Usage) -> Usage {
-    Usage {
-        cpu_seconds: now.cpu_seconds.max(before.cpu_seconds),
-        peak_mb: now.peak_mb.max(before.peak_mb),
-        ended: now.ended,
-    }
+/// Millions of records per CPU-second, the median of rounds.
+pub fn rate(rounds: &[Figures], records: u64) -> f64 {
+    records as f64 / median(rounds.iter().map(|figures| figures.cpu_seconds)) / 1e6
 }
 
-pub fn median(mut values: Vec<f64>) -> f64 {
+/// A line on how long checkpoints took, from their trigger until the log had them.
+pub fn durations<'a>(checkpoints: impl Iterator<Item = &'a CheckpointStatus>) -> String {
+    let all: Vec<f64> = checkpoints.map(|checkpoint| checkpoint.duration_ms as f64).collect();
+    let (count, longest) = (all.len(), all.iter().copied().fold(0.0, f64::max));
+    format!("  checkpoints: {count}, median {:.0} ms, longest {longest:.0} ms", median(all))
+}
+
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -13,6 +13,15 @@ pub struct Usage {
     pub ended: bool,
 }
 
+impl Usage {
+    /// Takes in what was seen later. Both figures only grow; a process that has ended no longer tells its memory.
+    pub fn later(&mut self, now: Self) {
+        self.cpu_seconds = self.cpu_seconds.max(now.cpu_seconds);
+        self.peak_mb = self.peak_mb.max(now.peak_mb);
+        self.ended = now.ended;
+    }
+}
+
 /// What process `id` has used so far. A process that has ended still tells its processor time, not its memory.
 pub fn of(id: u32) -> Usage {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();

@@ -1,0 +1,60 @@
+//! More keys in the same number of rows: one window over the whole topic, so that all keys stay in the state until its
+//! end. Checkpoints are taken every second; what each has to write follows from how many keys changed since the last.
+//!
+//! Only one store in a thousand is put out, so that what the sinks cost does not hide what the state costs.
+
+use tidegate_tests::oracle::{Workload, reference_of_days};
+
+use super::{Bench, measure};
+
+const KEYS: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
+/// One store in so many is put out.
+const PUT_OUT: i64 = 1_000;
+
+const SQL: &str = "\
+    CREATE VIEW sales AS \
+      SELECT window_start, store_id, SUM(amount) AS total, COUNT(*) AS orders \
+      FROM TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' DAY) \
+      GROUP BY window_start, window_end, store_id; \
+    INSERT INTO store_sales SELECT * FROM sales WHERE store_id % 1000 = 0; \
+    INSERT INTO store_sales_feed SELECT * FROM sales WHERE store_id % 1000 = 0;";
+
+pub async fn table(bench: &Bench) -> String {
+    let mut lines = vec![format!(
+        "by keys; one window over all rows, checkpoints every second; times and bytes are medians (longest, largest)\n\
+         {:>12} {:>18} {:>8} {:>16} {:>16} {:>20} {:>10}",
+        "keys", "M records/CPU-s", "peak MB", "stand still ms", "upload ms", "MB a checkpoint", "state MB"
+    )];
+    for keys in KEYS {
+        let name = format!("keys-{keys}");
+        println!("==> {} orders of {keys} stores, {} rounds", bench.workload.count, bench.rounds);
+        let workload = Workload::with_stores(6, bench.workload.count, keys);
+        let orders = bench.world.store_sales(&name, &workload).await.orders;
+        let expected = reference_of_days(&workload, |store| store % PUT_OUT == 0);
+        let mut rounds = Vec::new();
+        for round in 0..bench.rounds {
+            let name = format!("{name}-{round}");
+            let run = bench.world.results(&name, &orders).await;
+            let job = bench.world.job(&run, &name).set("spec.checkpoint.interval", "1s").set("spec.sql", SQL);
+            let mut job = bench.settings.iter().fold(job, |job, (path, value)| job.set(path, value));
+            rounds.push(measure::whole(&mut job).await);
+            bench.world.assert_rows(&run, &expected).await;
+        }
+        let checkpoints: Vec<_> = rounds.iter().flat_map(|figures| &figures.checkpoints).collect();
+        let spread = |of: &dyn Fn(&tidegate_crds::api::CheckpointStatus) -> f64| {
+            let values = || checkpoints.iter().map(|checkpoint| of(checkpoint));
+            format!("{:.1} ({:.1})", measure::median(values()), values().fold(0.0, f64::max))
+        };
+        let state = checkpoints.iter().map(|checkpoint| checkpoint.full_bytes).max().unwrap_or_default();
+        lines.push(format!(
+            "{keys:>12} {:>18.2} {:>8.0} {:>16} {:>16} {:>20} {:>10.1}",
+            measure::rate(&rounds, workload.count),
+            rounds.iter().map(|figures| figures.peak_mb).fold(0.0, f64::max),
+            spread(&|checkpoint| checkpoint.longest.sync_ms as f64),
+            spread(&|checkpoint| checkpoint.longest.async_ms as f64),
+            spread(&|checkpoint| checkpoint.bytes as f64 / 1e6),
+            state as f64 / 1e6,
+        ));
+    }
+    lines.join("\n")
+}

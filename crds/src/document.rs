@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RestoreFrom, RunState,
-    SecretRef, SinkSpec, SourceSpec, StreamJobStatus, WorkerPods,
+    SecretRef, SinkSpec, SourceSpec, StateBackend, StreamJobStatus, WorkerPods,
 };
 
 pub(crate) const API_VERSION: &str = "tidegate.dev/v1alpha1";
@@ -106,6 +106,10 @@ pub struct JobSpec {
     /// For ever, when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_ttl: Option<HumanDuration>,
+    /// Where state is while the job runs: `Memory`, the default, or `RocksDB`, on the local disk, for more than fits into
+    /// memory.
+    #[serde(default, skip_serializing_if = "StateBackend::is_default")]
+    pub state_backend: StateBackend,
     /// When checkpoints are taken, and where they are kept.
     pub checkpoint: CheckpointSpec,
     /// What the job begins with, while it has no checkpoint of its own. Afterwards this is not looked at.

@@ -20,6 +20,7 @@ mod restart;
 mod secret;
 mod sink;
 mod source;
+mod state;
 mod status;
 
 pub use checkpoint::{
@@ -41,4 +42,5 @@ pub use source::{
     BadRecords, FilesSource, FormatSpec, GeneratorSource, KafkaSecurity, KafkaSource, SourceSpec, StartFrom, Until,
     WatermarkSpec,
 };
+pub use state::StateBackend;
 pub use status::{JobPhase, LastCheckpoint, StreamJobStatus};

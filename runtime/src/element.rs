@@ -24,4 +24,7 @@ pub struct Barrier {
     pub epoch: Epoch,
     /// The last barrier of this attempt: nothing but [`Element::End`] follows.
     pub last: bool,
+    /// All state is written as rows, which every backend reads: it becomes a savepoint.
+    #[serde(default)]
+    pub open: bool,
 }

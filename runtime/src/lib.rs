@@ -20,6 +20,7 @@ pub mod ids;
 pub mod job;
 mod kafka;
 pub mod link;
+pub mod memory;
 pub mod metrics;
 pub mod operator;
 pub mod sink;

@@ -1,13 +1,14 @@
-//! A pod: one container without rights, which gets its secrets from Kubernetes and writes nothing to disk.
+//! A pod: one container without rights, which gets its secrets from Kubernetes and writes to disk only what goes with the
+//! pod.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-        ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
-        SecretKeySelector, SecretVolumeSource, SecurityContext, Toleration, TopologySpreadConstraint, Volume,
-        VolumeMount,
+        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+        HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+        SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext, Toleration, TopologySpreadConstraint,
+        Volume, VolumeMount,
     },
     apimachinery::pkg::{
         api::resource::Quantity,
@@ -33,6 +34,8 @@ const NODE_PATIENCE_SECONDS: i64 = 5;
 const CONTAINER: &str = "tidegate";
 const FOLDER: &str = "/etc/tidegate";
 const CERTIFICATES: &str = "/etc/tidegate-tls";
+/// Where state on the local disk is kept.
+const LOCAL: &str = "/var/lib/tidegate";
 
 /// What a pod of a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +87,7 @@ pub fn template(job: &StreamJobResource, role: Role, defaults: &Defaults) -> Pod
         image_pull_secrets: Some(user.image_pull_secrets).filter(|list| !list.is_empty()),
         priority_class_name: user.priority_class,
         containers: vec![container(job, role, defaults, user.resources, user.env)],
-        volumes: (role != Role::Whole).then(|| vec![certificates(job)]),
+        volumes: Some(volumes(job, role)),
         ..PodSpec::default()
     };
     let metadata =
@@ -144,6 +147,19 @@ fn over_nodes(job: &StreamJobResource) -> TopologySpreadConstraint {
     }
 }
 
+fn volumes(job: &StreamJobResource, role: Role) -> Vec<Volume> {
+    let certificates = (role != Role::Whole).then(|| certificates(job));
+    // Nothing in it is needed by another pod, or after this one.
+    let folder = EmptyDirVolumeSource::default();
+    let local =
+        runs_subtasks(role).then(|| Volume { name: "local".to_owned(), empty_dir: Some(folder), ..Volume::default() });
+    certificates.into_iter().chain(local).collect()
+}
+
+fn runs_subtasks(role: Role) -> bool {
+    !matches!(role, Role::Coordinator { .. })
+}
+
 fn certificates(job: &StreamJobResource) -> Volume {
     let secret = SecretVolumeSource { secret_name: Some(names::certificates(job)), ..SecretVolumeSource::default() };
     Volume { name: "tls".to_owned(), secret: Some(secret), ..Volume::default() }
@@ -169,15 +185,16 @@ fn container(
     resources: Option<ResourceRequirements>,
     user: Vec<EnvVar>,
 ) -> Container {
-    let (command, other_port, runs_subtasks) = match role {
-        Role::Whole => ("run", None, true),
-        Role::Coordinator { .. } => ("coordinator", Some(port("workers", api::WORKERS_PORT)), false),
-        Role::Worker { .. } => ("worker", Some(port("exchange", api::EXCHANGE_PORT)), true),
+    let (command, other_port) = match role {
+        Role::Whole => ("run", None),
+        Role::Coordinator { .. } => ("coordinator", Some(port("workers", api::WORKERS_PORT))),
+        Role::Worker { .. } => ("worker", Some(port("exchange", api::EXCHANGE_PORT))),
     };
     let mut ports = vec![port("http", api::PORT)];
     ports.extend(other_port);
     let mut mounts = vec![mount("job", FOLDER)];
     mounts.extend((role != Role::Whole).then(|| mount("tls", CERTIFICATES)));
+    mounts.extend(runs_subtasks(role).then(|| VolumeMount { read_only: None, ..mount("local", LOCAL) }));
     Container {
         name: CONTAINER.to_owned(),
         image: Some(job.spec.image.clone().unwrap_or_else(|| defaults.runtime_image.clone())),
@@ -185,7 +202,7 @@ fn container(
         args: Some(vec![command.to_owned(), format!("{FOLDER}/{JOB_FILE}")]),
         env: Some(environment(job, role, user)),
         ports: Some(ports),
-        resources: Some(resources.filter(|_| runs_subtasks).unwrap_or_else(default_resources)),
+        resources: Some(resources.filter(|_| runs_subtasks(role)).unwrap_or_else(default_resources)),
         volume_mounts: Some(mounts),
         liveness_probe: Some(probe("/livez", 10, 3)),
         readiness_probe: Some(probe("/readyz", 1, 1)),
@@ -227,6 +244,9 @@ fn environment(job: &StreamJobResource, role: Role, user: Vec<EnvVar>) -> Vec<En
             variable("TIDEGATE_STAND_BY", "true".to_owned()),
             variable("TIDEGATE_SUPERVISED", "true".to_owned()),
         ]);
+    }
+    if runs_subtasks(role) {
+        variables.push(variable("TIDEGATE_LOCAL_FOLDER", LOCAL.to_owned()));
     }
     if role != Role::Whole {
         variables.push(variable("TIDEGATE_TLS", CERTIFICATES.to_owned()));

@@ -46,7 +46,7 @@ impl Reason for CopyError {
     }
 }
 
-/// Copies all files of state to `<folder><number>.arrow` of another store, or of the same one. Gives the manifest as it
+/// Copies all files of state to `<folder><number>.<extension>` of another store, or of the same one. Gives the manifest as it
 /// is there, with paths from `root` on, a beginning of `folder`, and without chunks.
 pub async fn copy_state(
     manifest: &Manifest,
@@ -60,7 +60,10 @@ pub async fn copy_state(
     let copied = Copied { files: files.len(), bytes: files.iter().map(|file| file.bytes).sum() };
     let places: BTreeMap<ObjectPath, ObjectPath> = (0..)
         .zip(&files)
-        .map(|(number, file): (u32, _)| (file.path.clone(), ObjectPath(format!("{folder}{number}.arrow"))))
+        .map(|(number, file): (u32, _)| {
+            let extension = file.path.0.rsplit_once('.').map_or("arrow", |(_, extension)| extension);
+            (file.path.clone(), ObjectPath(format!("{folder}{number}.{extension}")))
+        })
         .collect();
     stream::iter(files.iter().zip(places.values()).map(Ok))
         .try_for_each_concurrent(AT_ONCE, |(file, place)| copy_file(from, file, to, place))

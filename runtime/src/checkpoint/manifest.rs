@@ -18,8 +18,10 @@ use crate::{
     sink::ChunkId,
 };
 
-/// The version this code writes and reads.
+/// The version this code writes, and reads.
 const FORMAT: u32 = 1;
+/// That of a manifest with tables. A program that does not know of them must not go on without them.
+const FORMAT_WITH_TABLES: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,6 +84,17 @@ pub enum StateKind {
 pub struct SubtaskState {
     pub value: serde_json::Value,
     pub parts: Vec<PartRef>,
+    /// The files of its table on the local disk, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub table: Vec<TableFile>,
+}
+
+/// A file of a table as it was on the local disk, in pieces that follow each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TableFile {
+    pub name: String,
+    pub pieces: Vec<FileRef>,
 }
 
 /// Some rows of state: one record batch of an Arrow IPC file.
@@ -158,8 +171,28 @@ impl FileRef {
     }
 }
 
+impl SubtaskState {
+    /// Every file that it needs; one is named as often as it is used.
+    pub fn files(&self) -> impl Iterator<Item = &FileRef> {
+        let pieces = self.table.iter().flat_map(|file| &file.pieces);
+        self.parts.iter().map(|part| &part.file).chain(pieces)
+    }
+
+    fn files_mut(&mut self) -> impl Iterator<Item = &mut FileRef> {
+        let pieces = self.table.iter_mut().flat_map(|file| &mut file.pieces);
+        self.parts.iter_mut().map(|part| &mut part.file).chain(pieces)
+    }
+}
+
 impl Manifest {
     pub const FORMAT: u32 = FORMAT;
+
+    /// The format of a manifest that names this state.
+    pub fn format_of(operators: &[OperatorState]) -> u32 {
+        let has_table = |subtask: &SubtaskState| !subtask.table.is_empty();
+        let has_tables = operators.iter().flat_map(|operator| &operator.subtasks).any(has_table);
+        if has_tables { FORMAT_WITH_TABLES } else { FORMAT }
+    }
 
     pub fn path(&self) -> ObjectPath {
         let folder = folder(self.attempt, self.epoch);
@@ -196,8 +229,9 @@ impl Manifest {
         let parse = |error: serde_json::Error| damaged(error.to_string());
         // The number first: another format may have other fields.
         let Format { format } = serde_json::from_slice(bytes).map_err(parse)?;
-        if format != FORMAT {
-            return Err(damaged(format!("it is of format {format}, this program reads format {FORMAT}")));
+        if format != FORMAT && format != FORMAT_WITH_TABLES {
+            let known = format!("this program reads formats {FORMAT} and {FORMAT_WITH_TABLES}");
+            return Err(damaged(format!("it is of format {format}, {known}")));
         }
         serde_json::from_slice(bytes).map_err(parse)
     }
@@ -205,7 +239,7 @@ impl Manifest {
     /// Names files of state by other paths, where there are any.
     pub fn place_files(&mut self, place: impl Fn(&ObjectPath) -> Option<ObjectPath>) {
         let subtasks = self.operators.iter_mut().flat_map(|operator| &mut operator.subtasks);
-        for file in subtasks.flat_map(|subtask| &mut subtask.parts).map(|part| &mut part.file) {
+        for file in subtasks.flat_map(SubtaskState::files_mut) {
             if let Some(path) = place(&file.path) {
                 file.path = path;
             }
@@ -219,8 +253,8 @@ impl Manifest {
 
     /// The files of state and chunks; one is named as often as it is used.
     pub fn file_refs(&self) -> impl Iterator<Item = &FileRef> {
-        let parts = self.operators.iter().flat_map(|operator| &operator.subtasks).flat_map(|subtask| &subtask.parts);
-        parts.map(|part| &part.file).chain(self.chunks.iter().map(|chunk| &chunk.file))
+        let subtasks = self.operators.iter().flat_map(|operator| &operator.subtasks);
+        subtasks.flat_map(SubtaskState::files).chain(self.chunks.iter().map(|chunk| &chunk.file))
     }
 
     /// Bytes of all files of state and chunks.

@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tidegate_crds::HumanDuration;
+use tidegate_crds::{HumanDuration, StateBackend};
 
-use crate::{error_chain, tls::Security};
+use crate::{error_chain, memory::MemoryLimit, state::Backend, tls::Security};
 
 /// Exactly-once stream jobs.
 #[derive(Debug, Parser)]
@@ -70,6 +70,8 @@ pub struct RunArguments {
     /// serve the status of a job that has stopped or finished until SIGTERM.
     #[arg(long, env = "TIDEGATE_SUPERVISED")]
     pub supervised: bool,
+    #[command(flatten)]
+    pub local: LocalArguments,
     /// File that gets, as JSON, why the job was refused or has failed, at most 4096 bytes: a container's termination
     /// message.
     #[arg(long, value_name = "PATH", env = "TIDEGATE_TERMINATION_LOG")]
@@ -112,6 +114,27 @@ impl LinkArguments {
     }
 }
 
+/// What a process that runs subtasks may use of its machine.
+#[derive(Debug, Args)]
+pub struct LocalArguments {
+    /// Folder for state on the local disk (`stateBackend: RocksDB`). The process makes one of its own in it, and deletes it
+    /// at its end; those of killed ones it deletes at its start. Default: the system's folder for temporary files.
+    #[arg(long, value_name = "FOLDER", env = "TIDEGATE_LOCAL_FOLDER")]
+    pub local_folder: Option<PathBuf>,
+    /// Memory that this process may use, in MiB. Default: its cgroup's limit, or else the machine's memory.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..), env = "TIDEGATE_MEMORY_LIMIT")]
+    pub memory_limit: Option<u64>,
+}
+
+impl LocalArguments {
+    /// Where the state of a job is kept in this process.
+    pub fn backend(&self, kind: StateBackend) -> Backend {
+        let folder = self.local_folder.clone().unwrap_or_else(std::env::temp_dir);
+        let memory = self.memory_limit.map(|limit| MemoryLimit::given(limit.saturating_mul(1 << 20)));
+        Backend::new(kind, folder, memory.unwrap_or_else(MemoryLimit::of_this_process))
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct WorkerArguments {
     /// The document and settings that the coordinator has.
@@ -137,6 +160,8 @@ pub struct WorkerArguments {
     pub pod_name: Option<String>,
     #[command(flatten)]
     pub link: LinkArguments,
+    #[command(flatten)]
+    pub local: LocalArguments,
     /// File that gets, as JSON, why the worker could not begin, at most 4096 bytes: a container's termination message.
     #[arg(long, value_name = "PATH", env = "TIDEGATE_TERMINATION_LOG")]
     pub termination_log: Option<PathBuf>,

@@ -9,7 +9,7 @@ use crate::{
     checkpoint::{
         claim::read_newest,
         log::Ending,
-        manifest::Manifest,
+        manifest::{Manifest, SubtaskState},
         origin::{Origin, OriginError},
         savepoint,
         store::{self, Store, open_at},
@@ -94,11 +94,16 @@ fn print_manifest(manifest: &Manifest, committed: Option<crate::ids::Epoch>) {
     println!("\n{:<48} {:<15} {:>8} {:>6} {:>12} {:>14}", "operator", "kind", "subtasks", "parts", "rows", "bytes");
     for operator in &manifest.operators {
         let parts = operator.subtasks.iter().flat_map(|subtask| &subtask.parts);
-        let (count, rows) = parts.clone().fold((0, 0), |(count, rows), part| (count + 1, rows + part.rows));
-        let files: BTreeMap<_, _> = parts.map(|part| (&part.file.path, part.file.bytes)).collect();
+        let (count, rows) = parts.fold((0, 0), |(count, rows), part| (count + 1, rows + part.rows));
+        let files = operator.subtasks.iter().flat_map(SubtaskState::files);
+        let files: BTreeMap<_, _> = files.map(|file| (&file.path, file.bytes)).collect();
         let (kind, bytes) = (format!("{:?}", operator.kind), files.values().sum::<u64>());
         let subtasks = operator.subtasks.len();
         println!("{:<48} {kind:<15} {subtasks:>8} {count:>6} {rows:>12} {bytes:>14}", operator.id.0);
+        for (index, subtask) in operator.subtasks.iter().enumerate().filter(|(_, subtask)| !subtask.table.is_empty()) {
+            let bytes = subtask.table.iter().flat_map(|file| &file.pieces).map(|piece| piece.bytes).sum::<u64>();
+            println!("  subtask {index}: a table of {} files, {bytes} bytes", subtask.table.len());
+        }
         for split in operator.subtasks.iter().filter_map(|subtask| subtask.value.get("splits")?.as_array()).flatten() {
             let field = |name: &str| split.get(name).map_or("-".to_owned(), ToString::to_string);
             println!("  {:<46} next {}, end {}", field("split"), field("next"), field("end"));

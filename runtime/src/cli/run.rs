@@ -103,9 +103,12 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
             let (plan, shown) = (Arc::new(plan), shared.clone());
             let (workers, door) = Workers::new();
             let expected = crew.expected();
+            let backend = arguments.local.backend(plan.spec.state_backend);
+            let _folder = backend.until_the_end();
             let worker = Worker {
                 plan: plan.clone(),
                 store: store.clone(),
+                backend,
                 post: Post::default(),
                 security: Security::Plain,
                 io: io.clone(),

@@ -48,7 +48,9 @@ async fn until_stopped(arguments: &WorkerArguments, io: Handle) -> Result<(), La
         digest: plan.digest.clone(),
     };
     tracing::info!(job = plan.id, %address, worker = hello.name, slots = hello.slots, exchange = hello.exchange, "working");
-    let worker = Worker { plan: Arc::new(plan), store, post, security, io };
+    let backend = arguments.local.backend(plan.spec.state_backend);
+    let _folder = backend.until_the_end();
+    let worker = Worker { plan: Arc::new(plan), store, backend, post, security, io };
     let silence = arguments.link.heartbeat_timeout.0;
     let joining = Joining { worker, hello, coordinator, silence, readiness };
     tokio::select! {

@@ -190,7 +190,7 @@ impl Current {
         }
         let own = checkpoint.iter().flat_map(|checkpoint| &checkpoint.acks).flat_map(|ack| ack.chunks.iter().cloned());
         let chunks = self.pending.and(own);
-        let operators = operators
+        let operators: Vec<OperatorState> = operators
             .into_iter()
             .filter_map(|(id, subtasks)| {
                 let kind = plan.graph.state_kind(&id)?;
@@ -198,7 +198,7 @@ impl Current {
             })
             .collect();
         let manifest = Manifest {
-            format: Manifest::FORMAT,
+            format: Manifest::format_of(&operators),
             job: plan.id.clone(),
             lineage: self.lineage.clone(),
             epoch,

@@ -433,7 +433,8 @@ impl Machine {
         let epoch = self.next_epoch;
         self.next_epoch = epoch.next();
         running.in_flight = Some(InFlight::new(epoch, trigger, now, running.subtasks));
-        let mut effects = vec![Effect::Trigger { barrier: Barrier { epoch, last: trigger.is_last() }, trigger }];
+        let mut effects =
+            vec![Effect::Trigger { barrier: Barrier { epoch, last: trigger.is_last(), open: savepoint }, trigger }];
         if savepoint {
             running.savepoint = Some(Savepoint::Begun(epoch));
             effects.push(Effect::SavepointBegun { epoch });

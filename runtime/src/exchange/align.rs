@@ -131,7 +131,7 @@ mod tests {
     use crate::ids::Epoch;
 
     fn barrier(epoch: u64) -> Element {
-        Element::Barrier(Barrier { epoch: Epoch(epoch), last: false })
+        Element::Barrier(Barrier { epoch: Epoch(epoch), last: false, open: false })
     }
 
     #[test]
@@ -140,7 +140,10 @@ mod tests {
         assert_eq!(aligner.on_element(0, &barrier(1)), Verdict::Consumed);
         assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Hold);
         assert_eq!(aligner.on_element(1, &Element::Watermark(EventTime(5))), Verdict::Consumed);
-        assert_eq!(aligner.on_element(1, &barrier(1)), Verdict::Aligned(Barrier { epoch: Epoch(1), last: false }));
+        assert_eq!(
+            aligner.on_element(1, &barrier(1)),
+            Verdict::Aligned(Barrier { epoch: Epoch(1), last: false, open: false })
+        );
         assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Advance(EventTime(5)));
     }
 

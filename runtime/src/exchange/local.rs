@@ -144,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn what_follows_a_barrier_is_delivered_after_it() {
         let (senders, mut gate) = channels(2, true);
-        let barrier = Element::Barrier(Barrier { epoch: Epoch(1), last: false });
+        let barrier = Element::Barrier(Barrier { epoch: Epoch(1), last: false, open: false });
         senders[0].send(barrier.clone()).await.unwrap();
         senders[0].send(Element::Watermark(EventTime(7))).await.unwrap();
         senders[1].send(Element::Watermark(EventTime(7))).await.unwrap();

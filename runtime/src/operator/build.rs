@@ -1,8 +1,10 @@
 //! From a node of the graph to one subtask of its operator, with its state.
 
+use tidegate_crds::StateBackend;
+
 use super::{
     KeyRange, Named, Operator, OperatorError,
-    deduplicate::{Columns, Deduplicate, Dropped},
+    deduplicate::{Columns, Deduplicate, Dropped, InMemory, InTable, Seen},
     map::Map,
     sink::{Buffer, Direct},
     window::{LateRows, Window},
@@ -11,7 +13,7 @@ use crate::{
     graph::{Node, NodeKind},
     job::{JobPlan, SinkTarget},
     metrics::named,
-    state::Spill,
+    state::{Backend, Spill},
     worker::{deploy::DeployError, restore::Restored},
 };
 
@@ -20,6 +22,7 @@ pub struct Context<'a> {
     pub plan: &'a JobPlan,
     pub range: KeyRange,
     pub restored: &'a Restored,
+    pub backend: &'a Backend,
     /// Writes rows ahead, to files that begin with this.
     pub spill: &'a dyn Fn(&str) -> Spill,
 }
@@ -60,7 +63,18 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
             let ttl = plan.spec.state_ttl.map(|ttl| ttl.millis() as i64);
             let spill = (context.spill)(&format!("state-{}", node.id));
             let columns = Columns { input: input.ok_or_else(unplanned)?.clone(), keys: keys.clone(), time: *time };
-            let mut operator = Deduplicate::new(name, columns, context.range, ttl, dropped, spill.clone());
+            let seen: Box<dyn Seen> = match context.backend.kind() {
+                StateBackend::Memory => Box::new(InMemory::new(context.range, spill.clone(), context.backend.clone())),
+                StateBackend::RocksDb => {
+                    let failed = |cause| name.state(cause);
+                    let engine = context.backend.engine().map_err(failed)?;
+                    Box::new(
+                        InTable::new(context.range, engine, format!("{}-{}", node.id, context.range.subtask))
+                            .map_err(failed)?,
+                    )
+                }
+            };
+            let mut operator = Deduplicate::new(name, columns, context.range, ttl, dropped, seen);
             operator.restore(context.restored.keyed(&node.id, context.range)?)?;
             Built { spill: Some(spill), ..Built::new(operator) }
         }

@@ -4,32 +4,38 @@
 //! read, and a replay makes the same one. A row that comes when the watermark has already passed it is late and dropped.
 //!
 //! What is remembered of a key is a 128-bit hash of it and its smallest event time: of 10 million keys, two share a hash
-//! with a probability of 10⁻²⁵. With a time to live, a key is forgotten when the watermark is that far past it.
+//! with a probability of 10⁻²⁵. With a time to live, a key is forgotten when the watermark is that far past it. Where that
+//! is kept, in memory or on the local disk, is not the operator's business ([`Seen`]).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch,
-        TimestampMillisecondArray,
-    },
+    array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMillisecondArray},
     compute::filter_record_batch,
-    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
+    datatypes::SchemaRef,
     error::ArrowError,
 };
-use hashbrown::{HashTable, hash_table::Entry};
 use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
 
-use super::{Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredState, rowtime, snapshot};
+use super::{Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredState, rowtime};
 use crate::{
     exchange::partition::hash_rows,
     ids::EventTime,
-    state::{Spill, StatePart, adapt, retain_distinct},
+    state::{StateError, StatePart, StateSnapshot, adapt},
 };
 
-/// Kind of the parts that hold keys; their tag is the newest event time in them.
-const KEYS: &str = "keys";
+mod in_memory;
+mod in_table;
+mod keys;
+mod seen;
+
+pub use self::{in_memory::InMemory, in_table::InTable, seen::Seen};
+use self::{
+    keys::KEYS,
+    seen::{FormerKeys, Noted, Remembers, Sights},
+};
+
 /// Kind of the parts that hold rows the watermark has not passed yet.
 const WAITING: &str = "waiting";
 /// Forgetting is worth a walk over all keys when the watermark has moved by this share of the time to live.
@@ -63,11 +69,9 @@ pub struct Deduplicate {
     dropped: Dropped,
     watermark: EventTime,
     emitted: EventTime,
-    seen: HashTable<Seen>,
-    /// Keys that no part has yet.
-    fresh: Keys,
-    written: Vec<Arc<StatePart>>,
-    spill: Spill,
+    seen: Box<dyn Seen>,
+    /// What it said of the rows of a batch. Kept over calls to save allocations.
+    noted: Vec<Noted>,
     waiting: Vec<Waiting>,
     /// Rows in `waiting` that an earlier one has replaced since.
     superseded: BTreeSet<(u128, i64)>,
@@ -80,13 +84,6 @@ pub struct Deduplicate {
 struct Remembered {
     watermark: EventTime,
     key_types: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    /// High and low half of the key's hash: two words, since a `u128` would be padded to 32 bytes with the time.
-    hash: [u64; 2],
-    time: i64,
 }
 
 /// Rows that came together, with what is needed to tell which of them count.
@@ -105,7 +102,7 @@ impl Deduplicate {
         range: KeyRange,
         ttl_ms: Option<i64>,
         dropped: Dropped,
-        spill: Spill,
+        seen: Box<dyn Seen>,
     ) -> Self {
         Self {
             name,
@@ -117,10 +114,8 @@ impl Deduplicate {
             dropped,
             watermark: EventTime::MIN,
             emitted: EventTime::MIN,
-            seen: HashTable::new(),
-            fresh: Keys::default(),
-            written: Vec::new(),
-            spill,
+            seen,
+            noted: Vec::new(),
             waiting: Vec::new(),
             superseded: BTreeSet::new(),
             swept_at: EventTime::MIN,
@@ -141,41 +136,32 @@ impl Deduplicate {
             }
             self.watermark = self.watermark.max(watermark);
         }
-        let parts = || states.iter().flat_map(|state| &state.parts);
-        let keys = parts().filter(|part| part.reference.kind == KEYS);
-        let count = keys.map(|part| own_keys(&part.batch, self.range, self.oldest()).count()).sum();
-        // At once: a table that grows is written anew each time.
-        self.seen.reserve(count, |seen| seen.hash[0]);
-        for part in states.into_iter().flat_map(|state| state.parts) {
-            match part.reference.kind.as_str() {
-                KEYS => self.restore_keys(&part.batch),
-                WAITING => {
-                    let rows = adapt(&part.batch, &self.input)
-                        .map_err(|misfit| self.name.restore(crate::error_chain(&misfit)))?;
-                    self.wait(&rows).map_err(|cause| self.name.arrow(cause))?;
+        let mut former = FormerKeys::default();
+        for state in states {
+            former.tables.extend(state.table);
+            for part in state.parts {
+                match part.reference.kind.as_str() {
+                    KEYS => former.parts.push(part),
+                    WAITING => {
+                        let rows = part.batch().map_err(|cause| self.name.state(cause))?;
+                        let rows = adapt(&rows, &self.input)
+                            .map_err(|misfit| self.name.restore(crate::error_chain(&misfit)))?;
+                        self.wait(&rows).map_err(|cause| self.name.arrow(cause))?;
+                    }
+                    other => {
+                        let accepted = format!("found a part `{other}`; accepted are {KEYS} and {WAITING}");
+                        return Err(self.name.restore(accepted));
+                    }
                 }
-                other => {
-                    let accepted = format!("found a part `{other}`; accepted are {KEYS} and {WAITING}");
-                    return Err(self.name.restore(accepted));
-                }
-            }
-            if part.reference.kind == KEYS {
-                // Named again by the next checkpoint as it is, also when only a share of it is ours.
-                self.written.push(StatePart::named(KEYS, part.reference));
             }
         }
-        Ok(())
+        let oldest = self.oldest();
+        self.seen.restore(former, oldest).map_err(|cause| self.name.state(cause))
     }
 
     /// What was seen before this is forgotten.
     fn oldest(&self) -> i64 {
         self.ttl_ms.map_or(i64::MIN, |ttl| self.watermark.0.saturating_sub(ttl))
-    }
-
-    fn restore_keys(&mut self, batch: &RecordBatch) {
-        for (hash, time) in own_keys(batch, self.range, self.oldest()) {
-            insert(&mut self.seen, hash, time, i64::MIN);
-        }
     }
 
     /// Puts rows of a checkpoint back among those that wait. Each is the winner of its key.
@@ -199,47 +185,31 @@ impl Deduplicate {
         self.keys.iter().map(|key| batch.column(*key).clone()).collect()
     }
 
-    fn add(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
+    fn add(&mut self, batch: RecordBatch) -> Result<(), StateError> {
         let times = rowtime::millis(batch.column(self.time))?;
         rowtime::require_no_nulls(&times)?;
         let hashes = hash_rows(&self.key_columns(&batch), batch.num_rows())?;
-        let oldest = self.oldest();
+        let sights = Sights { hashes: &hashes, times: times.values(), passed: self.watermark.0, oldest: self.oldest() };
+        self.noted.clear();
+        self.seen.note(&sights, &mut self.noted)?;
         let (mut late, mut duplicates) = (0, 0);
-        let mut keep = Vec::with_capacity(hashes.len());
-        for (hash, time) in hashes.iter().zip(times.values()) {
-            if *time <= self.watermark.0 {
-                late += 1;
-                keep.push(false);
-                continue;
-            }
-            let wins = match insert(&mut self.seen, *hash, *time, oldest) {
-                Inserted::New => true,
-                Inserted::Earlier { replaced } => {
-                    self.superseded.insert((*hash, replaced));
+        for (row, noted) in self.noted.iter().enumerate() {
+            match noted {
+                Noted::Late => late += 1,
+                Noted::New => {}
+                Noted::Earlier { replaced } => {
+                    self.superseded.insert((hashes[row], *replaced));
                     duplicates += 1;
-                    true
                 }
-                Inserted::NotEarlier => {
-                    duplicates += 1;
-                    false
-                }
-            };
-            if wins {
-                self.fresh.push(*hash, *time);
+                Noted::NotEarlier => duplicates += 1,
             }
-            keep.push(wins);
-        }
-        if self.spill.is_due(self.fresh.len()) {
-            let part = self.fresh.take()?;
-            self.spill.part(&part);
-            self.written.push(part);
         }
         self.dropped.late.inc_by(late);
         self.dropped.duplicates.inc_by(duplicates);
         if late + duplicates == 0 {
             self.waiting.extend(Waiting::new(batch, hashes, times));
         } else {
-            let mask = BooleanArray::from(keep);
+            let mask: BooleanArray = self.noted.iter().map(|noted| Some(noted.wins())).collect();
             self.waiting
                 .extend(Waiting::new(batch, hashes, times).map(|rows| rows.filter(&mask)).transpose()?.flatten());
         }
@@ -291,24 +261,18 @@ impl Deduplicate {
     }
 
     /// Forgets keys whose time to live is over.
-    fn sweep(&mut self) {
-        let Some(ttl) = self.ttl_ms else { return };
+    fn sweep(&mut self) -> Result<(), StateError> {
+        let Some(ttl) = self.ttl_ms else { return Ok(()) };
         let due = self.swept_at.0.saturating_add(ttl / SWEEPS_PER_LIFE);
         if self.watermark.0 < due || self.watermark == EventTime::MAX {
-            return;
+            return Ok(());
         }
         self.swept_at = self.watermark;
-        let oldest = self.watermark.0.saturating_sub(ttl);
-        self.seen.retain(|seen| seen.time >= oldest);
-        self.written.retain(|part| part.tag() >= oldest);
+        self.seen.forget(self.watermark.0.saturating_sub(ttl))
     }
 
-    fn snapshot(&mut self) -> Result<Frozen, ArrowError> {
-        if self.fresh.len() > 0 {
-            self.written.push(self.fresh.take()?);
-        }
-        retain_distinct(&mut self.written);
-        let mut parts = self.written.clone();
+    fn snapshot(&mut self) -> Result<Frozen, StateError> {
+        let Remembers { mut parts, table } = self.seen.freeze()?;
         let mut superseded = self.superseded.clone();
         for rows in &self.waiting {
             let batch = if superseded.is_empty() {
@@ -322,7 +286,7 @@ impl Deduplicate {
             parts.push(StatePart::new(WAITING, rows.first, batch));
         }
         let value = serde_json::json!({ "watermark": self.watermark, "keyTypes": self.key_types() });
-        Ok(snapshot(value, parts))
+        Ok(Frozen { state: Some(StateSnapshot { value, parts, table }), ..Frozen::default() })
     }
 }
 
@@ -344,95 +308,19 @@ impl Waiting {
     }
 }
 
-enum Inserted {
-    New,
-    Earlier { replaced: i64 },
-    NotEarlier,
-}
-
-/// Notes that a key was seen. What was seen before `oldest` is forgotten.
-fn insert(table: &mut HashTable<Seen>, hash: u128, time: i64, oldest: i64) -> Inserted {
-    let key = halves(hash);
-    // By the high half: of the low one, which makes the key group, a subtask sees only a share of the values.
-    match table.entry(key[0], |seen| seen.hash == key, |seen| seen.hash[0]) {
-        Entry::Vacant(entry) => {
-            entry.insert(Seen { hash: key, time });
-            Inserted::New
-        }
-        Entry::Occupied(mut entry) if entry.get().time < oldest => {
-            entry.get_mut().time = time;
-            Inserted::New
-        }
-        Entry::Occupied(mut entry) if entry.get().time > time => {
-            let replaced = std::mem::replace(&mut entry.get_mut().time, time);
-            Inserted::Earlier { replaced }
-        }
-        Entry::Occupied(_) => Inserted::NotEarlier,
-    }
-}
-
-fn halves(hash: u128) -> [u64; 2] {
-    [(hash >> 64) as u64, hash as u64]
-}
-
-/// The keys of a part that are in `range` and not forgotten. A key that was forgotten and seen again is there twice, and
-/// the forgotten sight must not win.
-fn own_keys(part: &RecordBatch, range: KeyRange, oldest: i64) -> impl Iterator<Item = (u128, i64)> {
-    let hashes = part.column(0).as_fixed_size_binary().iter().flatten().map(|hash| {
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(hash);
-        u128::from_le_bytes(bytes)
-    });
-    let times = part.column(1).as_primitive::<Int64Type>().values().iter().copied();
-    hashes.zip(times).filter(move |(hash, time)| *time >= oldest && range.contains_hash(*hash))
-}
-
-/// Keys as they are stored: hashes and event times, column by column.
-#[derive(Debug, Default)]
-struct Keys {
-    /// 16 bytes each, little-endian.
-    hashes: Vec<u8>,
-    times: Vec<i64>,
-}
-
-impl Keys {
-    fn len(&self) -> usize {
-        self.times.len()
-    }
-
-    fn push(&mut self, hash: u128, time: i64) {
-        self.hashes.extend_from_slice(&hash.to_le_bytes());
-        self.times.push(time);
-    }
-
-    /// What was pushed, as a part; its tag is the newest event time.
-    fn take(&mut self) -> Result<Arc<StatePart>, ArrowError> {
-        let Self { hashes, times } = std::mem::take(self);
-        let newest = times.iter().copied().max().unwrap_or(i64::MIN);
-        let hashes = FixedSizeBinaryArray::try_new(16, hashes.into(), None)?;
-        let schema: SchemaRef = Arc::new(Schema::new(vec![
-            Field::new("key_xxh3_128", DataType::FixedSizeBinary(16), false),
-            Field::new("time_ms", DataType::Int64, false),
-        ]));
-        let batch = RecordBatch::try_new(schema, vec![Arc::new(hashes), Arc::new(Int64Array::from(times))])?;
-        Ok(StatePart::write_only(KEYS, newest, batch))
-    }
-}
-
 impl Operator for Deduplicate {
     fn on_batch(&mut self, batch: RecordBatch, _: &mut Output) -> Result<(), OperatorError> {
-        self.add(batch).map_err(|cause| self.name.arrow(cause))
+        self.add(batch).map_err(|cause| self.name.state(cause))
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<(), OperatorError> {
         self.watermark = self.watermark.max(watermark);
         self.emit(out).map_err(|cause| self.name.arrow(cause))?;
-        self.sweep();
-        Ok(())
+        self.sweep().map_err(|cause| self.name.state(cause))
     }
 
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {
-        self.snapshot().map_err(|cause| self.name.arrow(cause))
+        self.snapshot().map_err(|cause| self.name.state(cause))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::array::{ArrayRef, RecordBatch};
+use tidegate_crds::StateBackend;
 use tokio::{runtime, sync::mpsc::unbounded_channel};
 
 use super::{Emitted, KeyRange, Operator, Output, RestoredState};
@@ -12,8 +13,10 @@ use crate::{
         record::Trigger,
         store::{Store, memory::MemoryStore},
     },
+    element::Barrier,
     ids::{Attempt, Epoch, EventTime, OperatorId, Revision, SubtaskIndex},
-    state::Spill,
+    memory::MemoryLimit,
+    state::{Backend, Spill},
     worker::{
         chain::FrozenLink,
         protocol::TaskId,
@@ -28,20 +31,28 @@ pub const MAX_PARALLELISM: u32 = 16;
 /// What the subtasks put out, with the key range of each.
 pub type Outputs = Vec<(KeyRange, Vec<Emitted>)>;
 
-type Build<O> = Box<dyn Fn(KeyRange, Vec<RestoredState>, Spill) -> O>;
+type Build<O> = Box<dyn Fn(KeyRange, Vec<RestoredState>, Spill, &Backend) -> O>;
 
 pub struct Fleet<O> {
     build: Build<O>,
     keys: Vec<usize>,
     part_rows: usize,
     subtasks: Vec<(KeyRange, O)>,
+    attempt: Attempt,
     epoch: Epoch,
     store: MemoryStore,
+    backend: Backend,
+    /// Where state on the local disk is.
+    folder: tempfile::TempDir,
     runtime: runtime::Runtime,
 }
 
 fn id() -> OperatorId {
     OperatorId("operator".into())
+}
+
+fn backend(kind: StateBackend, folder: &tempfile::TempDir) -> Backend {
+    Backend::new(kind, folder.path().to_owned(), MemoryLimit::given(64 << 20))
 }
 
 impl<O: Operator> Fleet<O> {
@@ -51,15 +62,19 @@ impl<O: Operator> Fleet<O> {
         parallelism: u32,
         keys: Vec<usize>,
         part_rows: usize,
-        build: impl Fn(KeyRange, Vec<RestoredState>, Spill) -> O + 'static,
+        build: impl Fn(KeyRange, Vec<RestoredState>, Spill, &Backend) -> O + 'static,
     ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let mut fleet = Self {
             build: Box::new(build),
             keys,
             part_rows,
             subtasks: Vec::new(),
+            attempt: Attempt(1),
             epoch: Epoch(0),
             store: MemoryStore::new(),
+            backend: backend(StateBackend::Memory, &folder),
+            folder,
             runtime: runtime::Builder::new_current_thread().build().unwrap(),
         };
         fleet.start(parallelism, &Restored::default());
@@ -70,10 +85,11 @@ impl<O: Operator> Fleet<O> {
         self.subtasks = (0..parallelism)
             .map(|subtask| KeyRange { subtask: SubtaskIndex(subtask), parallelism, max_parallelism: MAX_PARALLELISM })
             .map(|range| {
-                let prefix = format!("data/00000001/{:012}/state-{}-", self.epoch.0, range.subtask);
+                let folder = crate::checkpoint::manifest::folder(self.attempt, Epoch(0));
+                let prefix = format!("{folder}state-{}-", range.subtask);
                 let (store, io) = (Arc::new(self.store.clone()), self.runtime.handle().clone());
                 let spill = Spill::with_part_rows(self.part_rows, store, io, prefix);
-                (range, (self.build)(range, restored.keyed(&id(), range).unwrap(), spill))
+                (range, (self.build)(range, restored.keyed(&id(), range).unwrap(), spill, &self.backend))
             })
             .collect();
     }
@@ -104,13 +120,18 @@ impl<O: Operator> Fleet<O> {
 
     /// Takes a checkpoint; one that does not complete is given up after its upload. Gives what each subtask remembers.
     pub fn checkpoint(&mut self, completes: bool) -> Vec<SubtaskState> {
+        self.take(completes, false)
+    }
+
+    /// As [`Fleet::checkpoint`]; `open` for a savepoint, which any backend reads.
+    fn take(&mut self, completes: bool, open: bool) -> Vec<SubtaskState> {
         self.epoch = self.epoch.next();
         let (reports, mut inbox) = unbounded_channel();
         let (mut states, mut uploaded) = (Vec::new(), Vec::new());
         for (range, subtask) in &mut self.subtasks {
             let snapshotter = Snapshotter {
                 task: TaskId { task: 0, subtask: range.subtask },
-                attempt: Attempt(1),
+                attempt: self.attempt,
                 lineage: "fleet".into(),
                 store: Arc::new(self.store.clone()),
                 io: self.runtime.handle().clone(),
@@ -118,7 +139,7 @@ impl<O: Operator> Fleet<O> {
             };
             let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().unwrap() };
             let cut = Cut { alignment: Duration::ZERO, sync: Duration::ZERO };
-            snapshotter.start(self.epoch, cut, vec![link]);
+            snapshotter.start(Barrier { epoch: self.epoch, last: false, open }, cut, vec![link]);
             let Some(Report::Acked(ack, held)) = self.runtime.block_on(inbox.recv()) else { panic!("not uploaded") };
             states.extend(ack.operators.into_iter().map(|(_, state)| state));
             uploaded.extend(held.parts);
@@ -131,18 +152,26 @@ impl<O: Operator> Fleet<O> {
 
     /// Takes a checkpoint and goes on from it with new subtasks.
     pub fn restart(&mut self, parallelism: u32) {
-        let subtasks = self.checkpoint(true);
+        self.restart_with(parallelism, self.backend.kind(), false);
+    }
+
+    /// Goes on from a checkpoint, or a savepoint, with another backend.
+    pub fn restart_with(&mut self, parallelism: u32, kind: StateBackend, from_savepoint: bool) {
+        let subtasks = self.take(true, from_savepoint);
+        let has_table = |state: &SubtaskState| !state.table.is_empty();
+        assert!(!from_savepoint || !subtasks.iter().any(has_table), "a savepoint is of no backend");
+        let operators = vec![OperatorState { id: id(), kind: StateKind::Deduplicate, subtasks }];
         let manifest = Manifest {
-            format: Manifest::FORMAT,
+            format: Manifest::format_of(&operators),
             job: "fleet".into(),
             lineage: "fleet".into(),
             epoch: self.epoch,
-            attempt: Attempt(1),
+            attempt: self.attempt,
             revision: Revision(1),
             trigger: Trigger::Interval,
             max_parallelism: MAX_PARALLELISM,
             created_at_ms: 0,
-            operators: vec![OperatorState { id: id(), kind: StateKind::Deduplicate, subtasks }],
+            operators,
             chunks: Vec::new(),
             beginning: None,
         };
@@ -150,13 +179,19 @@ impl<O: Operator> Fleet<O> {
         let all = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: MAX_PARALLELISM };
         let operators = [(id(), StateKind::Deduplicate)].into();
         let takes = Takes { operators, max_parallelism: MAX_PARALLELISM, drops_the_rest: false };
-        let restored = self.runtime.block_on(Restored::load(&store, &manifest, &takes, &[all])).unwrap();
+        // The former process and its folder are gone.
+        self.subtasks.clear();
+        self.attempt = self.attempt.next();
+        self.backend = backend(kind, &self.folder);
+        let ranges = [all];
+        let loading = Restored::load(&store, &manifest, &takes, &ranges, &self.backend);
+        let restored = self.runtime.block_on(loading).unwrap();
         self.start(parallelism, &restored);
     }
 
     /// State files that the newest checkpoint uploaded.
     pub fn uploads(&self) -> usize {
-        let folder = crate::checkpoint::manifest::folder(Attempt(1), self.epoch);
+        let folder = crate::checkpoint::manifest::folder(self.attempt, self.epoch);
         self.store.paths().iter().filter(|path| path.starts_with(&folder)).count()
     }
 }

@@ -12,10 +12,15 @@ use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
 use crate::{
+    checkpoint::manifest::PartRef,
     failure::Reason,
     ids::{EventTime, OperatorId},
     sink::{FlushFuture, SinkError},
-    state::{ChunkRows, StatePart, StateSnapshot},
+    state::{
+        ChunkRows, StateError, StatePart, StateSnapshot,
+        file::{FileError, LocalRows},
+        table::rocks::Downloaded,
+    },
 };
 
 pub mod build;
@@ -95,12 +100,39 @@ pub struct Frozen {
 pub struct RestoredState {
     pub value: serde_json::Value,
     pub parts: Vec<RestoredPart>,
+    /// What it kept on its local disk.
+    pub table: Option<Downloaded>,
 }
 
 #[derive(Debug)]
 pub struct RestoredPart {
-    pub reference: crate::checkpoint::manifest::PartRef,
-    pub batch: RecordBatch,
+    pub reference: PartRef,
+    rows: Rows,
+}
+
+/// Where the rows of a restored part are.
+#[derive(Debug)]
+enum Rows {
+    Memory(RecordBatch),
+    Local(Arc<LocalRows>),
+}
+
+impl RestoredPart {
+    pub fn new(reference: PartRef, batch: RecordBatch) -> Self {
+        Self { reference, rows: Rows::Memory(batch) }
+    }
+
+    /// A part that is read from the local disk when its turn comes.
+    pub fn local(reference: PartRef, file: Arc<LocalRows>) -> Self {
+        Self { reference, rows: Rows::Local(file) }
+    }
+
+    pub fn batch(&self) -> Result<RecordBatch, FileError> {
+        match &self.rows {
+            Rows::Memory(batch) => Ok(batch.clone()),
+            Rows::Local(file) => file.batch(self.reference.batch),
+        }
+    }
 }
 
 #[derive(Debug, Error)]
@@ -110,6 +142,12 @@ pub enum OperatorError {
         operator: OperatorId,
         #[source]
         cause: DataFusionError,
+    },
+    #[error("operator `{operator}`: its state failed")]
+    State {
+        operator: OperatorId,
+        #[source]
+        cause: StateError,
     },
     #[error("operator `{operator}`: its state can't be restored: {message}")]
     Restore { operator: OperatorId, message: String },
@@ -121,6 +159,7 @@ impl Reason for OperatorError {
     fn reason(&self) -> FailureReason {
         match self {
             Self::Engine { .. } => FailureReason::TaskFailed,
+            Self::State { cause, .. } => cause.reason(),
             Self::Restore { .. } => FailureReason::StateUnfit,
             Self::Sink(error) => error.reason(),
         }
@@ -140,6 +179,10 @@ impl Named {
         self.engine(DataFusionError::from(cause))
     }
 
+    pub fn state(&self, cause: impl Into<StateError>) -> OperatorError {
+        OperatorError::State { operator: self.0.clone(), cause: cause.into() }
+    }
+
     pub fn restore(&self, message: impl Into<String>) -> OperatorError {
         OperatorError::Restore { operator: self.0.clone(), message: message.into() }
     }
@@ -147,5 +190,5 @@ impl Named {
 
 /// Parts as a snapshot lists them.
 pub(crate) fn snapshot(value: serde_json::Value, parts: Vec<Arc<StatePart>>) -> Frozen {
-    Frozen { state: Some(StateSnapshot { value, parts }), ..Frozen::default() }
+    Frozen { state: Some(StateSnapshot { value, parts, table: None }), ..Frozen::default() }
 }

@@ -1,6 +1,6 @@
 //! Files of state and of the write-ahead log: Arrow IPC files, readable by any Arrow implementation.
 
-use std::{io::Cursor, sync::Arc};
+use std::{fs::File, io::Cursor, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -12,10 +12,11 @@ use bytes::Bytes;
 use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
+use super::local::{LocalError, Scratch};
 use crate::{
     checkpoint::{
         manifest::FileRef,
-        store::{Store, StoreError},
+        store::{ObjectPath, Store, StoreError},
     },
     failure::Reason,
 };
@@ -34,12 +35,15 @@ pub enum FileError {
     Arrow(#[from] ArrowError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Local(#[from] LocalError),
 }
 
 impl Reason for FileError {
     fn reason(&self) -> FailureReason {
         match self {
             Self::Missing { .. } | Self::Damaged { .. } | Self::Arrow(_) => FailureReason::StateUnfit,
+            Self::Local(_) => FailureReason::TaskFailed,
             Self::Store(error) => error.reason(),
         }
     }
@@ -67,10 +71,35 @@ pub fn decode(bytes: Bytes) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError>
 
 /// Reads and verifies a file of a checkpoint.
 pub async fn read(store: &Arc<dyn Store>, file: &FileRef) -> Result<(SchemaRef, Vec<RecordBatch>), FileError> {
+    Ok(decode(fetch(store, file).await?)?)
+}
+
+/// The bytes of a file of a checkpoint, verified.
+pub async fn fetch(store: &Arc<dyn Store>, file: &FileRef) -> Result<Bytes, FileError> {
     let path = || file.path.to_string();
     let bytes = store.get(&file.path).await?.ok_or_else(|| FileError::Missing { path: path() })?;
     if !file.matches(&bytes) {
         return Err(FileError::Damaged { path: path() });
     }
-    Ok(decode(bytes)?)
+    Ok(bytes)
+}
+
+/// An Arrow IPC file of a checkpoint on the local disk, whose batches are read one at a time.
+#[derive(Debug)]
+pub struct LocalRows {
+    /// Of the file in the checkpoint storage.
+    pub name: ObjectPath,
+    pub path: PathBuf,
+    /// What the file is in.
+    pub folder: Arc<Scratch>,
+}
+
+impl LocalRows {
+    pub fn batch(&self, index: u32) -> Result<RecordBatch, FileError> {
+        let damaged = || FileError::Damaged { path: self.name.to_string() };
+        let opened = File::open(&self.path).map_err(LocalError::at("open", &self.path))?;
+        let mut reader = FileReader::try_new(opened, None)?;
+        reader.set_index(index as usize).map_err(|_| damaged())?;
+        Ok(reader.next().ok_or_else(damaged)??)
+    }
 }

@@ -4,14 +4,23 @@
 //! with the first checkpoint that contains it and only named by the later ones, so a checkpoint costs what changed, not
 //! what there is. The operator's thread does no more at a barrier than to list its parts; encoding and uploading ([`file`])
 //! happen elsewhere, and so does the merging of small parts that nobody reads here.
+//!
+//! What should not be in memory at all is in a [`table`] on the [`local`] disk, if the job asks for that ([`Backend`]).
 
 mod adapt;
+mod backend;
 mod chunk;
+mod error;
 pub mod file;
+pub mod local;
 mod part;
 mod spill;
+pub mod table;
+pub mod typed;
 
 pub use adapt::{Misfit, adapt, widen};
+pub use backend::Backend;
 pub use chunk::ChunkRows;
+pub use error::StateError;
 pub use part::{Found, StatePart, StateSnapshot, retain_distinct};
 pub use spill::Spill;

@@ -7,7 +7,10 @@ use std::{
 
 use arrow::array::RecordBatch;
 
-use super::file::{self, FileError};
+use super::{
+    file::{self, FileError},
+    table::rocks::FrozenTable,
+};
 use crate::checkpoint::{
     manifest::{FileRef, PartRef},
     store::{ObjectPath, Store},
@@ -150,4 +153,6 @@ pub struct StateSnapshot {
     /// A small value, as JSON.
     pub value: serde_json::Value,
     pub parts: Vec<Arc<StatePart>>,
+    /// What it keeps on the local disk.
+    pub table: Option<FrozenTable>,
 }

@@ -42,6 +42,7 @@ use crate::{
         build::{Built, Context, build},
     },
     source::{ReaderContext, SourceError, lag::LagWatch, watermark::Watermarks},
+    state::Backend,
 };
 
 /// What all subtasks of an attempt in this process share.
@@ -53,6 +54,8 @@ pub struct Deployment {
     /// How many subtasks each operator has.
     pub parallelism: u32,
     pub store: Arc<dyn Store>,
+    /// Where state is kept.
+    pub backend: Backend,
     /// Those that are here.
     pub subtasks: BTreeSet<SubtaskIndex>,
     /// Where the others are: `host:port` of their worker's exchange.
@@ -215,6 +218,7 @@ impl Deployment {
                 max_parallelism: self.plan.spec.max_parallelism,
             },
             restored,
+            backend: &self.backend,
             spill: &|name| snapshotter.spill(name),
         };
         let position = |wanted: &NodeId| shape.nodes.iter().position(|node| node == wanted);

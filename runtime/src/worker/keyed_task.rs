@@ -98,7 +98,7 @@ pub async fn cut(
         edge.send(Element::Barrier(barrier)).await?;
     }
     let sync = env::monotonic().saturating_sub(begun);
-    snapshotter.start(barrier.epoch, Cut { alignment, sync }, first);
+    snapshotter.start(barrier, Cut { alignment, sync }, first);
     Ok(())
 }
 

@@ -25,5 +25,6 @@ pub mod slot;
 pub mod snapshot;
 pub mod source_task;
 pub mod supervisor;
+mod tables;
 pub mod topology;
 mod wiring;

@@ -4,11 +4,11 @@
 //! as how many columns a window's partial results have, is tried on a sample: of each kind of state of an operator its
 //! smallest file is loaded, and the operator built with it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use tidegate_crds::{
-    RestoreMode,
+    RestoreMode, StateBackend,
     api::{Failure, FailureReason},
 };
 use tokio::runtime::Handle;
@@ -29,11 +29,12 @@ use crate::{
     graph::NodeKind,
     ids::{Epoch, SubtaskIndex},
     job::JobPlan,
+    memory::MemoryLimit,
     operator::{
         KeyRange,
         build::{Context, build},
     },
-    state::Spill,
+    state::{Backend, Spill},
 };
 
 /// Larger files are only looked at when the job is recovered.
@@ -102,9 +103,11 @@ async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -
     takes.fits(manifest)?;
     let sample = sample(manifest.clone());
     let range = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: takes.max_parallelism };
-    let restored = Restored::load(store, &sample, &takes, &[range]).await?;
+    // In memory, and nothing is written: whether its rows fit does not depend on where they will be.
+    let backend = Backend::new(StateBackend::Memory, PathBuf::new(), MemoryLimit::of_this_process());
+    let restored = Restored::load(store, &sample, &takes, &[range], &backend).await?;
     let spill = |name: &str| Spill::new(store.clone(), Handle::current(), name.to_owned());
-    let context = Context { plan, range, restored: &restored, spill: &spill };
+    let context = Context { plan, range, restored: &restored, backend: &backend, spill: &spill };
     for node in &plan.graph.nodes {
         match &node.kind {
             NodeKind::Source { source, .. } => {
@@ -133,6 +136,8 @@ fn sample(mut manifest: Manifest) -> Manifest {
         }
         smallest.retain(|_, file| file.bytes <= LARGEST_SAMPLE);
         for subtask in &mut operator.subtasks {
+            // What a table has, and whether it is ours, its subtask's value says.
+            subtask.table.clear();
             subtask.parts.retain(|part| {
                 let is_smallest = smallest.get(&part.kind).is_some_and(|file| file.path == part.file.path);
                 // One is enough.
@@ -162,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_sample_has_one_part_of_each_kind_of_the_smallest_file_and_no_large_one() {
-        let subtask = |parts| SubtaskState { value: "kept".into(), parts };
+        let subtask = |parts| SubtaskState { value: "kept".into(), parts, table: Vec::new() };
         let operator =
             |id: &str, subtasks| OperatorState { id: OperatorId(id.into()), kind: StateKind::Deduplicate, subtasks };
         let small = [part("keys", "b", 20, 0), part("keys", "b", 20, 1), part("waiting", "c", 30, 0)];

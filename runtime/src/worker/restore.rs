@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 use thiserror::Error;
-use tidegate_crds::api::FailureReason;
+use tidegate_crds::{StateBackend, api::FailureReason};
 
+use super::tables;
 use crate::{
     checkpoint::{
         manifest::{FileRef, Manifest, OperatorState, StateKind, SubtaskState},
@@ -18,24 +19,40 @@ use crate::{
     job::JobPlan,
     operator::{KeyRange, RestoredPart, RestoredState},
     source::SplitState,
-    state::file::{self, FileError},
+    state::{
+        Backend, StateError,
+        file::{self, LocalRows},
+        table::{TableError, rocks::Downloaded},
+    },
 };
 
 /// Files that are downloaded at the same time.
 const DOWNLOADS: usize = 8;
+/// Tables that are downloaded at the same time.
+const TABLES: usize = 4;
 
 /// The state of all operators, rows included.
 #[derive(Debug, Default)]
 pub struct Restored {
     operators: BTreeMap<OperatorId, OperatorState>,
-    files: BTreeMap<ObjectPath, Vec<RecordBatch>>,
+    files: BTreeMap<ObjectPath, Loaded>,
+    /// By operator and former subtask.
+    tables: BTreeMap<(OperatorId, u32), Downloaded>,
     max_parallelism: u32,
+}
+
+/// A file of rows.
+#[derive(Debug)]
+enum Loaded {
+    Memory(Vec<RecordBatch>),
+    /// Read when a subtask takes it over: there may be more of them than memory.
+    Local(Arc<LocalRows>),
 }
 
 #[derive(Debug, Error)]
 pub enum RestoreError {
     #[error(transparent)]
-    File(#[from] FileError),
+    State(#[from] StateError),
     #[error("the checkpoint is damaged: `{file}` has {found} batches, the manifest names batch {wanted}")]
     Batch { file: ObjectPath, found: usize, wanted: u32 },
     #[error("the checkpoint is damaged: the splits of `{operator}`")]
@@ -134,7 +151,7 @@ impl Takes {
 impl Reason for RestoreError {
     fn reason(&self) -> FailureReason {
         match self {
-            Self::File(error) => error.reason(),
+            Self::State(error) => error.reason(),
             Self::Batch { .. }
             | Self::Splits { .. }
             | Self::MaxParallelism { .. }
@@ -161,6 +178,7 @@ impl Restored {
         manifest: &Manifest,
         takes: &Takes,
         ranges: &[KeyRange],
+        backend: &Backend,
     ) -> Result<Self, RestoreError> {
         takes.fits(manifest)?;
         let max_parallelism = takes.max_parallelism;
@@ -173,18 +191,27 @@ impl Restored {
             (0..).zip(&state.subtasks).filter(move |(index, _)| wanted(state, *index)).map(|(_, subtask)| subtask)
         });
         let parts = subtasks.flat_map(|subtask| &subtask.parts);
-        let wanted: BTreeMap<ObjectPath, FileRef> =
+        let files: BTreeMap<ObjectPath, FileRef> =
             parts.map(|part| (part.file.path.clone(), part.file.clone())).collect();
-        let files = stream::iter(wanted)
-            .map(|(path, file)| async move {
-                let (_, batches) = file::read(store, &file).await?;
-                Ok::<_, RestoreError>((path, batches))
+        let files = load_files(store, files, backend).await?;
+        let tables = states.iter().flat_map(|state| {
+            let subtasks = (0..).zip(&state.subtasks).filter(|(index, _)| wanted(state, *index));
+            subtasks.filter(|(_, subtask)| !subtask.table.is_empty()).map(move |(index, subtask)| {
+                let groups = former(state, index, max_parallelism).groups();
+                ((state.id.clone(), index), groups, subtask.table.clone())
             })
-            .buffer_unordered(DOWNLOADS)
+        });
+        let tables = stream::iter(tables.collect::<Vec<_>>())
+            .map(|(whose, groups, files)| async move {
+                let engine = backend.engine().map_err(StateError::from)?;
+                let table = tables::download(store, &engine, files, groups).await?;
+                Ok::<_, RestoreError>((whose, table))
+            })
+            .buffer_unordered(TABLES)
             .try_collect()
             .await?;
         let operators = states.into_iter().map(|state| (state.id.clone(), state.clone())).collect();
-        Ok(Self { operators, files, max_parallelism })
+        Ok(Self { operators, files, tables, max_parallelism })
     }
 
     /// The splits of a source, of all its former subtasks; `None` if the checkpoint does not know the source.
@@ -206,7 +233,11 @@ impl Restored {
         (0..)
             .zip(&state.subtasks)
             .filter(|(index, _)| overlap(range, former(state, *index, self.max_parallelism)))
-            .map(|(_, subtask)| self.rows(subtask, &mut seen))
+            .map(|(index, subtask)| {
+                let table = self.tables.get(&(operator.clone(), index)).cloned();
+                let parts = self.rows(subtask, &mut seen)?;
+                Ok(RestoredState { value: subtask.value.clone(), parts, table })
+            })
             .collect()
     }
 
@@ -214,21 +245,54 @@ impl Restored {
         &self,
         subtask: &SubtaskState,
         seen: &mut std::collections::BTreeSet<(ObjectPath, u32)>,
-    ) -> Result<RestoredState, RestoreError> {
+    ) -> Result<Vec<RestoredPart>, RestoreError> {
         let mut parts = Vec::new();
         for reference in &subtask.parts {
             // After a rescale, several former subtasks may name the same rows.
             if !seen.insert((reference.file.path.clone(), reference.batch)) {
                 continue;
             }
-            let batches = self.files.get(&reference.file.path).map_or(&[][..], Vec::as_slice);
-            let batch = batches.get(reference.batch as usize).cloned().ok_or_else(|| RestoreError::Batch {
-                file: reference.file.path.clone(),
-                found: batches.len(),
-                wanted: reference.batch,
-            })?;
-            parts.push(RestoredPart { reference: reference.clone(), batch });
+            let missing =
+                |found| RestoreError::Batch { file: reference.file.path.clone(), found, wanted: reference.batch };
+            parts.push(match self.files.get(&reference.file.path).ok_or_else(|| missing(0))? {
+                Loaded::Memory(batches) => {
+                    let batch = batches.get(reference.batch as usize).cloned();
+                    RestoredPart::new(reference.clone(), batch.ok_or_else(|| missing(batches.len()))?)
+                }
+                Loaded::Local(rows) => RestoredPart::local(reference.clone(), rows.clone()),
+            });
         }
-        Ok(RestoredState { value: subtask.value.clone(), parts })
+        Ok(parts)
     }
+}
+
+/// Downloads files of rows: into memory, where their operators keep them anyway, or to the local disk.
+async fn load_files(
+    store: &Arc<dyn Store>,
+    files: BTreeMap<ObjectPath, FileRef>,
+    backend: &Backend,
+) -> Result<BTreeMap<ObjectPath, Loaded>, RestoreError> {
+    let local = match backend.kind() {
+        StateBackend::Memory => None,
+        StateBackend::RocksDb if files.is_empty() => None,
+        StateBackend::RocksDb => {
+            let engine = backend.engine().map_err(StateError::from)?;
+            let folder = Arc::new(engine.scratch("rows").map_err(TableError::from).map_err(StateError::from)?);
+            Some((engine, folder))
+        }
+    };
+    let local = &local;
+    stream::iter(files.into_iter().enumerate())
+        .map(|(number, (path, file))| async move {
+            let loaded = match local {
+                None => Loaded::Memory(file::read(store, &file).await.map_err(StateError::from)?.1),
+                Some((engine, folder)) => {
+                    Loaded::Local(Arc::new(tables::download_rows(store, engine, &file, folder, number).await?))
+                }
+            };
+            Ok((path, loaded))
+        })
+        .buffer_unordered(DOWNLOADS)
+        .try_collect()
+        .await
 }

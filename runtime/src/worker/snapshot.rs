@@ -19,20 +19,23 @@ use super::{
     merge,
     protocol::{Ack, TaskId},
     report::Report,
+    tables::{self, Destination},
 };
 use crate::{
     checkpoint::{
         manifest::{ChunkRef, FileRef, PartRef, SubtaskState, folder},
         store::{ObjectPath, Store, StoreError},
     },
+    element::Barrier,
     env,
     failure::Reason,
     fault,
     ids::{Attempt, Epoch, OperatorId},
     sink::{Chunk, ChunkId, SinkError},
     state::{
-        ChunkRows, Found, Spill, StatePart, StateSnapshot,
+        ChunkRows, Found, Spill, StateError, StatePart, StateSnapshot,
         file::{self, FileError},
+        table::rocks::FrozenTable,
     },
 };
 
@@ -65,6 +68,8 @@ enum SnapshotError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
     Flush(#[from] SinkError),
 }
 
@@ -74,6 +79,7 @@ impl Reason for SnapshotError {
             Self::Encode(_) => FailureReason::TaskFailed,
             Self::File(error) => error.reason(),
             Self::Store(error) => error.reason(),
+            Self::State(error) => error.reason(),
             Self::Flush(error) => error.reason(),
         }
     }
@@ -81,11 +87,12 @@ impl Reason for SnapshotError {
 
 impl Snapshotter {
     /// Starts the upload and returns at once.
-    pub fn start(&self, epoch: Epoch, cut: Cut, links: Vec<FrozenLink>) {
+    pub fn start(&self, barrier: Barrier, cut: Cut, links: Vec<FrozenLink>) {
         let this = self.clone();
+        let epoch = barrier.epoch;
         let begun = env::monotonic();
         self.io.spawn(async move {
-            let report = match this.upload(epoch, links).await {
+            let report = match this.upload(barrier, links).await {
                 Ok((mut ack, held)) => {
                     ack.times = CheckpointTimes {
                         alignment_ms: cut.alignment.as_millis() as u64,
@@ -101,8 +108,9 @@ impl Snapshotter {
         });
     }
 
-    async fn upload(&self, epoch: Epoch, links: Vec<FrozenLink>) -> Result<(Ack, Held), SnapshotError> {
+    async fn upload(&self, barrier: Barrier, links: Vec<FrozenLink>) -> Result<(Ack, Held), SnapshotError> {
         fault::reach("before-state-upload");
+        let epoch = barrier.epoch;
         let (operators, chunks, times) = (Vec::new(), Vec::new(), CheckpointTimes::default());
         let mut ack = Ack { task: self.task, epoch, operators, chunks, bytes: 0, times };
         let mut held = Held::default();
@@ -110,8 +118,12 @@ impl Snapshotter {
             if let Some(flush) = link.frozen.flush {
                 flush.await?;
             }
-            if let Some(state) = link.frozen.state {
-                let (subtask, uploaded) = self.upload_state(epoch, &link.id, state).await?;
+            if let Some(mut state) = link.frozen.state {
+                let table = state.table.take();
+                let (mut subtask, uploaded) = self.upload_state(epoch, &link.id, state).await?;
+                if let Some(table) = table {
+                    ack.bytes += self.upload_table(barrier, &link.id, table, &mut subtask).await?;
+                }
                 ack.operators.push((link.id.clone(), subtask));
                 held.parts.extend(uploaded);
             }
@@ -126,6 +138,28 @@ impl Snapshotter {
         ack.bytes += sizes.values().sum::<u64>();
         fault::reach("after-state-upload");
         Ok((ack, held))
+    }
+
+    /// Adds what a subtask keeps on the local disk: the files of its table, or, for a savepoint, its rows. Gives the bytes
+    /// that were new.
+    async fn upload_table(
+        &self,
+        barrier: Barrier,
+        operator: &OperatorId,
+        table: FrozenTable,
+        subtask: &mut SubtaskState,
+    ) -> Result<u64, SnapshotError> {
+        let name = format!("table-{operator}-{}", self.task.subtask);
+        let to = Destination { store: &self.store, attempt: self.attempt, epoch: barrier.epoch, name };
+        if barrier.open {
+            let parts = tables::write_rows(&to, table).await?;
+            let bytes = parts.iter().map(|part| part.file.bytes).sum();
+            subtask.parts.extend(parts);
+            return Ok(bytes);
+        }
+        let (files, bytes) = tables::upload(&to, &table).await?;
+        subtask.table = files;
+        Ok(bytes)
     }
 
     /// Uploads the parts that no completed checkpoint holds yet: one file for each kind of them.
@@ -155,7 +189,7 @@ impl Snapshotter {
                 parts.push(reference.clone());
             }
         }
-        Ok((SubtaskState { value: state.value, parts }, uploaded))
+        Ok((SubtaskState { value: state.value, parts, table: Vec::new() }, uploaded))
     }
 
     /// Writes small durable parts anew as one, if it is time. Those it takes out of `durable` and returns with their new

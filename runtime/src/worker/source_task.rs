@@ -166,7 +166,7 @@ impl SourceTask {
         let splits = self.watermarks.complete(self.reader.positions());
         let value = serde_json::json!({ "splits": &splits });
         self.positions.insert(barrier.epoch, splits);
-        let state = Some(StateSnapshot { value, parts: Vec::new() });
+        let state = Some(StateSnapshot { value, ..StateSnapshot::default() });
         let own =
             FrozenLink { id: self.id.clone(), sink: None, spill: None, frozen: Frozen { state, ..Frozen::default() } };
         cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, Duration::ZERO, vec![own]).await

@@ -33,6 +33,7 @@ use crate::{
     ids::{Attempt, Epoch},
     job::JobPlan,
     operator::KeyRange,
+    state::Backend,
     tls::Security,
 };
 
@@ -41,6 +42,8 @@ use crate::{
 pub struct Worker {
     pub plan: Arc<JobPlan>,
     pub store: Arc<dyn Store>,
+    /// Where state is kept.
+    pub backend: Backend,
     /// Where rows from other workers come in.
     pub post: Post,
     /// How rows go to other workers.
@@ -288,7 +291,7 @@ async fn build(
     assignment: Assignment,
     reports: UnboundedSender<Report>,
 ) -> Result<Ready, DeployError> {
-    let Worker { plan, store, post, io, .. } = worker;
+    let Worker { plan, store, backend, post, io, .. } = worker;
     let Assignment { lineage, parallelism, restored_from, subtasks, peers } = assignment;
     let restored = match restored_from {
         Some(checkpoint) => {
@@ -297,12 +300,14 @@ async fn build(
             let max_parallelism = takes.max_parallelism;
             let range = |subtask: &_| KeyRange { subtask: *subtask, parallelism, max_parallelism };
             let ranges: Vec<KeyRange> = subtasks.iter().map(range).collect();
-            let restored = Restored::load(&store, &manifest, &takes, &ranges).await?;
+            let restored = Restored::load(&store, &manifest, &takes, &ranges, &backend).await?;
             tracing::debug!(epoch = %manifest.epoch, "state is loaded");
             restored
         }
         None => Restored::default(),
     };
     let subtasks = subtasks.into_iter().collect();
-    Deployment { plan, attempt, lineage, parallelism, store, subtasks, peers, post, io, reports }.build(restored).await
+    let deployment =
+        Deployment { plan, attempt, lineage, parallelism, store, backend, subtasks, peers, post, io, reports };
+    deployment.build(restored).await
 }

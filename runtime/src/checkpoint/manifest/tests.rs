@@ -30,7 +30,9 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
 
 fn operator() -> impl Strategy<Value = OperatorState> {
     let parts = prop::collection::vec(part(), 0..3);
-    let subtask = (value(), parts).prop_map(|(value, parts)| SubtaskState { value, parts });
+    let file = (".*", prop::collection::vec(file(), 1..3)).prop_map(|(name, pieces)| TableFile { name, pieces });
+    let table = prop::collection::vec(file, 0..3);
+    let subtask = (value(), parts, table).prop_map(|(value, parts, table)| SubtaskState { value, parts, table });
     (".*", prop::collection::vec(subtask, 0..3)).prop_map(|(id, subtasks)| OperatorState {
         id: OperatorId(id),
         kind: StateKind::WindowAggregate,
@@ -56,7 +58,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
     (".*", ".*", counters, trigger, any::<u32>(), lists).prop_map(
         |(job, lineage, [epoch, attempt, revision, created_at_ms], trigger, max_parallelism, (operators, chunks))| {
             Manifest {
-                format: Manifest::FORMAT,
+                format: Manifest::format_of(&operators),
                 job,
                 lineage,
                 epoch: Epoch(epoch),
@@ -123,8 +125,10 @@ proptest! {
     fn every_file_that_is_named_is_needed(manifest in manifest()) {
         let files: Vec<ObjectPath> = manifest.files().collect();
         prop_assert!(files.contains(&manifest.path()));
-        let parts = manifest.operators.iter().flat_map(|o| &o.subtasks).flat_map(|subtask| &subtask.parts);
-        let named = parts.map(|part| &part.file).chain(manifest.chunks.iter().map(|chunk| &chunk.file));
+        let subtasks = || manifest.operators.iter().flat_map(|o| &o.subtasks);
+        let parts = subtasks().flat_map(|subtask| &subtask.parts).map(|part| &part.file);
+        let pieces = subtasks().flat_map(|subtask| &subtask.table).flat_map(|file| &file.pieces);
+        let named = parts.chain(pieces).chain(manifest.chunks.iter().map(|chunk| &chunk.file));
         prop_assert!(named.into_iter().all(|file| files.contains(&file.path)));
     }
 }
@@ -137,8 +141,8 @@ fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds(
     assert!(matches!(missing, ManifestError::Missing { .. }), "{missing}");
     for (found, words) in [
         (
-            json!({ "format": 2, "epochs": "as nobody writes them yet" }),
-            "it is of format 2, this program reads format 1",
+            json!({ "format": 3, "epochs": "as nobody writes them yet" }),
+            "it is of format 3, this program reads formats 1 and 2",
         ),
         (json!({ "format": 1 }), "missing field"),
         (json!({ "job": "store-sales" }), "missing field `format`"),
@@ -147,4 +151,19 @@ fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds(
         let error = read(bytes.clone(), &vouched(&bytes)).unwrap_err().to_string();
         assert!(error.contains(words) && error.contains("data/1/1/manifest.json"), "{found}: {error}");
     }
+}
+
+/// A program that does not know of tables reads format 1, and must not go on without them.
+#[test]
+fn only_a_manifest_with_tables_is_of_the_format_that_has_them() {
+    let file = FileRef::of(ObjectPath("data/f".into()), b"");
+    let mut subtask = SubtaskState::default();
+    let format = |subtask: &SubtaskState| {
+        let (id, kind) = (OperatorId("operator".into()), StateKind::Deduplicate);
+        Manifest::format_of(&[OperatorState { id, kind, subtasks: vec![SubtaskState::default(), subtask.clone()] }])
+    };
+    assert_eq!(format(&subtask), 1);
+    subtask.table.push(TableFile { name: "1.sst".into(), pieces: vec![file] });
+    assert_eq!(format(&subtask), 2);
+    assert_eq!(subtask.files().count(), 1);
 }

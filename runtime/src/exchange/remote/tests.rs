@@ -31,7 +31,7 @@ fn batch(from: i64, rows: i64) -> RecordBatch {
 }
 
 fn barrier(epoch: u64) -> Element {
-    Element::Barrier(Barrier { epoch: Epoch(epoch), last: false })
+    Element::Barrier(Barrier { epoch: Epoch(epoch), last: false, open: false })
 }
 
 #[test]

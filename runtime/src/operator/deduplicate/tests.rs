@@ -1,20 +1,25 @@
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
 use arrow::{
-    array::{StringArray, TimestampMillisecondArray},
-    datatypes::TimeUnit,
+    array::{AsArray, Int64Array, StringArray, TimestampMillisecondArray},
+    datatypes::{DataType, Field, Int64Type, Schema, TimeUnit},
 };
 use proptest::prelude::*;
+use tidegate_crds::StateBackend;
 
 use super::*;
 use crate::{
     checkpoint::manifest::{FileRef, PartRef, SubtaskState},
     checkpoint::store::{ObjectPath, memory::MemoryStore},
     ids::OperatorId,
+    memory::MemoryLimit,
     operator::{
         Emitted, RestoredPart,
         fleet::{Fleet, Outputs},
     },
+    state::{Backend, Spill},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,9 +50,22 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
     (0..batch.num_rows()).map(|row| Row { key: key(row), time: times.value(row), id: ids.value(row) }).collect()
 }
 
-fn subtask(range: KeyRange, ttl_ms: Option<i64>, dropped: &Dropped, spill: Spill) -> Deduplicate {
+fn subtask(range: KeyRange, ttl_ms: Option<i64>, dropped: &Dropped, seen: Box<dyn Seen>) -> Deduplicate {
     let columns = Columns { input: batch(&[]).schema(), keys: vec![2], time: 1 };
-    Deduplicate::new(Named(OperatorId("dedup".into())), columns, range, ttl_ms, dropped.clone(), spill)
+    Deduplicate::new(Named(OperatorId("dedup".into())), columns, range, ttl_ms, dropped.clone(), seen)
+}
+
+fn seen(range: KeyRange, spill: Spill, backend: &Backend) -> Box<dyn Seen> {
+    match backend.kind() {
+        StateBackend::Memory => Box::new(InMemory::new(range, spill, backend.clone())),
+        StateBackend::RocksDb => Box::new(InTable::new(range, backend.engine().unwrap(), "seen".into()).unwrap()),
+    }
+}
+
+fn in_memory(range: KeyRange) -> Box<dyn Seen> {
+    let spill = Spill::new(Arc::new(MemoryStore::new()), tokio::runtime::Handle::current(), "data/1/0/".into());
+    let backend = Backend::new(StateBackend::Memory, "unused".into(), MemoryLimit::given(0));
+    seen(range, spill, &backend)
 }
 
 fn fleet(parallelism: u32, ttl_ms: Option<i64>) -> (Fleet<Deduplicate>, Dropped) {
@@ -57,8 +75,8 @@ fn fleet(parallelism: u32, ttl_ms: Option<i64>) -> (Fleet<Deduplicate>, Dropped)
 fn fleet_writing_ahead(parallelism: u32, ttl_ms: Option<i64>, part_rows: usize) -> (Fleet<Deduplicate>, Dropped) {
     let dropped = Dropped::default();
     let counters = dropped.clone();
-    let fleet = Fleet::new(parallelism, vec![2], part_rows, move |range, states, spill| {
-        let mut operator = subtask(range, ttl_ms, &counters, spill);
+    let fleet = Fleet::new(parallelism, vec![2], part_rows, move |range, states, spill, backend| {
+        let mut operator = subtask(range, ttl_ms, &counters, seen(range, spill, backend));
         operator.restore(states).unwrap();
         operator
     });
@@ -120,6 +138,8 @@ enum Step {
     },
     Restart {
         parallelism: u32,
+        on_disk: bool,
+        from_savepoint: bool,
     },
 }
 
@@ -129,7 +149,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => prop::collection::vec(row, 1..12).prop_map(Step::Rows),
         4 => prop_oneof![9 => 0_i64..40, 1 => 900_i64..1_200].prop_map(Step::Watermark),
         1 => any::<bool>().prop_map(|completes| Step::Checkpoint { completes }),
-        2 => (1_u32..5).prop_map(|parallelism| Step::Restart { parallelism }),
+        2 => (1_u32..5, any::<bool>(), any::<bool>()).prop_map(|(parallelism, on_disk, from_savepoint)| {
+            Step::Restart { parallelism, on_disk, from_savepoint }
+        }),
     ]
 }
 
@@ -165,57 +187,88 @@ impl Downstream {
     }
 }
 
+/// Plays steps on a fleet and on one naive pass, which must come to the same. `kind` says with which backend a start goes
+/// on, when a step asks for this one or the other.
+fn play(steps: Vec<Step>, parallelism: u32, ttl_ms: Option<i64>, kind: impl Fn(bool) -> StateBackend) {
+    let (mut fleet, dropped) = fleet_writing_ahead(parallelism, ttl_ms, 4);
+    fleet.restart_with(parallelism, kind(true), false);
+    let mut naive = Naive { ttl_ms, ..Naive::default() };
+    let mut downstream = Downstream::default();
+    let mut id = 0;
+    for step in steps {
+        match step {
+            Step::Rows(rows) => {
+                let now = naive.watermark.unwrap_or(0);
+                let mut given = Vec::new();
+                for (key, ahead) in rows {
+                    id += 1;
+                    let ahead = if ttl_ms.is_some() { ahead.min(60) } else { ahead };
+                    let row = Row { key, time: now + ahead, id };
+                    if !naive.may_be_forgotten(key) {
+                        naive.row(&row);
+                        given.push(row);
+                    }
+                }
+                let now = naive.watermark.unwrap_or(i64::MIN);
+                downstream.take(now, fleet.rows(&batch(&given)));
+            }
+            Step::Watermark(by) => {
+                let watermark = naive.watermark.unwrap_or(0) + by;
+                naive.watermark = Some(watermark);
+                downstream.take(watermark, fleet.watermark(watermark));
+            }
+            Step::Checkpoint { completes } => {
+                fleet.checkpoint(completes);
+            }
+            Step::Restart { parallelism, on_disk, from_savepoint } => {
+                fleet.restart_with(parallelism, kind(on_disk), from_savepoint);
+                downstream.promised.clear();
+            }
+        }
+    }
+    downstream.take(i64::MAX, fleet.watermark(i64::MAX));
+    downstream.rows.sort();
+    naive.results.sort();
+    assert_eq!(downstream.rows, naive.results);
+    assert_eq!((dropped.late.get(), dropped.duplicates.get()), (naive.late, naive.duplicates));
+}
+
+// However the rows are batched, cut by barriers and spread over subtasks. A time to live is longer than rows are out of
+// order, as it is in any job.
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However the rows are batched, cut by barriers and spread over subtasks. A time to live is longer than rows are
-    /// out of order, as it is in any job.
     #[test]
     fn the_rows_are_those_of_one_naive_pass(
         steps in prop::collection::vec(step(), 0..40),
         parallelism in 1_u32..5,
         ttl_ms in prop::option::of(100_i64..200),
     ) {
-        let (mut fleet, dropped) = fleet_writing_ahead(parallelism, ttl_ms, 4);
-        let mut naive = Naive { ttl_ms, ..Naive::default() };
-        let mut downstream = Downstream::default();
-        let mut id = 0;
-        for step in steps {
-            match step {
-                Step::Rows(rows) => {
-                    let now = naive.watermark.unwrap_or(0);
-                    let mut given = Vec::new();
-                    for (key, ahead) in rows {
-                        id += 1;
-                        let ahead = if ttl_ms.is_some() { ahead.min(60) } else { ahead };
-                        let row = Row { key, time: now + ahead, id };
-                        if !naive.may_be_forgotten(key) {
-                            naive.row(&row);
-                            given.push(row);
-                        }
-                    }
-                    let now = naive.watermark.unwrap_or(i64::MIN);
-                    downstream.take(now, fleet.rows(&batch(&given)));
-                }
-                Step::Watermark(by) => {
-                    let watermark = naive.watermark.unwrap_or(0) + by;
-                    naive.watermark = Some(watermark);
-                    downstream.take(watermark, fleet.watermark(watermark));
-                }
-                Step::Checkpoint { completes } => {
-                    fleet.checkpoint(completes);
-                }
-                Step::Restart { parallelism } => {
-                    fleet.restart(parallelism);
-                    downstream.promised.clear();
-                }
-            }
-        }
-        downstream.take(i64::MAX, fleet.watermark(i64::MAX));
-        downstream.rows.sort();
-        naive.results.sort();
-        prop_assert_eq!(downstream.rows, naive.results);
-        prop_assert_eq!((dropped.late.get(), dropped.duplicates.get()), (naive.late, naive.duplicates));
+        play(steps, parallelism, ttl_ms, |_| StateBackend::Memory);
+    }
+}
+
+// With databases that are opened, frozen and restored on a real disk: fewer, since each takes its time.
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn on_the_local_disk_the_rows_are_those_of_one_naive_pass(
+        steps in prop::collection::vec(step(), 0..30),
+        parallelism in 1_u32..4,
+        ttl_ms in prop::option::of(100_i64..200),
+    ) {
+        play(steps, parallelism, ttl_ms, |_| StateBackend::RocksDb);
+    }
+
+    #[test]
+    fn from_one_backend_to_the_other_the_rows_are_those_of_one_naive_pass(
+        steps in prop::collection::vec(step(), 0..30),
+        parallelism in 1_u32..4,
+        ttl_ms in prop::option::of(100_i64..200),
+    ) {
+        let kind = |on_disk| if on_disk { StateBackend::RocksDb } else { StateBackend::Memory };
+        play(steps, parallelism, ttl_ms, kind);
     }
 }
 
@@ -318,29 +371,31 @@ fn keys_of_a_completed_checkpoint_are_named_again_and_not_uploaded() {
 #[tokio::test]
 async fn a_part_of_an_unknown_kind_is_refused() {
     let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
-    let spill = Spill::new(Arc::new(MemoryStore::new()), tokio::runtime::Handle::current(), "data/1/0/".into());
     let file = FileRef::of(ObjectPath("data/f".into()), b"");
     let reference = PartRef { kind: "partial".into(), tag: 0, rows: 1, file, batch: 0 };
     let state = |watermark: serde_json::Value, parts| RestoredState {
         value: serde_json::json!({ "watermark": watermark, "keyTypes": ["Utf8"] }),
         parts,
+        table: None,
     };
-    let mut operator = subtask(range, None, &Dropped::default(), spill);
-    let part = RestoredPart { reference, batch: batch(&[row(1, 1, 1)]) };
+    let mut operator = subtask(range, None, &Dropped::default(), in_memory(range));
+    let part = RestoredPart::new(reference, batch(&[row(1, 1, 1)]));
     let unknown = operator.restore(vec![state(1.into(), vec![part])]).unwrap_err().to_string();
     assert!(unknown.contains("`dedup`") && unknown.contains("found a part `partial`; accepted are"), "{unknown}");
     let broken = operator.restore(vec![state("x".into(), vec![])]).unwrap_err().to_string();
     assert!(broken.contains("its value"), "{broken}");
     let other_keys = serde_json::json!({ "watermark": 1, "keyTypes": ["Int64"] });
-    let refused = operator.restore(vec![RestoredState { value: other_keys, parts: vec![] }]).unwrap_err().to_string();
+    let refused = operator
+        .restore(vec![RestoredState { value: other_keys, parts: vec![], table: None }])
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("its keys were of types Int64, and are of Utf8"), "{refused}");
 }
 
 #[tokio::test]
 async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
     let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
-    let spill = || Spill::new(Arc::new(MemoryStore::new()), tokio::runtime::Handle::current(), "data/1/0/".into());
-    let mut before = subtask(range, None, &Dropped::default(), spill());
+    let mut before = subtask(range, None, &Dropped::default(), in_memory(range));
     let mut out = Output::default();
     before.on_batch(batch(&[row(1, 5, 1)]), &mut out).unwrap();
     let state = before.freeze().unwrap().state.unwrap();
@@ -348,15 +403,15 @@ async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
     let parts = state.parts.iter().map(|part| {
         let (kind, rows) = (part.kind.to_owned(), part.rows() as u64);
         let reference = PartRef { kind, tag: part.tag(), rows, file: file.clone(), batch: 0 };
-        RestoredPart { reference, batch: part.batch().unwrap() }
+        RestoredPart::new(reference, part.batch().unwrap())
     });
     // A new column in front of all others: every place is another.
     let mut fields = vec![Arc::new(Field::new("note", DataType::Utf8, true))];
     fields.extend(batch(&[]).schema().fields().iter().cloned());
     let columns = Columns { input: Arc::new(Schema::new(fields)), keys: vec![3], time: 2 };
     let dropped = Dropped::default();
-    let mut now = Deduplicate::new(Named(OperatorId("dedup".into())), columns, range, None, dropped, spill());
-    now.restore(vec![RestoredState { value: state.value.clone(), parts: parts.collect() }]).unwrap();
+    let mut now = Deduplicate::new(Named(OperatorId("dedup".into())), columns, range, None, dropped, in_memory(range));
+    now.restore(vec![RestoredState { value: state.value.clone(), parts: parts.collect(), table: None }]).unwrap();
     now.on_watermark(EventTime(10), &mut out).unwrap();
     let put_out = out.elements.iter().find_map(|emitted| match emitted {
         Emitted::Batch(batch) => Some(batch),

@@ -111,7 +111,8 @@ impl Window {
     }
 
     fn restore_part(&mut self, part: RestoredPart, written: &[Written]) -> std::result::Result<(), OperatorError> {
-        let RestoredPart { reference, batch } = part;
+        let batch = part.batch().map_err(|cause| self.name.state(cause))?;
+        let reference = part.reference;
         if reference.kind != PARTIAL {
             return Err(self.name.restore(format!("found a part `{}`; accepted is {PARTIAL}", reference.kind)));
         }

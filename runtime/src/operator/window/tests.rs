@@ -131,7 +131,7 @@ impl Test {
     fn new(parallelism: u32) -> Self {
         let (planned, late) = (planned(), Counter::default());
         let (input, keys, counter) = (planned.input.clone(), planned.window.keys.clone(), late.clone());
-        let fleet = Fleet::new(parallelism, keys, usize::MAX, move |range, states, _| {
+        let fleet = Fleet::new(parallelism, keys, usize::MAX, move |range, states, _, _| {
             let mut operator = subtask(&planned, range, &counter);
             operator.restore(states).unwrap();
             operator
@@ -361,9 +361,9 @@ fn state_of_another_operator_is_refused() {
     for kind in ["keys", "partial"] {
         let reference = PartRef { kind: kind.into(), tag: 0, rows: 1, file: file.clone(), batch: 0 };
         // Columns of rows, not of partial states.
-        let part = RestoredPart { reference, batch: batch(&planned.input, &[row(1, 1)]) };
+        let part = RestoredPart::new(reference, batch(&planned.input, &[row(1, 1)]));
         let value = serde_json::json!({ "watermark": 1, "aggregates": [{ "computes": "count(1)", "states": 1 }] });
-        let state = RestoredState { value, parts: vec![part] };
+        let state = RestoredState { value, parts: vec![part], table: None };
         let mut operator = subtask(&planned, range, &Counter::default());
         let error = operator.restore(vec![state]).unwrap_err().to_string();
         let told = if kind == "keys" { "accepted is partial" } else { "the checkpoint names states for 3" };
@@ -378,9 +378,9 @@ fn remembered(operator: &mut Window) -> RestoredState {
     let parts = state.parts.iter().map(|part| {
         let (kind, rows) = (part.kind.to_owned(), part.rows() as u64);
         let reference = PartRef { kind, tag: part.tag(), rows, file: file.clone(), batch: 0 };
-        RestoredPart { reference, batch: part.batch().unwrap() }
+        RestoredPart::new(reference, part.batch().unwrap())
     });
-    RestoredState { value: state.value, parts: parts.collect() }
+    RestoredState { value: state.value, parts: parts.collect(), table: None }
 }
 
 #[test]

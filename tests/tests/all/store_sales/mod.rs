@@ -1,6 +1,7 @@
 //! The store-sales job, as its example stands, against real Kafka, S3 and ClickHouse: killed at every place where it
 //! matters, with servers failing around it, followed by new versions of itself, spread over processes, and every total exact.
 
+mod backends;
 mod files;
 mod hand_over;
 mod idle;

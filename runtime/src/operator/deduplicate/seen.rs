@@ -1,0 +1,135 @@
+//! What a subtask has seen, wherever it is kept: the rule, and the interface of the places.
+
+use std::sync::Arc;
+
+use hashbrown::{HashTable, hash_table::Entry};
+
+use crate::{
+    operator::RestoredPart,
+    state::{
+        StateError, StatePart,
+        table::rocks::{Downloaded, FrozenTable},
+    },
+};
+
+/// Of each key, the smallest event time it was seen with.
+pub trait Seen: Send {
+    /// Notes the rows of a batch, one after the other, and says of each what it is.
+    fn note(&mut self, sights: &Sights<'_>, noted: &mut Vec<Noted>) -> Result<(), StateError>;
+
+    /// What was seen before `oldest` will not be asked for any more.
+    fn forget(&mut self, oldest: i64) -> Result<(), StateError>;
+
+    /// What is remembered at a barrier.
+    fn freeze(&mut self) -> Result<Remembers, StateError>;
+
+    /// Takes over the own share of what former subtasks remembered, but for what was seen before `oldest`.
+    fn restore(&mut self, former: FormerKeys, oldest: i64) -> Result<(), StateError>;
+}
+
+/// The rows of a batch.
+pub struct Sights<'a> {
+    pub hashes: &'a [u128],
+    /// Event times.
+    pub times: &'a [i64],
+    /// Where the watermark is: rows up to it are late and not seen.
+    pub passed: i64,
+    /// What was seen before this is forgotten.
+    pub oldest: i64,
+}
+
+impl Sights<'_> {
+    pub fn iter(&self) -> impl Iterator<Item = (u128, i64)> {
+        self.hashes.iter().copied().zip(self.times.iter().copied())
+    }
+
+    /// Whether a row of this time is late.
+    pub fn is_late(&self, time: i64) -> bool {
+        time <= self.passed
+    }
+}
+
+/// What a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    Late,
+    /// Of a key that is not remembered.
+    New,
+    /// The earliest of its key by now, in the place of one.
+    Earlier {
+        replaced: i64,
+    },
+    NotEarlier,
+}
+
+impl Noted {
+    /// Whether the row takes its key's place.
+    pub fn wins(self) -> bool {
+        matches!(self, Self::New | Self::Earlier { .. })
+    }
+}
+
+/// What is remembered at a barrier: as parts or as a table.
+#[derive(Default)]
+pub struct Remembers {
+    pub parts: Vec<Arc<StatePart>>,
+    pub table: Option<FrozenTable>,
+}
+
+/// What former subtasks remembered that had some of our key groups.
+#[derive(Default)]
+pub struct FormerKeys {
+    pub parts: Vec<RestoredPart>,
+    pub tables: Vec<Downloaded>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sight {
+    /// High and low half of the key's hash: two words, since a `u128` would be padded to 32 bytes with the time.
+    hash: [u64; 2],
+    time: i64,
+}
+
+/// Keys in a hash table, and the rule of what counts.
+#[derive(Default)]
+pub(super) struct Sighted(HashTable<Sight>);
+
+impl Sighted {
+    /// Notes that a key was seen. What was seen before `oldest` is forgotten.
+    pub fn insert(&mut self, hash: u128, time: i64, oldest: i64) -> Noted {
+        let key = halves(hash);
+        // By the high half: of the low one, which makes the key group, a subtask sees only a share of the values.
+        match self.0.entry(key[0], |seen| seen.hash == key, |seen| seen.hash[0]) {
+            Entry::Vacant(entry) => {
+                entry.insert(Sight { hash: key, time });
+                Noted::New
+            }
+            Entry::Occupied(mut entry) if entry.get().time < oldest => {
+                entry.get_mut().time = time;
+                Noted::New
+            }
+            Entry::Occupied(mut entry) if entry.get().time > time => {
+                let replaced = std::mem::replace(&mut entry.get_mut().time, time);
+                Noted::Earlier { replaced }
+            }
+            Entry::Occupied(_) => Noted::NotEarlier,
+        }
+    }
+
+    /// At once: a table that grows is written anew each time.
+    pub fn reserve(&mut self, count: usize) {
+        self.0.reserve(count, |seen| seen.hash[0]);
+    }
+
+    pub fn forget(&mut self, oldest: i64) {
+        self.0.retain(|seen| seen.time >= oldest);
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+fn halves(hash: u128) -> [u64; 2] {
+    [(hash >> 64) as u64, hash as u64]
+}

@@ -1,0 +1,27 @@
+//! Tables on the local disk, by RocksDB: state beyond memory.
+//!
+//! Each subtask of an operator has a database of its own in the process's [`LocalFolder`](crate::state::local::LocalFolder); all of them share one block
+//! cache, which also pays for write buffers, indexes and filters, so that a process stays below its memory budget however
+//! many tables it has ([`Engine`]). There is no write-ahead log: the checkpoint is the durability, and after a crash the
+//! folder is deleted.
+//!
+//! RocksDB never changes a file of entries once it is written. So a checkpoint is incremental by itself: at a barrier the
+//! write buffer is flushed and the files that make up the table get a second name ([`FrozenTable`]); those that no
+//! earlier checkpoint had are uploaded, the others are named again. Restored with the same key groups, the files are put
+//! in their place and opened; with other ones, the entries of the own groups are copied out of each former table
+//! ([`Downloaded`]). For a savepoint the entries are written as rows instead, which every backend reads.
+
+mod engine;
+mod files;
+mod frozen;
+mod options;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    engine::Engine,
+    files::{Downloaded, LocalFile, Uploaded},
+    frozen::{Encode, FrozenTable},
+    table::RocksTable,
+};

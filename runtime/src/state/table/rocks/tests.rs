@@ -1,0 +1,163 @@
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+
+use arrow::array::{Int64Array, RecordBatch};
+
+use super::*;
+use crate::{
+    checkpoint::manifest::TableFile,
+    state::{
+        StatePart,
+        local::LocalFolder,
+        table::{Changes, Table, TableError, group, time_of},
+    },
+};
+
+const GROUPS: u32 = 8;
+
+fn engine(parent: &Path) -> Engine {
+    Engine::new(LocalFolder::create(parent).unwrap(), 0)
+}
+
+/// Entries with the numbers as their times, spread over the key groups.
+fn put(table: &mut RocksTable, numbers: impl Iterator<Item = i64>) {
+    let mut changes = Changes::default();
+    for number in numbers {
+        let key_group = number as u32 % GROUPS;
+        changes.put(&[&group(key_group)[..], &number.to_be_bytes()].concat(), &number.to_le_bytes());
+    }
+    table.write(&changes).unwrap();
+}
+
+fn times(table: &RocksTable) -> BTreeSet<i64> {
+    let mut times = BTreeSet::new();
+    let mut take = |_: &[u8], value: &[u8]| {
+        assert!(times.insert(time_of(value).unwrap()));
+        Ok(())
+    };
+    table.scan_groups(0..GROUPS, &mut take).unwrap();
+    times
+}
+
+fn encode(entries: &Changes) -> Result<Arc<StatePart>, TableError> {
+    let times = entries.iter().filter_map(|(_, value)| time_of(value?));
+    let column = Arc::new(Int64Array::from_iter_values(times));
+    Ok(StatePart::new("entries", 0, RecordBatch::try_from_iter([("time", column as _)])?))
+}
+
+/// What a checkpoint storage would do: keeps the files of a table elsewhere, and brings them back.
+fn carry(engine: &Engine, frozen: &FrozenTable, groups: std::ops::Range<u32>) -> Downloaded {
+    let folder = engine.scratch("carried").unwrap();
+    let files = frozen.files().unwrap().into_iter().map(|file| {
+        fs::copy(&file.path, folder.path().join(&file.name)).unwrap();
+        TableFile { name: file.name, pieces: Vec::new() }
+    });
+    let files = files.collect();
+    Downloaded::new(folder, files, groups).unwrap()
+}
+
+#[test]
+fn a_frozen_table_stays_as_it_was_and_goes_when_nobody_needs_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let engine = engine(parent.path());
+    let mut table = RocksTable::create(&engine, "table").unwrap();
+    put(&mut table, 0..100);
+    let frozen = table.freeze(encode).unwrap();
+    put(&mut table, 100..200);
+    let carried = carry(&engine, &frozen, 0..GROUPS);
+    let restored = RocksTable::restore(&engine, "again", 0..GROUPS, &[carried], i64::MIN).unwrap();
+    assert_eq!(times(&restored), (0..100).collect());
+    assert_eq!(times(&table), (0..200).collect());
+    drop((table, frozen, restored));
+    let left: Vec<_> = fs::read_dir(engine.folder().path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["lock"]);
+    drop(engine);
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_checkpoint_has_the_files_of_the_one_before_and_new_ones_also_after_a_restart() {
+    let parent = tempfile::tempdir().unwrap();
+    let engine = engine(parent.path());
+    let entries = |frozen: &FrozenTable| -> BTreeSet<String> {
+        frozen.files().unwrap().into_iter().filter(|file| file.never_changes).map(|file| file.name).collect()
+    };
+    let mut table = RocksTable::create(&engine, "table").unwrap();
+    put(&mut table, 0..100);
+    let first = table.freeze(encode).unwrap();
+    first.files().unwrap().into_iter().for_each(|file| {
+        first.uploaded().add(TableFile { name: file.name, pieces: Vec::new() });
+    });
+    put(&mut table, 100..200);
+    let second = table.freeze(encode).unwrap();
+    assert!(entries(&second).is_superset(&entries(&first)) && entries(&second).len() == entries(&first).len() + 1);
+    for file in second.files().unwrap() {
+        assert_eq!(second.uploaded().get(&file.name).is_some(), entries(&first).contains(&file.name), "{}", file.name);
+    }
+    let carried = carry(&engine, &second, 0..GROUPS);
+    let mut restored = RocksTable::restore(&engine, "again", 0..GROUPS, &[carried], i64::MIN).unwrap();
+    put(&mut restored, 200..300);
+    let third = restored.freeze(encode).unwrap();
+    let known = third.files().unwrap().into_iter().filter(|file| third.uploaded().get(&file.name).is_some());
+    assert_eq!(known.map(|file| file.name).collect::<BTreeSet<_>>(), entries(&second));
+}
+
+#[test]
+fn other_key_groups_take_their_own_entries_out_of_each_former_table() {
+    let parent = tempfile::tempdir().unwrap();
+    let engine = engine(parent.path());
+    let former: Vec<Downloaded> = [0..4, 4..8]
+        .into_iter()
+        .map(|groups| {
+            let mut table = RocksTable::create(&engine, "table").unwrap();
+            put(&mut table, (0..1_000).filter(|number| groups.contains(&(*number as u32 % GROUPS))));
+            carry(&engine, &table.freeze(encode).unwrap(), groups)
+        })
+        .collect();
+    for own in [0..8, 2..6, 0..2, 7..8] {
+        let mut table = RocksTable::restore(&engine, "own", own.clone(), &former, 500).unwrap();
+        let is_own = |number: &i64| own.contains(&(*number as u32 % GROUPS));
+        assert_eq!(times(&table), (500..1_000).filter(is_own).collect(), "{own:?}: what was forgotten is left behind");
+        // It is a table like any other.
+        put(&mut table, (1_000..1_100).filter(is_own));
+        let frozen = table.freeze(encode).unwrap();
+        let mut written = BTreeSet::new();
+        let mut take = |part: Arc<StatePart>| {
+            let batch = part.batch().unwrap();
+            assert!(batch.num_rows() <= 16);
+            written.extend(batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap().values().iter().copied());
+            Ok(())
+        };
+        frozen.parts(16, &mut take).unwrap();
+        assert_eq!(written, (500..1_100).filter(is_own).collect(), "{own:?}: as rows");
+    }
+}
+
+#[test]
+fn entries_that_were_forgotten_vanish_when_files_are_merged() {
+    let parent = tempfile::tempdir().unwrap();
+    let engine = engine(parent.path());
+    let mut table = RocksTable::create(&engine, "table").unwrap();
+    put(&mut table, 0..1_000);
+    table.freeze(encode).unwrap();
+    table.forget(900).unwrap();
+    table.merge().unwrap();
+    assert_eq!(times(&table), (900..1_000).collect());
+}
+
+#[test]
+fn a_damaged_file_is_told_of() {
+    let parent = tempfile::tempdir().unwrap();
+    let engine = engine(parent.path());
+    let mut table = RocksTable::create(&engine, "table").unwrap();
+    put(&mut table, 0..1_000);
+    let frozen = table.freeze(encode).unwrap();
+    let carried = carry(&engine, &frozen, 0..GROUPS);
+    for file in frozen.files().unwrap().iter().filter(|file| file.never_changes) {
+        let path = carried.folder().join(&file.name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[10] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    let told = RocksTable::restore(&engine, "again", 0..4, &[carried], i64::MIN).err().unwrap();
+    assert!(crate::error_chain(&told).contains("Corruption"), "{}", crate::error_chain(&told));
+}

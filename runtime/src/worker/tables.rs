@@ -1,0 +1,207 @@
+//! Files of tables on their way between the local disk and the checkpoint storage, piece by piece: no whole file is in
+//! memory, and of all tables of the process only a few pieces at a time.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc;
+
+use crate::{
+    checkpoint::{
+        manifest::{FileRef, PartRef, TableFile, folder},
+        store::{ObjectPath, Store},
+    },
+    ids::{Attempt, Epoch},
+    state::{
+        StateError, StatePart,
+        file::{self, FileError, LocalRows},
+        local::{LocalError, Scratch},
+        table::{
+            TableError,
+            rocks::{Downloaded, Engine, FrozenTable, LocalFile},
+        },
+    },
+};
+
+/// Files that one table has under way.
+const AT_ONCE: usize = 4;
+/// Rows of a part of a table that is written as rows.
+const PART_ROWS: usize = 1 << 17;
+/// Parts that wait to be written; who reads the table waits for room.
+const PARTS_WAITING: usize = 1;
+
+/// Where a subtask's files go.
+pub struct Destination<'a> {
+    pub store: &'a Arc<dyn Store>,
+    pub attempt: Attempt,
+    pub epoch: Epoch,
+    /// What the files of the subtask's operator begin with.
+    pub name: String,
+}
+
+impl Destination<'_> {
+    /// Of a file that belongs to the table, and not to one epoch: the epochs that name it may come to nothing, and the
+    /// next one names it all the same.
+    fn of_table(&self, name: &str) -> String {
+        format!("{}{}-{name}", folder(self.attempt, Epoch(0)), self.name)
+    }
+
+    fn of_epoch(&self, name: &str) -> String {
+        format!("{}{}-{name}", folder(self.attempt, self.epoch), self.name)
+    }
+}
+
+/// Uploads what the storage does not have yet of a table. Gives all its files, and how many bytes were new.
+pub async fn upload(to: &Destination<'_>, table: &FrozenTable) -> Result<(Vec<TableFile>, u64), StateError> {
+    let mut uploaded: Vec<(TableFile, u64)> = stream::iter(table.files()?)
+        .map(|file| upload_new(to, table, file))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    uploaded.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    let bytes = uploaded.iter().map(|(_, bytes)| bytes).sum();
+    Ok((uploaded.into_iter().map(|(file, _)| file).collect(), bytes))
+}
+
+async fn upload_new(
+    to: &Destination<'_>,
+    table: &FrozenTable,
+    file: LocalFile,
+) -> Result<(TableFile, u64), StateError> {
+    let LocalFile { name, path, bytes, never_changes } = file;
+    if let Some(known) = table.uploaded().get(&name) {
+        return Ok((known, 0));
+    }
+    let place = if never_changes { to.of_table(&name) } else { to.of_epoch(&name) };
+    let pieces = upload_file(to.store, table.engine(), &path, &place, bytes).await?;
+    let file = TableFile { name, pieces };
+    table.uploaded().add(file.clone());
+    Ok((file, bytes))
+}
+
+async fn upload_file(
+    store: &Arc<dyn Store>,
+    engine: &Engine,
+    path: &Path,
+    place: &str,
+    bytes: u64,
+) -> Result<Vec<FileRef>, StateError> {
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    while from < bytes || pieces.is_empty() {
+        let _piece = engine.transfer().await;
+        let length = (bytes - from).min(Engine::PIECE);
+        let piece = read_piece(path.to_owned(), from, length).await?;
+        let place = if from == 0 { place.to_owned() } else { format!("{place}.{}", pieces.len()) };
+        let reference = FileRef::of(ObjectPath(place), &piece);
+        store.put(&reference.path, piece).await.map_err(FileError::from)?;
+        pieces.push(reference);
+        from += length;
+    }
+    Ok(pieces)
+}
+
+async fn read_piece(path: PathBuf, from: u64, length: u64) -> Result<Bytes, TableError> {
+    let read = blocking(move || {
+        let mut bytes = vec![0; length as usize];
+        let file = File::open(&path).map_err(LocalError::at("open", &path))?;
+        file.read_exact_at(&mut bytes, from).map_err(LocalError::at("read", &path))?;
+        Ok::<_, TableError>(Bytes::from(bytes))
+    });
+    read.await?
+}
+
+/// Writes a table as rows: parts that every backend reads, each a file of its own.
+pub async fn write_rows(to: &Destination<'_>, table: FrozenTable) -> Result<Vec<PartRef>, StateError> {
+    let (send, mut receive) = mpsc::channel::<Arc<StatePart>>(PARTS_WAITING);
+    let reading = tokio::task::spawn_blocking(move || {
+        table.parts(PART_ROWS, &mut |part| {
+            // Nobody takes parts any more when writing one has failed, which is what counts then.
+            send.blocking_send(part).map_err(|_| TableError::Damaged("its rows are not written any more".to_owned()))
+        })
+    });
+    let mut parts = Vec::new();
+    while let Some(part) = receive.recv().await {
+        if let Some(batch) = part.batch() {
+            let place = to.of_epoch(&format!("{}-rows-{}.arrow", part.kind, parts.len()));
+            parts.push(write_part(to.store, &part, &batch, place).await?);
+        }
+    }
+    reading.await.map_err(|panic| TableError::Damaged(panic.to_string()))??;
+    Ok(parts)
+}
+
+async fn write_part(
+    store: &Arc<dyn Store>,
+    part: &StatePart,
+    batch: &RecordBatch,
+    place: String,
+) -> Result<PartRef, StateError> {
+    let bytes = file::encode(&batch.schema(), [batch])?;
+    let file = FileRef::of(ObjectPath(place), &bytes);
+    store.put(&file.path, bytes).await.map_err(FileError::from)?;
+    Ok(PartRef { kind: part.kind.to_owned(), tag: part.tag(), rows: part.rows() as u64, file, batch: 0 })
+}
+
+/// Fetches a former subtask's table to the local disk.
+pub async fn download(
+    store: &Arc<dyn Store>,
+    engine: &Engine,
+    files: Vec<TableFile>,
+    groups: std::ops::Range<u32>,
+) -> Result<Downloaded, StateError> {
+    let folder = engine.scratch("restored").map_err(TableError::from)?;
+    stream::iter(files.iter().map(Ok::<_, StateError>))
+        .try_for_each_concurrent(AT_ONCE, |file| {
+            let path = folder.path().join(&file.name);
+            async move { download_file(store, engine, &file.pieces, &path).await }
+        })
+        .await?;
+    Ok(Downloaded::new(folder, files, groups)?)
+}
+
+/// Fetches an Arrow file to the local disk, into `folder`.
+pub async fn download_rows(
+    store: &Arc<dyn Store>,
+    engine: &Engine,
+    file: &FileRef,
+    folder: &Arc<Scratch>,
+    number: usize,
+) -> Result<LocalRows, StateError> {
+    let path = folder.path().join(format!("{number}.arrow"));
+    download_file(store, engine, std::slice::from_ref(file), &path).await?;
+    Ok(LocalRows { name: file.path.clone(), path, folder: folder.clone() })
+}
+
+async fn download_file(
+    store: &Arc<dyn Store>,
+    engine: &Engine,
+    pieces: &[FileRef],
+    path: &Path,
+) -> Result<(), StateError> {
+    let created = |path: PathBuf| move || File::create_new(&path).map_err(LocalError::at("create", &path));
+    let mut file = blocking(created(path.to_owned())).await?.map_err(TableError::from)?;
+    for piece in pieces {
+        let _piece = engine.transfer().await;
+        let bytes = file::fetch(store, piece).await?;
+        let path = path.to_owned();
+        let write = move || -> io::Result<File> {
+            file.write_all(&bytes)?;
+            Ok(file)
+        };
+        file = blocking(write).await?.map_err(|cause| TableError::from(LocalError::at("write", &path)(cause)))?;
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TableError> {
+    tokio::task::spawn_blocking(work).await.map_err(|panic| TableError::Damaged(panic.to_string()))
+}

@@ -21,7 +21,10 @@ pub mod job;
 mod kafka;
 pub mod link;
 pub mod metrics;
+pub mod net;
 pub mod operator;
+#[cfg(any(test, feature = "test-util"))]
+pub mod simulation;
 pub mod sink;
 pub mod source;
 pub mod sql;

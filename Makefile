@@ -13,7 +13,7 @@ CONDITIONS := docs/reference/conditions.md
 BIN := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo demo-cluster test lint bench generate counterparts image
+.PHONY: help setup build demo demo-cluster test sim lint bench generate counterparts image
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -45,6 +45,11 @@ test: counterparts ## Runs every test: units, properties, and the whole system a
 	@echo '==> testing'
 	cargo test --workspace
 	@HELM="$${HELM:-$$($(BIN)/counterparts where cluster)/helm}" scripts/chart.sh
+
+sim: setup ## Plays the engine on one thread with seeded faults: SEEDS=1000 of them, or SEED=n alone with its log
+	@echo '==> building (about 20 minutes on two cores the first time)'
+	cargo build --workspace --bins
+	@$(BIN)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
 lint: setup ## Formatting, clippy, generated files, shell syntax
 	@echo '==> checking format and lints'

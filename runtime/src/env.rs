@@ -4,39 +4,66 @@
 //! nobody goes around.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+use tokio::task::JoinSet;
+
+#[cfg(any(test, feature = "test-util"))]
+use crate::simulation;
 
 /// Milliseconds since 1970, UTC: for people, and for nothing that safety rests on.
 #[allow(clippy::disallowed_methods)] // this is the door
 pub fn wall_clock_ms() -> u64 {
+    #[cfg(any(test, feature = "test-util"))]
+    if let Some(now) = simulation::ask(|doors| doors.wall_clock_ms()) {
+        return now;
+    }
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Time that never goes back, from an arbitrary start: for intervals and timeouts.
 #[allow(clippy::disallowed_methods)] // this is the door
 pub fn monotonic() -> Duration {
-    use std::{sync::OnceLock, time::Instant};
     static START: OnceLock<Instant> = OnceLock::new();
+    #[cfg(any(test, feature = "test-util"))]
+    if let Some(now) = simulation::ask(|doors| doors.monotonic()) {
+        return now;
+    }
     START.get_or_init(Instant::now).elapsed()
 }
 
 /// Waits.
 #[allow(clippy::disallowed_methods)] // this is the door
 pub async fn sleep(duration: Duration) {
+    #[cfg(any(test, feature = "test-util"))]
+    if let Some(over) = simulation::ask(|doors| doors.sleep(duration)) {
+        return over.await;
+    }
     tokio::time::sleep(duration).await;
 }
 
 /// A name that no other call, process or machine gives: for records whose author must be told apart later.
 pub fn unique_id() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
+    #[cfg(any(test, feature = "test-util"))]
+    if let Some(drawn) = simulation::ask(|doors| doors.random()) {
+        return format!("{drawn:016x}");
+    }
     format!("{:016x}{:04x}", random(), COUNTER.fetch_add(1, Ordering::Relaxed) & 0xffff)
 }
 
 /// 64 bits from the operating system's randomness.
 pub fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
+    #[cfg(any(test, feature = "test-util"))]
+    if let Some(drawn) = simulation::ask(|doors| doors.random()) {
+        return drawn;
+    }
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(wall_clock_ms());
     hasher.write_u64(monotonic().as_nanos() as u64);
@@ -55,5 +82,23 @@ where
 /// Waits for work, at most so long.
 #[allow(clippy::disallowed_methods)] // this is the door
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    #[cfg(any(test, feature = "test-util"))]
+    if let Some(over) = simulation::ask(|doors| doors.sleep(limit)) {
+        return tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = over => None,
+        };
+    }
     tokio::time::timeout(limit, work).await.ok()
+}
+
+/// Has `work` that keeps a thread busy done on one of the pool's.
+pub fn spawn_busy<T: Send + 'static>(tasks: &mut JoinSet<T>, work: impl FnOnce() -> T + Send + 'static) {
+    #[cfg(any(test, feature = "test-util"))]
+    if simulation::is_inside() {
+        tasks.spawn(async move { work() });
+        return;
+    }
+    tasks.spawn_blocking(work);
 }

@@ -22,7 +22,10 @@ mod kafka;
 pub mod link;
 pub mod memory;
 pub mod metrics;
+pub mod net;
 pub mod operator;
+#[cfg(any(test, feature = "test-util"))]
+pub mod simulation;
 pub mod sink;
 pub mod source;
 pub mod sql;

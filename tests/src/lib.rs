@@ -15,4 +15,5 @@ pub mod job;
 pub mod local;
 pub mod oracle;
 pub mod platform;
+pub mod sim;
 pub mod world;

@@ -15,13 +15,10 @@ use tidegate_crds::api::{
     CheckpointDetails, CheckpointHistory, JobStatus, Phase, RescaleRequest, SavepointHistory, SavepointRequest,
     SavepointStatus, StopRequest,
 };
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc::UnboundedSender, oneshot},
-};
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::shared::Shared;
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, net::Listener};
 
 /// What the API speaks for.
 #[derive(Clone)]
@@ -88,8 +85,8 @@ pub async fn serve(
     shared: Arc<Shared>,
     requests: UnboundedSender<Request>,
 ) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(listen).await?;
-    let address = listener.local_addr()?;
+    let listener = Listener::bind(listen).await?;
+    let address = listener.address()?;
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/checkpoints", get(checkpoints).post(take_checkpoint))

@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod attempt;
+mod call;
 pub mod driver;
 mod effects;
 pub mod event;

@@ -3,10 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use axum::http::Method;
 use tidegate_crds::api::{Failure, JobStatus, Phase, StopPurpose, StopRequest};
 
-use super::shared::Shared;
-use crate::checkpoint::{claim::Neighbours, log::OwnerAnswer, record::Owner};
+use super::{
+    call::{CallError, call},
+    shared::Shared,
+};
+use crate::{
+    checkpoint::{claim::Neighbours, log::OwnerAnswer, record::Owner},
+    env, error_chain,
+};
 
 /// An owner that has not answered for so long is taken for gone.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -14,18 +21,24 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Asks by the owner's HTTP API, and answers by our own.
 #[derive(Debug)]
 pub struct HttpNeighbours {
-    client: reqwest::Client,
     shared: Arc<Shared>,
 }
 
 impl HttpNeighbours {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { client: reqwest::Client::new(), shared }
+        Self { shared }
     }
 
-    async fn status(&self, owner: &Owner) -> reqwest::Result<JobStatus> {
-        let url = format!("http://{}/v1/status", owner.address);
-        self.client.get(url).timeout(TIMEOUT).send().await?.error_for_status()?.json().await
+    async fn status(&self, owner: &Owner) -> Result<JobStatus, CallError> {
+        let asked = call(Method::GET, &owner.address, "/v1/status", Vec::new());
+        let answer = env::within(TIMEOUT, asked).await.ok_or(CallError::Late)??;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
+    async fn stop(&self, owner: &Owner) -> Result<(), CallError> {
+        let request = serde_json::to_vec(&StopRequest::new(StopPurpose::Suspend, true))?;
+        let asked = call(Method::POST, &owner.address, "/v1/stop", request);
+        env::within(TIMEOUT, asked).await.ok_or(CallError::Late)?.map(drop)
     }
 }
 
@@ -38,20 +51,24 @@ impl Neighbours for HttpNeighbours {
             }
             Ok(_) => OwnerAnswer::Gone,
             Err(error) => {
-                tracing::info!(pod = owner.pod, address = owner.address, %error, "the job's last owner does not answer");
+                let error = error_chain(&error);
+                tracing::info!(pod = owner.pod, address = owner.address, error, "the job's last owner does not answer");
                 OwnerAnswer::Gone
             }
         }
     }
 
     async fn ask_to_stop(&self, owner: &Owner) -> OwnerAnswer {
-        let url = format!("http://{}/v1/stop", owner.address);
-        let request = StopRequest::new(StopPurpose::Suspend, true);
-        let answer = self.client.post(url).timeout(TIMEOUT).json(&request).send().await;
-        match answer.and_then(reqwest::Response::error_for_status) {
-            Ok(_) => OwnerAnswer::Alive,
+        match self.stop(owner).await {
+            Ok(()) => OwnerAnswer::Alive,
             Err(error) => {
-                tracing::warn!(pod = owner.pod, address = owner.address, %error, "the job's owner can't be asked to stop");
+                let error = error_chain(&error);
+                tracing::warn!(
+                    pod = owner.pod,
+                    address = owner.address,
+                    error,
+                    "the job's owner can't be asked to stop"
+                );
                 OwnerAnswer::Gone
             }
         }

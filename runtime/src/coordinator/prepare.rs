@@ -69,7 +69,11 @@ pub async fn prepare(plan: &JobPlan, shared: &Shared, patient: bool) -> Result<P
 }
 
 async fn ask(plan: &JobPlan) -> Result<Prepared, PrepareError> {
-    let store = store::open(&plan.spec.checkpoint.storage, &plan.id).await?;
+    prepare_in(plan, store::open(&plan.spec.checkpoint.storage, &plan.id).await?).await
+}
+
+/// Asks once, with the job's checkpoints in `store`.
+pub async fn prepare_in(plan: &JobPlan, store: Arc<dyn Store>) -> Result<Prepared, PrepareError> {
     let newest = read_newest(store.as_ref()).await?;
     let ran_before = newest.as_ref().is_some_and(|log| log.spec_digest == plan.digest);
     if !ran_before {

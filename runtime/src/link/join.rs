@@ -9,6 +9,7 @@ use tonic::{Request, Status, Streaming, client::Grpc, codegen::http::uri::PathAn
 use super::{JOIN, ToCoordinator, ToWorker, codec::Json, pace};
 use crate::{
     env,
+    net::Connector,
     worker::{
         api::Readiness,
         protocol::{Hello, Notice},
@@ -55,7 +56,7 @@ impl Joining {
     }
 
     async fn join(&self) -> Result<Link, String> {
-        let connected = env::within(self.silence, self.coordinator.connect()).await;
+        let connected = env::within(self.silence, self.coordinator.connect_with_connector(Connector)).await;
         let connection =
             connected.ok_or_else(|| "no connection in time".to_owned())?.map_err(|error| crate::error_chain(&error))?;
         let mut client = Grpc::new(connection);

@@ -9,16 +9,12 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
-use tokio::{
-    net::TcpListener,
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tonic::{
     Request, Response, Status, Streaming,
     body::Body,
     codegen::{Service, http},
     server::{Grpc, NamedService},
-    transport::server::TcpIncoming,
 };
 
 use super::{JOIN, SERVICE, ToCoordinator, ToWorker, codec::Json, pace};
@@ -28,6 +24,7 @@ use crate::{
         workers::{Desk, Door},
     },
     env,
+    net::Listener,
     tls::{ListenError, Security},
     worker::protocol::{Hello, Order},
 };
@@ -46,10 +43,9 @@ pub struct Reception {
 impl Reception {
     /// Listens for workers until the process ends; gives the address.
     pub async fn serve(self, listen: SocketAddr, security: &Security) -> Result<SocketAddr, ListenError> {
-        let listener = TcpListener::bind(listen).await?;
-        let address = listener.local_addr()?;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let server = security.server()?.add_service(self).serve_with_incoming(incoming);
+        let listener = Listener::bind(listen).await?;
+        let address = listener.address()?;
+        let server = security.server()?.add_service(self).serve_with_incoming(listener.incoming());
         tokio::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(error = crate::error_chain(&error), "workers can join no more");

@@ -9,9 +9,8 @@ use std::{
 };
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use tokio::net::TcpListener;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, net::Listener};
 
 /// Whether the job that this worker belongs to runs.
 #[derive(Debug, Clone, Default)]
@@ -31,8 +30,8 @@ struct Served {
 
 /// Serves until the process ends. Returns the address it listens on.
 pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, readiness: Readiness) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(listen).await?;
-    let address = listener.local_addr()?;
+    let listener = Listener::bind(listen).await?;
+    let address = listener.address()?;
     let router = Router::new()
         .route("/metrics", get(encode))
         // A worker that can answer looks for its coordinator by itself: a restart would not help.

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     checkpoint::{manifest::ManifestError, store::Store},
+    env,
     exchange::{
         local::Gate,
         remote::{post::Post, send::Leaving},
@@ -124,7 +125,7 @@ impl Deployment {
                 let edges = wiring.edges(&self.plan, shape, id);
                 if let Some(gate) = wiring.gate(id) {
                     let (this, shape, restored) = (self.clone(), shape.clone(), restored.clone());
-                    keyed.spawn_blocking(move || this.keyed(id, &shape, gate, edges, &restored));
+                    env::spawn_busy(&mut keyed, move || this.keyed(id, &shape, gate, edges, &restored));
                     continue;
                 }
                 let (control, told) = unbounded_channel();

@@ -7,7 +7,7 @@ use tidegate_crds::api::{Failure, FailureReason};
 use tokio::{
     runtime::Builder,
     sync::{mpsc::UnboundedSender, oneshot, watch},
-    task::LocalSet,
+    task::{JoinSet, LocalSet},
 };
 
 use super::{keyed_task::TaskError, protocol::TaskId, report::Report};
@@ -40,6 +40,12 @@ impl Slots {
     /// Starts one thread for each list of subtasks.
     pub fn start(slots: Vec<Vec<Subtask>>, reports: &UnboundedSender<Report>) -> std::io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
+        #[cfg(any(test, feature = "test-util"))]
+        if crate::simulation::is_inside() {
+            let (end, end_seen) = oneshot::channel();
+            tokio::task::spawn_local(together(slots.into_iter().flatten().collect(), stopped, reports.clone(), end));
+            return Ok(Self { stop, ended: vec![end_seen] });
+        }
         let mut ended = Vec::new();
         for (index, subtasks) in slots.into_iter().enumerate() {
             let (end, end_seen) = oneshot::channel();
@@ -74,15 +80,37 @@ async fn until_stopped(mut stopped: watch::Receiver<bool>) {
     let _dropped = stopped.wait_for(|stop| *stop).await;
 }
 
+/// Slots without threads of their own: in a simulation all processes share one.
+#[cfg(any(test, feature = "test-util"))]
+async fn together(
+    subtasks: Vec<Subtask>,
+    stopped: watch::Receiver<bool>,
+    reports: UnboundedSender<Report>,
+    end: oneshot::Sender<()>,
+) {
+    let mut tasks = JoinSet::new();
+    for subtask in subtasks {
+        tasks.spawn_local(watched(subtask, reports.clone()));
+    }
+    until_stopped(stopped).await;
+    tasks.shutdown().await;
+    let _nobody_waits = end.send(());
+}
+
 /// Runs a subtask and reports how it ended, a panic included.
 async fn watched(subtask: Subtask, reports: UnboundedSender<Report>) {
     let task = subtask.id;
-    let result = tokio::task::spawn_local((subtask.run)()).await;
-    let report = match result {
-        Ok(Ok(())) => Report::Ended(task),
-        Ok(Err(error)) => failed(&subtask.name, error.failure()),
-        Err(error) if error.is_cancelled() => return,
-        Err(panic) => failed(&subtask.name, Failure { reason: FailureReason::TaskFailed, message: panic.to_string() }),
+    // In a set, so that it is dropped with this future.
+    let mut running = JoinSet::new();
+    running.spawn_local((subtask.run)());
+    let report = match running.join_next().await {
+        Some(Ok(Ok(()))) => Report::Ended(task),
+        Some(Ok(Err(error))) => failed(&subtask.name, error.failure()),
+        None => return,
+        Some(Err(error)) if error.is_cancelled() => return,
+        Some(Err(panic)) => {
+            failed(&subtask.name, Failure { reason: FailureReason::TaskFailed, message: panic.to_string() })
+        }
     };
     let _gone = reports.send(report);
 }

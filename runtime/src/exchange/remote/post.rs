@@ -13,8 +13,7 @@ use arrow_flight::{
 };
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
-use tokio::net::TcpListener;
-use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     CONNECTION_WINDOW, ChannelError, ChannelId, LONGEST_MESSAGE, STREAM_WINDOW,
@@ -24,6 +23,7 @@ use crate::{
     element::Element,
     exchange::local::Sender,
     ids::Attempt,
+    net::Listener,
     tls::{ListenError, Security},
 };
 
@@ -46,8 +46,8 @@ pub struct Inbox {
 impl Post {
     /// Listens for other workers until the process ends; gives the address.
     pub async fn serve(&self, listen: SocketAddr, security: &Security) -> Result<SocketAddr, ListenError> {
-        let listener = TcpListener::bind(listen).await?;
-        let address = listener.local_addr()?;
+        let listener = Listener::bind(listen).await?;
+        let address = listener.address()?;
         let service = FlightServiceServer::new(self.clone()).max_decoding_message_size(LONGEST_MESSAGE);
         let server = security
             .server()?
@@ -55,7 +55,7 @@ impl Post {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(MOST_STREAMS)
             .add_service(service)
-            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+            .serve_with_incoming(listener.incoming());
         tokio::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(error = crate::error_chain(&error), "the exchange has ended");

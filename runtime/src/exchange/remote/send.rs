@@ -9,7 +9,7 @@ use super::{
     CONNECTION_WINDOW, ChannelError, ChannelId, LONGEST_MESSAGE, STREAM_WINDOW,
     frame::{Encoder, FrameError, metadata},
 };
-use crate::{element::Element, exchange::local::Outbox, tls::Security};
+use crate::{element::Element, exchange::local::Outbox, net::Connector, tls::Security};
 
 /// A connection to the worker whose exchange is at `host:port`; made when the first stream needs it.
 pub fn connection(peer: &str, security: &Security) -> Result<Channel, tonic::transport::Error> {
@@ -17,8 +17,7 @@ pub fn connection(peer: &str, security: &Security) -> Result<Channel, tonic::tra
     Ok(endpoint
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .tcp_nodelay(true)
-        .connect_lazy())
+        .connect_with_connector_lazy(Connector))
 }
 
 /// What leaves this process on one channel.

@@ -1,0 +1,68 @@
+//! What a simulation puts behind the doors: [`crate::env`] for time and randomness, [`crate::net`] for the network.
+//!
+//! A simulation runs the processes of a job on one thread, in turns. While one has its turn it is the one that
+//! [`enter`]ed, and whatever its code asks a door is answered by its [`Doors`]. Threads know nothing of each other: two
+//! simulations, and tests beside them, may run at the same time.
+
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
+
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The world, as one process sees it.
+pub trait Doors {
+    /// This process's, which may be wrong and may jump.
+    fn wall_clock_ms(&self) -> u64;
+
+    fn monotonic(&self) -> Duration;
+
+    fn random(&self) -> u64;
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+
+    fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Listening>>;
+
+    /// To `host:port`.
+    fn connect(&self, address: &str) -> BoxFuture<'static, io::Result<Box<dyn Connection>>>;
+}
+
+/// A port that is listened on.
+pub trait Listening: Send + Sync {
+    fn address(&self) -> SocketAddr;
+
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>>;
+}
+
+/// One end of a connection.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+thread_local! {
+    static INSIDE: RefCell<Option<Rc<dyn Doors>>> = const { RefCell::new(None) };
+}
+
+/// A process has its turn until this is dropped.
+#[must_use]
+pub struct Turn(Option<Rc<dyn Doors>>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        INSIDE.set(self.0.take());
+    }
+}
+
+pub fn enter(doors: Rc<dyn Doors>) -> Turn {
+    Turn(INSIDE.replace(Some(doors)))
+}
+
+/// Whether this thread runs a simulated process.
+pub fn is_inside() -> bool {
+    INSIDE.with_borrow(Option::is_some)
+}
+
+/// What the process's doors answer; nothing outside a simulation.
+pub(crate) fn ask<T>(question: impl FnOnce(&dyn Doors) -> T) -> Option<T> {
+    let doors = INSIDE.with_borrow(Option::clone);
+    doors.map(|doors| question(doors.as_ref()))
+}

@@ -1,0 +1,52 @@
+//! The world as one process sees it.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use tidegate::simulation::{Connection, Doors, Listening};
+
+use super::{
+    net,
+    world::{Host, Micros, Pid, Shared},
+};
+
+/// 2026-01-01: where wall clocks begin.
+const START_MS: u64 = 1_767_225_600_000;
+
+#[derive(Debug, Clone)]
+pub struct Inside {
+    pub world: Shared,
+    pub host: Host,
+    pub pid: Pid,
+    /// When the process began.
+    pub born: Micros,
+}
+
+impl Doors for Inside {
+    fn wall_clock_ms(&self) -> u64 {
+        let world = self.world.lock();
+        let ahead = world.clocks.get(&self.host).copied().unwrap_or_default();
+        (START_MS + world.now / 1000).saturating_add_signed(ahead)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.world.lock().now - self.born)
+    }
+
+    fn random(&self) -> u64 {
+        self.world.lock().chance.draw()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.world.clone().sleep(self.pid, duration).boxed()
+    }
+
+    fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Listening>> {
+        Ok(Box::new(net::listen(self, address)?))
+    }
+
+    fn connect(&self, address: &str) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
+        let connected = net::connect(self.clone(), address.to_owned());
+        async { Ok(Box::new(connected.await?) as Box<dyn Connection>) }.boxed()
+    }
+}

@@ -1,0 +1,190 @@
+//! What goes wrong, and when.
+
+use super::{
+    chance::Chance,
+    world::{Host, MILLI, Micros, SECOND},
+};
+
+/// The first seconds belong to the start.
+const FIRST: Micros = SECOND;
+
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    Crash(Crash),
+    /// A process dies shortly after something has become durable.
+    Ambush {
+        upon: Moment,
+        after: Micros,
+        crash: Crash,
+    },
+    /// Nothing arrives between two hosts.
+    Part {
+        a: Host,
+        b: Host,
+        lasts: Micros,
+    },
+    /// A host stands still, as a machine that swaps, and then goes on as if nothing had been.
+    Freeze {
+        host: Host,
+        lasts: Micros,
+    },
+    /// A wall clock jumps.
+    Jump {
+        host: Host,
+        ms: i64,
+    },
+    /// Requests to store and sinks go wrong, so many in a thousand.
+    Storm {
+        trouble: u64,
+        lasts: Micros,
+    },
+    /// A host reaches neither store nor sinks.
+    CutOff {
+        host: Host,
+        lasts: Micros,
+    },
+    /// Messages between two hosts take up to so long.
+    Slow {
+        a: Host,
+        b: Host,
+        most: Micros,
+    },
+    /// A connection breaks.
+    Break {
+        draw: u64,
+    },
+    /// Somebody asks for something, where `host` is a coordinator.
+    Ask {
+        host: Host,
+        wish: Wish,
+    },
+}
+
+/// A process dies after some more polls of its tasks, and another takes its place after a while.
+#[derive(Debug, Clone, Copy)]
+pub struct Crash {
+    pub host: Host,
+    pub polls: u64,
+    /// Its peers hear nothing of it.
+    pub silently: bool,
+    /// Its successor has another name.
+    pub as_another: bool,
+    pub back_after: Micros,
+}
+
+/// Something has become durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Begun,
+    Sealed,
+    Owned,
+    Committed,
+    ManifestWritten,
+    Published,
+}
+
+/// What a person may ask for while all this happens.
+#[derive(Debug, Clone, Copy)]
+pub enum Wish {
+    Checkpoint,
+    Savepoint,
+    Rescale { parallelism: u32 },
+}
+
+/// Some faults between the start and `calm`, in order.
+pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros) -> Vec<(Micros, Fault)> {
+    let mut faults = Vec::new();
+    // How many of each, at most: some runs have much of one kind, others little of all.
+    let kinds: [(u64, fn(&mut Chance, &[Host]) -> Fault); 10] = [
+        (6, crash),
+        (8, ambush),
+        (4, part),
+        (3, freeze),
+        (4, jump),
+        (3, storm),
+        (2, cut_off),
+        (2, slow),
+        (4, break_one),
+        (3, ask),
+    ];
+    for (most, kind) in kinds {
+        for _ in 0..chance.within(0..most + 1) {
+            let at = chance.within(FIRST..calm);
+            faults.push((at, kind(chance, hosts)));
+        }
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    faults
+}
+
+fn two(chance: &mut Chance, hosts: &[Host]) -> (Host, Host) {
+    let first = chance.within(0..hosts.len() as u64);
+    let second = (first + chance.within(1..hosts.len() as u64)) % hosts.len() as u64;
+    (hosts[first as usize], hosts[second as usize])
+}
+
+fn dies(chance: &mut Chance, hosts: &[Host]) -> Crash {
+    Crash {
+        // Half of them are coordinators, or what else is first.
+        host: if chance.happens(400) { hosts[0] } else { chance.one_of(hosts) },
+        polls: if chance.happens(500) { 0 } else { chance.within(1..60) },
+        silently: chance.happens(200),
+        as_another: chance.happens(300),
+        back_after: chance.within(SECOND / 10..6 * SECOND),
+    }
+}
+
+fn crash(chance: &mut Chance, hosts: &[Host]) -> Fault {
+    Fault::Crash(dies(chance, hosts))
+}
+
+fn ambush(chance: &mut Chance, hosts: &[Host]) -> Fault {
+    use Moment::{Begun, Committed, ManifestWritten, Owned, Published, Sealed};
+    let upon = chance.one_of(&[Begun, Sealed, Owned, Owned, Owned, Committed, ManifestWritten, Published]);
+    let after = if chance.happens(300) { 0 } else { chance.within(0..60 * MILLI) };
+    Fault::Ambush { upon, after, crash: dies(chance, hosts) }
+}
+
+fn part(chance: &mut Chance, hosts: &[Host]) -> Fault {
+    let (a, b) = two(chance, hosts);
+    Fault::Part { a, b, lasts: chance.within(SECOND..30 * SECOND) }
+}
+
+fn freeze(chance: &mut Chance, hosts: &[Host]) -> Fault {
+    Fault::Freeze { host: chance.one_of(hosts), lasts: chance.within(SECOND / 10..25 * SECOND) }
+}
+
+fn jump(chance: &mut Chance, hosts: &[Host]) -> Fault {
+    const HOUR_MS: i64 = 3_600_000;
+    let ms = chance.within(0..4 * HOUR_MS as u64) as i64 - 2 * HOUR_MS;
+    Fault::Jump { host: chance.one_of(hosts), ms }
+}
+
+fn storm(chance: &mut Chance, _: &[Host]) -> Fault {
+    Fault::Storm { trouble: chance.within(20..400), lasts: chance.within(SECOND..20 * SECOND) }
+}
+
+fn cut_off(chance: &mut Chance, hosts: &[Host]) -> Fault {
+    // Some last longer than the journal's patience with a create whose outcome is not known.
+    let longest = chance.one_of(&[25, 25, 90]);
+    Fault::CutOff { host: chance.one_of(hosts), lasts: chance.within(SECOND..longest * SECOND) }
+}
+
+fn slow(chance: &mut Chance, hosts: &[Host]) -> Fault {
+    let (a, b) = two(chance, hosts);
+    Fault::Slow { a, b, most: chance.within(SECOND / 20..3 * SECOND) }
+}
+
+fn break_one(chance: &mut Chance, _: &[Host]) -> Fault {
+    Fault::Break { draw: chance.draw() }
+}
+
+fn ask(chance: &mut Chance, hosts: &[Host]) -> Fault {
+    let wish = match chance.within(0..3) {
+        0 => Wish::Checkpoint,
+        1 => Wish::Savepoint,
+        _ => Wish::Rescale { parallelism: chance.within(1..6) as u32 },
+    };
+    // Coordinators come first, and there are two at most.
+    Fault::Ask { host: chance.one_of(&hosts[..2]), wish }
+}

@@ -1,0 +1,266 @@
+//! What the processes run: the store-sales job, by a coordinator and its workers, or by two rivals that each run it whole.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tidegate::{
+    checkpoint::{claim::Identity, log::Claimant, store::Store},
+    coordinator::{api, driver::Coordinator, event::Outcome, prepare::prepare_in, shared::Shared, workers::Workers},
+    env, error_chain,
+    exchange::remote::post::Post,
+    ids::Revision,
+    job::{JobPlan, SinkTarget, SourceTable},
+    link::{join::Joining, reception::Reception},
+    metrics::Metrics,
+    source::generator::Generator,
+    tls::Security,
+    worker::{api::Readiness, protocol::Hello, supervisor::Worker},
+};
+use tidegate_crds::{GeneratorSource, HumanDuration, StreamJob};
+use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
+
+use super::{
+    broker::TopicPublisher,
+    chance::Chance,
+    doors::Inside,
+    net::address,
+    store::SimStore,
+    table::TablePublisher,
+    world::{Host, Shared as World},
+};
+
+const API: u16 = 8081;
+const WORKERS: u16 = 8082;
+const EXCHANGE: u16 = 8083;
+/// Who says nothing for so long is lost.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Sales per store and minute of event time, each order counted once, to two sinks.
+const DOCUMENT: &str = "
+apiVersion: tidegate.dev/v1alpha1
+kind: StreamJob
+metadata: { name: store-sales }
+spec:
+  sources:
+    - name: orders
+      generator: { count: 1, duplicates: 0.1, outOfOrder: 0.2, maxDelay: 5s }
+      watermark: { column: ts, delay: 5s }
+  sql: |
+    CREATE VIEW unique_orders AS
+      SELECT order_id, store_id, amount, ts
+      FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY ts) AS n FROM orders)
+      WHERE n = 1;
+    CREATE VIEW minute_sales AS
+      SELECT window_start, store_id, SUM(amount) AS total, COUNT(*) AS orders
+      FROM TUMBLE(TABLE unique_orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE)
+      GROUP BY window_start, window_end, store_id;
+    INSERT INTO table_sink SELECT * FROM minute_sales;
+    INSERT INTO topic_sink SELECT * FROM minute_sales;
+  sinks:
+    - { name: table_sink, files: { path: /nowhere } }
+    - { name: topic_sink, files: { path: /nowhere } }
+  parallelism: 2
+  stateTtl: 1h
+  checkpoint:
+    interval: 2s
+    timeout: 30s
+    storage: { local: { path: /nowhere } }
+";
+
+/// Who takes part.
+#[derive(Debug, Clone, Copy)]
+pub enum Cast {
+    /// A coordinator, and workers with so many slots each.
+    Crew { workers: u8, slots: u32 },
+    /// Two processes that want the same job, with workers of their own.
+    Rivals,
+}
+
+/// One run's job.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub cast: Cast,
+    pub parallelism: u32,
+    pub interval: Duration,
+    pub tolerable_failures: u32,
+    pub orders: GeneratorSource,
+}
+
+const COORDINATOR: Host = Host(1);
+const RIVAL: Host = Host(2);
+const FIRST_WORKER: u8 = 11;
+
+impl Setting {
+    pub fn draw(chance: &mut Chance) -> Self {
+        let parallelism = chance.within(1..5) as u32;
+        let cast = if chance.happens(250) {
+            Cast::Rivals
+        } else {
+            let workers = chance.within(2..4) as u8;
+            let fewest = parallelism.div_ceil(u32::from(workers));
+            Cast::Crew { workers, slots: fewest + chance.within(0..3) as u32 }
+        };
+        let mut orders = document().spec.sources[0].generator.clone().expect("a generator");
+        orders.seed = chance.draw();
+        orders.count = Some(chance.within(600..2000));
+        orders.rate = Some(chance.within(20..100));
+        orders.stores = chance.within(3..30);
+        orders.step_micros = chance.within(200_000..1_500_000);
+        Self {
+            cast,
+            parallelism,
+            interval: Duration::from_millis(chance.within(200..3000)),
+            tolerable_failures: chance.within(0..4) as u32,
+            orders,
+        }
+    }
+
+    pub fn hosts(&self) -> Vec<Host> {
+        match self.cast {
+            Cast::Crew { workers, .. } => {
+                [COORDINATOR].into_iter().chain((0..workers).map(|worker| Host(FIRST_WORKER + worker))).collect()
+            }
+            Cast::Rivals => vec![COORDINATOR, RIVAL],
+        }
+    }
+
+    /// What a process at this host does, under this name.
+    pub async fn main(self, inside: Inside, pod: String) -> String {
+        let plan = Arc::new(self.plan(&inside));
+        let store: Arc<dyn Store> = Arc::new(SimStore { world: inside.world.clone(), pid: inside.pid });
+        match self.cast {
+            Cast::Crew { slots, .. } if inside.host != COORDINATOR => work(inside, plan, store, pod, slots).await,
+            cast => coordinate(inside, plan, store, pod, cast).await,
+        }
+    }
+
+    fn plan(&self, inside: &Inside) -> JobPlan {
+        static PLANNED: OnceLock<JobPlan> = OnceLock::new();
+        let planned = PLANNED.get_or_init(|| JobPlan::new(&document(), Arc::new(Metrics::new())).expect("a plan"));
+        let mut spec = planned.spec.clone();
+        spec.parallelism = self.parallelism;
+        spec.checkpoint.interval = HumanDuration(self.interval);
+        spec.checkpoint.tolerable_failures = self.tolerable_failures;
+        let table = &planned.sources[0];
+        let source = SourceTable {
+            name: table.name.clone(),
+            schema: table.schema.clone(),
+            watermark: table.watermark.clone(),
+            format: table.format.clone(),
+            source: Arc::new(Generator::new(&table.name, &self.orders).expect("valid settings")),
+        };
+        let (world, pid) = (inside.world.clone(), inside.pid);
+        let table = TablePublisher { world: world.clone(), pid, sink: "table_sink".to_owned() };
+        let topic = TopicPublisher { world, pid, sink: "topic_sink".to_owned() };
+        let sinks = [
+            (table.sink.clone(), SinkTarget::Published(Arc::new(table))),
+            (topic.sink.clone(), SinkTarget::Published(Arc::new(topic))),
+        ];
+        JobPlan {
+            name: planned.name.clone(),
+            id: planned.id.clone(),
+            spec,
+            graph: planned.graph.clone(),
+            sources: vec![source],
+            sinks: BTreeMap::from(sinks),
+            metrics: Arc::new(Metrics::new()),
+            digest: planned.digest.clone(),
+        }
+    }
+}
+
+fn document() -> StreamJob {
+    StreamJob::from_yaml(DOCUMENT).expect("a valid document")
+}
+
+/// As `tidegate coordinator` and `tidegate run`, without a command line.
+async fn coordinate(inside: Inside, plan: Arc<JobPlan>, store: Arc<dyn Store>, pod: String, cast: Cast) -> String {
+    let (requests, requested) = unbounded_channel();
+    inside.world.lock().desks.insert(inside.host, requests.clone());
+    let shared = Shared::new(&plan, 1, "simulated".to_owned());
+    let address = match api::serve(address(inside.host, API), shared.clone(), requests).await {
+        Ok(address) => address,
+        Err(error) => return format!("failed to listen: {error}"),
+    };
+    let prepared = match shared.alive_during(prepare_in(&plan, store)).await {
+        Ok(prepared) => prepared,
+        Err(error) => return format!("refused: {}", error_chain(&error)),
+    };
+    let identity = Identity {
+        claimant: Claimant { revision: Revision(1), pod },
+        address: address.to_string(),
+        spec_digest: plan.digest.clone(),
+        parallelism: plan.spec.parallelism,
+        rescaled: None,
+        lineage: format!("{}-{}", plan.id, env::unique_id()),
+        stand_by: true,
+        patience: Duration::from_secs(30),
+    };
+    let (workers, door) = Workers::new();
+    let (store, io) = (prepared.store, Handle::current());
+    let expected = match cast {
+        Cast::Crew { workers, .. } => {
+            let reception = Reception { door, digest: plan.digest.clone(), silence: SILENCE, shared: shared.clone() };
+            let listen = super::net::address(inside.host, WORKERS);
+            if let Err(error) = reception.serve(listen, &Security::Plain).await {
+                return format!("failed to listen: {}", error_chain(&error));
+            }
+            usize::from(workers)
+        }
+        Cast::Rivals => {
+            let worker = worker(&plan, &store, Post::default());
+            let hello = Hello {
+                name: "local".to_owned(),
+                slots: plan.spec.max_parallelism,
+                exchange: String::new(),
+                digest: plan.digest.clone(),
+            };
+            door.keep_local(worker, hello);
+            1
+        }
+    };
+    let preflight = prepared.ran_before;
+    let coordinator = Coordinator { plan, store, identity, preflight, workers, expected, shared, io };
+    match coordinator.run(requested).await {
+        Outcome::Finished => FINISHED.to_owned(),
+        Outcome::Stopped => "stopped".to_owned(),
+        Outcome::Failed(failure) => format!("failed: {}", failure.message),
+    }
+}
+
+/// The last word of a coordinator whose job has read and published everything.
+pub const FINISHED: &str = "finished";
+
+fn worker(plan: &Arc<JobPlan>, store: &Arc<dyn Store>, post: Post) -> Worker {
+    Worker { plan: plan.clone(), store: store.clone(), post, security: Security::Plain, io: Handle::current() }
+}
+
+/// As `tidegate worker`, without a command line.
+async fn work(inside: Inside, plan: Arc<JobPlan>, store: Arc<dyn Store>, pod: String, slots: u32) -> String {
+    let post = Post::default();
+    let exchange = match post.serve(address(inside.host, EXCHANGE), &Security::Plain).await {
+        Ok(address) => address.to_string(),
+        Err(error) => return format!("failed to listen: {}", error_chain(&error)),
+    };
+    let coordinator = Security::Plain.endpoint(&address(COORDINATOR, WORKERS).to_string()).expect("an address");
+    let hello = Hello { name: pod, slots, exchange, digest: plan.digest.clone() };
+    let worker = worker(&plan, &store, post);
+    let readiness = Readiness::default();
+    Joining { worker, hello, coordinator, silence: SILENCE, readiness }.run().await;
+    "ended".to_owned()
+}
+
+/// A process that looks whether the checkpoints are whole; its last word says.
+pub async fn inspect(world: World, inside: Inside) -> String {
+    let store: Arc<dyn Store> = Arc::new(SimStore { world, pid: inside.pid });
+    match tidegate::checkpoint::verify::verify(&store).await {
+        Ok(found) if found.damage.is_empty() && !found.whole.is_empty() => WHOLE.to_owned(),
+        Ok(found) => format!("damaged: {found:?}"),
+        Err(error) => format!("unreadable: {}", error_chain(&error)),
+    }
+}
+
+pub const WHOLE: &str = "whole";

@@ -1,0 +1,116 @@
+//! A process: a runtime that gets the thread when something concerns it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use tidegate::simulation::{self, Doors};
+use tokio::{
+    runtime::{Builder, LocalOptions, LocalRuntime},
+    task::{JoinError, JoinHandle},
+};
+
+use super::doors::Inside;
+
+pub struct Process {
+    pub inside: Inside,
+    runtime: LocalRuntime,
+    doors: Rc<dyn Doors>,
+    idle: Arc<Idle>,
+    main: JoinHandle<String>,
+}
+
+/// Told by the runtime when no task of it can go on.
+#[derive(Default)]
+struct Idle {
+    is_idle: AtomicBool,
+    waits: Mutex<Option<Waker>>,
+}
+
+impl Process {
+    /// Begins to run `main`, which ends with its last word.
+    pub fn start(inside: Inside, main: impl Future<Output = String> + 'static) -> Self {
+        let idle = Arc::new(Idle::default());
+        let told = idle.clone();
+        let runtime = Builder::new_current_thread()
+            // Nothing of a process waits for real time; libraries look whether they could.
+            .enable_time()
+            // So that a crash can come after any poll of any task.
+            .event_interval(1)
+            .on_thread_park(move || told.tell())
+            .build_local(LocalOptions::default())
+            .expect("a runtime without drivers");
+        let doors: Rc<dyn Doors> = Rc::new(inside.clone());
+        let main = {
+            let _turn = simulation::enter(doors.clone());
+            runtime.spawn_local(main)
+        };
+        Self { inside, runtime, doors, idle, main }
+    }
+
+    /// Lets all tasks run until none can go on. Gives the last word of a process that has ended.
+    pub fn run(&mut self) -> Option<Result<String, JoinError>> {
+        let _turn = simulation::enter(self.doors.clone());
+        self.runtime.block_on(UntilIdle(&self.idle));
+        self.main.is_finished().then(|| self.runtime.block_on(&mut self.main))
+    }
+
+    /// Lets so many more polls of its tasks take place.
+    pub fn stagger(&mut self, polls: u64) {
+        let _turn = simulation::enter(self.doors.clone());
+        self.runtime.block_on(Polls(polls));
+    }
+
+    /// Dies where it stands. The world must know already that it does not live.
+    pub fn die(self) {
+        let _turn = simulation::enter(self.doors.clone());
+        drop(self.main);
+        drop(self.runtime);
+    }
+}
+
+impl Idle {
+    fn tell(&self) {
+        self.is_idle.store(true, Ordering::Relaxed);
+        if let Some(waits) = self.waits.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waits.wake();
+        }
+    }
+}
+
+struct UntilIdle<'a>(&'a Idle);
+
+impl Future for UntilIdle<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.0.is_idle.swap(false, Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        *self.0.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Ready when so many tasks have been polled.
+struct Polls(u64);
+
+impl Future for Polls {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.0 == 0 {
+            return Poll::Ready(());
+        }
+        self.0 -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

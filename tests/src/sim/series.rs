@@ -1,0 +1,53 @@
+//! Many seeds, on all cores.
+
+use std::{
+    ops::Range,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use super::run::{Played, play};
+
+/// What came of many runs.
+#[derive(Debug, Default)]
+pub struct Series {
+    pub runs: u64,
+    pub faults: u64,
+    pub events: u64,
+    /// Virtual seconds until the jobs had finished, together.
+    pub seconds: u64,
+    /// Runs that are not what they should be.
+    pub failed: Vec<Played>,
+}
+
+/// Plays seeds until the first that fails.
+pub fn series(seeds: Range<u64>) -> Series {
+    let next = AtomicU64::new(seeds.start);
+    let (stop, series) = (AtomicBool::new(false), Mutex::new(Series::default()));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let played = play(seed, false);
+                    let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
+                    series.runs += 1;
+                    series.faults += played.faults as u64;
+                    series.events += played.events;
+                    series.seconds += played.took / 1_000_000;
+                    if played.verdict.is_err() {
+                        stop.store(true, Ordering::Relaxed);
+                        series.failed.push(played);
+                    }
+                }
+            });
+        }
+    });
+    series.into_inner().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,162 @@
+//! The object store: outlives everybody, creates conditionally, and answers when it can.
+//!
+//! A request travels, takes place at one moment, and its answer travels back. Who died meanwhile may have written all the
+//! same; who got no answer does not know, and a write may land a minute late.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hasher},
+    ops::{Bound, Range},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidegate::checkpoint::{
+    record::{Body, LOG, Record},
+    store::{Create, Listed, ObjectPath, Store, StoreError},
+};
+use tokio::sync::oneshot;
+
+use super::{
+    faults::Moment,
+    world::{Pid, Shared, World},
+};
+
+#[derive(Debug, Default)]
+pub struct Objects(BTreeMap<String, Bytes>);
+
+/// The store, as a process reaches it.
+#[derive(Debug, Clone)]
+pub struct SimStore {
+    pub world: Shared,
+    pub pid: Pid,
+}
+
+impl Objects {
+    /// All below `prefix`, by path.
+    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Bytes)> {
+        self.0.iter().filter(move |(path, _)| path.starts_with(prefix)).map(|(path, bytes)| (path.as_str(), bytes))
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>) -> Vec<Listed> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let objects = self.0.range::<str, _>((from, Bound::Unbounded)).filter(|(path, _)| path.starts_with(prefix));
+        objects.map(|(path, bytes)| Listed { path: ObjectPath(path.clone()), bytes: bytes.len() as u64 }).collect()
+    }
+}
+
+impl World {
+    fn create(&mut self, path: String, bytes: Bytes) -> Create {
+        if self.objects.0.contains_key(&path) {
+            self.note(format_args!("create {path}: exists"));
+            return Create::Exists;
+        }
+        self.note(format_args!("create {path} {:x}", digest(&bytes)));
+        if path.starts_with(LOG)
+            && let Ok(record) = Record::from_bytes(&bytes)
+        {
+            self.recorded(&record.body);
+        }
+        self.objects.0.insert(path, bytes);
+        Create::Created
+    }
+
+    fn recorded(&mut self, record: &Body) {
+        let moment = match record {
+            Body::AttemptStarted { .. } => Moment::Begun,
+            Body::Sealed { .. } | Body::Released { .. } => Moment::Sealed,
+            Body::EpochCommitted { .. } => Moment::Committed,
+            Body::CheckpointCompleted { checkpoint, .. } => {
+                if !self.owned.insert(checkpoint.epoch.0) {
+                    self.violate(format!("epoch {} is owned twice", checkpoint.epoch));
+                }
+                Moment::Owned
+            }
+        };
+        self.moments.push(moment);
+    }
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::default();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+impl SimStore {
+    async fn ask<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        path: &str,
+        serve: impl FnOnce(&mut World) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answered: oneshot::Receiver<Option<T>> =
+            self.world.lock().request(self.pid, &format!("{action} {path}"), serve);
+        answered.await.ok().flatten().ok_or_else(|| StoreError::Failed {
+            action,
+            path: path.to_owned(),
+            location: self.location(),
+            cause: "no answer".into(),
+        })
+    }
+}
+
+#[async_trait]
+impl Store for SimStore {
+    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
+        let name = path.0.clone();
+        self.ask("create", &path.0, move |world| world.create(name, bytes)).await
+    }
+
+    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
+        let name = path.0.clone();
+        let put = move |world: &mut World| {
+            world.note(format_args!("put {name} {:x}", digest(&bytes)));
+            if name.ends_with("manifest.json") {
+                world.moments.push(Moment::ManifestWritten);
+            }
+            world.objects.0.insert(name, bytes);
+        };
+        self.ask("write", &path.0, put).await
+    }
+
+    async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
+        let name = path.0.clone();
+        self.ask("read", &path.0, move |world| world.objects.0.get(&name).cloned()).await
+    }
+
+    async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
+        let whole = self.get(path).await?;
+        Ok(whole.map(|bytes| {
+            let end = bytes.len().min(range.end as usize);
+            bytes.slice((range.start as usize).min(end)..end)
+        }))
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
+        let (wanted, after) = (prefix.to_owned(), after.map(|path| path.0.clone()));
+        self.ask("list", prefix, move |world| world.objects.list(&wanted, after.as_deref())).await
+    }
+
+    async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let listed = self.list(prefix, None).await?;
+        let folder = |object: &Listed| {
+            let rest = object.path.0.strip_prefix(prefix)?;
+            rest.split_once('/').map(|(folder, _)| folder.to_owned())
+        };
+        Ok(listed.iter().filter_map(folder).collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        let name = path.0.clone();
+        let delete = move |world: &mut World| {
+            world.note(format_args!("delete {name}"));
+            world.objects.0.remove(&name);
+        };
+        self.ask("delete", &path.0, delete).await
+    }
+
+    fn location(&self) -> String {
+        "simulated".to_owned()
+    }
+}

@@ -1,0 +1,97 @@
+//! A table that recognises an insert by its token, as ClickHouse does.
+
+use std::collections::BTreeSet;
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Decimal128Type, Int64Type, SchemaRef, TimeUnit, TimestampMillisecondType},
+};
+use async_trait::async_trait;
+use tidegate::{
+    checkpoint::CommitPermit,
+    ids::Epoch,
+    sink::{Chunk, Publisher, SinkError},
+};
+
+use super::{
+    faults::Moment,
+    world::{Pid, Shared, World},
+};
+
+#[derive(Debug, Default)]
+pub struct Table {
+    tokens: BTreeSet<String>,
+    /// In the reference's words.
+    pub rows: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct TablePublisher {
+    pub world: Shared,
+    pub pid: Pid,
+    pub sink: String,
+}
+
+impl TablePublisher {
+    async fn ask(&self, action: &str, serve: impl FnOnce(&mut World) + Send + 'static) -> Result<(), SinkError> {
+        let answered = self.world.lock().request(self.pid, action, serve);
+        answered.await.ok().flatten().ok_or_else(|| SinkError::Failed {
+            sink: self.sink.clone(),
+            action: action.to_owned(),
+            cause: "no answer".into(),
+        })
+    }
+}
+
+#[async_trait]
+impl Publisher for TablePublisher {
+    async fn preflight(&self, _: &SchemaRef, _: u32) -> Result<(), SinkError> {
+        self.ask("look at the table", |_| ()).await
+    }
+
+    async fn publish(&self, permit: &CommitPermit, chunk: &Chunk) -> Result<(), SinkError> {
+        assert!(chunk.id.epoch <= permit.epoch(), "a permit covers its own epoch and earlier ones");
+        let (token, rows) = (chunk.id.to_string(), rows(chunk));
+        let epoch = chunk.id.epoch;
+        let insert = move |world: &mut World| {
+            world.publishes(epoch);
+            let is_new = world.table.tokens.insert(token.clone());
+            world.note(format_args!("insert {token}: {}", if is_new { rows.len() } else { 0 }));
+            if is_new {
+                world.table.rows.extend(rows);
+            }
+        };
+        self.ask(&format!("insert {}", chunk.id), insert).await
+    }
+}
+
+impl World {
+    /// Rows of an epoch are about to be seen by others.
+    pub fn publishes(&mut self, epoch: Epoch) {
+        self.moments.push(Moment::Published);
+        if !self.owned.contains(&epoch.0) {
+            self.violate(format!("epoch {epoch} is published, and nobody owns it"));
+        }
+    }
+}
+
+/// A chunk's rows, in the reference's words.
+pub fn rows(chunk: &Chunk) -> Vec<String> {
+    chunk.rows.iter().flat_map(words).collect()
+}
+
+fn words(batch: &RecordBatch) -> Vec<String> {
+    let column = |name: &str| batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"));
+    let starts = cast(column("window_start"), &DataType::Timestamp(TimeUnit::Millisecond, None)).expect("instants");
+    let (starts, stores) =
+        (starts.as_primitive::<TimestampMillisecondType>(), column("store_id").as_primitive::<Int64Type>());
+    let (totals, orders) =
+        (column("total").as_primitive::<Decimal128Type>(), column("orders").as_primitive::<Int64Type>());
+    let word = |row| {
+        let (start, store) = (starts.value(row), stores.value(row));
+        format!("{start} store {store}: {} cents, {} orders", totals.value(row), orders.value(row))
+    };
+    assert_eq!(totals.null_count() + stores.null_count(), 0, "no column has nulls");
+    (0..batch.num_rows()).map(word).collect()
+}

@@ -1,0 +1,228 @@
+//! Everything outside the processes: time, the queue of what will happen, and what outlives a crash.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tidegate::coordinator::api::Request;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+
+use super::{broker::Broker, chance::Chance, faults::Moment, net::Net, store::Objects, table::Table, trace::Trace};
+
+/// Microseconds since the simulation began.
+pub type Micros = u64;
+
+pub const MILLI: Micros = 1_000;
+pub const SECOND: Micros = 1_000_000;
+
+/// A machine: an address, and at most one process at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Host(pub u8);
+
+/// One life of a process; a restart is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pid(pub u32);
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "h{}", self.0)
+    }
+}
+
+/// How likely requests to a system are to go wrong, in a thousand, by period.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Weather {
+    pub trouble: u64,
+}
+
+/// What becomes of a request to a system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Done,
+    /// It takes seconds.
+    Slow,
+    /// Refused at once: a 503.
+    Refused,
+    /// It never arrives, and nobody answers.
+    Lost,
+    /// It takes place, and nobody answers.
+    AnswerLost,
+    /// Nobody answers, and it takes place long after.
+    Late,
+}
+
+/// Takes place in the world; then the process it names may have something to do.
+type Happening = Box<dyn FnOnce(&mut World) -> Option<Pid> + Send>;
+
+pub struct World {
+    pub now: Micros,
+    queue: BTreeMap<(Micros, u64), Happening>,
+    queued: u64,
+    pub chance: Chance,
+    pub trace: Trace,
+    /// Who lives where.
+    pub lives: BTreeMap<Host, Pid>,
+    /// Where coordinators are asked for something.
+    pub desks: BTreeMap<Host, UnboundedSender<Request>>,
+    /// What a host's wall clock is ahead, in milliseconds.
+    pub clocks: BTreeMap<Host, i64>,
+    /// Systems that a host can't reach, until when.
+    pub cut_off: BTreeMap<Host, Micros>,
+    pub net: Net,
+    pub objects: Objects,
+    pub broker: Broker,
+    pub table: Table,
+    pub weather: Weather,
+    /// What has become durable since the run last looked.
+    pub moments: Vec<Moment>,
+    /// Epochs whose checkpoints the log has.
+    pub owned: BTreeSet<u64>,
+    /// The first thing that must never happen, and has.
+    pub violation: Option<String>,
+}
+
+/// The world, as everybody holds it.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<World>>);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("World")
+    }
+}
+
+impl Shared {
+    pub fn new(chance: Chance) -> Self {
+        Self(Arc::new(Mutex::new(World {
+            now: 0,
+            queue: BTreeMap::new(),
+            queued: 0,
+            chance,
+            trace: Trace::default(),
+            lives: BTreeMap::new(),
+            desks: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            cut_off: BTreeMap::new(),
+            net: Net::default(),
+            objects: Objects::default(),
+            broker: Broker::default(),
+            table: Table::default(),
+            weather: Weather::default(),
+            moments: Vec::new(),
+            owned: BTreeSet::new(),
+            violation: None,
+        })))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, World> {
+        // A panic is of the process that has its turn, or the end of the test.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits in virtual time.
+    pub async fn sleep(self, pid: Pid, duration: Duration) {
+        let over = {
+            let (over, seen) = oneshot::channel();
+            let mut world = self.lock();
+            let due = world.now.saturating_add(duration.as_micros() as Micros);
+            // Nobody waits any more: nobody has anything to do.
+            world.at(due, move |_| over.send(()).is_ok().then_some(pid));
+            seen
+        };
+        // The world ends with everybody in it.
+        let _ended = over.await;
+    }
+}
+
+impl World {
+    /// Has something happen at a time, after all that was to happen then before.
+    pub fn at(&mut self, due: Micros, happening: impl FnOnce(&mut World) -> Option<Pid> + Send + 'static) {
+        self.queued += 1;
+        self.queue.insert((due.max(self.now), self.queued), Box::new(happening));
+    }
+
+    pub fn after(&mut self, wait: Micros, happening: impl FnOnce(&mut World) -> Option<Pid> + Send + 'static) {
+        self.at(self.now.saturating_add(wait), happening);
+    }
+
+    /// When the next thing happens.
+    pub fn next_due(&self) -> Option<Micros> {
+        self.queue.keys().next().map(|(due, _)| *due)
+    }
+
+    /// Lets the next thing happen.
+    pub fn go_on(&mut self) -> Option<Pid> {
+        let ((due, _), happening) = self.queue.pop_first()?;
+        self.now = due;
+        happening(self)
+    }
+
+    pub fn note(&mut self, what: fmt::Arguments<'_>) {
+        self.trace.note(self.now, what);
+    }
+
+    /// Something must never happen, and has.
+    pub fn violate(&mut self, what: String) {
+        self.note(format_args!("VIOLATION: {what}"));
+        self.violation.get_or_insert(what);
+    }
+
+    pub fn host(&self, pid: Pid) -> Option<Host> {
+        self.lives.iter().find(|(_, living)| **living == pid).map(|(host, _)| *host)
+    }
+
+    /// What becomes of a process's next request to a system.
+    pub fn fate(&mut self, pid: Pid) -> Fate {
+        if self.host(pid).and_then(|host| self.cut_off.get(&host)).is_some_and(|until| self.now < *until) {
+            return Fate::Lost;
+        }
+        if !self.chance.happens(self.weather.trouble) {
+            return Fate::Done;
+        }
+        self.chance.one_of(&[Fate::Slow, Fate::Refused, Fate::Lost, Fate::AnswerLost, Fate::Late])
+    }
+
+    /// Carries a request to a system and its answer back, as fate has it. `None` in place of an answer: nobody answers,
+    /// and the client has given up.
+    pub fn request<T: Send + 'static>(
+        &mut self,
+        pid: Pid,
+        name: &str,
+        serve: impl FnOnce(&mut World) -> T + Send + 'static,
+    ) -> oneshot::Receiver<Option<T>> {
+        /// A client waits so long for an answer.
+        const PATIENCE: Micros = 5 * SECOND;
+        let (answer, answered) = oneshot::channel();
+        let fate = self.fate(pid);
+        let there = self.chance.within(500..8 * MILLI);
+        let back = self.chance.within(500..8 * MILLI);
+        if fate != Fate::Done {
+            self.note(format_args!("{name}: {fate:?}"));
+        }
+        let give = move |answer: oneshot::Sender<Option<T>>, value| answer.send(value).is_ok().then_some(pid);
+        match fate {
+            Fate::Done | Fate::Slow => {
+                let there = if fate == Fate::Slow { self.chance.within(SECOND..4 * SECOND) } else { there };
+                self.after(there, move |world| {
+                    let served = serve(world);
+                    world.after(back, move |_| give(answer, Some(served)));
+                    None
+                });
+            }
+            Fate::Refused => self.after(there, move |_| give(answer, None)),
+            Fate::Lost => self.after(PATIENCE, move |_| give(answer, None)),
+            Fate::AnswerLost | Fate::Late => {
+                let there = if fate == Fate::Late { self.chance.within(5 * SECOND..60 * SECOND) } else { there };
+                self.after(there, move |world| {
+                    drop(serve(world));
+                    None
+                });
+                self.after(PATIENCE, move |_| give(answer, None));
+            }
+        }
+        answered
+    }
+}

@@ -1,0 +1,33 @@
+//! The seeded simulation: see `tidegate_tests::sim`.
+
+use tidegate_tests::sim::{play, series};
+
+/// Of a test run; `make sim SEEDS=…` plays more.
+const SEEDS: u64 = 200;
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..8 {
+        let (first, second) = (play(seed, false), play(seed, false));
+        assert_eq!(first.events, second.events, "seed {seed}: {}\n{}", first.tail, second.tail);
+        assert_eq!(first.digest, second.digest, "seed {seed}: {}\n{}", first.tail, second.tail);
+    }
+}
+
+#[test]
+fn jobs_are_exact_whatever_goes_wrong() {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+    let seeds = match number("TIDEGATE_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let played = series(seeds);
+    if let Some(failed) = played.failed.first() {
+        let cause = failed.verdict.as_ref().err().map_or("", String::as_str);
+        panic!(
+            "{}{}\nseed {}: {cause}\nplay it again with `make sim SEED={}`",
+            failed.tail, failed.setting, failed.seed, failed.seed
+        );
+    }
+    assert!(played.faults > played.runs, "{played:?} proves little");
+}

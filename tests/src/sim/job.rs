@@ -14,12 +14,14 @@ use tidegate::{
     ids::Revision,
     job::{JobPlan, SinkTarget, SourceTable},
     link::{join::Joining, reception::Reception},
+    memory::MemoryLimit,
     metrics::Metrics,
     source::generator::Generator,
+    state::Backend,
     tls::Security,
     worker::{api::Readiness, protocol::Hello, supervisor::Worker},
 };
-use tidegate_crds::{GeneratorSource, HumanDuration, StreamJob};
+use tidegate_crds::{GeneratorSource, HumanDuration, StateBackend, StreamJob};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 
 use super::{
@@ -235,7 +237,10 @@ async fn coordinate(inside: Inside, plan: Arc<JobPlan>, store: Arc<dyn Store>, p
 pub const FINISHED: &str = "finished";
 
 fn worker(plan: &Arc<JobPlan>, store: &Arc<dyn Store>, post: Post) -> Worker {
-    Worker { plan: plan.clone(), store: store.clone(), post, security: Security::Plain, io: Handle::current() }
+    // In memory: the folder stays as it is.
+    let backend = Backend::new(StateBackend::Memory, std::env::temp_dir(), MemoryLimit::of_this_process());
+    let (plan, store, io) = (plan.clone(), store.clone(), Handle::current());
+    Worker { plan, store, backend, post, security: Security::Plain, io }
 }
 
 /// As `tidegate worker`, without a command line.

@@ -22,7 +22,7 @@ setup: ## Installs what building needs (Debian packages, as root; otherwise says
 	@scripts/setup.sh
 
 build: setup ## Builds the programs and the tests
-	@echo '==> building (about 20 minutes on two cores the first time)'
+	@echo '==> building (about 30 minutes on two cores the first time)'
 	cargo build --workspace --all-targets
 
 counterparts: build ## Fetches the servers that the tests run against
@@ -30,12 +30,12 @@ counterparts: build ## Fetches the servers that the tests run against
 	$(BIN)/counterparts fetch
 
 demo: setup ## Runs a job on generated orders, kills it twice, and compares every total with a reference
-	@echo '==> building (about 20 minutes on two cores the first time)'
+	@echo '==> building (about 30 minutes on two cores the first time)'
 	cargo build --workspace --bins
 	@$(BIN)/demo
 
 demo-cluster: setup ## Installs Tidegate into a cluster, kills a process, a pod and a node under a job, and compares every total
-	@echo '==> building (about 25 minutes on two cores the first time)'
+	@echo '==> building (about 35 minutes on two cores the first time)'
 	cargo build --workspace --bins
 	@echo '==> fetching Kafka, S3, ClickHouse and Kubernetes'
 	$(BIN)/counterparts fetch
@@ -47,7 +47,7 @@ test: counterparts ## Runs every test: units, properties, and the whole system a
 	@HELM="$${HELM:-$$($(BIN)/counterparts where cluster)/helm}" scripts/chart.sh
 
 sim: setup ## Plays the engine on one thread with seeded faults: SEEDS=1000 of them, or SEED=n alone with its log
-	@echo '==> building (about 20 minutes on two cores the first time)'
+	@echo '==> building (about 30 minutes on two cores the first time)'
 	cargo build --workspace --bins
 	@$(BIN)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
@@ -63,14 +63,14 @@ lint: setup ## Formatting, clippy, generated files, shell syntax
 	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
 
 bench: setup ## Measures the store-sales job against real servers, beside consuming and decoding alone
-	@echo '==> building for release (about 25 minutes on two cores the first time)'
+	@echo '==> building for release (about 35 minutes on two cores the first time)'
 	cargo build --release --workspace --bins
 	@echo '==> fetching Kafka, S3 and ClickHouse'
 	$(RELEASE)/counterparts fetch kafka s3 clickhouse
 	@$(RELEASE)/bench
 
 image: setup ## Builds OCI archives of both programs, to load into a registry or a node
-	@echo '==> building for release (about 25 minutes on two cores the first time)'
+	@echo '==> building for release (about 35 minutes on two cores the first time)'
 	cargo build --release -p tidegate -p tidegate-operator --bins
 	@scripts/image.sh --binaries $(RELEASE) --out $(CACHE)/images
 

@@ -134,8 +134,8 @@ macro_rules! killed_at {
 killed_at! {
     a_worker_killed_before_a_state_upload: "before-state-upload"@4;
     a_worker_killed_after_a_state_upload: "after-state-upload"@4;
-    a_worker_killed_in_a_kafka_transaction: "kafka-transaction-open"@2;
-    a_worker_killed_after_a_kafka_transaction: "kafka-transaction-committed"@2;
+    a_worker_killed_in_a_kafka_transaction: "kafka-transaction-open"@1;
+    a_worker_killed_after_a_kafka_transaction: "kafka-transaction-committed"@1;
 }
 
 /// How many kills the default run has; `TIDEGATE_TEST_KILLS` sets another number.

@@ -8,6 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tidegate_crds::StateBackend;
+
+pub use self::budget::{Budget, Share};
+
+mod budget;
+
 /// Where neither a cgroup nor the machine says anything.
 const UNKNOWN: u64 = 4 << 30;
 
@@ -26,14 +32,28 @@ impl MemoryLimit {
     }
 
     /// As somebody has said.
-    pub fn given(bytes: u64) -> Self {
+    pub const fn given(bytes: u64) -> Self {
         Self { bytes, is_own: true }
     }
 
-    /// What state on the local disk may keep of itself in memory: a third, the rest being for rows on their way. Of a
-    /// machine that others use too, an eighth.
-    pub fn for_tables(self) -> u64 {
-        if self.is_own { self.bytes / 3 } else { self.bytes / 8 }
+    /// What state on the local disk may keep of itself in memory: a third, or a sixth where it is there only because it did
+    /// not fit. Of a machine that others use too, half of that.
+    pub fn for_tables(self, kind: StateBackend) -> u64 {
+        let own = match kind {
+            StateBackend::Memory => self.bytes / 6,
+            StateBackend::RocksDb => self.bytes / 3,
+        };
+        if self.is_own { own } else { own / 2 }
+    }
+
+    /// What operators may keep of their state in memory: a half, or a quarter beside tables. Of a machine that others use
+    /// too, half of that.
+    pub fn for_operators(self, kind: StateBackend) -> u64 {
+        let own = match kind {
+            StateBackend::Memory => self.bytes / 2,
+            StateBackend::RocksDb => self.bytes / 4,
+        };
+        if self.is_own { own } else { own / 2 }
     }
 
     /// What the files of a system say whose root is `root`.
@@ -143,9 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn tables_take_less_of_memory_that_others_use() {
-        assert_eq!(MemoryLimit::given(3 << 30).for_tables(), 1 << 30);
-        assert_eq!(MemoryLimit { bytes: 16 << 30, is_own: false }.for_tables(), 2 << 30);
+    fn state_leaves_room_for_rows_on_their_way_and_takes_less_of_memory_that_others_use() {
+        for kind in [StateBackend::Memory, StateBackend::RocksDb] {
+            let (own, shared) = (MemoryLimit::given(12 << 30), MemoryLimit { bytes: 12 << 30, is_own: false });
+            let all = |limit: MemoryLimit| limit.for_tables(kind) + limit.for_operators(kind);
+            assert!((7 << 30..9 << 30).contains(&all(own)), "{kind:?}");
+            assert_eq!(all(shared), all(own) / 2);
+        }
         assert!(MemoryLimit::of_this_process().bytes > 0);
     }
 }

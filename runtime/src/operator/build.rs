@@ -4,7 +4,7 @@ use tidegate_crds::StateBackend;
 
 use super::{
     KeyRange, Named, Operator, OperatorError,
-    deduplicate::{Columns, Deduplicate, Dropped, InMemory, InTable, Seen},
+    deduplicate::{Columns, Deduplicate, Dropped, InTable, Overflowing, Seen},
     map::Map,
     sink::{Buffer, Direct},
     window::{LateRows, Window},
@@ -63,15 +63,13 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
             let ttl = plan.spec.state_ttl.map(|ttl| ttl.millis() as i64);
             let spill = (context.spill)(&format!("state-{}", node.id));
             let columns = Columns { input: input.ok_or_else(unplanned)?.clone(), keys: keys.clone(), time: *time };
+            let (range, folder) = (context.range, format!("{}-{}", node.id, context.range.subtask));
             let seen: Box<dyn Seen> = match context.backend.kind() {
-                StateBackend::Memory => Box::new(InMemory::new(context.range, spill.clone(), context.backend.clone())),
+                StateBackend::Memory => Box::new(Overflowing::new(range, spill.clone(), context.backend, folder)),
                 StateBackend::RocksDb => {
                     let failed = |cause| name.state(cause);
                     let engine = context.backend.engine().map_err(failed)?;
-                    Box::new(
-                        InTable::new(context.range, engine, format!("{}-{}", node.id, context.range.subtask))
-                            .map_err(failed)?,
-                    )
+                    Box::new(InTable::new(range, engine, folder).map_err(failed)?)
                 }
             };
             let mut operator = Deduplicate::new(name, columns, context.range, ttl, dropped, seen);
@@ -84,9 +82,8 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
                 counted: plan.metrics.late_records.get_or_create(&named(&node.id.0)).clone(),
                 encode: plan.late_encoder(spec),
             };
-            let engine = name.clone();
-            let mut operator = Window::new(name, spec.clone(), context.range, input, node.schema.clone(), late)
-                .map_err(|cause| engine.engine(cause))?;
+            let (spec, output, backend) = (spec.clone(), node.schema.clone(), context.backend);
+            let mut operator = Window::new(name, spec, context.range, input, output, late, backend)?;
             operator.restore(context.restored.keyed(&node.id, context.range)?)?;
             Built::new(operator)
         }

@@ -28,9 +28,10 @@ use crate::{
 mod in_memory;
 mod in_table;
 mod keys;
+mod overflowing;
 mod seen;
 
-pub use self::{in_memory::InMemory, in_table::InTable, seen::Seen};
+pub use self::{in_table::InTable, overflowing::Overflowing, seen::Seen};
 use self::{
     keys::KEYS,
     seen::{FormerKeys, Noted, Remembers, Sights},
@@ -313,10 +314,11 @@ impl Operator for Deduplicate {
         self.add(batch).map_err(|cause| self.name.state(cause))
     }
 
-    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<(), OperatorError> {
+    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<bool, OperatorError> {
         self.watermark = self.watermark.max(watermark);
         self.emit(out).map_err(|cause| self.name.arrow(cause))?;
-        self.sweep().map_err(|cause| self.name.state(cause))
+        self.sweep().map_err(|cause| self.name.state(cause))?;
+        Ok(false)
     }
 
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {

@@ -37,10 +37,11 @@ pub struct Fleet<O> {
     build: Build<O>,
     keys: Vec<usize>,
     part_rows: usize,
-    subtasks: Vec<(KeyRange, O)>,
+    pub subtasks: Vec<(KeyRange, O)>,
     attempt: Attempt,
     epoch: Epoch,
     store: MemoryStore,
+    memory: MemoryLimit,
     backend: Backend,
     /// Where state on the local disk is.
     folder: tempfile::TempDir,
@@ -51,17 +52,15 @@ fn id() -> OperatorId {
     OperatorId("operator".into())
 }
 
-fn backend(kind: StateBackend, folder: &tempfile::TempDir) -> Backend {
-    Backend::new(kind, folder.path().to_owned(), MemoryLimit::given(64 << 20))
-}
 
 impl<O: Operator> Fleet<O> {
-    /// `keys` are columns of the operator's input; parts of `part_rows` are written ahead; `build` makes one subtask and
-    /// restores it.
+    /// `keys` are columns of the operator's input; parts of `part_rows` are written ahead; all together may use `memory`;
+    /// `build` makes one subtask and restores it.
     pub fn new(
         parallelism: u32,
         keys: Vec<usize>,
         part_rows: usize,
+        memory: MemoryLimit,
         build: impl Fn(KeyRange, Vec<RestoredState>, Spill, &Backend) -> O + 'static,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -73,7 +72,8 @@ impl<O: Operator> Fleet<O> {
             attempt: Attempt(1),
             epoch: Epoch(0),
             store: MemoryStore::new(),
-            backend: backend(StateBackend::Memory, &folder),
+            memory,
+            backend: Backend::new(StateBackend::Memory, folder.path().to_owned(), memory),
             folder,
             runtime: runtime::Builder::new_current_thread().build().unwrap(),
         };
@@ -82,6 +82,7 @@ impl<O: Operator> Fleet<O> {
     }
 
     fn start(&mut self, parallelism: u32, restored: &Restored) {
+        let _inside = self.runtime.handle().enter();
         self.subtasks = (0..parallelism)
             .map(|subtask| KeyRange { subtask: SubtaskIndex(subtask), parallelism, max_parallelism: MAX_PARALLELISM })
             .map(|range| {
@@ -106,10 +107,16 @@ impl<O: Operator> Fleet<O> {
     }
 
     pub fn watermark(&mut self, watermark: i64) -> Outputs {
-        self.each(|_, subtask, out| subtask.on_watermark(EventTime(watermark), out).unwrap())
+        self.each(|_, subtask, out| {
+            let mut is_unfinished = subtask.on_watermark(EventTime(watermark), out).unwrap();
+            while is_unfinished {
+                is_unfinished = subtask.go_on(out).unwrap();
+            }
+        })
     }
 
     fn each(&mut self, mut act: impl FnMut(&KeyRange, &mut O, &mut Output)) -> Outputs {
+        let _inside = self.runtime.handle().enter();
         let outputs = self.subtasks.iter_mut().map(|(range, subtask)| {
             let mut out = Output::default();
             act(range, subtask, &mut out);
@@ -128,6 +135,7 @@ impl<O: Operator> Fleet<O> {
         self.epoch = self.epoch.next();
         let (reports, mut inbox) = unbounded_channel();
         let (mut states, mut uploaded) = (Vec::new(), Vec::new());
+        let handle = self.runtime.handle().clone();
         for (range, subtask) in &mut self.subtasks {
             let snapshotter = Snapshotter {
                 task: TaskId { task: 0, subtask: range.subtask },
@@ -137,7 +145,9 @@ impl<O: Operator> Fleet<O> {
                 io: self.runtime.handle().clone(),
                 reports: reports.clone(),
             };
+            let inside = handle.enter();
             let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().unwrap() };
+            drop(inside);
             let cut = Cut { alignment: Duration::ZERO, sync: Duration::ZERO };
             snapshotter.start(Barrier { epoch: self.epoch, last: false, open }, cut, vec![link]);
             let Some(Report::Acked(ack, held)) = self.runtime.block_on(inbox.recv()) else { panic!("not uploaded") };
@@ -182,11 +192,21 @@ impl<O: Operator> Fleet<O> {
         // The former process and its folder are gone.
         self.subtasks.clear();
         self.attempt = self.attempt.next();
-        self.backend = backend(kind, &self.folder);
+        self.backend = Backend::new(kind, self.folder.path().to_owned(), self.memory);
         let ranges = [all];
         let loading = Restored::load(&store, &manifest, &takes, &ranges, &self.backend);
         let restored = self.runtime.block_on(loading).unwrap();
         self.start(parallelism, &restored);
+    }
+
+    /// Bytes of state that the subtasks keep in memory.
+    pub fn in_memory(&self) -> u64 {
+        self.backend.budget().used()
+    }
+
+    /// Deletes what is on the local disk.
+    pub fn lose_local_folder(&self) {
+        self.backend.folder().unwrap().remove();
     }
 
     /// State files that the newest checkpoint uploaded.

@@ -73,9 +73,16 @@ impl Output {
 pub trait Operator: Send {
     fn on_batch(&mut self, batch: RecordBatch, out: &mut Output) -> Result<(), OperatorError>;
 
-    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<(), OperatorError> {
+    /// Whether there is more to put out than should be in memory at a time: then nothing else is called but
+    /// [`Operator::go_on`], until it says that this was all.
+    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<bool, OperatorError> {
         out.watermark(watermark);
-        Ok(())
+        Ok(false)
+    }
+
+    /// Puts out some more of it, and says whether there is still more.
+    fn go_on(&mut self, _: &mut Output) -> Result<bool, OperatorError> {
+        Ok(false)
     }
 
     /// The epoch ends here. What is returned must not change any more.

@@ -65,8 +65,8 @@ impl Operator for Buffer {
         Ok(())
     }
 
-    fn on_watermark(&mut self, _: EventTime, _: &mut Output) -> Result<(), OperatorError> {
-        Ok(())
+    fn on_watermark(&mut self, _: EventTime, _: &mut Output) -> Result<bool, OperatorError> {
+        Ok(false)
     }
 
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {
@@ -84,8 +84,8 @@ impl Operator for Direct {
         Ok(self.0.write(&batch)?)
     }
 
-    fn on_watermark(&mut self, _: EventTime, _: &mut Output) -> Result<(), OperatorError> {
-        Ok(())
+    fn on_watermark(&mut self, _: EventTime, _: &mut Output) -> Result<bool, OperatorError> {
+        Ok(false)
     }
 
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {

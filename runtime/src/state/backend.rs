@@ -8,10 +8,10 @@ use std::{
 use tidegate_crds::StateBackend;
 
 use super::{
-    local::LocalFolder,
+    local::{LocalError, LocalFolder},
     table::{TableError, rocks::Engine},
 };
-use crate::memory::MemoryLimit;
+use crate::memory::{Budget, MemoryLimit};
 
 /// What the job asks for, and what this process has for it. Clones are the same one.
 #[derive(Clone)]
@@ -24,17 +24,38 @@ struct Place {
     /// Below which the local folder is made.
     parent: PathBuf,
     memory: MemoryLimit,
-    /// Made when it is first needed: a job in memory touches no disk.
+    /// What operators may keep in memory.
+    budget: Budget,
+    /// Made when it is first needed: a job that fits into memory touches no disk.
+    folder: Mutex<Option<LocalFolder>>,
     engine: Mutex<Option<Engine>>,
 }
 
 impl Backend {
     pub fn new(kind: StateBackend, parent: PathBuf, memory: MemoryLimit) -> Self {
-        Self { kind, place: Arc::new(Place { parent, memory, engine: Mutex::default() }) }
+        let budget = Budget::new(memory.for_operators(kind));
+        let (folder, engine) = (Mutex::default(), Mutex::default());
+        Self { kind, place: Arc::new(Place { parent, memory, budget, folder, engine }) }
     }
 
     pub fn kind(&self) -> StateBackend {
         self.kind
+    }
+
+    /// What operators may keep of their state in memory, all of the process together.
+    pub fn budget(&self) -> &Budget {
+        &self.place.budget
+    }
+
+    /// This process's folder on the local disk.
+    pub fn folder(&self) -> Result<LocalFolder, LocalError> {
+        let mut folder = self.place.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = &*folder {
+            return Ok(folder.clone());
+        }
+        let created = LocalFolder::create(&self.place.parent)?;
+        tracing::info!(folder = %created.path().display(), "state on the local disk");
+        Ok(folder.insert(created).clone())
     }
 
     /// Deletes the local folder when what this gives is dropped, whatever is still under way.
@@ -48,10 +69,9 @@ impl Backend {
         if let Some(engine) = &*engine {
             return Ok(engine.clone());
         }
-        let folder = LocalFolder::create(&self.place.parent)?;
-        let budget = self.place.memory.for_tables();
-        tracing::info!(folder = %folder.path().display(), memory = budget, "state on the local disk");
-        Ok(engine.insert(Engine::new(folder, budget)).clone())
+        let memory = self.place.memory.for_tables(self.kind);
+        tracing::info!(memory, "tables on the local disk");
+        Ok(engine.insert(Engine::new(self.folder()?, memory)).clone())
     }
 }
 
@@ -61,9 +81,9 @@ pub struct End(Backend);
 
 impl Drop for End {
     fn drop(&mut self) {
-        let engine = self.0.place.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = &*engine {
-            engine.folder().remove();
+        let folder = self.0.place.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = &*folder {
+            folder.remove();
         }
     }
 }

@@ -6,6 +6,7 @@
 //! happen elsewhere, and so does the merging of small parts that nobody reads here.
 //!
 //! What should not be in memory at all is in a [`table`] on the [`local`] disk, if the job asks for that ([`Backend`]).
+//! Parts that operators read leave memory for that disk when there is too little of it ([`spilled`]).
 
 mod adapt;
 mod backend;
@@ -15,6 +16,7 @@ pub mod file;
 pub mod local;
 mod part;
 mod spill;
+pub mod spilled;
 pub mod table;
 pub mod typed;
 
@@ -22,5 +24,5 @@ pub use adapt::{Misfit, adapt, widen};
 pub use backend::Backend;
 pub use chunk::ChunkRows;
 pub use error::StateError;
-pub use part::{Found, StatePart, StateSnapshot, retain_distinct};
+pub use part::{Found, Rows, StatePart, StateSnapshot, bytes_of, retain_distinct};
 pub use spill::Spill;

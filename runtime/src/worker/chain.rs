@@ -1,5 +1,7 @@
 //! A chain: the operators of one task, joined by direct calls.
 
+use std::collections::VecDeque;
+
 use arrow::array::RecordBatch;
 
 use crate::{
@@ -29,14 +31,17 @@ pub struct Link {
 pub struct Chain {
     links: Vec<Link>,
     /// What each link has still to be handed, in order. Kept over calls to save allocations.
-    inbox: Vec<Vec<Emitted>>,
+    inbox: Vec<VecDeque<Emitted>>,
+    /// Links that have more to put out before they are handed anything.
+    unfinished: Vec<bool>,
     outgoing: Vec<(usize, Element)>,
 }
 
 impl Chain {
     pub fn new(links: Vec<Link>) -> Self {
-        let inbox = links.iter().map(|_| Vec::new()).collect();
-        Self { links, inbox, outgoing: Vec::new() }
+        let inbox = links.iter().map(|_| VecDeque::new()).collect();
+        let unfinished = vec![false; links.len()];
+        Self { links, inbox, unfinished, outgoing: Vec::new() }
     }
 
     pub fn batch(&mut self, batch: RecordBatch) -> Result<(), OperatorError> {
@@ -60,23 +65,38 @@ impl Chain {
 
     fn run(&mut self, element: Emitted) -> Result<(), OperatorError> {
         if let Some(first) = self.inbox.first_mut() {
-            first.push(element);
+            first.push_back(element);
         }
         self.drain(0)
+    }
+
+    /// Puts out some more of what there is more of than should be in memory at a time. Whether there was any; as long as
+    /// there is, no epoch ends.
+    pub fn go_on(&mut self) -> Result<bool, OperatorError> {
+        // The last first: what is before it would only fill its inbox.
+        let Some(last) = self.unfinished.iter().rposition(|unfinished| *unfinished) else { return Ok(false) };
+        self.drain(last)?;
+        Ok(true)
     }
 
     /// Works off the inboxes from `first` on. Links stand in topological order, so one pass is enough.
     fn drain(&mut self, first: usize) -> Result<(), OperatorError> {
         for index in first..self.links.len() {
-            let (Some(link), Some(inbox)) = (self.links.get_mut(index), self.inbox.get_mut(index)) else { break };
-            if inbox.is_empty() {
-                continue;
-            }
+            let (Some(link), Some(inbox), Some(unfinished)) =
+                (self.links.get_mut(index), self.inbox.get_mut(index), self.unfinished.get_mut(index))
+            else {
+                break;
+            };
             let mut output = Output::default();
-            for element in inbox.drain(..) {
+            if *unfinished {
+                *unfinished = link.operator.go_on(&mut output)?;
+            }
+            while !*unfinished && let Some(element) = inbox.pop_front() {
                 match element {
                     Emitted::Batch(batch) | Emitted::Side(batch) => link.operator.on_batch(batch, &mut output)?,
-                    Emitted::Watermark(watermark) => link.operator.on_watermark(watermark, &mut output)?,
+                    Emitted::Watermark(watermark) => {
+                        *unfinished = link.operator.on_watermark(watermark, &mut output)?;
+                    }
                     Emitted::Idle => output.elements.push(Emitted::Idle),
                 }
             }
@@ -91,24 +111,24 @@ impl Chain {
             match element {
                 Emitted::Side(batch) => {
                     for side in &link.side {
-                        self.inbox[*side].push(Emitted::Batch(batch.clone()));
+                        self.inbox[*side].push_back(Emitted::Batch(batch.clone()));
                     }
                 }
                 Emitted::Batch(batch) => {
                     for next in &link.next {
-                        self.inbox[*next].push(Emitted::Batch(batch.clone()));
+                        self.inbox[*next].push_back(Emitted::Batch(batch.clone()));
                     }
                     self.outgoing.extend(link.edges.iter().map(|edge| (*edge, Element::Batch(batch.clone()))));
                 }
                 Emitted::Idle => {
                     for next in &link.next {
-                        self.inbox[*next].push(Emitted::Idle);
+                        self.inbox[*next].push_back(Emitted::Idle);
                     }
                     self.outgoing.extend(link.edges.iter().map(|edge| (*edge, Element::Idle)));
                 }
                 Emitted::Watermark(watermark) => {
                     for next in &link.next {
-                        self.inbox[*next].push(Emitted::Watermark(watermark));
+                        self.inbox[*next].push_back(Emitted::Watermark(watermark));
                     }
                     self.outgoing.extend(link.edges.iter().map(|edge| (*edge, Element::Watermark(watermark))));
                 }

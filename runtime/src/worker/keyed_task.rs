@@ -71,15 +71,19 @@ impl KeyedTask {
     }
 }
 
-/// Sends what the chain has put out, and waits until it may take in more.
-pub async fn send(chain: &mut Chain, edges: &[Edge]) -> Result<(), EdgeError> {
-    for (edge, element) in chain.take_outgoing() {
-        if let Some(edge) = edges.get(edge) {
-            edge.send(element).await?;
+/// Sends all that the chain has put out, and waits until it may take in more.
+pub async fn send(chain: &mut Chain, edges: &[Edge]) -> Result<(), TaskError> {
+    loop {
+        for (edge, element) in chain.take_outgoing() {
+            if let Some(edge) = edges.get(edge) {
+                edge.send(element).await?;
+            }
+        }
+        chain.room().await;
+        if !chain.go_on()? {
+            return Ok(());
         }
     }
-    chain.room().await;
-    Ok(())
 }
 
 /// Ends an epoch: freezes the chain, sends the barrier on, and starts the upload. `first` is what the task itself

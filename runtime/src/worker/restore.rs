@@ -266,16 +266,18 @@ impl Restored {
     }
 }
 
-/// Downloads files of rows: into memory, where their operators keep them anyway, or to the local disk.
+/// Downloads files of rows: into memory, where their operators keep them anyway, or to the local disk, if the backend is
+/// there or if they are too many.
 async fn load_files(
     store: &Arc<dyn Store>,
     files: BTreeMap<ObjectPath, FileRef>,
     backend: &Backend,
 ) -> Result<BTreeMap<ObjectPath, Loaded>, RestoreError> {
+    let bytes: u64 = files.values().map(|file| file.bytes).sum();
     let local = match backend.kind() {
-        StateBackend::Memory => None,
-        StateBackend::RocksDb if files.is_empty() => None,
-        StateBackend::RocksDb => {
+        _ if files.is_empty() => None,
+        StateBackend::Memory if bytes <= backend.budget().bytes() / 2 => None,
+        StateBackend::Memory | StateBackend::RocksDb => {
             let engine = backend.engine().map_err(StateError::from)?;
             let folder = Arc::new(engine.scratch("rows").map_err(TableError::from).map_err(StateError::from)?);
             Some((engine, folder))

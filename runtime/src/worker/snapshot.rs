@@ -8,7 +8,7 @@ use std::{
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use thiserror::Error;
 use tidegate_crds::api::{CheckpointTimes, FailureReason};
 use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
@@ -33,8 +33,9 @@ use crate::{
     ids::{Attempt, Epoch, OperatorId},
     sink::{Chunk, ChunkId, SinkError},
     state::{
-        ChunkRows, Found, Spill, StateError, StatePart, StateSnapshot,
+        ChunkRows, Found, Rows, Spill, StateError, StatePart, StateSnapshot, bytes_of,
         file::{self, FileError},
+        spilled::SpilledRows,
         table::rocks::FrozenTable,
     },
 };
@@ -49,6 +50,15 @@ pub struct Snapshotter {
     pub io: Handle,
     pub reports: UnboundedSender<Report>,
 }
+
+/// Parts are put into files of about so many bytes at most: a file is in memory while it is uploaded.
+const FILE_BYTES: u64 = 32 << 20;
+/// Files of one kind of parts that are uploaded at the same time.
+const FILES_AT_ONCE: usize = 2;
+
+/// Parts with the rows that are to be uploaded, and with where they have got to.
+type Fresh<R> = Vec<(Arc<StatePart>, R)>;
+type Uploaded = Vec<(Arc<StatePart>, PartRef)>;
 
 /// What a task has spent before the upload.
 #[derive(Debug, Clone, Copy)]
@@ -162,24 +172,28 @@ impl Snapshotter {
         Ok(bytes)
     }
 
-    /// Uploads the parts that no completed checkpoint holds yet: one file for each kind of them.
+    /// Uploads the parts that no completed checkpoint holds yet.
     async fn upload_state(
         &self,
         epoch: Epoch,
         operator: &OperatorId,
         state: StateSnapshot,
-    ) -> Result<(SubtaskState, Vec<(Arc<StatePart>, PartRef)>), SnapshotError> {
-        let mut durable = Vec::new();
-        let mut fresh: BTreeMap<&'static str, Vec<(Arc<StatePart>, RecordBatch)>> = BTreeMap::new();
+    ) -> Result<(SubtaskState, Uploaded), SnapshotError> {
+        let (mut durable, mut spilled) = (Vec::new(), Vec::new());
+        let mut fresh: BTreeMap<&'static str, Fresh<RecordBatch>> = BTreeMap::new();
         for part in state.parts {
             match part.settled().await {
                 Found::Durable(reference) => durable.push((part, reference)),
-                Found::Memory(batch) => fresh.entry(part.kind).or_default().push((part, batch)),
+                Found::Here(Rows::Memory(batch)) => fresh.entry(part.kind).or_default().push((part, batch)),
+                Found::Here(Rows::Spilled(rows)) => spilled.push((part, rows)),
             }
         }
         let files = fresh.into_iter().map(|(kind, parts)| self.upload_parts(epoch, operator, kind, parts));
-        let (uploaded, merged) = tokio::join!(try_join_all(files), self.merge(epoch, operator, &mut durable));
-        let mut uploaded: Vec<_> = uploaded?.into_iter().flatten().collect();
+        let spilled = self.upload_spilled(epoch, operator, spilled);
+        let merged = self.merge(epoch, operator, &mut durable);
+        let (uploaded, spilled, merged) = tokio::join!(try_join_all(files), spilled, merged);
+        let mut uploaded: Uploaded = uploaded?.into_iter().flatten().collect();
+        uploaded.extend(spilled?);
         uploaded.extend(merged);
         let mut parts: Vec<PartRef> = Vec::new();
         let mut named = BTreeSet::new();
@@ -198,8 +212,8 @@ impl Snapshotter {
         &self,
         epoch: Epoch,
         operator: &OperatorId,
-        durable: &mut Vec<(Arc<StatePart>, PartRef)>,
-    ) -> Vec<(Arc<StatePart>, PartRef)> {
+        durable: &mut Uploaded,
+    ) -> Uploaded {
         // Operators list parts that were merged before once (`state::retain_distinct`).
         let candidates = durable.iter().filter(|(part, _)| part.is_write_only());
         let due = merge::due(&candidates.map(|(_, reference)| reference.clone()).collect::<Vec<_>>());
@@ -217,7 +231,7 @@ impl Snapshotter {
                 let (replaced, rest) =
                     std::mem::take(durable).into_iter().partition(|(_, reference)| due.contains(reference));
                 *durable = rest;
-                let replaced: Vec<(Arc<StatePart>, PartRef)> = replaced;
+                let replaced: Uploaded = replaced;
                 replaced.into_iter().map(|(part, _)| (part, merged.clone())).collect()
             }
             Err(error) => {
@@ -227,23 +241,66 @@ impl Snapshotter {
         }
     }
 
+    /// Uploads parts of one kind, as many in a file as fit.
     async fn upload_parts(
         &self,
         epoch: Epoch,
         operator: &OperatorId,
         kind: &'static str,
-        parts: Vec<(Arc<StatePart>, RecordBatch)>,
-    ) -> Result<Vec<(Arc<StatePart>, PartRef)>, SnapshotError> {
+        parts: Fresh<RecordBatch>,
+    ) -> Result<Uploaded, SnapshotError> {
+        let mut files: Vec<Fresh<RecordBatch>> = Vec::new();
+        let mut bytes = 0;
+        for (part, batch) in parts {
+            let own = bytes_of(&batch);
+            match files.last_mut() {
+                Some(file) if bytes + own <= FILE_BYTES => file.push((part, batch)),
+                _ => {
+                    files.push(vec![(part, batch)]);
+                    bytes = 0;
+                }
+            }
+            bytes += own;
+        }
+        let uploads = files.into_iter().enumerate().map(|(number, parts)| {
+            let name = format!("state-{operator}-{}-{kind}-{number}.arrow", self.task.subtask);
+            self.upload_file(epoch, name, parts)
+        });
+        let uploaded: Vec<Uploaded> = stream::iter(uploads).buffered(FILES_AT_ONCE).try_collect().await?;
+        Ok(uploaded.into_iter().flatten().collect())
+    }
+
+    async fn upload_file(
+        &self,
+        epoch: Epoch,
+        name: String,
+        parts: Fresh<RecordBatch>,
+    ) -> Result<Uploaded, SnapshotError> {
         let Some(schema) = parts.first().map(|(_, batch)| batch.schema()) else { return Ok(Vec::new()) };
         let bytes = file::encode(&schema, parts.iter().map(|(_, batch)| batch))?;
-        let name = format!("state-{operator}-{}-{kind}.arrow", self.task.subtask);
         let file = self.put(epoch, &name, bytes).await?;
         let reference = |(index, (part, _)): (usize, (Arc<StatePart>, RecordBatch))| {
-            let rows = part.rows() as u64;
-            let (tag, file) = (part.tag(), file.clone());
-            (part, PartRef { kind: kind.to_owned(), tag, rows, file, batch: index as u32 })
+            let (tag, rows, file) = (part.tag(), part.rows() as u64, file.clone());
+            let reference = PartRef { kind: part.kind.to_owned(), tag, rows, file, batch: index as u32 };
+            (part, reference)
         };
         Ok(parts.into_iter().enumerate().map(reference).collect())
+    }
+
+    /// Uploads parts that are on the local disk, one after the other, so that few of their rows are in memory.
+    async fn upload_spilled(
+        &self,
+        epoch: Epoch,
+        operator: &OperatorId,
+        parts: Fresh<Arc<SpilledRows>>,
+    ) -> Result<Uploaded, SnapshotError> {
+        let mut uploaded = Uploaded::new();
+        for (number, (part, rows)) in parts.into_iter().enumerate() {
+            let name = format!("state-{operator}-{}-{}-spilled-{number}.arrow", self.task.subtask, part.kind);
+            let batch = rows.read()?;
+            uploaded.extend(self.upload_file(epoch, name, vec![(part, batch)]).await?);
+        }
+        Ok(uploaded)
     }
 
     async fn upload_chunks(

@@ -30,6 +30,16 @@ impl InMemory {
         Self { range, sighted: Sighted::default(), fresh: Keys::default(), written: Vec::new(), spill, backend }
     }
 
+    /// Bytes in memory, and those that the table takes when it grows, if that is soon.
+    pub fn size(&self) -> u64 {
+        (self.sighted.size() + self.fresh.size()) as u64
+    }
+
+    /// All that was seen.
+    pub fn sights(&self) -> impl Iterator<Item = (u128, i64)> {
+        self.sighted.iter()
+    }
+
     fn write_ahead(&mut self) -> Result<(), ArrowError> {
         if self.spill.is_due(self.fresh.len()) {
             let part = self.fresh.take()?;

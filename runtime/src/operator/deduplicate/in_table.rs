@@ -24,6 +24,8 @@ use crate::{
 };
 
 const KEY_BYTES: usize = GROUP_BYTES + 16;
+/// Keys that are written at a time.
+const WRITTEN_AT_ONCE: usize = 1 << 14;
 /// Keys of a checkpoint that are looked up at a time.
 const RESTORED_AT_ONCE: usize = 1 << 14;
 
@@ -44,6 +46,20 @@ impl InTable {
         let table = RocksTable::create(&engine, &name)?;
         let (sighted, keys, changes) = (Sighted::default(), Vec::new(), Changes::default());
         Ok(Self { range, engine, name, table, sighted, keys, changes })
+    }
+
+    /// Takes over what was seen elsewhere; it has seen nothing itself.
+    pub fn fill(&mut self, sights: impl Iterator<Item = (u128, i64)>) -> Result<(), TableError> {
+        self.changes.clear();
+        for (index, (hash, time)) in (1..).zip(sights) {
+            let key = self.key(hash);
+            self.changes.put(&key, &time.to_le_bytes());
+            if index % WRITTEN_AT_ONCE == 0 {
+                self.table.write(&self.changes)?;
+                self.changes.clear();
+            }
+        }
+        self.table.write(&self.changes)
     }
 
     fn key(&self, hash: u128) -> [u8; KEY_BYTES] {

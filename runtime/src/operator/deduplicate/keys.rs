@@ -38,6 +38,11 @@ impl Keys {
         self.times.len()
     }
 
+    /// Bytes in memory.
+    pub fn size(&self) -> usize {
+        self.hashes.capacity() + self.times.capacity() * size_of::<i64>()
+    }
+
     pub fn push(&mut self, hash: u128, time: i64) {
         self.hashes.extend_from_slice(&hash.to_le_bytes());
         self.times.push(time);

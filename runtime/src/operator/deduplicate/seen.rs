@@ -121,6 +121,16 @@ impl Sighted {
         self.0.reserve(count, |seen| seen.hash[0]);
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (u128, i64)> {
+        self.0.iter().map(|seen| (whole(seen.hash), seen.time))
+    }
+
+    /// Bytes in memory. Growing takes a table of twice the size beside the old one, and is counted when it is near.
+    pub fn size(&self) -> usize {
+        let grows_soon = self.0.len() > self.0.capacity() / 8 * 7;
+        if grows_soon { 3 * self.0.allocation_size() } else { self.0.allocation_size() }
+    }
+
     pub fn forget(&mut self, oldest: i64) {
         self.0.retain(|seen| seen.time >= oldest);
     }
@@ -132,4 +142,8 @@ impl Sighted {
 
 fn halves(hash: u128) -> [u64; 2] {
     [(hash >> 64) as u64, hash as u64]
+}
+
+fn whole([high, low]: [u64; 2]) -> u128 {
+    u128::from(high) << 64 | u128::from(low)
 }

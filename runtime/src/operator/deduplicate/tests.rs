@@ -57,25 +57,33 @@ fn subtask(range: KeyRange, ttl_ms: Option<i64>, dropped: &Dropped, seen: Box<dy
 
 fn seen(range: KeyRange, spill: Spill, backend: &Backend) -> Box<dyn Seen> {
     match backend.kind() {
-        StateBackend::Memory => Box::new(InMemory::new(range, spill, backend.clone())),
+        StateBackend::Memory => Box::new(Overflowing::new(range, spill, backend, "dedup".into())),
         StateBackend::RocksDb => Box::new(InTable::new(range, backend.engine().unwrap(), "seen".into()).unwrap()),
     }
 }
 
 fn in_memory(range: KeyRange) -> Box<dyn Seen> {
     let spill = Spill::new(Arc::new(MemoryStore::new()), tokio::runtime::Handle::current(), "data/1/0/".into());
-    let backend = Backend::new(StateBackend::Memory, "unused".into(), MemoryLimit::given(0));
+    let backend = Backend::new(StateBackend::Memory, "unused".into(), PLENTY);
     seen(range, spill, &backend)
 }
 
+/// More than any of these tests needs.
+const PLENTY: MemoryLimit = MemoryLimit::given(64 << 20);
+
 fn fleet(parallelism: u32, ttl_ms: Option<i64>) -> (Fleet<Deduplicate>, Dropped) {
-    fleet_writing_ahead(parallelism, ttl_ms, usize::MAX)
+    fleet_writing_ahead(parallelism, ttl_ms, usize::MAX, PLENTY)
 }
 
-fn fleet_writing_ahead(parallelism: u32, ttl_ms: Option<i64>, part_rows: usize) -> (Fleet<Deduplicate>, Dropped) {
+fn fleet_writing_ahead(
+    parallelism: u32,
+    ttl_ms: Option<i64>,
+    part_rows: usize,
+    memory: MemoryLimit,
+) -> (Fleet<Deduplicate>, Dropped) {
     let dropped = Dropped::default();
     let counters = dropped.clone();
-    let fleet = Fleet::new(parallelism, vec![2], part_rows, move |range, states, spill, backend| {
+    let fleet = Fleet::new(parallelism, vec![2], part_rows, memory, move |range, states, spill, backend| {
         let mut operator = subtask(range, ttl_ms, &counters, seen(range, spill, backend));
         operator.restore(states).unwrap();
         operator
@@ -189,8 +197,14 @@ impl Downstream {
 
 /// Plays steps on a fleet and on one naive pass, which must come to the same. `kind` says with which backend a start goes
 /// on, when a step asks for this one or the other.
-fn play(steps: Vec<Step>, parallelism: u32, ttl_ms: Option<i64>, kind: impl Fn(bool) -> StateBackend) {
-    let (mut fleet, dropped) = fleet_writing_ahead(parallelism, ttl_ms, 4);
+fn play(
+    steps: Vec<Step>,
+    parallelism: u32,
+    ttl_ms: Option<i64>,
+    memory: MemoryLimit,
+    kind: impl Fn(bool) -> StateBackend,
+) {
+    let (mut fleet, dropped) = fleet_writing_ahead(parallelism, ttl_ms, 4, memory);
     fleet.restart_with(parallelism, kind(true), false);
     let mut naive = Naive { ttl_ms, ..Naive::default() };
     let mut downstream = Downstream::default();
@@ -244,7 +258,7 @@ proptest! {
         parallelism in 1_u32..5,
         ttl_ms in prop::option::of(100_i64..200),
     ) {
-        play(steps, parallelism, ttl_ms, |_| StateBackend::Memory);
+        play(steps, parallelism, ttl_ms, PLENTY, |_| StateBackend::Memory);
     }
 }
 
@@ -258,7 +272,16 @@ proptest! {
         parallelism in 1_u32..4,
         ttl_ms in prop::option::of(100_i64..200),
     ) {
-        play(steps, parallelism, ttl_ms, |_| StateBackend::RocksDb);
+        play(steps, parallelism, ttl_ms, PLENTY, |_| StateBackend::RocksDb);
+    }
+
+    #[test]
+    fn when_memory_runs_short_the_rows_are_those_of_one_naive_pass(
+        steps in prop::collection::vec(step(), 0..30),
+        parallelism in 1_u32..4,
+        ttl_ms in prop::option::of(100_i64..200),
+    ) {
+        play(steps, parallelism, ttl_ms, MemoryLimit::given(1 << 10), |_| StateBackend::Memory);
     }
 
     #[test]
@@ -268,7 +291,7 @@ proptest! {
         ttl_ms in prop::option::of(100_i64..200),
     ) {
         let kind = |on_disk| if on_disk { StateBackend::RocksDb } else { StateBackend::Memory };
-        play(steps, parallelism, ttl_ms, kind);
+        play(steps, parallelism, ttl_ms, PLENTY, kind);
     }
 }
 
@@ -281,6 +304,20 @@ fn emitted(outputs: Outputs) -> Vec<Row> {
     downstream.take(i64::MAX, outputs);
     downstream.rows.sort();
     downstream.rows
+}
+
+#[test]
+fn keys_that_memory_is_too_short_for_are_in_a_table_and_known_after_a_restart() {
+    let (mut fleet, dropped) = fleet_writing_ahead(2, None, usize::MAX, MemoryLimit::given(1 << 10));
+    let rows: Vec<Row> = (0..200).map(|key| row(key, 10, i64::from(key))).collect();
+    fleet.rows(&batch(&rows));
+    assert_eq!(fleet.in_memory(), 0, "what is in a table is not in memory");
+    assert!(fleet.checkpoint(true).iter().all(|state| !state.table.is_empty()));
+    assert_eq!(emitted(fleet.watermark(10)), rows);
+    fleet.restart(1);
+    fleet.rows(&batch(&rows.iter().map(|row| Row { time: 20, ..row.clone() }).collect::<Vec<_>>()));
+    assert_eq!(emitted(fleet.watermark(30)), []);
+    assert_eq!(dropped.duplicates.get(), 200);
 }
 
 #[test]

@@ -15,6 +15,48 @@ use datafusion_physical_plan::aggregates::{
     order::GroupOrdering,
 };
 
+/// What groups and their partial states look like.
+#[derive(Debug)]
+pub struct Shape {
+    /// The window's start, then the keys: what a group is.
+    pub groups: Vec<FieldRef>,
+    pub aggregates: Vec<Arc<AggregateFunctionExpr>>,
+    /// Of partial states: the groups, then what the aggregates have.
+    pub partial: SchemaRef,
+}
+
+impl Shape {
+    pub fn new(groups: Vec<FieldRef>, aggregates: Vec<Arc<AggregateFunctionExpr>>) -> Result<Self> {
+        let mut partial = groups.clone();
+        partial.extend(state_fields(&aggregates)?);
+        Ok(Self { groups, aggregates, partial: Arc::new(Schema::new(partial)) })
+    }
+
+    /// The keys of partial states.
+    pub fn keys<'a>(&self, partial: &'a RecordBatch) -> &'a [ArrayRef] {
+        partial.columns().get(1..self.groups.len()).unwrap_or_default()
+    }
+
+    /// No groups yet.
+    pub fn nothing(&self) -> Result<Groups> {
+        Groups::new(&self.groups, &self.aggregates)
+    }
+
+    /// The groups of partial states, each once.
+    pub fn merge(&self, partials: &[RecordBatch]) -> Result<Groups> {
+        let mut groups = self.nothing()?;
+        for partial in partials.iter().filter(|partial| partial.num_rows() > 0) {
+            groups.merge(partial.columns(), self.groups.len())?;
+        }
+        Ok(groups)
+    }
+
+    /// Empties groups into partial states.
+    pub fn partial(&self, mut groups: Groups) -> Result<RecordBatch> {
+        Ok(RecordBatch::try_new(self.partial.clone(), groups.take_states()?)?)
+    }
+}
+
 /// The groups seen so far, with one accumulator an aggregate.
 pub struct Groups {
     groups: Box<dyn GroupValues>,
@@ -31,7 +73,7 @@ struct Aggregate {
 
 impl Groups {
     /// No groups yet, of keys with these fields.
-    pub fn new(keys: &[FieldRef], aggregates: &[Arc<AggregateFunctionExpr>]) -> Result<Self> {
+    fn new(keys: &[FieldRef], aggregates: &[Arc<AggregateFunctionExpr>]) -> Result<Self> {
         let schema: SchemaRef = Arc::new(Schema::new(keys.to_vec()));
         let aggregates = aggregates
             .iter()
@@ -48,6 +90,12 @@ impl Groups {
 
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
+    }
+
+    /// Bytes in memory.
+    pub fn size(&self) -> u64 {
+        let accumulators: usize = self.aggregates.iter().map(|aggregate| aggregate.accumulator.size()).sum();
+        (self.groups.size() + accumulators) as u64
     }
 
     /// Adds rows: `keys` are their groups, `batch` has the columns that the aggregates' arguments read.
@@ -108,7 +156,7 @@ impl Groups {
 }
 
 /// The fields of partial states, aggregate by aggregate.
-pub fn state_fields(aggregates: &[Arc<AggregateFunctionExpr>]) -> Result<Vec<FieldRef>> {
+fn state_fields(aggregates: &[Arc<AggregateFunctionExpr>]) -> Result<Vec<FieldRef>> {
     let mut fields: Vec<FieldRef> = Vec::new();
     for aggregate in aggregates {
         for field in aggregate.state_fields()? {

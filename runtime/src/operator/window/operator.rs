@@ -5,16 +5,19 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray, UInt32Array},
     compute::{cast, filter_record_batch, take},
-    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
+    datatypes::{DataType, Field, FieldRef, SchemaRef},
 };
-use datafusion_common::Result;
 use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
 
 use super::{
-    accumulate::{Groups, state_fields},
+    accumulate::{Groups, Shape},
+    closing::Closing,
+    error::WindowError,
     evolve::{Wanted, Written, evolve},
     late::LateEncoder,
+    partials::Partials,
+    run::PARTIAL,
 };
 use crate::{
     graph::{WindowAggregate, WindowColumn},
@@ -22,13 +25,8 @@ use crate::{
     operator::{
         Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredPart, RestoredState, rowtime, snapshot,
     },
-    state::StatePart,
+    state::{Backend, StatePart},
 };
-
-/// Kind of the parts that hold partial states; their tag is the window's start.
-const PARTIAL: &str = "partial";
-/// A window has at least so many partials before any are merged.
-const MERGE_FROM: usize = 4;
 
 /// What happens to rows whose window has closed.
 pub struct LateRows {
@@ -48,9 +46,7 @@ pub struct Window {
     name: Named,
     spec: WindowAggregate,
     range: KeyRange,
-    /// The window's start, then the keys: what a group is.
-    group_fields: Vec<FieldRef>,
-    partial_schema: SchemaRef,
+    shape: Arc<Shape>,
     /// The aggregates, as checkpoints name them.
     written: Vec<Written>,
     input_schema: SchemaRef,
@@ -61,8 +57,10 @@ pub struct Window {
     current: Groups,
     /// First window that `current` has a group of.
     first_current: Option<i64>,
-    /// By window start.
-    partials: BTreeMap<i64, Vec<Arc<StatePart>>>,
+    partials: Partials,
+    closing: Closing,
+    /// What is said when the last window that has ended is put out.
+    promised: Option<EventTime>,
 }
 
 impl Window {
@@ -73,32 +71,33 @@ impl Window {
         input: &SchemaRef,
         output_schema: SchemaRef,
         late: LateRows,
-    ) -> Result<Self> {
-        let mut group_fields: Vec<FieldRef> = vec![Arc::new(Field::new("window_start", DataType::Int64, false))];
-        group_fields.extend(spec.keys.iter().map(|key| input.fields()[*key].clone()));
-        let mut partial_fields = group_fields.clone();
-        partial_fields.extend(state_fields(&spec.aggregates)?);
-        let current = Groups::new(&group_fields, &spec.aggregates)?;
-        let written = spec.aggregates.iter().map(|aggregate| Written::of(aggregate)).collect::<Result<_>>()?;
+        backend: &Backend,
+    ) -> Result<Self, OperatorError> {
+        let mut groups: Vec<FieldRef> = vec![Arc::new(Field::new("window_start", DataType::Int64, false))];
+        groups.extend(spec.keys.iter().map(|key| input.fields()[*key].clone()));
+        let failed = |cause| name.engine(cause);
+        let shape = Arc::new(Shape::new(groups, spec.aggregates.clone()).map_err(failed)?);
+        let written = spec.aggregates.iter().map(|aggregate| Written::of(aggregate)).collect::<Result<_, _>>();
         Ok(Self {
-            name,
-            written,
+            written: written.map_err(failed)?,
+            current: shape.nothing().map_err(failed)?,
+            partials: Partials::new(shape.clone(), backend, format!("{}-{}", name.0, range.subtask)),
             input_schema: input.clone(),
+            name,
             spec,
             range,
-            group_fields,
-            partial_schema: Arc::new(Schema::new(partial_fields)),
+            shape,
             output_schema,
             late,
             watermark: EventTime::MIN,
-            current,
             first_current: None,
-            partials: BTreeMap::new(),
+            closing: Closing::default(),
+            promised: None,
         })
     }
 
     /// Takes over the share of `states` that is in this subtask's key range.
-    pub fn restore(&mut self, states: Vec<RestoredState>) -> std::result::Result<(), OperatorError> {
+    pub fn restore(&mut self, states: Vec<RestoredState>) -> Result<(), OperatorError> {
         for state in states {
             let Remembered { watermark, aggregates } = serde_json::from_value(state.value)
                 .map_err(|error| self.name.restore(format!("its value: {error}")))?;
@@ -110,24 +109,23 @@ impl Window {
         Ok(())
     }
 
-    fn restore_part(&mut self, part: RestoredPart, written: &[Written]) -> std::result::Result<(), OperatorError> {
+    fn restore_part(&mut self, part: RestoredPart, written: &[Written]) -> Result<(), OperatorError> {
         let batch = part.batch().map_err(|cause| self.name.state(cause))?;
         let reference = part.reference;
         if reference.kind != PARTIAL {
             return Err(self.name.restore(format!("found a part `{}`; accepted is {PARTIAL}", reference.kind)));
         }
         let wanted = Wanted {
-            groups: self.group_fields.len(),
-            aggregates: &self.spec.aggregates,
-            schema: &self.partial_schema,
+            groups: self.shape.groups.len(),
+            aggregates: &self.shape.aggregates,
+            schema: &self.shape.partial,
             input: &self.input_schema,
         };
         let now = evolve(&batch, written, &wanted).map_err(|error| self.name.restore(crate::error_chain(&error)))?;
         let types =
             |batch: &RecordBatch| batch.columns().iter().map(|column| column.data_type().clone()).collect::<Vec<_>>();
         let is_unchanged = written == self.written && types(&now) == types(&batch);
-        let keys = &now.columns()[1..self.group_fields.len()];
-        let own = self.range.filter(&now, keys).map_err(|cause| self.name.arrow(cause))?;
+        let own = self.range.filter(&now, self.shape.keys(&now)).map_err(|cause| self.name.arrow(cause))?;
         let start = reference.tag;
         let part = if is_unchanged && own.num_rows() == batch.num_rows() {
             StatePart::restored(PARTIAL, start, own, reference)
@@ -136,16 +134,16 @@ impl Window {
         } else {
             return Ok(());
         };
-        self.partials.entry(start).or_default().push(part);
-        Ok(())
+        self.partials.restore(start, part);
+        self.partials.keep_bounded(0).map_err(|error| error.of(&self.name))
     }
 
     /// Whether a window that starts at `start` has ended by the watermark.
     fn is_closed(&self, start: i64) -> bool {
-        start.saturating_add(self.spec.size_ms - 1) <= self.watermark.0
+        has_ended(start, self.spec.size_ms, self.watermark)
     }
 
-    fn add(&mut self, batch: RecordBatch, out: &mut Output) -> Result<()> {
+    fn add(&mut self, batch: RecordBatch, out: &mut Output) -> Result<(), WindowError> {
         let times = rowtime::millis(batch.column(self.spec.time))?;
         rowtime::require_no_nulls(&times)?;
         let starts = window_starts(&times, self.spec.size_ms);
@@ -156,7 +154,17 @@ impl Window {
         self.first_current = Some(self.first_current.map_or(first, |known| known.min(first)));
         let mut keys: Vec<ArrayRef> = vec![Arc::new(starts)];
         keys.extend(self.spec.keys.iter().map(|key| batch.column(*key).clone()));
-        self.current.update(&keys, &batch)
+        self.current.update(&keys, &batch)?;
+        self.keep_bounded()
+    }
+
+    /// Sees to it that what is remembered does not take more memory than there is for it.
+    fn keep_bounded(&mut self) -> Result<(), WindowError> {
+        if self.current.size() > self.partials.at_once() {
+            self.flush()?;
+        }
+        let others = self.current.size() + self.closing.in_memory();
+        self.partials.keep_bounded(others)
     }
 
     fn drop_late(
@@ -164,7 +172,7 @@ impl Window {
         batch: &RecordBatch,
         starts: &Int64Array,
         out: &mut Output,
-    ) -> Result<(RecordBatch, Int64Array)> {
+    ) -> Result<(RecordBatch, Int64Array), WindowError> {
         let late: BooleanArray = starts.values().iter().map(|start| Some(self.is_closed(*start))).collect();
         self.late.counted.inc_by(late.true_count() as u64);
         if let Some(encode) = &self.late.encode {
@@ -184,7 +192,7 @@ impl Window {
     }
 
     /// Empties the accumulators into partials, one for each window they have groups of.
-    fn flush(&mut self) -> Result<()> {
+    fn flush(&mut self) -> Result<(), WindowError> {
         if self.current.is_empty() {
             return Ok(());
         }
@@ -201,61 +209,42 @@ impl Window {
                 columns.clone()
             } else {
                 let rows = UInt32Array::from(rows);
-                columns.iter().map(|column| Ok(take(column, &rows, None)?)).collect::<Result<_>>()?
+                columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?
             };
-            let batch = RecordBatch::try_new(self.partial_schema.clone(), columns)?;
-            self.partials.entry(start).or_default().push(StatePart::new(PARTIAL, start, batch));
-            self.merge_tiers(start)?;
+            self.partials.add(start, &RecordBatch::try_new(self.shape.partial.clone(), columns)?)?;
         }
         Ok(())
     }
 
-    /// Merges a window's newest partials as long as the older one is not much larger: their number stays logarithmic,
-    /// and a row is merged, and uploaded again, a logarithmic number of times.
-    fn merge_tiers(&mut self, start: i64) -> Result<()> {
-        let Some(parts) = self.partials.get_mut(&start) else { return Ok(()) };
-        if parts.len() < MERGE_FROM {
-            return Ok(());
-        }
-        let mut from = parts.len() - 1;
-        let mut rows = parts[from].rows();
-        while from > 0 && parts[from - 1].rows() <= 2 * rows {
-            from -= 1;
-            rows += parts[from].rows();
-        }
-        if from + 1 >= parts.len() {
-            return Ok(());
-        }
-        let merging = parts.split_off(from);
-        let mut groups = Groups::new(&self.group_fields, &self.spec.aggregates)?;
-        merge_all(&mut groups, &merging, self.group_fields.len())?;
-        let batch = RecordBatch::try_new(self.partial_schema.clone(), groups.take_states()?)?;
-        parts.push(StatePart::new(PARTIAL, start, batch));
-        Ok(())
-    }
-
-    /// Puts out the windows that the watermark has passed.
-    fn close(&mut self, out: &mut Output) -> Result<()> {
+    /// Collects the windows that the watermark has passed.
+    fn close(&mut self) -> Result<(), WindowError> {
         if self.first_current.is_some_and(|first| self.is_closed(first)) {
             self.flush()?;
         }
-        let mut closed = Vec::new();
-        while let Some(entry) = self.partials.first_entry()
-            && entry.key().saturating_add(self.spec.size_ms - 1) <= self.watermark.0
-        {
-            closed.extend(entry.remove());
+        let (size, watermark) = (self.spec.size_ms, self.watermark);
+        while let Some(runs) = self.partials.take_ended(|start| has_ended(start, size, watermark)) {
+            self.closing.add(runs, self.partials.at_once());
         }
-        if closed.is_empty() {
-            return Ok(());
-        }
-        let mut groups = Groups::new(&self.group_fields, &self.spec.aggregates)?;
-        merge_all(&mut groups, &closed, self.group_fields.len())?;
-        let (keys, values) = groups.take_values()?;
-        out.batch(self.output(&keys, &values)?);
         Ok(())
     }
 
-    fn output(&self, groups: &[ArrayRef], values: &[ArrayRef]) -> Result<RecordBatch> {
+    /// Puts out some of what has ended, and in the end the watermark that said so. Whether there is more.
+    fn put_out(&mut self, out: &mut Output) -> Result<bool, WindowError> {
+        if let Some(mut groups) = self.closing.next(&self.shape)? {
+            let (keys, values) = groups.take_values()?;
+            out.batch(self.output(&keys, &values)?);
+        }
+        if !self.closing.is_empty() {
+            return Ok(true);
+        }
+        if let Some(watermark) = self.promised.take() {
+            out.watermark(watermark);
+            self.keep_bounded()?;
+        }
+        Ok(false)
+    }
+
+    fn output(&self, groups: &[ArrayRef], values: &[ArrayRef]) -> Result<RecordBatch, WindowError> {
         let starts = Int64Array::from(groups[0].to_data());
         let columns = self
             .spec
@@ -263,9 +252,9 @@ impl Window {
             .iter()
             .zip(self.output_schema.fields())
             .map(|(column, field)| {
-                let instants = |offset: i64| -> Result<ArrayRef> {
+                let instants = |offset: i64| {
                     let millis: TimestampMillisecondArray = starts.unary(|start| start + offset);
-                    Ok(cast(&millis, field.data_type())?)
+                    cast(&millis, field.data_type())
                 };
                 match column {
                     WindowColumn::Start => instants(0),
@@ -274,29 +263,36 @@ impl Window {
                     WindowColumn::Aggregate(index) => Ok(values[*index].clone()),
                 }
             })
-            .collect::<Result<_>>()?;
+            .collect::<Result<_, _>>()?;
         Ok(RecordBatch::try_new(self.output_schema.clone(), columns)?)
     }
 }
 
 impl Operator for Window {
-    fn on_batch(&mut self, batch: RecordBatch, out: &mut Output) -> std::result::Result<(), OperatorError> {
-        self.add(batch, out).map_err(|cause| self.name.engine(cause))
+    fn on_batch(&mut self, batch: RecordBatch, out: &mut Output) -> Result<(), OperatorError> {
+        self.add(batch, out).map_err(|error| error.of(&self.name))
     }
 
-    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> std::result::Result<(), OperatorError> {
+    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<bool, OperatorError> {
         self.watermark = self.watermark.max(watermark);
-        self.close(out).map_err(|cause| self.name.engine(cause))?;
-        out.watermark(watermark);
-        Ok(())
+        self.promised = Some(watermark);
+        self.close().and_then(|()| self.put_out(out)).map_err(|error| error.of(&self.name))
     }
 
-    fn freeze(&mut self) -> std::result::Result<Frozen, OperatorError> {
-        self.flush().map_err(|cause| self.name.engine(cause))?;
-        let parts = self.partials.values().flatten().cloned().collect();
-        let value = serde_json::json!({ "watermark": self.watermark, "aggregates": self.written });
-        Ok(snapshot(value, parts))
+    fn go_on(&mut self, out: &mut Output) -> Result<bool, OperatorError> {
+        self.put_out(out).map_err(|error| error.of(&self.name))
     }
+
+    fn freeze(&mut self) -> Result<Frozen, OperatorError> {
+        self.flush().and_then(|()| self.keep_bounded()).map_err(|error| error.of(&self.name))?;
+        let value = serde_json::json!({ "watermark": self.watermark, "aggregates": self.written });
+        Ok(snapshot(value, self.partials.parts()))
+    }
+}
+
+/// Whether the watermark has passed a window.
+fn has_ended(start: i64, size_ms: i64, watermark: EventTime) -> bool {
+    start.saturating_add(size_ms - 1) <= watermark.0
 }
 
 /// The start of each row's window. Neighbouring rows are mostly of one window, so the division is mostly saved.
@@ -315,14 +311,4 @@ fn window_starts(times: &TimestampMillisecondArray, size: i64) -> Int64Array {
         })
         .collect();
     Int64Array::from(starts)
-}
-
-fn merge_all(groups: &mut Groups, parts: &[Arc<StatePart>], keys: usize) -> Result<()> {
-    for part in parts {
-        let batch = part.batch().ok_or_else(|| {
-            datafusion_common::DataFusionError::Internal("a partial has left memory before its window closed".into())
-        })?;
-        groups.merge(batch.columns(), keys)?;
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@ use arrow::{
 };
 use prometheus_client::metrics::counter::Counter;
 use proptest::prelude::*;
+use tidegate_crds::StateBackend;
 
 use super::*;
 use crate::{
@@ -17,7 +18,9 @@ use crate::{
         Emitted, KeyRange, Named, Operator, Output, RestoredPart, RestoredState,
         fleet::{Fleet, Outputs},
     },
+    memory::MemoryLimit,
     sql::{Catalog, CatalogSource, plan},
+    state::Backend,
 };
 
 const SIZE_MS: i64 = 10_000;
@@ -113,10 +116,15 @@ fn totals(batch: &RecordBatch) -> Vec<Total> {
     (0..batch.num_rows()).map(total).collect()
 }
 
-fn subtask(planned: &Planned, range: KeyRange, late: &Counter) -> Window {
+fn subtask(planned: &Planned, range: KeyRange, late: &Counter, backend: &Backend) -> Window {
     let late = LateRows { counted: late.clone(), encode: Some(late_encoder("sales".into())) };
     let name = Named(OperatorId("window".into()));
-    Window::new(name, planned.window.clone(), range, &planned.input, planned.output.clone(), late).unwrap()
+    Window::new(name, planned.window.clone(), range, &planned.input, planned.output.clone(), late, backend).unwrap()
+}
+
+/// More than any of these tests needs.
+fn plenty() -> Backend {
+    Backend::new(StateBackend::Memory, "unused".into(), MemoryLimit::given(64 << 20))
 }
 
 struct Test {
@@ -129,10 +137,14 @@ struct Test {
 
 impl Test {
     fn new(parallelism: u32) -> Self {
+        Self::within(MemoryLimit::given(64 << 20), parallelism)
+    }
+
+    fn within(memory: MemoryLimit, parallelism: u32) -> Self {
         let (planned, late) = (planned(), Counter::default());
         let (input, keys, counter) = (planned.input.clone(), planned.window.keys.clone(), late.clone());
-        let fleet = Fleet::new(parallelism, keys, usize::MAX, move |range, states, _, _| {
-            let mut operator = subtask(&planned, range, &counter);
+        let fleet = Fleet::new(parallelism, keys, usize::MAX, memory, move |range, states, _, backend| {
+            let mut operator = subtask(&planned, range, &counter, backend);
             operator.restore(states).unwrap();
             operator
         });
@@ -239,13 +251,15 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However the rows are batched, cut by barriers and spread over subtasks.
+    /// However the rows are batched, cut by barriers and spread over subtasks, and however little memory there is: without
+    /// any, partials are on the disk as soon as they are made.
     #[test]
     fn the_windows_are_those_of_one_naive_pass(
         steps in prop::collection::vec(step(), 0..40),
         parallelism in 1_u32..5,
+        memory in prop_oneof![Just(64 << 20), Just(64 << 10), Just(0)],
     ) {
-        let mut test = Test::new(parallelism);
+        let mut test = Test::within(MemoryLimit::given(memory), parallelism);
         let mut naive = Naive::default();
         for step in steps {
             match step {
@@ -276,6 +290,50 @@ proptest! {
         prop_assert_eq!(late, std::mem::take(&mut naive.late));
         prop_assert_eq!(test.watermark(i64::MAX - SIZE_MS), naive.watermark(i64::MAX - SIZE_MS));
     }
+}
+
+#[test]
+fn a_window_of_more_keys_than_memory_is_put_out_a_share_at_a_time() {
+    const KEYS: i64 = 100_000;
+    // Half of it is for state: 20 bytes a key, and a group takes several times that.
+    let mut test = Test::within(MemoryLimit::given(4 << 20), 1);
+    let mut most = 0;
+    for round in 0..5 {
+        for first in (0..KEYS).step_by(4096) {
+            let rows: Vec<Row> = (first..KEYS.min(first + 4096)).map(|store| row(store, round)).collect();
+            test.rows(&rows);
+            most = most.max(test.fleet.in_memory());
+        }
+        test.fleet.checkpoint(round % 2 == 0);
+        if round == 3 {
+            test.fleet.restart(2);
+        }
+    }
+    assert!(most < 3 << 20, "{most} bytes were in memory");
+    let outputs = test.fleet.watermark(SIZE_MS);
+    let batches = outputs.iter().flat_map(|(_, out)| out).filter_map(|emitted| match emitted {
+        Emitted::Batch(batch) => Some(batch.num_rows()),
+        _ => None,
+    });
+    let batches: Vec<usize> = batches.collect();
+    assert!(batches.len() > 8 && batches.iter().all(|rows| *rows < KEYS as usize / 8), "{batches:?}");
+    let totals = test.take(outputs);
+    assert_eq!(totals.len() as i64, KEYS);
+    for (store, total) in (0..).zip(totals) {
+        let expected = (Some(store), 5, Some(35), Some(7.0), 1);
+        assert_eq!((total.store, total.count, total.sum, total.mean, total.kinds), expected);
+    }
+}
+
+#[test]
+fn a_local_disk_that_fails_is_told() {
+    let mut test = Test::within(MemoryLimit::given(0), 1);
+    test.rows(&[row(1, 0), row(2, 0)]);
+    test.fleet.lose_local_folder();
+    let (_, mut window) = test.fleet.subtasks.pop().unwrap();
+    let error = window.on_watermark(crate::ids::EventTime(SIZE_MS), &mut Output::default()).unwrap_err();
+    let told = crate::error_chain(&error);
+    assert!(told.contains("`window`") && told.contains("failed to open"), "{told}");
 }
 
 fn row(store: i64, time: i64) -> Row {
@@ -364,7 +422,7 @@ fn state_of_another_operator_is_refused() {
         let part = RestoredPart::new(reference, batch(&planned.input, &[row(1, 1)]));
         let value = serde_json::json!({ "watermark": 1, "aggregates": [{ "computes": "count(1)", "states": 1 }] });
         let state = RestoredState { value, parts: vec![part], table: None };
-        let mut operator = subtask(&planned, range, &Counter::default());
+        let mut operator = subtask(&planned, range, &Counter::default(), &plenty());
         let error = operator.restore(vec![state]).unwrap_err().to_string();
         let told = if kind == "keys" { "accepted is partial" } else { "the checkpoint names states for 3" };
         assert!(error.contains("`window`") && error.contains(told), "{error}");
@@ -393,14 +451,14 @@ fn an_aggregate_that_stays_keeps_its_states_and_a_new_one_begins_with_what_comes
     };
     let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
     let (before, now) = (of("sum(s.amount) AS all_of_it, min(amount) AS least, count(*) AS n"), planned());
-    let mut old = subtask(&before, range, &Counter::default());
+    let mut old = subtask(&before, range, &Counter::default(), &plenty());
     let mut out = Output::default();
     old.on_batch(batch(&before.input, &[row(1, 1), row(1, 2), row(2, 3)]), &mut out).unwrap();
-    let mut new = subtask(&now, range, &Counter::default());
+    let mut new = subtask(&now, range, &Counter::default(), &plenty());
     new.restore(vec![remembered(&mut old)]).unwrap();
     new.on_batch(batch(&now.input, &[row(1, 4)]), &mut out).unwrap();
     // Once more, now that all are known.
-    let mut last = subtask(&now, range, &Counter::default());
+    let mut last = subtask(&now, range, &Counter::default(), &plenty());
     last.restore(vec![remembered(&mut new)]).unwrap();
     last.on_watermark(crate::ids::EventTime(SIZE_MS), &mut out).unwrap();
     let Some(Emitted::Batch(result)) = out.elements.into_iter().next() else { panic!("nothing came out") };

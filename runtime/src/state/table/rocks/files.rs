@@ -87,6 +87,11 @@ impl Downloaded {
         self.groups.clone()
     }
 
+    /// Bytes of its files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().flat_map(|file| &file.pieces).map(|piece| piece.bytes).sum()
+    }
+
     /// Hands over the entries of some key groups, in order.
     pub fn scan_groups(&self, engine: &Engine, groups: Range<u32>, visit: &mut Visit<'_>) -> Result<(), TableError> {
         let db = open_to_read(engine, self.folder.path())?;

@@ -17,6 +17,8 @@ use crate::state::table::time_of;
 pub(super) const FILE_BYTES: u64 = 64 << 20;
 /// Of a key in a filter: one look in a hundred at a key that is not there reads a block in vain.
 const FILTER_BITS: f64 = 10.0;
+/// The share of a write buffer that its filter takes.
+const FILTER_OF_A_BUFFER: f64 = 0.1;
 const BLOCK_BYTES: usize = 8 << 10;
 const PART_OF_INDEX_BYTES: usize = 4 << 10;
 /// Sorted runs that are merged into one.
@@ -33,6 +35,9 @@ pub(super) fn table(engine: &Engine, oldest: Arc<AtomicI64>) -> Options {
     options.set_write_buffer_manager(engine.buffers());
     options.set_write_buffer_size(engine.buffer_bytes());
     options.set_max_write_buffer_number(3);
+    // Most keys that are looked up are new: a filter says so without a walk down the list of what was written last.
+    options.set_memtable_prefix_bloom_ratio(FILTER_OF_A_BUFFER);
+    options.set_memtable_whole_key_filtering(true);
     // Few large merges instead of many small ones: every file that a merge writes has to be uploaded, and a merge by
     // levels writes an entry ten times where this writes it twice.
     options.set_compaction_style(DBCompactionStyle::Universal);

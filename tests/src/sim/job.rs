@@ -40,7 +40,7 @@ const EXCHANGE: u16 = 8083;
 /// Who says nothing for so long is lost.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Sales per store and minute of event time, each order counted once, to two sinks.
+/// Sales per store and minute of event time, to two sinks; of `counted_orders`, which a setting decides on.
 const DOCUMENT: &str = "
 apiVersion: tidegate.dev/v1alpha1
 kind: StreamJob
@@ -51,13 +51,10 @@ spec:
       generator: { count: 1, duplicates: 0.1, outOfOrder: 0.2, maxDelay: 5s }
       watermark: { column: ts, delay: 5s }
   sql: |
-    CREATE VIEW unique_orders AS
-      SELECT order_id, store_id, amount, ts
-      FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY ts) AS n FROM orders)
-      WHERE n = 1;
+    {counted_orders}
     CREATE VIEW minute_sales AS
       SELECT window_start, store_id, SUM(amount) AS total, COUNT(*) AS orders
-      FROM TUMBLE(TABLE unique_orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE)
+      FROM TUMBLE(TABLE counted_orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE)
       GROUP BY window_start, window_end, store_id;
     INSERT INTO table_sink SELECT * FROM minute_sales;
     INSERT INTO topic_sink SELECT * FROM minute_sales;
@@ -71,6 +68,14 @@ spec:
     timeout: 30s
     storage: { local: { path: /nowhere } }
 ";
+
+/// Each order once.
+const UNIQUE: &str = "CREATE VIEW counted_orders AS
+      SELECT order_id, store_id, amount, ts
+      FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY ts) AS n FROM orders)
+      WHERE n = 1;";
+/// As often as it comes.
+const ALL: &str = "CREATE VIEW counted_orders AS SELECT order_id, store_id, amount, ts FROM orders;";
 
 /// Who takes part.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +94,16 @@ pub struct Setting {
     pub interval: Duration,
     pub tolerable_failures: u32,
     pub orders: GeneratorSource,
+    pub memory: Memory,
+}
+
+/// How much memory there is for state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    Plenty,
+    /// None at all: partial results of windows are on the local disk. Tables there have threads of their own, which no
+    /// seed decides on, so that no order is known again.
+    None,
 }
 
 const COORDINATOR: Host = Host(1);
@@ -105,7 +120,7 @@ impl Setting {
             let fewest = parallelism.div_ceil(u32::from(workers));
             Cast::Crew { workers, slots: fewest + chance.within(0..3) as u32 }
         };
-        let mut orders = document().spec.sources[0].generator.clone().expect("a generator");
+        let mut orders = document(UNIQUE).spec.sources[0].generator.clone().expect("a generator");
         orders.seed = chance.draw();
         orders.count = Some(chance.within(600..2000));
         orders.rate = Some(chance.within(20..100));
@@ -117,6 +132,7 @@ impl Setting {
             interval: Duration::from_millis(chance.within(200..3000)),
             tolerable_failures: chance.within(0..4) as u32,
             orders,
+            memory: if chance.happens(250) { Memory::None } else { Memory::Plenty },
         }
     }
 
@@ -134,14 +150,21 @@ impl Setting {
         let plan = Arc::new(self.plan(&inside));
         let store: Arc<dyn Store> = Arc::new(SimStore { world: inside.world.clone(), pid: inside.pid });
         match self.cast {
-            Cast::Crew { slots, .. } if inside.host != COORDINATOR => work(inside, plan, store, pod, slots).await,
-            cast => coordinate(inside, plan, store, pod, cast).await,
+            Cast::Crew { slots, .. } if inside.host != COORDINATOR => {
+                work(inside, plan, store, pod, slots, self.memory).await
+            }
+            Cast::Crew { .. } | Cast::Rivals => coordinate(inside, plan, store, pod, self).await,
         }
     }
 
     fn plan(&self, inside: &Inside) -> JobPlan {
-        static PLANNED: OnceLock<JobPlan> = OnceLock::new();
-        let planned = PLANNED.get_or_init(|| JobPlan::new(&document(), Arc::new(Metrics::new())).expect("a plan"));
+        static PLANNED: OnceLock<[JobPlan; 2]> = OnceLock::new();
+        let plan = |counted| JobPlan::new(&document(counted), Arc::new(Metrics::new())).expect("a plan");
+        let [of_unique, of_all] = PLANNED.get_or_init(|| [plan(UNIQUE), plan(ALL)]);
+        let planned = match self.memory {
+            Memory::Plenty => of_unique,
+            Memory::None => of_all,
+        };
         let mut spec = planned.spec.clone();
         spec.parallelism = self.parallelism;
         spec.checkpoint.interval = HumanDuration(self.interval);
@@ -174,12 +197,18 @@ impl Setting {
     }
 }
 
-fn document() -> StreamJob {
-    StreamJob::from_yaml(DOCUMENT).expect("a valid document")
+fn document(counted_orders: &str) -> StreamJob {
+    StreamJob::from_yaml(&DOCUMENT.replace("{counted_orders}", counted_orders)).expect("a valid document")
 }
 
 /// As `tidegate coordinator` and `tidegate run`, without a command line.
-async fn coordinate(inside: Inside, plan: Arc<JobPlan>, store: Arc<dyn Store>, pod: String, cast: Cast) -> String {
+async fn coordinate(
+    inside: Inside,
+    plan: Arc<JobPlan>,
+    store: Arc<dyn Store>,
+    pod: String,
+    Setting { cast, memory, .. }: Setting,
+) -> String {
     let (requests, requested) = unbounded_channel();
     inside.world.lock().desks.insert(inside.host, requests.clone());
     let shared = Shared::new(&plan, 1, "simulated".to_owned());
@@ -213,7 +242,7 @@ async fn coordinate(inside: Inside, plan: Arc<JobPlan>, store: Arc<dyn Store>, p
             usize::from(workers)
         }
         Cast::Rivals => {
-            let worker = worker(&plan, &store, Post::default());
+            let worker = worker(&plan, &store, Post::default(), memory);
             let hello = Hello {
                 name: "local".to_owned(),
                 slots: plan.spec.max_parallelism,
@@ -236,15 +265,25 @@ async fn coordinate(inside: Inside, plan: Arc<JobPlan>, store: Arc<dyn Store>, p
 /// The last word of a coordinator whose job has read and published everything.
 pub const FINISHED: &str = "finished";
 
-fn worker(plan: &Arc<JobPlan>, store: &Arc<dyn Store>, post: Post) -> Worker {
-    // In memory: the folder stays as it is.
-    let backend = Backend::new(StateBackend::Memory, std::env::temp_dir(), MemoryLimit::of_this_process());
+fn worker(plan: &Arc<JobPlan>, store: &Arc<dyn Store>, post: Post, memory: Memory) -> Worker {
+    let memory = match memory {
+        Memory::Plenty => MemoryLimit::of_this_process(),
+        Memory::None => MemoryLimit::given(0),
+    };
+    let backend = Backend::new(StateBackend::Memory, std::env::temp_dir(), memory);
     let (plan, store, io) = (plan.clone(), store.clone(), Handle::current());
     Worker { plan, store, backend, post, security: Security::Plain, io }
 }
 
 /// As `tidegate worker`, without a command line.
-async fn work(inside: Inside, plan: Arc<JobPlan>, store: Arc<dyn Store>, pod: String, slots: u32) -> String {
+async fn work(
+    inside: Inside,
+    plan: Arc<JobPlan>,
+    store: Arc<dyn Store>,
+    pod: String,
+    slots: u32,
+    memory: Memory,
+) -> String {
     let post = Post::default();
     let exchange = match post.serve(address(inside.host, EXCHANGE), &Security::Plain).await {
         Ok(address) => address.to_string(),
@@ -252,7 +291,7 @@ async fn work(inside: Inside, plan: Arc<JobPlan>, store: Arc<dyn Store>, pod: St
     };
     let coordinator = Security::Plain.endpoint(&address(COORDINATOR, WORKERS).to_string()).expect("an address");
     let hello = Hello { name: pod, slots, exchange, digest: plan.digest.clone() };
-    let worker = worker(&plan, &store, post);
+    let worker = worker(&plan, &store, post, memory);
     let readiness = Readiness::default();
     Joining { worker, hello, coordinator, silence: SILENCE, readiness }.run().await;
     "ended".to_owned()

@@ -9,14 +9,14 @@ use super::{
     chance::Chance,
     doors::Inside,
     faults::{Crash, Fault, Moment, Wish, plan},
-    job::{FINISHED, Setting, WHOLE, inspect},
+    job::{FINISHED, Memory, Setting, WHOLE, inspect},
     ledger,
     panics::panics,
     process::Process,
     telling::tell,
     world::{Host, Micros, Pid, SECOND, Shared, Weather},
 };
-use crate::oracle::{Rows, Workload, reference};
+use crate::oracle::{Rows, Workload, reference, reference_with_duplicates};
 
 /// Faults cease some time after the start; from then on the job has so long to finish.
 const PATIENCE: Micros = 900 * SECOND;
@@ -337,7 +337,11 @@ impl Run {
 
     fn compare(&self) -> Result<(), String> {
         let world = self.world.lock();
-        let expected = reference(&Workload::of(&self.setting.orders));
+        let workload = Workload::of(&self.setting.orders);
+        let expected = match self.setting.memory {
+            Memory::Plenty => reference(&workload),
+            Memory::None => reference_with_duplicates(&workload),
+        };
         for (sink, rows) in [("table", &world.table.rows), ("topic", &world.broker.rows)] {
             let found: Rows = rows.iter().cloned().collect();
             let difference = found.difference(&expected);

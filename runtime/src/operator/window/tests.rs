@@ -331,7 +331,12 @@ fn a_local_disk_that_fails_is_told() {
     test.rows(&[row(1, 0), row(2, 0)]);
     test.fleet.lose_local_folder();
     let (_, mut window) = test.fleet.subtasks.pop().unwrap();
-    let error = window.on_watermark(crate::ids::EventTime(SIZE_MS), &mut Output::default()).unwrap_err();
+    let mut out = Output::default();
+    let mut step = window.on_watermark(crate::ids::EventTime(SIZE_MS), &mut out);
+    while matches!(step, Ok(true)) {
+        step = window.go_on(&mut out);
+    }
+    let error = step.unwrap_err();
     let told = crate::error_chain(&error);
     assert!(told.contains("`window`") && told.contains("failed to open"), "{told}");
 }

@@ -78,6 +78,18 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// What it takes the time to be: rows up to then are late. For an operator that does not judge rows by time, any.
+    fn watermark(&self) -> EventTime {
+        EventTime::MIN
+    }
+
+    /// Rows that were in flight to a former subtask whose watermark was `as_of`: that one judges them, and not what the
+    /// operator has learned from others.
+    fn on_restored(&mut self, batch: RecordBatch, as_of: EventTime, out: &mut Output) -> Result<(), OperatorError> {
+        let _any = as_of;
+        self.on_batch(batch, out)
+    }
+
     /// The epoch ends here. What is returned must not change any more.
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {
         Ok(Frozen::default())

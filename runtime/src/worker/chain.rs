@@ -47,6 +47,20 @@ impl Chain {
         self.run(Emitted::Watermark(watermark))
     }
 
+    /// Rows that were in flight in the checkpoint that the attempt began with.
+    pub fn restored(&mut self, rows: RecordBatch, as_of: EventTime) -> Result<(), OperatorError> {
+        let Some(first) = self.links.first_mut() else { return Ok(()) };
+        let mut output = Output::default();
+        first.operator.on_restored(rows, as_of, &mut output)?;
+        self.forward(0, output.elements);
+        self.drain(1)
+    }
+
+    /// What the first operator takes the time to be.
+    pub fn now(&self) -> EventTime {
+        self.links.first().map_or(EventTime::MIN, |first| first.operator.watermark())
+    }
+
     /// Nothing comes for now.
     pub fn idle(&mut self) -> Result<(), OperatorError> {
         self.run(Emitted::Idle)

@@ -27,7 +27,7 @@ use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 use super::{
     broker::TopicPublisher,
     chance::Chance,
-    doors::Inside,
+    doors::{Inside, Pace},
     net::address,
     store::SimStore,
     table::TablePublisher,
@@ -87,6 +87,9 @@ pub struct Setting {
     pub cast: Cast,
     pub parallelism: u32,
     pub interval: Duration,
+    /// When barriers overtake; `None` for never.
+    pub alignment_timeout: Option<Duration>,
+    pub pace: Pace,
     pub tolerable_failures: u32,
     pub orders: GeneratorSource,
 }
@@ -111,10 +114,17 @@ impl Setting {
         orders.rate = Some(chance.within(20..100));
         orders.stores = chance.within(3..30);
         orders.step_micros = chance.within(200_000..1_500_000);
+        // In many runs rows wait for each other, and barriers for rows.
+        let millis = |millis: u64| Duration::from_millis(millis);
+        let labour = millis(chance.one_of(&[0, 0, 3, 10, 30, 80]));
+        let alignment_timeout = chance.happens(600).then(|| millis(chance.one_of(&[0, 0, 5, 50, 500])));
+        let channel_bytes = chance.one_of(&[4 << 20, 64 << 10, 8 << 10]);
         Self {
             cast,
             parallelism,
             interval: Duration::from_millis(chance.within(200..3000)),
+            alignment_timeout,
+            pace: Pace { labour, channel_bytes },
             tolerable_failures: chance.within(0..4) as u32,
             orders,
         }
@@ -145,6 +155,7 @@ impl Setting {
         let mut spec = planned.spec.clone();
         spec.parallelism = self.parallelism;
         spec.checkpoint.interval = HumanDuration(self.interval);
+        spec.checkpoint.alignment_timeout = self.alignment_timeout.map(HumanDuration);
         spec.checkpoint.tolerable_failures = self.tolerable_failures;
         let table = &planned.sources[0];
         let source = SourceTable {

@@ -291,6 +291,22 @@ impl Operator for Window {
         Ok(())
     }
 
+    fn watermark(&self) -> EventTime {
+        self.watermark
+    }
+
+    fn on_restored(
+        &mut self,
+        batch: RecordBatch,
+        as_of: EventTime,
+        out: &mut Output,
+    ) -> std::result::Result<(), OperatorError> {
+        let now = std::mem::replace(&mut self.watermark, as_of);
+        let done = self.on_batch(batch, out);
+        self.watermark = now;
+        done
+    }
+
     fn freeze(&mut self) -> std::result::Result<Frozen, OperatorError> {
         self.flush().map_err(|cause| self.name.engine(cause))?;
         let parts = self.partials.values().flatten().cloned().collect();

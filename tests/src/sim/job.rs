@@ -114,11 +114,11 @@ impl Setting {
         orders.rate = Some(chance.within(20..100));
         orders.stores = chance.within(3..30);
         orders.step_micros = chance.within(200_000..1_500_000);
-        // In many runs rows wait for each other, and barriers for rows.
-        let millis = |millis: u64| Duration::from_millis(millis);
-        let labour = millis(chance.one_of(&[0, 0, 3, 10, 30, 80]));
-        let alignment_timeout = chance.happens(600).then(|| millis(chance.one_of(&[0, 0, 5, 50, 500])));
-        let channel_bytes = chance.one_of(&[4 << 20, 64 << 10, 8 << 10]);
+        // In many runs channels are full, and barriers wait for rows, or overtake them.
+        let labour = Duration::from_millis(chance.one_of(&[0, 0, 3, 10, 30]));
+        let channel_bytes = chance.one_of(&[32 << 10, 8 << 10, 4 << 10]);
+        let alignment_timeout =
+            chance.happens(600).then(|| Duration::from_millis(chance.one_of(&[0, 0, 5, 50, 500])));
         Self {
             cast,
             parallelism,

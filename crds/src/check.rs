@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    CheckpointMode, ColumnType, Delivery, HdfsStorage, JobSpec, KafkaSecurity, Problem, Problems, SinkSpec, SourceSpec, StartFrom,
-    StreamJob,
+    CheckpointMode, ColumnType, Delivery, HdfsStorage, JobSpec, KafkaSecurity, Problem, Problems, SinkSpec, SourceSpec,
+    StartFrom, StreamJob,
     document::{API_VERSION, KIND},
     nearest,
 };

@@ -54,16 +54,19 @@ impl Local {
     pub fn unique_job(&self) -> Job {
         self.job().set(
             "spec.sql",
-            "INSERT INTO store_sales SELECT order_id, store_id, amount, ts FROM (SELECT *, ROW_NUMBER() OVER \
-             (PARTITION BY order_id ORDER BY ts) AS n FROM orders) WHERE n = 1",
+            "CREATE VIEW unique_orders AS SELECT order_id, store_id, amount, ts FROM (SELECT *, ROW_NUMBER() OVER \
+             (PARTITION BY order_id ORDER BY ts) AS n FROM orders) WHERE n = 1; \
+             INSERT INTO store_sales SELECT order_id, store_id, amount, ts FROM unique_orders",
         )
     }
 
     /// Fails unless every order is in the files at least once, and nothing else. Gives how many rows are repeats.
     pub fn assert_none_lost(&self) -> u64 {
         let (found, expected) = (self.found(), self.expected());
-        let lost: Vec<&str> = expected.iter().map(|(row, _)| row).filter(|row| found.count(row) == 0).take(10).collect();
-        let strange: Vec<&str> = found.iter().map(|(row, _)| row).filter(|row| expected.count(row) == 0).take(10).collect();
+        let lost: Vec<&str> =
+            expected.iter().map(|(row, _)| row).filter(|row| found.count(row) == 0).take(10).collect();
+        let strange: Vec<&str> =
+            found.iter().map(|(row, _)| row).filter(|row| expected.count(row) == 0).take(10).collect();
         assert!(lost.is_empty() && strange.is_empty(), "lost: {lost:?}, and never there: {strange:?}");
         found.len() - expected.iter().count() as u64
     }

@@ -21,7 +21,10 @@ pub enum Delivery {
     Element(Element),
     /// Rows that were in flight in the checkpoint that the attempt began with. They come before everything else, and count
     /// as of the time that was known where they were on their way to: others may have been further.
-    Restored { rows: RecordBatch, as_of: EventTime },
+    Restored {
+        rows: RecordBatch,
+        as_of: EventTime,
+    },
     Barrier {
         barrier: Barrier,
         /// Since it came on the first channel.

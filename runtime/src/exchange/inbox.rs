@@ -50,13 +50,13 @@ struct Channel {
 }
 
 /// Something under way. It counts for its channel until it is [`Inbox::free`]d.
-pub(super) struct Item {
+pub struct Item {
     pub channel: usize,
     pub element: Element,
     bytes: usize,
 }
 
-pub(super) enum Taken {
+pub enum Taken {
     Item(Item),
     /// Nothing is there now.
     Nothing,
@@ -167,10 +167,9 @@ impl Inbox {
     ) -> InFlight {
         let (complete, caught) = oneshot::channel();
         let mut capture = Capture::new(overtaking, restored);
+        waiting.for_each(|item| capture.on_element(item.channel, &item.element));
         let mut state = self.lock();
-        for item in waiting.chain(&state.queue) {
-            capture.on_element(item.channel, &item.element);
-        }
+        state.queue.iter().for_each(|item| capture.on_element(item.channel, &item.element));
         state.capture = Some((capture, complete));
         state.look_at_capture();
         // There is room where a marker is awaited.

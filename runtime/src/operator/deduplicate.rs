@@ -330,12 +330,7 @@ impl Operator for Deduplicate {
         self.watermark
     }
 
-    fn on_restored(
-        &mut self,
-        batch: RecordBatch,
-        as_of: EventTime,
-        out: &mut Output,
-    ) -> Result<(), OperatorError> {
+    fn on_restored(&mut self, batch: RecordBatch, as_of: EventTime, out: &mut Output) -> Result<(), OperatorError> {
         let now = std::mem::replace(&mut self.watermark, as_of);
         let done = self.on_batch(batch, out);
         self.watermark = now;

@@ -83,10 +83,9 @@ pub trait Operator: Send {
         EventTime::MIN
     }
 
-    /// Rows that were in flight to a former subtask whose watermark was `as_of`: that one judges them, and not what the
+    /// Rows that were in flight to a former subtask whose watermark was the one given: that one judges them, and not what the
     /// operator has learned from others.
-    fn on_restored(&mut self, batch: RecordBatch, as_of: EventTime, out: &mut Output) -> Result<(), OperatorError> {
-        let _any = as_of;
+    fn on_restored(&mut self, batch: RecordBatch, _as_of: EventTime, out: &mut Output) -> Result<(), OperatorError> {
         self.on_batch(batch, out)
     }
 

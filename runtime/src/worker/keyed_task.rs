@@ -1,6 +1,6 @@
 //! The loop of a task that reads from exchanges.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tidegate_crds::api::FailureReason;
 
@@ -89,7 +89,7 @@ impl KeyedTask {
 
 /// Sends what the chain has put out, and waits until it may take in more, unless a barrier is to wait no more: what the
 /// chain has put out takes no less memory here than on a channel.
-pub async fn send(chain: &mut Chain, edges: &[Edge], urge: &Arc<Urge>) -> Result<(), EdgeError> {
+pub async fn send(chain: &mut Chain, edges: &[Edge], urge: &Urge) -> Result<(), EdgeError> {
     for (edge, element) in chain.take_outgoing() {
         if let Some(edge) = edges.get(edge) {
             edge.send(element, urge).await?;

@@ -41,7 +41,10 @@ fn one(seed: u64) -> ExitCode {
 fn show(played: &Played) {
     let Played { seed, digest, events, took, faults, in_flight, verdict, setting, .. } = played;
     println!("seed {seed}: {setting}");
-    println!("{faults} faults, {in_flight} files of rows in flight, {events} events, finished after {} virtual s, trace {digest:016x}", took / 1_000_000);
+    println!(
+        "{faults} faults, {in_flight} files of rows in flight, {events} events, finished after {} virtual s, trace {digest:016x}",
+        took / 1_000_000
+    );
     match verdict {
         Ok(()) => println!("exact"),
         Err(cause) => println!("FAILED: {cause}"),

@@ -117,8 +117,7 @@ impl Setting {
         // In many runs channels are full, and barriers wait for rows, or overtake them.
         let labour = Duration::from_millis(chance.one_of(&[0, 0, 3, 10, 30]));
         let channel_bytes = chance.one_of(&[32 << 10, 8 << 10, 4 << 10]);
-        let alignment_timeout =
-            chance.happens(600).then(|| Duration::from_millis(chance.one_of(&[0, 0, 5, 50, 500])));
+        let alignment_timeout = chance.happens(600).then(|| Duration::from_millis(chance.one_of(&[0, 0, 5, 50, 500])));
         Self {
             cast,
             parallelism,

@@ -18,10 +18,7 @@ const MANY_ORDERS: u64 = 900_000;
 
 /// The job with every batch taking a task so long.
 fn slow(local: &Local, labour_ms: u64, alignment_timeout: &str) -> Job {
-    local
-        .sales_job()
-        .set("spec.checkpoint.alignmentTimeout", alignment_timeout)
-        .env("TIDEGATE_LABOUR_MS", labour_ms)
+    local.sales_job().set("spec.checkpoint.alignmentTimeout", alignment_timeout).env("TIDEGATE_LABOUR_MS", labour_ms)
 }
 
 /// Waits until the sources stand still: all channels are full.
@@ -31,7 +28,8 @@ async fn until_full(process: &mut Process) {
     let deadline = since + PATIENCE;
     while since.elapsed() < Duration::from_millis(300) {
         let (_, metrics) = process.get("/metrics", PATIENCE).await;
-        let read = metrics.lines().find_map(|line| line.strip_prefix("tidegate_source_records_total{name=\"orders\"} "));
+        let read =
+            metrics.lines().find_map(|line| line.strip_prefix("tidegate_source_records_total{name=\"orders\"} "));
         let read = read.map_or(0, |count| count.parse::<u64>().unwrap());
         // A full channel lets a batch in for every one that is worked off.
         if read == 0 || read > before + 50_000 {
@@ -132,7 +130,8 @@ async fn until_running_with_rows_under_way(process: &mut Process) {
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
         let (_, metrics) = process.get("/metrics", PATIENCE).await;
-        let read = metrics.lines().find_map(|line| line.strip_prefix("tidegate_source_records_total{name=\"orders\"} "));
+        let read =
+            metrics.lines().find_map(|line| line.strip_prefix("tidegate_source_records_total{name=\"orders\"} "));
         if read.is_some_and(|count| count.parse::<u64>().unwrap() > 40_000) {
             return;
         }

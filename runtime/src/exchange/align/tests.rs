@@ -86,7 +86,8 @@ fn a_barrier_may_overtake_before_it_has_come_anywhere_and_one_that_is_given_up()
 fn what_is_over_or_always_waits_does_not_overtake() {
     let last = Element::Barrier(Barrier { epoch: Epoch(2), last: true, open: false });
     let open = Element::Barrier(Barrier { epoch: Epoch(2), last: false, open: true });
-    for (exactly_once, coming, epoch) in [(true, &last, 2), (true, &open, 2), (true, &last, 1), (false, &barrier(2), 2)] {
+    for (exactly_once, coming, epoch) in [(true, &last, 2), (true, &open, 2), (true, &last, 1), (false, &barrier(2), 2)]
+    {
         let mut aligner = Aligner::new(2, exactly_once);
         aligner.on_element(0, coming);
         assert_eq!(aligner.overtake(Epoch(epoch)), None, "{coming:?}");

@@ -198,7 +198,9 @@ async fn what_is_held_behind_a_barrier_that_is_given_up_goes_on_when_the_next_on
     // Its sender was cut at the second epoch, and never at the first.
     senders[1].push(barrier(2)).unwrap();
     assert_eq!(next_row(&mut gate), (0, 0));
-    assert!(matches!(now(&mut gate), Some(Delivery::Barrier { barrier, in_flight: None, .. }) if barrier.epoch == Epoch(2)));
+    assert!(
+        matches!(now(&mut gate), Some(Delivery::Barrier { barrier, in_flight: None, .. }) if barrier.epoch == Epoch(2))
+    );
 }
 
 #[tokio::test]
@@ -237,7 +239,10 @@ async fn restored_rows_come_first_and_are_in_flight_until_they_are_delivered() {
     senders[0].push(barrier(1)).unwrap();
     let caught = in_flight.caught().await.unwrap();
     assert_eq!(read_all(&caught), [(9, 2), (9, 3), (0, 0)]);
-    assert_eq!(caught.iter().map(|caught| caught.as_of).collect::<Vec<_>>(), [Some(EventTime(7)), Some(EventTime(7)), None]);
+    assert_eq!(
+        caught.iter().map(|caught| caught.as_of).collect::<Vec<_>>(),
+        [Some(EventTime(7)), Some(EventTime(7)), None]
+    );
 }
 
 /// What happens to a gate.

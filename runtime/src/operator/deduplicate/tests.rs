@@ -440,6 +440,8 @@ async fn rows_in_flight_count_as_of_the_time_where_they_were_going_to() {
     operator.on_batch(batch(&[row(3, 15, 3)]), &mut out).unwrap();
     assert_eq!((dropped.late.get(), operator.watermark()), (2, EventTime(60)));
     operator.on_watermark(EventTime(60), &mut out).unwrap();
-    let [Emitted::Batch(passed), Emitted::Watermark(EventTime(60))] = out.elements.as_slice() else { panic!("{out:?}") };
+    let [Emitted::Batch(passed), Emitted::Watermark(EventTime(60))] = out.elements.as_slice() else {
+        panic!("{out:?}")
+    };
     assert_eq!(rows(passed), [row(1, 15, 1)]);
 }

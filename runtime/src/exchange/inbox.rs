@@ -5,11 +5,11 @@
 //! marker is in the queue, whatever the receiver is busy with.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayData, RecordBatch};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
@@ -202,7 +202,7 @@ impl Inbox {
     /// What an element counts for its channel; none counts more than a channel takes.
     fn cost(&self, element: &Element) -> usize {
         let bytes = match element {
-            Element::Batch(batch) => batch.get_array_memory_size(),
+            Element::Batch(batch) => footprint(batch),
             Element::Watermark(_) | Element::Idle | Element::Barrier(_) | Element::End => UNIT,
         };
         bytes.clamp(UNIT, self.limit.max(UNIT))
@@ -225,6 +225,21 @@ impl State {
             let _gone = complete.send(capture.into_caught());
         }
     }
+}
+
+/// Bytes that a batch keeps in memory. What came from another worker lies in one piece that all its columns share.
+fn footprint(batch: &RecordBatch) -> usize {
+    let mut allocations = BTreeMap::new();
+    batch.columns().iter().for_each(|column| look_at(&column.to_data(), &mut allocations));
+    allocations.into_values().sum()
+}
+
+fn look_at(data: &ArrayData, allocations: &mut BTreeMap<usize, usize>) {
+    let nulls = data.nulls().map(|nulls| nulls.buffer());
+    for buffer in data.buffers().iter().chain(nulls) {
+        allocations.insert(buffer.data_ptr().as_ptr() as usize, buffer.capacity());
+    }
+    data.child_data().iter().for_each(|child| look_at(child, allocations));
 }
 
 fn limit() -> usize {

@@ -31,7 +31,7 @@ use super::{
     net::address,
     store::SimStore,
     table::TablePublisher,
-    world::{Host, Shared as World},
+    world::{Host, Pid, Shared as World},
 };
 
 const API: u16 = 8081;
@@ -86,6 +86,8 @@ pub enum Cast {
 pub struct Setting {
     pub cast: Cast,
     pub parallelism: u32,
+    /// Every coordinator comes with a parallelism of its own, as if the document had been changed meanwhile.
+    pub wavers: bool,
     pub interval: Duration,
     /// When barriers overtake; `None` for never.
     pub alignment_timeout: Option<Duration>,
@@ -121,6 +123,7 @@ impl Setting {
         Self {
             cast,
             parallelism,
+            wavers: chance.happens(300),
             interval: Duration::from_millis(chance.within(200..3000)),
             alignment_timeout,
             pace: Pace { labour, channel_bytes },
@@ -148,11 +151,15 @@ impl Setting {
         }
     }
 
+    fn parallelism_of(&self, pid: Pid) -> u32 {
+        if self.wavers { 1 + pid.0 % self.parallelism } else { self.parallelism }
+    }
+
     fn plan(&self, inside: &Inside) -> JobPlan {
         static PLANNED: OnceLock<JobPlan> = OnceLock::new();
         let planned = PLANNED.get_or_init(|| JobPlan::new(&document(), Arc::new(Metrics::new())).expect("a plan"));
         let mut spec = planned.spec.clone();
-        spec.parallelism = self.parallelism;
+        spec.parallelism = self.parallelism_of(inside.pid);
         spec.checkpoint.interval = HumanDuration(self.interval);
         spec.checkpoint.alignment_timeout = self.alignment_timeout.map(HumanDuration);
         spec.checkpoint.tolerable_failures = self.tolerable_failures;
@@ -204,7 +211,7 @@ async fn coordinate(inside: Inside, plan: Arc<JobPlan>, store: Arc<dyn Store>, p
     let identity = Identity {
         claimant: Claimant { revision: Revision(1), pod },
         address: address.to_string(),
-        spec_digest: plan.digest.clone(),
+        spec_digest: format!("{}, {}", plan.digest, plan.spec.parallelism),
         parallelism: plan.spec.parallelism,
         rescaled: None,
         lineage: format!("{}-{}", plan.id, env::unique_id()),

@@ -11,14 +11,20 @@ use tidegate_tests::{
     world::PATIENCE,
 };
 
-/// A batch has some 4,096 of them, and a channel takes about 16 batches.
 const ORDERS: u64 = 600_000;
 /// So that many are left when all channels are full.
 const MANY_ORDERS: u64 = 900_000;
+/// Orders a second, so that there is still something to read after some kills.
+const RATE: u64 = 200_000;
 
 /// The job with every batch taking a task so long.
 fn slow(local: &Local, labour_ms: u64, alignment_timeout: &str) -> Job {
     local.sales_job().set("spec.checkpoint.alignmentTimeout", alignment_timeout).env("TIDEGATE_LABOUR_MS", labour_ms)
+}
+
+/// As [`slow`], with small batches that come for some seconds.
+fn steady(local: &Local, labour_ms: u64, alignment_timeout: &str) -> Job {
+    slow(local, labour_ms, alignment_timeout).set("spec.sources[0].generator.rate", RATE)
 }
 
 /// Waits until the sources stand still: all channels are full.
@@ -80,7 +86,7 @@ async fn a_checkpoint_of_full_channels_is_done_in_the_time_of_a_batch_and_not_of
 /// Kills the job at each of `faults` in turn, then lets it finish.
 fn exact_after(faults: &[(&str, u64)], alignment_timeout: &str) {
     let local = Local::new(ORDERS);
-    let mut job = slow(&local, 30, alignment_timeout).set("spec.checkpoint.interval", "50ms");
+    let mut job = steady(&local, 10, alignment_timeout).set("spec.checkpoint.interval", "50ms");
     for (place, nth) in faults {
         let end = job.start_with_fault(place, *nth).wait(PATIENCE);
         assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
@@ -113,7 +119,7 @@ killed_at! {
 async fn another_parallelism_goes_on_from_rows_in_flight() {
     let local = Local::new(ORDERS);
     for (start, parallelism) in [2, 3, 1, 4].into_iter().enumerate() {
-        let job = slow(&local, 30, "0s").set("spec.parallelism", parallelism).set("spec.checkpoint.interval", "1h");
+        let job = steady(&local, 20, "0s").set("spec.parallelism", parallelism).set("spec.checkpoint.interval", "1h");
         let mut process = job.set("spec.checkpoint.retained", 1).start();
         until_running_with_rows_under_way(&mut process).await;
         let CheckpointDetails { checkpoint, .. } = checkpoint(&mut process).await;
@@ -143,7 +149,7 @@ async fn until_running_with_rows_under_way(process: &mut Process) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_in_flight_between_workers_survive_them() {
     let local = Local::new(ORDERS);
-    let job = slow(&local, 60, "0s")
+    let job = steady(&local, 10, "0s")
         .set("spec.checkpoint.interval", "200ms")
         .set("spec.restart", r#"{"fixedDelay":{"delay":"50ms","attempts":10000}}"#);
     let mut crew = Crew::start_linked(Link::Plain, job, 2, 1);
@@ -166,7 +172,8 @@ fn at_least_once_loses_no_row_whenever_it_is_killed() {
         .unique_job()
         .set("spec.checkpoint.mode", "AtLeastOnce")
         .set("spec.checkpoint.interval", "50ms")
-        .env("TIDEGATE_LABOUR_MS", 30);
+        .set("spec.sources[0].generator.rate", RATE)
+        .env("TIDEGATE_LABOUR_MS", 5);
     let faults = ["after-own", "before-own", "after-state-upload", "after-own", "before-epoch-committed", "after-own"];
     for place in faults {
         let end = job.start_with_fault(place, 2).wait(PATIENCE);

@@ -298,6 +298,9 @@ pub struct CheckpointStatus {
     /// The times of the subtask that took longest for each.
     #[serde(default)]
     pub longest: CheckpointTimes,
+    /// Where a barrier overtook records: those that were in flight, of all subtasks. None when all barriers were aligned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unaligned: Option<InFlightRecords>,
     /// Path of the manifest below the storage root; none when the checkpoint failed.
     pub manifest: Option<String>,
     /// Why it failed.
@@ -308,12 +311,23 @@ pub struct CheckpointStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckpointTimes {
-    /// From the first barrier that reached it until the last: rows behind the first ones waited.
+    /// From the first barrier that reached it until the last, or until it was told not to wait: rows behind the first
+    /// ones waited.
     pub alignment_ms: u64,
     /// Until its state was frozen and the barrier sent on; it took in nothing.
     pub sync_ms: u64,
     /// Until everything was uploaded, while it went on.
     pub async_ms: u64,
+}
+
+/// Records that a barrier overtook: they were on their way to a subtask when its state was frozen, and are part of the
+/// checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InFlightRecords {
+    pub rows: u64,
+    /// Bytes uploaded.
+    pub bytes: u64,
 }
 
 /// `GET /v1/checkpoints/{epoch}`.
@@ -336,6 +350,9 @@ pub struct SubtaskCheckpoint {
     pub times: CheckpointTimes,
     /// Bytes uploaded.
     pub bytes: u64,
+    /// Where the barrier overtook records: those that were in flight. None when it was aligned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unaligned: Option<InFlightRecords>,
 }
 
 /// `GET /v1/checkpoints`: the newest first.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    ColumnType, Delivery, HdfsStorage, JobSpec, KafkaSecurity, Problem, Problems, SinkSpec, SourceSpec, StartFrom,
-    StreamJob,
+    CheckpointMode, ColumnType, Delivery, HdfsStorage, JobSpec, KafkaSecurity, Problem, Problems, SinkSpec, SourceSpec,
+    StartFrom, StreamJob,
     document::{API_VERSION, KIND},
     nearest,
 };
@@ -128,6 +128,17 @@ impl JobSpec {
         }
         if checkpoint.timeout.millis() == 0 {
             problems.push(Problem::new("spec.checkpoint.timeout", "found 0s; accepted is a time above zero"));
+        }
+        if checkpoint.mode == CheckpointMode::AtLeastOnce
+            && let Some(timeout) = checkpoint.alignment_timeout
+        {
+            problems.push(Problem::new(
+                "spec.checkpoint.alignmentTimeout",
+                format!(
+                    "found {timeout} beside `mode: AtLeastOnce`, with which no record waits for a barrier; accepted is \
+                     one of the two"
+                ),
+            ));
         }
         for (field, value) in [("retained", checkpoint.retained), ("maxPendingEpochs", checkpoint.max_pending_epochs)] {
             if value == 0 {

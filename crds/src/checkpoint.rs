@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::{HumanDuration, SecretRef};
 
 /// Checkpointing. Names and defaults are Flink's where those are good.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("!has(self.alignmentTimeout) || !has(self.mode) || self.mode == 'ExactlyOnce'")
+        .message("alignmentTimeout needs mode ExactlyOnce: with AtLeastOnce no record waits for a barrier")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckpointSpec {
     /// `ExactlyOnce` aligns barriers; `AtLeastOnce` lets records pass them.
@@ -21,6 +25,10 @@ pub struct CheckpointSpec {
     /// A checkpoint that takes longer is given up.
     #[serde(default = "timeout")]
     pub timeout: HumanDuration,
+    /// After so long, barriers overtake the records that they wait behind, and the checkpoint has these records, too:
+    /// `0s` for at once, leave it out for never. Savepoints and last checkpoints always wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alignment_timeout: Option<HumanDuration>,
     /// Least time from the end of one checkpoint to the start of the next.
     #[serde(default = "none")]
     pub min_pause: HumanDuration,

@@ -1,12 +1,14 @@
-//! Named places in the durable paths, where a test may kill the process.
+//! Named places in the durable paths, where a test may kill the process; and slow operators.
 //!
 //! Compiled in with the feature `fault-points` only; a release does nothing here. A test sets `TIDEGATE_FAULT` to
-//! `<place>@<n>`, and the process is killed, as by `kill -9`, when it reaches the place for the n-th time.
+//! `<place>@<n>`, and the process is killed, as by `kill -9`, when it reaches the place for the n-th time. With
+//! `TIDEGATE_LABOUR_MS` every batch keeps a task that reads from an exchange busy for so long, so that channels fill.
 
 /// The places, for tests that go through all of them.
 pub const PLACES: &[&str] = &[
     "before-state-upload",
     "after-state-upload",
+    "rows-in-flight-uploaded",
     "chunk-spilled",
     "before-manifest",
     "after-manifest",
@@ -32,8 +34,12 @@ pub const PLACES: &[&str] = &[
 #[inline(always)]
 pub fn reach(_place: &str) {}
 
+#[cfg(not(feature = "fault-points"))]
+#[inline(always)]
+pub async fn labour() {}
+
 #[cfg(feature = "fault-points")]
-pub use armed::reach;
+pub use armed::{labour, reach};
 
 #[cfg(feature = "fault-points")]
 mod armed {
@@ -43,7 +49,27 @@ mod armed {
             LazyLock,
             atomic::{AtomicU64, Ordering},
         },
+        time::Duration,
     };
+
+    static LABOUR: LazyLock<Option<Duration>> = LazyLock::new(|| {
+        let millis = std::env::var("TIDEGATE_LABOUR_MS").ok()?.parse().ok()?;
+        Some(Duration::from_millis(millis))
+    });
+
+    /// A batch has been worked off: takes as long as a test wants that to take.
+    pub async fn labour() {
+        #[cfg(any(test, feature = "test-util"))]
+        if let Some(labour) = crate::simulation::ask(|doors| doors.labour()) {
+            if !labour.is_zero() {
+                crate::env::sleep(labour).await;
+            }
+            return;
+        }
+        if let Some(labour) = *LABOUR {
+            crate::env::sleep(labour).await;
+        }
+    }
 
     static ARMED: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
         let setting = std::env::var("TIDEGATE_FAULT").ok()?;

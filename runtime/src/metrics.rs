@@ -32,6 +32,9 @@ pub struct Metrics {
     pub checkpoint_alignment_seconds: Histogram,
     pub checkpoint_sync_seconds: Histogram,
     pub checkpoint_async_seconds: Histogram,
+    pub checkpoints_unaligned: Counter,
+    pub checkpoint_in_flight_rows: Gauge,
+    pub checkpoint_in_flight_bytes: Gauge,
     pub checkpoint_bytes: Gauge,
     pub checkpoint_epoch: Gauge,
     pub committed_epoch: Gauge,
@@ -59,6 +62,9 @@ impl Metrics {
             checkpoint_alignment_seconds: Histogram::new(SECONDS),
             checkpoint_sync_seconds: Histogram::new(SECONDS),
             checkpoint_async_seconds: Histogram::new(SECONDS),
+            checkpoints_unaligned: Counter::default(),
+            checkpoint_in_flight_rows: Gauge::default(),
+            checkpoint_in_flight_bytes: Gauge::default(),
             checkpoint_bytes: Gauge::default(),
             checkpoint_epoch: Gauge::default(),
             committed_epoch: Gauge::default(),
@@ -107,6 +113,21 @@ impl Metrics {
             "checkpoint_async_seconds",
             "Time of a subtask's upload, while it went on",
             self.checkpoint_async_seconds.clone(),
+        );
+        registry.register(
+            "checkpoints_unaligned",
+            "Checkpoints owned whose barriers have overtaken records",
+            self.checkpoints_unaligned.clone(),
+        );
+        registry.register(
+            "checkpoint_in_flight_rows",
+            "Records in flight that the newest checkpoint has",
+            self.checkpoint_in_flight_rows.clone(),
+        );
+        registry.register(
+            "checkpoint_in_flight_bytes",
+            "Bytes of the records in flight that the newest checkpoint has",
+            self.checkpoint_in_flight_bytes.clone(),
         );
         registry.register("checkpoint_bytes", "Bytes uploaded by the newest checkpoint", self.checkpoint_bytes.clone());
         registry.register("checkpoint_epoch", "Newest epoch owned", self.checkpoint_epoch.clone());

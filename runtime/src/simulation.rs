@@ -20,6 +20,12 @@ pub trait Doors {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
+    /// How long a batch keeps a task busy that reads from an exchange.
+    fn labour(&self) -> Duration;
+
+    /// How much a channel takes before its sender waits.
+    fn channel_bytes(&self) -> usize;
+
     fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Listening>>;
 
     /// To `host:port`.

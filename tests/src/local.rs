@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     job::Job,
-    oracle::{Rows, Workload, assert_same},
+    oracle::{Rows, Workload, assert_same, file_rows, reference},
 };
 
 const EXAMPLE: &str = "store-sales-local.yaml";
@@ -35,6 +35,40 @@ impl Local {
         let text = format!("{rest}storage: {{ hdfs: {{ url: \"{url}\", user: {user} }} }}\n");
         std::fs::write(&document, text).expect("a document");
         self.job_of(Job::of(document))
+    }
+
+    /// The example's job as it is: sales per store and minute, each order counted once.
+    pub fn sales_job(&self) -> Job {
+        Job::example(EXAMPLE)
+            .set("spec.sources[0].generator.count", self.orders)
+            .set("spec.sinks[0].files.path", self.output().display())
+            .set("spec.checkpoint.storage.local.path", self.checkpoints().display())
+    }
+
+    /// Fails unless the sales are in the files, row by row as in the reference.
+    pub fn assert_sales(&self) {
+        assert_same("files", &file_rows(&self.output()), &reference(&self.workload()));
+    }
+
+    /// A job that passes on of each order the first that came: there is an exchange in it.
+    pub fn unique_job(&self) -> Job {
+        self.job().set(
+            "spec.sql",
+            "CREATE VIEW unique_orders AS SELECT order_id, store_id, amount, ts FROM (SELECT *, ROW_NUMBER() OVER \
+             (PARTITION BY order_id ORDER BY ts) AS n FROM orders) WHERE n = 1; \
+             INSERT INTO store_sales SELECT order_id, store_id, amount, ts FROM unique_orders",
+        )
+    }
+
+    /// Fails unless every order is in the files at least once, and nothing else. Gives how many rows are repeats.
+    pub fn assert_none_lost(&self) -> u64 {
+        let (found, expected) = (self.found(), self.expected());
+        let lost: Vec<&str> =
+            expected.iter().map(|(row, _)| row).filter(|row| found.count(row) == 0).take(10).collect();
+        let strange: Vec<&str> =
+            found.iter().map(|(row, _)| row).filter(|row| expected.count(row) == 0).take(10).collect();
+        assert!(lost.is_empty() && strange.is_empty(), "lost: {lost:?}, and never there: {strange:?}");
+        found.len() - expected.iter().count() as u64
     }
 
     fn job_of(&self, job: Job) -> Job {
@@ -68,11 +102,15 @@ impl Local {
         files.flat_map(|path| read(path).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
-    fn expected(&self) -> Rows {
+    fn workload(&self) -> Workload {
         let spec = serde_json::json!({
             "count": self.orders, "stores": 1000, "duplicates": 0.05, "outOfOrder": 0.2, "maxDelay": "5s"
         });
-        let workload = Workload::of(&serde_json::from_value(spec).expect("a generator"));
+        Workload::of(&serde_json::from_value(spec).expect("a generator"))
+    }
+
+    fn expected(&self) -> Rows {
+        let workload = self.workload();
         let line = |index| {
             let order = workload.orders.order(index);
             let instant = chrono::DateTime::from_timestamp_millis(order.ts_ms).expect("an instant");

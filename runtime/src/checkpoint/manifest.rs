@@ -22,6 +22,8 @@ use crate::{
 const FORMAT: u32 = 1;
 /// That of a manifest with tables. A program that does not know of them must not go on without them.
 const FORMAT_WITH_TABLES: u32 = 2;
+/// That of a manifest with rows in flight; the same holds for them.
+const FORMAT_WITH_ROWS_IN_FLIGHT: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,6 +78,8 @@ pub enum StateKind {
     Source,
     Deduplicate,
     WindowAggregate,
+    /// An exchange, of rows that a barrier has overtaken.
+    InFlight,
 }
 
 /// What one subtask remembers: a small value, and references to rows in files.
@@ -189,6 +193,9 @@ impl Manifest {
 
     /// The format of a manifest that names this state.
     pub fn format_of(operators: &[OperatorState]) -> u32 {
+        if operators.iter().any(|operator| operator.kind == StateKind::InFlight) {
+            return FORMAT_WITH_ROWS_IN_FLIGHT;
+        }
         let has_table = |subtask: &SubtaskState| !subtask.table.is_empty();
         let has_tables = operators.iter().flat_map(|operator| &operator.subtasks).any(has_table);
         if has_tables { FORMAT_WITH_TABLES } else { FORMAT }
@@ -229,8 +236,8 @@ impl Manifest {
         let parse = |error: serde_json::Error| damaged(error.to_string());
         // The number first: another format may have other fields.
         let Format { format } = serde_json::from_slice(bytes).map_err(parse)?;
-        if format != FORMAT && format != FORMAT_WITH_TABLES {
-            let known = format!("this program reads formats {FORMAT} and {FORMAT_WITH_TABLES}");
+        if !(FORMAT..=FORMAT_WITH_ROWS_IN_FLIGHT).contains(&format) {
+            let known = format!("this program reads formats {FORMAT} to {FORMAT_WITH_ROWS_IN_FLIGHT}");
             return Err(damaged(format!("it is of format {format}, {known}")));
         }
         serde_json::from_slice(bytes).map_err(parse)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_crds::api::CheckpointTimes;
+use tidegate_crds::api::{CheckpointTimes, InFlightRecords};
 
 use super::workers::WorkerId;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         CommitPermit, Grant,
         claim::Claimed,
         collect::Kept,
-        manifest::{ChunkRef, Manifest, OperatorState, SubtaskState, parse_folder},
+        manifest::{ChunkRef, Manifest, OperatorState, StateKind, SubtaskState, parse_folder},
         pending::Pending,
         record::{CheckpointRef, Trigger},
         store::ObjectPath,
@@ -67,6 +67,7 @@ pub struct Share {
     pub task: TaskId,
     pub times: CheckpointTimes,
     pub bytes: u64,
+    pub unaligned: Option<InFlightRecords>,
 }
 
 /// What a completed checkpoint came to.
@@ -190,11 +191,12 @@ impl Current {
         }
         let own = checkpoint.iter().flat_map(|checkpoint| &checkpoint.acks).flat_map(|ack| ack.chunks.iter().cloned());
         let chunks = self.pending.and(own);
+        let parallelism = self.parallelism;
         let operators: Vec<OperatorState> = operators
             .into_iter()
             .filter_map(|(id, subtasks)| {
                 let kind = plan.graph.state_kind(&id)?;
-                Some(OperatorState { id, kind, subtasks: subtasks.into_values().collect() })
+                Some(OperatorState { id, kind, subtasks: all_subtasks(kind, subtasks, parallelism) })
             })
             .collect();
         let manifest = Manifest {
@@ -261,9 +263,21 @@ impl Current {
     }
 }
 
+/// By subtask index. Only those that a barrier has overtaken rows of say so; the others have none.
+fn all_subtasks(
+    kind: StateKind,
+    mut subtasks: BTreeMap<SubtaskIndex, SubtaskState>,
+    parallelism: u32,
+) -> Vec<SubtaskState> {
+    if kind == StateKind::InFlight {
+        (0..parallelism).for_each(|subtask| _ = subtasks.entry(SubtaskIndex(subtask)).or_default());
+    }
+    subtasks.into_values().collect()
+}
+
 /// In the order of tasks and subtasks.
 fn shares(acks: &[Ack]) -> Vec<Share> {
-    let share = |ack: &Ack| Share { task: ack.task, times: ack.times, bytes: ack.bytes };
+    let share = |ack: &Ack| Share { task: ack.task, times: ack.times, bytes: ack.bytes, unaligned: ack.unaligned };
     let mut shares: Vec<Share> = acks.iter().map(share).collect();
     shares.sort_by_key(|share| share.task);
     shares

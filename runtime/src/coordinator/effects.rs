@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tidegate_crds::api::{
-    CheckpointDetails, CheckpointStatus, CheckpointTimes, Failure, FailureReason, SubtaskCheckpoint,
+    CheckpointDetails, CheckpointStatus, CheckpointTimes, Failure, FailureReason, InFlightRecords, SubtaskCheckpoint,
 };
 
 use super::{
@@ -54,6 +54,10 @@ impl Loop {
                     self.tell(Control::Drain);
                 }
                 self.tell(Control::Trigger(barrier));
+            }
+            Effect::Overtake { epoch } => {
+                tracing::debug!(%epoch, "the checkpoint's barriers wait no more");
+                self.direct(Action::Overtake(epoch));
             }
             Effect::SavepointBegun { epoch } => self.savepoint_begun(epoch),
             Effect::Save { .. } => self.save(),
@@ -252,6 +256,10 @@ impl Loop {
         metrics.checkpoint_seconds.observe(duration_ms as f64 / 1000.0);
         metrics.checkpoint_bytes.set(done.bytes as i64);
         metrics.checkpoint_epoch.set(epoch.0 as i64);
+        let unaligned = unaligned(&done.shares);
+        metrics.checkpoint_in_flight_bytes.set(unaligned.map_or(0, |rows| rows.bytes as i64));
+        metrics.checkpoint_in_flight_rows.set(unaligned.map_or(0, |rows| rows.rows as i64));
+        metrics.checkpoints_unaligned.inc_by(u64::from(unaligned.is_some()));
         for Share { times, .. } in &done.shares {
             metrics.checkpoint_alignment_seconds.observe(times.alignment_ms as f64 / 1000.0);
             metrics.checkpoint_sync_seconds.observe(times.sync_ms as f64 / 1000.0);
@@ -266,6 +274,7 @@ impl Loop {
             full_bytes: done.full_bytes,
             rows: done.rows,
             longest: longest(&done.shares),
+            unaligned,
             manifest: Some(done.manifest.to_string()),
             failure: None,
         };
@@ -289,6 +298,7 @@ impl Loop {
             full_bytes: 0,
             rows: 0,
             longest: longest(&shares),
+            unaligned: unaligned(&shares),
             manifest: None,
             failure: Some(cause),
         };
@@ -304,6 +314,7 @@ impl Loop {
             subtask: share.task.subtask.0,
             times: share.times,
             bytes: share.bytes,
+            unaligned: share.unaligned,
         };
         let subtasks = shares.into_iter().map(subtask).collect();
         self.job.shared.checkpoint(CheckpointDetails { checkpoint, subtasks });
@@ -325,6 +336,15 @@ impl Loop {
         self.show_workers();
         Event::Aborted
     }
+}
+
+/// What barriers have overtaken, of all subtasks; `None` when every barrier was aligned.
+fn unaligned(shares: &[Share]) -> Option<InFlightRecords> {
+    let add = |sum: InFlightRecords, one: InFlightRecords| InFlightRecords {
+        rows: sum.rows + one.rows,
+        bytes: sum.bytes + one.bytes,
+    };
+    shares.iter().filter_map(|share| share.unaligned).reduce(add)
 }
 
 /// The times of the subtask that took longest for each.

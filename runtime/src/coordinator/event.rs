@@ -102,6 +102,10 @@ pub enum Effect {
         barrier: Barrier,
         trigger: Trigger,
     },
+    /// The barrier of the epoch is to wait no more.
+    Overtake {
+        epoch: Epoch,
+    },
     /// Writes the manifest of what was acknowledged.
     Write {
         epoch: Epoch,

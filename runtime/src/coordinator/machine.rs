@@ -414,7 +414,7 @@ impl Machine {
                 let (epoch, failure) = (in_flight.epoch, Failure { reason: FailureReason::TaskFailed, message });
                 return self.declined(epoch, failure, now, jitter);
             }
-            return Vec::new();
+            return running.overtake(now);
         }
         if running.is_finishing() {
             return Vec::new();
@@ -432,9 +432,13 @@ impl Machine {
         running.asked = false;
         let epoch = self.next_epoch;
         self.next_epoch = epoch.next();
-        running.in_flight = Some(InFlight::new(epoch, trigger, now, running.subtasks));
+        let mut in_flight = InFlight::new(epoch, trigger, now, running.subtasks);
+        let alignment = self.spec.alignment_timeout.filter(|_| trigger == Trigger::Interval);
+        in_flight.overtake_at = alignment.map(|timeout| now.saturating_add(timeout.millis()));
+        running.in_flight = Some(in_flight);
         let mut effects =
             vec![Effect::Trigger { barrier: Barrier { epoch, last: trigger.is_last(), open: savepoint }, trigger }];
+        effects.extend(running.overtake(now));
         if savepoint {
             running.savepoint = Some(Savepoint::Begun(epoch));
             effects.push(Effect::SavepointBegun { epoch });
@@ -478,7 +482,10 @@ impl Machine {
             State::Restarting { at } => Some(*at),
             State::Running(running) => match (&running.ending, &running.in_flight) {
                 (Some(ending), _) => Some(ending.give_up_at),
-                (None, Some(in_flight)) => Some(in_flight.started_at + self.spec.timeout.millis()),
+                (None, Some(in_flight)) => {
+                    let given_up_at = in_flight.started_at + self.spec.timeout.millis();
+                    Some(in_flight.overtake_at.map_or(given_up_at, |at| at.min(given_up_at)))
+                }
                 // What comes next is an answer, not a time.
                 (None, None) if running.is_finishing() => None,
                 (None, None) if self.stop.is_some() || running.is_exhausted() || running.can_rescale() => Some(0),
@@ -517,6 +524,14 @@ impl Running {
             paused: false,
             ending: None,
         }
+    }
+
+    /// When the checkpoint has waited long enough for its barriers to align.
+    fn overtake(&mut self, now: u64) -> Vec<Effect> {
+        let Some(in_flight) = &mut self.in_flight else { return Vec::new() };
+        let epoch = in_flight.epoch;
+        let is_due = in_flight.overtake_at.take_if(|at| *at <= now).is_some();
+        if is_due { vec![Effect::Overtake { epoch }] } else { Vec::new() }
     }
 
     fn is_stopping(&self) -> bool {

@@ -11,13 +11,15 @@ pub struct InFlight {
     pub trigger: Trigger,
     /// Milliseconds of the machine's clock.
     pub started_at: u64,
+    /// When its barrier is to wait no more; `None` for never, or when that has been said.
+    pub overtake_at: Option<u64>,
     acked: BTreeSet<TaskId>,
     expected: usize,
 }
 
 impl InFlight {
     pub fn new(epoch: Epoch, trigger: Trigger, started_at: u64, expected: usize) -> Self {
-        Self { epoch, trigger, started_at, acked: BTreeSet::new(), expected }
+        Self { epoch, trigger, started_at, overtake_at: None, acked: BTreeSet::new(), expected }
     }
 
     /// Counts an acknowledgement; true when it was the last one missing.

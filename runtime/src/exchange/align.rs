@@ -4,12 +4,15 @@
 //! channel, what follows it is held, so that the state that is frozen at the barrier has seen every row before it and
 //! none after it. With `AtLeastOnce` nothing is held, and rows may count for both epochs after a failure.
 //!
+//! A barrier that waits too long may *overtake*: it is delivered at once, nothing is held, and what each channel brings
+//! before its barrier is in flight at the cut: it is for the [`super::capture`] to have, and delivered as usual.
+//!
 //! The aligner only decides; whoever owns the channels keeps what it holds, and offers it again, in order, when the
 //! barrier has been delivered.
 
 use crate::{
     element::{Barrier, Element},
-    ids::EventTime,
+    ids::{Epoch, EventTime},
 };
 
 /// What to do with the element that was offered.
@@ -25,8 +28,18 @@ pub enum Verdict {
     Advance(EventTime),
     /// The barrier has come on all channels: deliver it, then offer again what was held.
     Aligned(Barrier),
+    /// It is used up, and was the first of an epoch behind one that is given up: offer again what was held.
+    Superseded,
     /// All channels have ended.
     End,
+}
+
+/// A barrier that does not wait.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overtaking {
+    pub barrier: Barrier,
+    /// By channel: whether the barrier has still to come on it.
+    pub awaited: Vec<bool>,
 }
 
 #[derive(Debug)]
@@ -35,6 +48,8 @@ pub struct Aligner {
     exactly_once: bool,
     /// The barrier that is being aligned.
     current: Option<Barrier>,
+    /// The newest that has been delivered. On channels that it has overtaken it is still to come.
+    delivered: Option<Epoch>,
     watermark: EventTime,
 }
 
@@ -49,12 +64,18 @@ struct Channel {
 impl Aligner {
     pub fn new(channels: usize, exactly_once: bool) -> Self {
         let channel = Channel { watermark: EventTime::MIN, at_barrier: false, idle: false, ended: false };
-        Self { channels: vec![channel; channels], exactly_once, current: None, watermark: EventTime::MIN }
+        let (current, delivered) = (None, None);
+        Self { channels: vec![channel; channels], exactly_once, current, delivered, watermark: EventTime::MIN }
     }
 
     /// Whether elements of this channel are being held.
     pub fn holds(&self, channel: usize) -> bool {
         self.exactly_once && self.current.is_some() && self.channels.get(channel).is_some_and(|c| c.at_barrier)
+    }
+
+    /// The epoch whose barrier has come on some channels, and not on all.
+    pub fn aligning(&self) -> Option<Epoch> {
+        self.current.map(|barrier| barrier.epoch)
     }
 
     pub fn on_element(&mut self, channel: usize, element: &Element) -> Verdict {
@@ -85,12 +106,37 @@ impl Aligner {
         }
     }
 
+    /// The barrier of an epoch is to wait no more: deliver it, then offer again what was held. `None` where it is over,
+    /// given up, or of a kind that always waits.
+    pub fn overtake(&mut self, epoch: Epoch) -> Option<Overtaking> {
+        let aligning = self.current.filter(|current| current.epoch >= epoch);
+        let waits = aligning.is_some_and(|barrier| barrier.epoch > epoch || barrier.last || barrier.open);
+        if waits || self.delivered >= Some(epoch) || !self.exactly_once {
+            return None;
+        }
+        let has_come = |channel: &Channel| channel.ended || aligning.is_some() && channel.at_barrier;
+        let awaited = self.channels.iter().map(|channel| !has_come(channel)).collect();
+        self.deliver(epoch);
+        Some(Overtaking { barrier: Barrier { epoch, last: false, open: false }, awaited })
+    }
+
+    fn deliver(&mut self, epoch: Epoch) {
+        self.channels.iter_mut().for_each(|channel| channel.at_barrier = false);
+        self.current = None;
+        self.delivered = Some(epoch);
+    }
+
     fn on_barrier(&mut self, channel: usize, barrier: Barrier) -> Verdict {
+        if self.delivered >= Some(barrier.epoch) {
+            return Verdict::Consumed;
+        }
+        let mut verdict = Verdict::Consumed;
         match self.current {
             // A later barrier means that the coordinator gave the earlier one up.
             Some(current) if barrier.epoch > current.epoch => {
                 self.channels.iter_mut().for_each(|channel| channel.at_barrier = false);
                 self.current = Some(barrier);
+                verdict = Verdict::Superseded;
             }
             Some(current) if barrier.epoch < current.epoch => return Verdict::Consumed,
             Some(_) => {}
@@ -100,11 +146,10 @@ impl Aligner {
             state.at_barrier = true;
         }
         if self.channels.iter().all(|channel| channel.at_barrier || channel.ended) {
-            self.channels.iter_mut().for_each(|channel| channel.at_barrier = false);
-            self.current = None;
+            self.deliver(barrier.epoch);
             Verdict::Aligned(barrier)
         } else {
-            Verdict::Consumed
+            verdict
         }
     }
 
@@ -122,106 +167,4 @@ impl Aligner {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::ids::Epoch;
-
-    fn barrier(epoch: u64) -> Element {
-        Element::Barrier(Barrier { epoch: Epoch(epoch), last: false, open: false })
-    }
-
-    #[test]
-    fn a_barrier_is_delivered_when_every_channel_has_brought_it() {
-        let mut aligner = Aligner::new(2, true);
-        assert_eq!(aligner.on_element(0, &barrier(1)), Verdict::Consumed);
-        assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Hold);
-        assert_eq!(aligner.on_element(1, &Element::Watermark(EventTime(5))), Verdict::Consumed);
-        assert_eq!(
-            aligner.on_element(1, &barrier(1)),
-            Verdict::Aligned(Barrier { epoch: Epoch(1), last: false, open: false })
-        );
-        assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Advance(EventTime(5)));
-    }
-
-    #[test]
-    fn the_watermark_is_the_least_of_all_channels_and_never_falls() {
-        let mut aligner = Aligner::new(2, true);
-        assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Consumed);
-        assert_eq!(aligner.on_element(1, &Element::Watermark(EventTime(3))), Verdict::Advance(EventTime(3)));
-        assert_eq!(aligner.on_element(1, &Element::Watermark(EventTime(2))), Verdict::Consumed);
-        assert_eq!(aligner.on_element(1, &Element::End), Verdict::Consumed);
-        assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(11))), Verdict::Advance(EventTime(11)));
-        assert_eq!(aligner.on_element(0, &Element::End), Verdict::End);
-    }
-
-    #[test]
-    fn an_idle_channel_does_not_hold_the_watermark_back() {
-        let mut aligner = Aligner::new(2, true);
-        assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Consumed);
-        assert_eq!(aligner.on_element(1, &Element::Idle), Verdict::Advance(EventTime(9)));
-        assert_eq!(aligner.on_element(1, &Element::Watermark(EventTime(4))), Verdict::Consumed);
-        assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(20))), Verdict::Consumed, "channel 1 is back");
-    }
-
-    #[test]
-    fn at_least_once_holds_nothing() {
-        let mut aligner = Aligner::new(2, false);
-        assert_eq!(aligner.on_element(0, &barrier(1)), Verdict::Consumed);
-        assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Consumed);
-        assert!(matches!(aligner.on_element(1, &barrier(1)), Verdict::Aligned(_)));
-    }
-
-    #[test]
-    fn a_given_up_barrier_is_overtaken_by_the_next() {
-        let mut aligner = Aligner::new(2, true);
-        assert_eq!(aligner.on_element(0, &barrier(1)), Verdict::Consumed);
-        assert_eq!(aligner.on_element(1, &barrier(2)), Verdict::Consumed);
-        assert!(!aligner.holds(0), "channel 0 goes on until it brings the newer barrier");
-        assert!(matches!(aligner.on_element(0, &barrier(2)), Verdict::Aligned(Barrier { epoch: Epoch(2), .. })));
-    }
-
-    proptest! {
-        /// Whatever the interleaving: between two delivered barriers lie exactly the rows that their channels had
-        /// between theirs, each channel's in order.
-        #[test]
-        fn no_row_crosses_a_barrier(
-            epochs in prop::collection::vec(prop::collection::vec(0_usize..4, 1..4), 1..6),
-            order in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
-        ) {
-            let width = epochs.iter().map(Vec::len).min().unwrap_or(1);
-            // Channel c sends `epochs[e][c]` watermarks as stand-ins for rows, then barrier e + 1.
-            let mut inputs: Vec<VecDeque<(usize, Element)>> = (0..width)
-                .map(|channel| {
-                    let mut queue = VecDeque::new();
-                    for (epoch, counts) in epochs.iter().enumerate() {
-                        queue.extend((0..counts[channel]).map(|_| (epoch, Element::Watermark(EventTime(0)))));
-                        queue.push_back((epoch, barrier(epoch as u64 + 1)));
-                    }
-                    queue
-                })
-                .collect();
-            let mut aligner = Aligner::new(width, true);
-            let mut epoch_now = 0;
-            let mut order = order.into_iter();
-            while inputs.iter().any(|queue| !queue.is_empty()) {
-                let ready: Vec<usize> = (0..width).filter(|c| !inputs[*c].is_empty() && !aligner.holds(*c)).collect();
-                prop_assert!(!ready.is_empty(), "a barrier that never aligns");
-                let channel = order.next().map_or(ready[0], |index| *index.get(&ready));
-                let (epoch, element) = inputs[channel].pop_front().unwrap();
-                match aligner.on_element(channel, &element) {
-                    Verdict::Aligned(barrier) => {
-                        epoch_now += 1;
-                        prop_assert_eq!(barrier.epoch, Epoch(epoch_now as u64));
-                    }
-                    Verdict::Hold => prop_assert!(false, "held although holds() said no"),
-                    _ => prop_assert_eq!(epoch, epoch_now),
-                }
-            }
-            prop_assert_eq!(epoch_now, epochs.len());
-        }
-    }
-}
+mod tests;

@@ -98,13 +98,14 @@ pub enum Partition {
 }
 
 impl StreamGraph {
-    /// The operators that remember something, and what kind of thing.
+    /// What remembers something, and what kind of thing: operators, and the exchanges that rows may be in flight on.
     pub fn stateful(&self) -> impl Iterator<Item = (OperatorId, StateKind)> + '_ {
-        self.nodes.iter().filter_map(|node| Some((node.id.clone(), node.state_kind()?)))
+        let operators = self.nodes.iter().filter_map(|node| Some((node.id.clone(), node.state_kind()?)));
+        operators.chain(self.nodes.iter().filter_map(|node| Some((node.exchange_id()?, StateKind::InFlight))))
     }
 
     pub fn state_kind(&self, id: &OperatorId) -> Option<StateKind> {
-        self.nodes.iter().find(|node| node.id == *id)?.state_kind()
+        self.stateful().find(|(stateful, _)| stateful == id).map(|(_, kind)| kind)
     }
 }
 
@@ -115,6 +116,14 @@ impl Node {
             NodeKind::Deduplicate { .. } => Some(StateKind::Deduplicate),
             NodeKind::WindowAggregate(_) => Some(StateKind::WindowAggregate),
             NodeKind::Map { .. } | NodeKind::Sink { .. } => None,
+        }
+    }
+
+    /// Of the exchange that it reads from, if it does.
+    pub fn exchange_id(&self) -> Option<OperatorId> {
+        match self.partition() {
+            Partition::Forward => None,
+            Partition::Hash(_) => Some(OperatorId(format!("exchange-{}", self.id))),
         }
     }
 

@@ -3,7 +3,7 @@
 use tidegate_crds::StateBackend;
 
 use super::{
-    KeyRange, Named, Operator, OperatorError,
+    KeyRange, Named, Operator, OperatorError, RestoredState,
     deduplicate::{Columns, Deduplicate, Dropped, InTable, Overflowing, Seen},
     map::Map,
     sink::{Buffer, Direct},
@@ -11,10 +11,14 @@ use super::{
 };
 use crate::{
     graph::{Node, NodeKind},
+    ids::OperatorId,
     job::{JobPlan, SinkTarget},
     metrics::named,
     state::{Backend, Spill},
-    worker::{deploy::DeployError, restore::Restored},
+    worker::{
+        deploy::DeployError,
+        restore::{RestoreError, Restored},
+    },
 };
 
 /// What operators are built from.
@@ -25,6 +29,26 @@ pub struct Context<'a> {
     pub backend: &'a Backend,
     /// Writes rows ahead, to files that begin with this.
     pub spill: &'a dyn Fn(&str) -> Spill,
+}
+
+impl Context<'_> {
+    /// What a keyed subtask takes over.
+    fn states(&self, operator: &OperatorId) -> Result<Vec<RestoredState>, RestoreError> {
+        let mut states = self.restored.keyed(operator, self.range)?;
+        if !self.plan.exactly_once() {
+            hold_back(&mut states);
+        }
+        Ok(states)
+    }
+}
+
+/// Where rows pass barriers, former subtasks may have come differently far in time at a barrier, and what one has seen
+/// behind it comes again. Who goes on for all of them knows the time of the last, or would take rows of its keys for late.
+fn hold_back(states: &mut [RestoredState]) {
+    let least = states.iter().filter_map(|state| state.value.get("watermark")?.as_i64()).min();
+    for watermark in states.iter_mut().filter_map(|state| state.value.get_mut("watermark")) {
+        *watermark = least.into();
+    }
 }
 
 /// An operator and what belongs to it.
@@ -73,7 +97,7 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
                 }
             };
             let mut operator = Deduplicate::new(name, columns, context.range, ttl, dropped, seen);
-            operator.restore(context.restored.keyed(&node.id, context.range)?)?;
+            operator.restore(context.states(&node.id)?)?;
             Built { spill: Some(spill), ..Built::new(operator) }
         }
         NodeKind::WindowAggregate(spec) => {
@@ -84,7 +108,7 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
             };
             let (spec, output, backend) = (spec.clone(), node.schema.clone(), context.backend);
             let mut operator = Window::new(name, spec, context.range, input, output, late, backend)?;
-            operator.restore(context.restored.keyed(&node.id, context.range)?)?;
+            operator.restore(context.states(&node.id)?)?;
             Built::new(operator)
         }
         NodeKind::Sink { sink, .. } => match plan.sinks.get(sink) {
@@ -98,4 +122,22 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
             None => return Err(unplanned().into()),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_goes_on_for_several_that_were_not_aligned_knows_the_time_of_the_last() {
+        let state = |watermark: i64| RestoredState {
+            value: serde_json::json!({ "watermark": watermark, "kept": 1 }),
+            parts: Vec::new(),
+            table: None,
+        };
+        let mut states = [state(100), state(i64::MIN), state(70)];
+        hold_back(&mut states);
+        let value = serde_json::json!({ "watermark": i64::MIN, "kept": 1 });
+        assert!(states.iter().all(|state| state.value == value), "{states:?}");
+    }
 }

@@ -125,6 +125,7 @@ impl Deduplicate {
 
     /// Takes over the share of `states` that is in this subtask's key range.
     pub fn restore(&mut self, states: Vec<RestoredState>) -> Result<(), OperatorError> {
+        let mut least = EventTime::MAX;
         for state in &states {
             let Remembered { watermark, key_types } = serde_json::from_value(state.value.clone())
                 .map_err(|error| self.name.restore(format!("its value: {error}")))?;
@@ -136,6 +137,7 @@ impl Deduplicate {
                 )));
             }
             self.watermark = self.watermark.max(watermark);
+            least = least.min(watermark);
         }
         let mut former = FormerKeys::default();
         for state in states {
@@ -156,13 +158,18 @@ impl Deduplicate {
                 }
             }
         }
-        let oldest = self.oldest();
+        // Rows may be in flight for which the one that is least far has not forgotten anything yet.
+        let oldest = self.oldest_at(least.min(self.watermark));
         self.seen.restore(former, oldest).map_err(|cause| self.name.state(cause))
     }
 
     /// What was seen before this is forgotten.
     fn oldest(&self) -> i64 {
-        self.ttl_ms.map_or(i64::MIN, |ttl| self.watermark.0.saturating_sub(ttl))
+        self.oldest_at(self.watermark)
+    }
+
+    fn oldest_at(&self, watermark: EventTime) -> i64 {
+        self.ttl_ms.map_or(i64::MIN, |ttl| watermark.0.saturating_sub(ttl))
     }
 
     /// Puts rows of a checkpoint back among those that wait. Each is the winner of its key.
@@ -319,6 +326,17 @@ impl Operator for Deduplicate {
         self.emit(out).map_err(|cause| self.name.arrow(cause))?;
         self.sweep().map_err(|cause| self.name.state(cause))?;
         Ok(false)
+    }
+
+    fn watermark(&self) -> EventTime {
+        self.watermark
+    }
+
+    fn on_restored(&mut self, batch: RecordBatch, as_of: EventTime, out: &mut Output) -> Result<(), OperatorError> {
+        let now = std::mem::replace(&mut self.watermark, as_of);
+        let done = self.on_batch(batch, out);
+        self.watermark = now;
+        done
     }
 
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {

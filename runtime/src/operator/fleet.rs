@@ -1,6 +1,6 @@
 //! For tests: all subtasks of a keyed operator, given rows by key, checkpointed and restored by the worker's own code.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use tidegate_crds::StateBackend;
@@ -148,8 +148,8 @@ impl<O: Operator> Fleet<O> {
             let inside = handle.enter();
             let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().unwrap() };
             drop(inside);
-            let cut = Cut { alignment: Duration::ZERO, sync: Duration::ZERO };
-            snapshotter.start(Barrier { epoch: self.epoch, last: false, open }, cut, vec![link]);
+            let barrier = Barrier { epoch: self.epoch, last: false, open };
+            snapshotter.start(barrier, Cut::default(), vec![link]);
             let Some(Report::Acked(ack, held)) = self.runtime.block_on(inbox.recv()) else { panic!("not uploaded") };
             states.extend(ack.operators.into_iter().map(|(_, state)| state));
             uploaded.extend(held.parts);

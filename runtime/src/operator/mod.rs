@@ -85,6 +85,17 @@ pub trait Operator: Send {
         Ok(false)
     }
 
+    /// What it takes the time to be: rows up to then are late. For an operator that does not judge rows by time, any.
+    fn watermark(&self) -> EventTime {
+        EventTime::MIN
+    }
+
+    /// Rows that were in flight to a former subtask whose watermark was the one given: that one judges them, and not what the
+    /// operator has learned from others.
+    fn on_restored(&mut self, batch: RecordBatch, _as_of: EventTime, out: &mut Output) -> Result<(), OperatorError> {
+        self.on_batch(batch, out)
+    }
+
     /// The epoch ends here. What is returned must not change any more.
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {
         Ok(Frozen::default())

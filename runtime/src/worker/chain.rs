@@ -52,6 +52,20 @@ impl Chain {
         self.run(Emitted::Watermark(watermark))
     }
 
+    /// Rows that were in flight in the checkpoint that the attempt began with.
+    pub fn restored(&mut self, rows: RecordBatch, as_of: EventTime) -> Result<(), OperatorError> {
+        let Some(first) = self.links.first_mut() else { return Ok(()) };
+        let mut output = Output::default();
+        first.operator.on_restored(rows, as_of, &mut output)?;
+        self.forward(0, output.elements);
+        self.drain(1)
+    }
+
+    /// What the first operator takes the time to be.
+    pub fn now(&self) -> EventTime {
+        self.links.first().map_or(EventTime::MIN, |first| first.operator.watermark())
+    }
+
     /// Nothing comes for now.
     pub fn idle(&mut self) -> Result<(), OperatorError> {
         self.run(Emitted::Idle)
@@ -68,6 +82,11 @@ impl Chain {
             first.push_back(element);
         }
         self.drain(0)
+    }
+
+    /// Whether there is more to put out than should be in memory at a time.
+    pub fn is_unfinished(&self) -> bool {
+        self.unfinished.contains(&true)
     }
 
     /// Puts out some more of what there is more of than should be in memory at a time. Whether there was any; as long as

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     chain::{Chain, Link},
     edge::Edge,
+    in_flight,
     keyed_task::{Entry, KeyedTask},
     protocol::{Control, TaskId},
     report::Report,
@@ -29,8 +30,9 @@ use crate::{
     checkpoint::{manifest::ManifestError, store::Store},
     env,
     exchange::{
-        local::Gate,
+        gate::Gate,
         remote::{post::Post, send::Leaving},
+        urge::Urge,
     },
     failure::Reason,
     format::intake::Intake,
@@ -68,11 +70,19 @@ pub struct Deployment {
     pub reports: UnboundedSender<Report>,
 }
 
+/// What a source subtask is told by.
+struct Hears {
+    control: UnboundedReceiver<Control>,
+    urge: Arc<Urge>,
+}
+
 /// Subtasks that are ready to run.
 pub struct Ready {
     slots: Vec<Vec<Subtask>>,
     /// To each source subtask.
     pub controls: Vec<UnboundedSender<Control>>,
+    /// Of every subtask.
+    pub urges: Vec<Arc<Urge>>,
     /// Channels to other workers, to be carried once all are ready.
     pub leaving: Vec<Leaving>,
 }
@@ -117,20 +127,24 @@ impl Deployment {
         let places = Places { here: self.subtasks.clone(), elsewhere: &self.peers };
         let mut wiring = Wiring::new(&topology, self.attempt, self.parallelism, self.plan.exactly_once(), places);
         let mut slots: BTreeMap<SubtaskIndex, Vec<Subtask>> = BTreeMap::new();
-        let mut controls = Vec::new();
+        let (mut controls, mut urges) = (Vec::new(), Vec::new());
         let mut keyed = JoinSet::new();
         for (task, shape) in topology.tasks.iter().enumerate() {
             for subtask in self.subtasks.iter().copied() {
                 let id = TaskId { task, subtask };
                 let edges = wiring.edges(&self.plan, shape, id);
                 if let Some(gate) = wiring.gate(id) {
+                    urges.push(gate.urge());
                     let (this, shape, restored) = (self.clone(), shape.clone(), restored.clone());
                     env::spawn_busy(&mut keyed, move || this.keyed(id, &shape, gate, edges, &restored));
                     continue;
                 }
                 let (control, told) = unbounded_channel();
                 controls.push(control);
-                let ready = self.source(id, shape, edges, told, &restored).await?;
+                let urge = Arc::<Urge>::default();
+                urges.push(urge.clone());
+                let hears = Hears { control: told, urge };
+                let ready = self.source(id, shape, edges, hears, &restored).await?;
                 slots.entry(subtask).or_default().push(ready);
             }
         }
@@ -139,19 +153,24 @@ impl Deployment {
             slots.entry(ready.id.subtask).or_default().push(ready);
         }
         let leaving = wiring.connect(&self.post, &self.reports);
-        Ok(Ready { slots: slots.into_values().collect(), controls, leaving })
+        Ok(Ready { slots: slots.into_values().collect(), controls, urges, leaving })
     }
 
     fn keyed(
         &self,
         id: TaskId,
         shape: &TaskShape,
-        gate: Gate,
+        mut gate: Gate,
         edges: Vec<Edge>,
         restored: &Restored,
     ) -> Result<Subtask, DeployError> {
         let chain = Chain::new(self.links(id, shape, restored)?);
-        let task = KeyedTask { gate, chain, edges, snapshotter: self.snapshotter(id) };
+        let root = shape.nodes.first().and_then(|node| self.plan.graph.nodes.get(node.0));
+        let Some((node, exchange)) = root.and_then(|node| Some((node, node.exchange_id()?))) else {
+            return Err(internal(&self.name(id, shape), "a task with inputs does not begin with an exchange"));
+        };
+        gate.restore(in_flight::restored(&self.plan.graph, node, restored, self.range(id.subtask))?);
+        let task = KeyedTask { gate, exchange, chain, edges, snapshotter: self.snapshotter(id) };
         Ok(Subtask::new(id, self.name(id, shape), move || task.run()))
     }
 
@@ -160,7 +179,7 @@ impl Deployment {
         id: TaskId,
         shape: &TaskShape,
         edges: Vec<Edge>,
-        control: UnboundedReceiver<Control>,
+        hears: Hears,
         restored: &Restored,
     ) -> Result<Subtask, DeployError> {
         let chain = Chain::new(self.links(id, shape, restored)?);
@@ -199,8 +218,9 @@ impl Deployment {
             restored: splits.unwrap_or_default(),
             chain,
             edges,
+            urge: hears.urge,
             snapshotter: self.snapshotter(id),
-            control,
+            control: hears.control,
             reports: self.reports.clone(),
             records: metrics.source_records.get_or_create(&named(source)).clone(),
             positions: BTreeMap::new(),
@@ -213,11 +233,7 @@ impl Deployment {
         let snapshotter = self.snapshotter(id);
         let context = Context {
             plan: &self.plan,
-            range: KeyRange {
-                subtask: id.subtask,
-                parallelism: self.parallelism,
-                max_parallelism: self.plan.spec.max_parallelism,
-            },
+            range: self.range(id.subtask),
             restored,
             backend: &self.backend,
             spill: &|name| snapshotter.spill(name),
@@ -249,6 +265,10 @@ impl Deployment {
             });
         }
         Ok(links)
+    }
+
+    fn range(&self, subtask: SubtaskIndex) -> KeyRange {
+        KeyRange { subtask, parallelism: self.parallelism, max_parallelism: self.plan.spec.max_parallelism }
     }
 
     fn snapshotter(&self, task: TaskId) -> Snapshotter {

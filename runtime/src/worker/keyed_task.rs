@@ -7,18 +7,26 @@ use tidegate_crds::api::FailureReason;
 use super::{
     chain::Chain,
     edge::{Edge, EdgeError},
+    in_flight::Overtaken,
     snapshot::{Cut, Snapshotter},
 };
 use crate::{
     element::{Barrier, Element},
     env,
-    exchange::local::{Delivery, Gate},
+    exchange::{
+        gate::{Delivery, Gate},
+        urge::Urge,
+    },
     failure::Reason,
+    fault,
+    ids::OperatorId,
     operator::{Emitted, OperatorError},
 };
 
 pub struct KeyedTask {
     pub gate: Gate,
+    /// What rows in flight to this task are kept under.
+    pub exchange: OperatorId,
     pub chain: Chain,
     pub edges: Vec<Edge>,
     pub snapshotter: Snapshotter,
@@ -49,60 +57,81 @@ impl Reason for TaskError {
 impl KeyedTask {
     /// Runs until the end of all channels.
     pub async fn run(mut self) -> Result<(), TaskError> {
+        let urge = self.gate.urge();
         loop {
             match self.gate.next().await.ok_or(TaskError::Orphaned)? {
-                Delivery::Element(Element::Batch(batch)) => self.chain.batch(batch)?,
+                Delivery::Element(Element::Batch(batch)) => {
+                    self.chain.batch(batch)?;
+                    fault::labour().await;
+                }
+                Delivery::Restored { rows, as_of } => {
+                    self.chain.restored(rows, as_of)?;
+                    fault::labour().await;
+                }
                 Delivery::Element(Element::Idle) => self.chain.idle()?,
                 Delivery::Element(Element::Watermark(watermark)) => self.chain.watermark(watermark)?,
-                Delivery::Barrier(barrier, alignment) => {
-                    cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, alignment, Vec::new()).await?;
+                Delivery::Barrier { barrier, alignment, in_flight } => {
+                    let (operator, as_of) = (self.exchange.clone(), self.chain.now());
+                    let overtaken = in_flight.map(|rows| Overtaken { operator, as_of, rows });
+                    let waited = Waited { alignment, overtaken };
+                    cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, waited, Vec::new())?;
                 }
                 // The gate delivers them as such.
                 Delivery::Element(Element::Barrier(_)) => {}
                 Delivery::Element(Element::End) | Delivery::End => {
-                    for edge in &self.edges {
-                        edge.send(Element::End).await?;
-                    }
-                    return Ok(());
+                    return Ok(self.edges.iter().try_for_each(Edge::end)?);
                 }
             }
-            send(&mut self.chain, &self.edges).await?;
+            send(&mut self.chain, &self.edges, &urge).await?;
         }
     }
 }
 
-/// Sends all that the chain has put out, and waits until it may take in more.
-pub async fn send(chain: &mut Chain, edges: &[Edge]) -> Result<(), TaskError> {
+/// Sends all that the chain has put out, and waits until it may take in more, unless a barrier is to wait no more: what the
+/// chain has put out takes no less memory here than on a channel.
+pub async fn send(chain: &mut Chain, edges: &[Edge], urge: &Urge) -> Result<(), TaskError> {
+    // But what is put out a share at a time would be too much for both, so a cut waits until it is out.
+    let calm = Urge::default();
     loop {
+        let urge = if chain.is_unfinished() { &calm } else { urge };
         for (edge, element) in chain.take_outgoing() {
             if let Some(edge) = edges.get(edge) {
-                edge.send(element).await?;
+                edge.send(element, urge).await?;
             }
         }
-        chain.room().await;
+        tokio::select! {
+            biased;
+            () = chain.room() => {}
+            () = urge.called() => {}
+        }
         if !chain.go_on()? {
             return Ok(());
         }
     }
 }
 
+/// What a barrier has waited for, and for what not.
+#[derive(Debug, Default)]
+pub struct Waited {
+    pub alignment: Duration,
+    pub overtaken: Option<Overtaken>,
+}
+
 /// Ends an epoch: freezes the chain, sends the barrier on, and starts the upload. `first` is what the task itself
 /// remembers.
-pub async fn cut(
+pub fn cut(
     chain: &mut Chain,
     edges: &[Edge],
     snapshotter: &Snapshotter,
     barrier: Barrier,
-    alignment: Duration,
+    Waited { alignment, overtaken }: Waited,
     mut first: Vec<super::chain::FrozenLink>,
 ) -> Result<(), TaskError> {
     let begun = env::monotonic();
     first.extend(chain.freeze()?);
-    for edge in edges {
-        edge.send(Element::Barrier(barrier)).await?;
-    }
+    edges.iter().try_for_each(|edge| edge.cut(barrier))?;
     let sync = env::monotonic().saturating_sub(begun);
-    snapshotter.start(barrier, Cut { alignment, sync }, first);
+    snapshotter.start(barrier, Cut { alignment, sync, overtaken }, first);
     Ok(())
 }
 

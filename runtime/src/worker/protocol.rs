@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidegate_crds::api::{CheckpointTimes, Failure};
+use tidegate_crds::api::{CheckpointTimes, Failure, InFlightRecords};
 
 use crate::{
     checkpoint::{
@@ -53,6 +53,8 @@ pub enum Action {
     Start,
     /// Told to every source subtask.
     Control(Control),
+    /// Told to every subtask: the barrier of the epoch is to wait no more.
+    Overtake(Epoch),
     /// The epoch is owned: publish its chunks.
     Completed(Grant),
     /// The epoch is given up: what it had belongs to the next one.
@@ -131,4 +133,7 @@ pub struct Ack {
     /// Bytes uploaded.
     pub bytes: u64,
     pub times: CheckpointTimes,
+    /// Where the barrier overtook rows: those that were in flight.
+    #[serde(default)]
+    pub unaligned: Option<InFlightRecords>,
 }

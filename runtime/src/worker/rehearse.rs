@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use super::{
     deploy::DeployError,
+    in_flight,
     restore::{Restored, Takes},
 };
 use crate::{
@@ -117,6 +118,7 @@ async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -
             }
             NodeKind::Deduplicate { .. } | NodeKind::WindowAggregate(_) => {
                 build(node, &context)?;
+                in_flight::restored(&plan.graph, node, &restored, range)?;
             }
             NodeKind::Map { .. } | NodeKind::Sink { .. } => {}
         }

@@ -92,7 +92,8 @@ fn homeless(operators: &[Homeless]) -> String {
     let described = operators.iter().map(|Homeless { operator, kind, successors }| {
         let names: Vec<String> = successors.iter().map(|name| format!("`{name}`")).collect();
         let renamed = if names.is_empty() { String::new() } else { format!(", renamed to {}?", names.join(" or ")) };
-        format!("`{operator}` ({kind:?}{renamed})")
+        let rows = if *kind == StateKind::InFlight { ": rows on their way, which no savepoint has" } else { "" };
+        format!("`{operator}` ({kind:?}{renamed}{rows})")
     });
     described.collect::<Vec<_>>().join(", ")
 }

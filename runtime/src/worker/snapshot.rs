@@ -10,12 +10,13 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use thiserror::Error;
-use tidegate_crds::api::{CheckpointTimes, FailureReason};
+use tidegate_crds::api::{CheckpointTimes, FailureReason, InFlightRecords};
 use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
 
 use super::{
     chain::FrozenLink,
     held::{Held, HeldChunk},
+    in_flight::{self, Overtaken},
     merge,
     protocol::{Ack, TaskId},
     report::Report,
@@ -30,7 +31,7 @@ use crate::{
     env,
     failure::Reason,
     fault,
-    ids::{Attempt, Epoch, OperatorId},
+    ids::{Attempt, Epoch, EventTime, OperatorId},
     sink::{Chunk, ChunkId, SinkError},
     state::{
         ChunkRows, Found, Rows, Spill, StateError, StatePart, StateSnapshot, bytes_of,
@@ -60,13 +61,15 @@ const FILES_AT_ONCE: usize = 2;
 type Fresh<R> = Vec<(Arc<StatePart>, R)>;
 type Uploaded = Vec<(Arc<StatePart>, PartRef)>;
 
-/// What a task has spent before the upload.
-#[derive(Debug, Clone, Copy)]
+/// What a task has spent before the upload, and what has to be waited for beside its state.
+#[derive(Debug, Default)]
 pub struct Cut {
     /// Waiting for the barrier on all channels.
     pub alignment: Duration,
     /// Freezing, and sending the barrier on.
     pub sync: Duration,
+    /// What the barrier has overtaken.
+    pub overtaken: Option<Overtaken>,
 }
 
 #[derive(Debug, Error)]
@@ -102,8 +105,10 @@ impl Snapshotter {
         let epoch = barrier.epoch;
         let begun = env::monotonic();
         self.io.spawn(async move {
-            let report = match this.upload(barrier, links).await {
-                Ok((mut ack, held)) => {
+            let report = match this.upload(barrier, links, cut.overtaken).await {
+                // Nobody waits for it.
+                Ok(None) => return,
+                Ok(Some((mut ack, held))) => {
                     ack.times = CheckpointTimes {
                         alignment_ms: cut.alignment.as_millis() as u64,
                         sync_ms: cut.sync.as_millis() as u64,
@@ -118,11 +123,17 @@ impl Snapshotter {
         });
     }
 
-    async fn upload(&self, barrier: Barrier, links: Vec<FrozenLink>) -> Result<(Ack, Held), SnapshotError> {
+    /// `None` when the epoch was given up before all of it could be there.
+    async fn upload(
+        &self,
+        barrier: Barrier,
+        links: Vec<FrozenLink>,
+        overtaken: Option<Overtaken>,
+    ) -> Result<Option<(Ack, Held)>, SnapshotError> {
         fault::reach("before-state-upload");
         let epoch = barrier.epoch;
         let (operators, chunks, times) = (Vec::new(), Vec::new(), CheckpointTimes::default());
-        let mut ack = Ack { task: self.task, epoch, operators, chunks, bytes: 0, times };
+        let mut ack = Ack { task: self.task, epoch, operators, chunks, bytes: 0, times, unaligned: None };
         let mut held = Held::default();
         for link in links {
             if let Some(flush) = link.frozen.flush {
@@ -142,12 +153,44 @@ impl Snapshotter {
                 held.chunks.extend(self.upload_chunks(epoch, &sink, link.frozen.chunks).await?);
             }
         }
+        if let Some(Overtaken { operator, as_of, rows }) = overtaken {
+            let Some(caught) = rows.caught().await else { return Ok(None) };
+            let state = self.upload_in_flight(epoch, &operator, in_flight::gather(caught, as_of)?).await?;
+            let rows = state.parts.iter().map(|part| part.rows).sum();
+            let bytes = state.parts.first().map_or(0, |part| part.file.bytes);
+            ack.bytes += bytes;
+            ack.unaligned = Some(InFlightRecords { rows, bytes });
+            if !state.parts.is_empty() {
+                ack.operators.push((operator, state));
+            }
+        }
         ack.chunks.extend(held.chunks.iter().map(|chunk| chunk.reference.clone()));
         let files = held.parts.iter().map(|(_, part)| &part.file).chain(ack.chunks.iter().map(|chunk| &chunk.file));
         let sizes: BTreeMap<&ObjectPath, u64> = files.map(|file| (&file.path, file.bytes)).collect();
         ack.bytes += sizes.values().sum::<u64>();
         fault::reach("after-state-upload");
-        Ok((ack, held))
+        Ok(Some((ack, held)))
+    }
+
+    /// Rows in flight are of this checkpoint alone: the next one finds others.
+    async fn upload_in_flight(
+        &self,
+        epoch: Epoch,
+        exchange: &OperatorId,
+        rows: Vec<(EventTime, RecordBatch)>,
+    ) -> Result<SubtaskState, SnapshotError> {
+        let Some((_, first)) = rows.first() else { return Ok(SubtaskState::default()) };
+        let bytes = file::encode(&first.schema(), rows.iter().map(|(_, batch)| batch))?;
+        let file = self.put(epoch, &format!("in-flight-{exchange}-{}.arrow", self.task.subtask), bytes).await?;
+        fault::reach("rows-in-flight-uploaded");
+        let reference = |(batch, (as_of, rows)): (u32, &(EventTime, RecordBatch))| PartRef {
+            kind: in_flight::ROWS.to_owned(),
+            tag: as_of.0,
+            rows: rows.num_rows() as u64,
+            file: file.clone(),
+            batch,
+        };
+        Ok(SubtaskState { parts: (0..).zip(&rows).map(reference).collect(), ..SubtaskState::default() })
     }
 
     /// Adds what a subtask keeps on the local disk: the files of its table, or, for a savepoint, its rows. Gives the bytes

@@ -3,7 +3,7 @@
 //! Between two reads it does what it is told: cuts an epoch, pauses, goes on. So a barrier always lies between batches,
 //! and the positions that the reader names at that moment are exactly what has been put out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use prometheus_client::metrics::counter::Counter;
@@ -12,14 +12,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use super::{
     chain::{Chain, FrozenLink},
     edge::Edge,
-    keyed_task::{TaskError, cut, send},
+    keyed_task::{TaskError, Waited, cut, send},
     protocol::Control,
     report::Report,
     snapshot::Snapshotter,
 };
 use crate::{
-    element::{Barrier, Element},
+    element::Barrier,
     env,
+    exchange::urge::Urge,
     format::intake::Intake,
     ids::{Epoch, EventTime, OperatorId},
     operator::Frozen,
@@ -41,6 +42,8 @@ pub struct SourceTask {
     pub restored: Vec<SplitState>,
     pub chain: Chain,
     pub edges: Vec<Edge>,
+    /// What makes the task hurry to its control.
+    pub urge: Arc<Urge>,
     pub snapshotter: Snapshotter,
     pub control: UnboundedReceiver<Control>,
     pub reports: UnboundedSender<Report>,
@@ -90,11 +93,9 @@ impl SourceTask {
                 }
                 Next::Told(Some(Control::Completed(epoch))) => self.completed(epoch)?,
                 Next::Told(Some(Control::Trigger(barrier))) => {
-                    self.cut(barrier).await?;
+                    self.cut(barrier)?;
                     if barrier.last {
-                        for edge in &self.edges {
-                            edge.send(Element::End).await?;
-                        }
+                        self.edges.iter().try_for_each(Edge::end)?;
                         // Stays to hear that the last checkpoint has completed.
                         (paused, exhausted) = (true, true);
                     }
@@ -105,7 +106,7 @@ impl SourceTask {
                     self.advance()?;
                 }
             }
-            send(&mut self.chain, &self.edges).await?;
+            send(&mut self.chain, &self.edges, &self.urge).await?;
         }
     }
 
@@ -163,14 +164,15 @@ impl SourceTask {
         Ok(())
     }
 
-    async fn cut(&mut self, barrier: Barrier) -> Result<(), TaskError> {
+    fn cut(&mut self, barrier: Barrier) -> Result<(), TaskError> {
+        self.urge.met(barrier.epoch);
         let splits = self.watermarks.complete(self.reader.positions());
         let value = serde_json::json!({ "splits": &splits });
         self.positions.insert(barrier.epoch, splits);
         let state = Some(StateSnapshot { value, ..StateSnapshot::default() });
         let own =
             FrozenLink { id: self.id.clone(), sink: None, spill: None, frozen: Frozen { state, ..Frozen::default() } };
-        cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, Duration::ZERO, vec![own]).await
+        cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, Waited::default(), vec![own])
     }
 
     fn completed(&mut self, epoch: Epoch) -> Result<(), SourceError> {

@@ -25,9 +25,12 @@ use super::{
 };
 use crate::{
     checkpoint::{Grant, manifest::Manifest, store::Store},
-    exchange::remote::{
-        post::Post,
-        send::{Leaving, connection},
+    exchange::{
+        remote::{
+            post::Post,
+            send::{Leaving, connection},
+        },
+        urge::Urge,
     },
     failure::Reason,
     ids::{Attempt, Epoch},
@@ -122,6 +125,8 @@ struct Current {
     /// Carries what goes to other workers.
     carriers: JoinSet<()>,
     controls: Vec<UnboundedSender<Control>>,
+    /// Of every subtask.
+    urges: Vec<Arc<Urge>>,
     report: UnboundedSender<Report>,
     reports: UnboundedReceiver<Report>,
     shares: Shares,
@@ -145,6 +150,7 @@ impl Current {
             slots: None,
             carriers: JoinSet::new(),
             controls: Vec::new(),
+            urges: Vec::new(),
             report,
             reports,
             shares: Shares::default(),
@@ -170,6 +176,7 @@ impl Current {
         match action {
             Action::Start => self.start(),
             Action::Control(control) => self.control(control),
+            Action::Overtake(epoch) => self.urges.iter().for_each(|urge| urge.overtake(epoch)),
             Action::Completed(grant) => self.completed(grant),
             Action::Discard(epoch) => self.shares.give_up(epoch),
             // Not for an attempt that is there.
@@ -203,6 +210,7 @@ impl Current {
     fn start(&mut self) {
         let Some(mut ready) = self.ready.take() else { return };
         self.controls.clone_from(&ready.controls);
+        self.urges.clone_from(&ready.urges);
         if let Err(error) = self.carry(std::mem::take(&mut ready.leaving)) {
             return self.tell(failed(format!("failed to connect to another worker: {error}")));
         }

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     env,
     exchange::{
-        local::{Gate, Sender, channels, outbox},
+        gate::Gate,
+        local::{Sender, channels, outbox},
         remote::{
             ChannelError, ChannelId,
             post::{Inbox, Post},

@@ -91,7 +91,7 @@ async fn checkpoint(subtask: &mut Deduplicate, epoch: Epoch, store: &Arc<dyn Sto
     let begun = tidegate::env::monotonic();
     let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().expect("a frozen table") };
     let sync = tidegate::env::monotonic().saturating_sub(begun);
-    let cut = Cut { alignment: Duration::ZERO, sync };
+    let cut = Cut { sync, ..Cut::default() };
     snapshotter.start(Barrier { epoch, last: false, open: false }, cut, vec![link]);
     let Some(Report::Acked(mut ack, _)) = inbox.recv().await else { panic!("the upload has failed") };
     (ack.operators.remove(0).1, ack.bytes, sync)

@@ -39,9 +39,12 @@ fn one(seed: u64) -> ExitCode {
 }
 
 fn show(played: &Played) {
-    let Played { seed, digest, events, took, faults, verdict, setting, .. } = played;
+    let Played { seed, digest, events, took, faults, in_flight, verdict, setting, .. } = played;
     println!("seed {seed}: {setting}");
-    println!("{faults} faults, {events} events, finished after {} virtual s, trace {digest:016x}", took / 1_000_000);
+    println!(
+        "{faults} faults, {in_flight} files of rows in flight, {events} events, finished after {} virtual s, trace {digest:016x}",
+        took / 1_000_000
+    );
     match verdict {
         Ok(()) => println!("exact"),
         Err(cause) => println!("FAILED: {cause}"),
@@ -57,9 +60,10 @@ fn many(from: u64, count: u64) -> ExitCode {
         println!("play it again with `make sim SEED={}`", failed.seed);
     }
     println!(
-        "{} seeds, {} faults, {} events, {} virtual s, in {:.1} s",
+        "{} seeds, {} faults, {} files of rows in flight, {} events, {} virtual s, in {:.1} s",
         played.runs,
         played.faults,
+        played.in_flight,
         played.events,
         played.seconds,
         began.elapsed().as_secs_f64()

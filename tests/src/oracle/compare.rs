@@ -26,16 +26,20 @@ impl Rows {
         self.0.iter().map(|(row, count)| (row.as_str(), *count))
     }
 
+    /// How often a row is there.
+    pub fn count(&self, row: &str) -> u64 {
+        self.0.get(row).copied().unwrap_or_default()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// What is in one and not in the other, as text; empty when they are the same.
     pub fn difference(&self, expected: &Self) -> Vec<String> {
-        let count = |rows: &Self, row: &str| rows.0.get(row).copied().unwrap_or(0);
         let all = self.0.keys().chain(expected.0.keys().filter(|row| !self.0.contains_key(*row)));
         all.filter_map(|row| {
-            let (found, wanted) = (count(self, row), count(expected, row));
+            let (found, wanted) = (self.count(row), expected.count(row));
             (found != wanted).then(|| format!("{row}: {found} times, expected {wanted}"))
         })
         .collect()

@@ -20,6 +20,16 @@ pub struct Inside {
     pub pid: Pid,
     /// When the process began.
     pub born: Micros,
+    pub pace: Pace,
+}
+
+/// How fast rows get on in a process.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How long a batch keeps a task busy.
+    pub labour: Duration,
+    /// How much a channel takes.
+    pub channel_bytes: usize,
 }
 
 impl Doors for Inside {
@@ -39,6 +49,14 @@ impl Doors for Inside {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         self.world.clone().sleep(self.pid, duration).boxed()
+    }
+
+    fn labour(&self) -> Duration {
+        self.pace.labour
+    }
+
+    fn channel_bytes(&self) -> usize {
+        self.pace.channel_bytes
     }
 
     fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Listening>> {

@@ -27,11 +27,11 @@ use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 use super::{
     broker::TopicPublisher,
     chance::Chance,
-    doors::Inside,
+    doors::{Inside, Pace},
     net::address,
     store::SimStore,
     table::TablePublisher,
-    world::{Host, Shared as World},
+    world::{Host, Pid, Shared as World},
 };
 
 const API: u16 = 8081;
@@ -91,7 +91,12 @@ pub enum Cast {
 pub struct Setting {
     pub cast: Cast,
     pub parallelism: u32,
+    /// Every coordinator comes with a parallelism of its own, as if the document had been changed meanwhile.
+    pub wavers: bool,
     pub interval: Duration,
+    /// When barriers overtake; `None` for never.
+    pub alignment_timeout: Option<Duration>,
+    pub pace: Pace,
     pub tolerable_failures: u32,
     pub orders: GeneratorSource,
     pub memory: Memory,
@@ -126,10 +131,17 @@ impl Setting {
         orders.rate = Some(chance.within(20..100));
         orders.stores = chance.within(3..30);
         orders.step_micros = chance.within(200_000..1_500_000);
+        // In many runs channels are full, and barriers wait for rows, or overtake them.
+        let labour = Duration::from_millis(chance.one_of(&[0, 0, 3, 10, 30]));
+        let channel_bytes = chance.one_of(&[32 << 10, 8 << 10, 4 << 10]);
+        let alignment_timeout = chance.happens(600).then(|| Duration::from_millis(chance.one_of(&[0, 0, 5, 50, 500])));
         Self {
             cast,
             parallelism,
+            wavers: chance.happens(300),
             interval: Duration::from_millis(chance.within(200..3000)),
+            alignment_timeout,
+            pace: Pace { labour, channel_bytes },
             tolerable_failures: chance.within(0..4) as u32,
             orders,
             memory: if chance.happens(250) { Memory::None } else { Memory::Plenty },
@@ -157,6 +169,10 @@ impl Setting {
         }
     }
 
+    fn parallelism_of(&self, pid: Pid) -> u32 {
+        if self.wavers { 1 + pid.0 % self.parallelism } else { self.parallelism }
+    }
+
     fn plan(&self, inside: &Inside) -> JobPlan {
         static PLANNED: OnceLock<[JobPlan; 2]> = OnceLock::new();
         let plan = |counted| JobPlan::new(&document(counted), Arc::new(Metrics::new())).expect("a plan");
@@ -166,8 +182,9 @@ impl Setting {
             Memory::None => of_all,
         };
         let mut spec = planned.spec.clone();
-        spec.parallelism = self.parallelism;
+        spec.parallelism = self.parallelism_of(inside.pid);
         spec.checkpoint.interval = HumanDuration(self.interval);
+        spec.checkpoint.alignment_timeout = self.alignment_timeout.map(HumanDuration);
         spec.checkpoint.tolerable_failures = self.tolerable_failures;
         let table = &planned.sources[0];
         let source = SourceTable {
@@ -223,7 +240,7 @@ async fn coordinate(
     let identity = Identity {
         claimant: Claimant { revision: Revision(1), pod },
         address: address.to_string(),
-        spec_digest: plan.digest.clone(),
+        spec_digest: format!("{}, {}", plan.digest, plan.spec.parallelism),
         parallelism: plan.spec.parallelism,
         rescaled: None,
         lineage: format!("{}-{}", plan.id, env::unique_id()),

@@ -38,6 +38,8 @@ pub struct Played {
     /// Virtual time until the job had finished.
     pub took: Micros,
     pub faults: usize,
+    /// Files of rows that barriers have overtaken.
+    pub in_flight: u64,
     /// Why it is not what it should be.
     pub verdict: Result<(), String>,
     /// The last events, in words.
@@ -92,6 +94,7 @@ pub fn play(seed: u64, told: bool) -> Played {
         events: world.trace.events,
         took,
         faults: count,
+        in_flight: world.in_flight,
         verdict,
         tail: world.trace.tail(),
         setting: format!("{setting:?}"),
@@ -246,7 +249,7 @@ impl Run {
         }
         self.lives += 1;
         let pid = Pid(self.lives);
-        let inside = Inside { world: self.world.clone(), host, pid, born: self.now() };
+        let inside = Inside { world: self.world.clone(), host, pid, born: self.now(), pace: self.setting.pace };
         let pod = format!("{host}-{}", self.names.get(&host).copied().unwrap_or_default());
         self.note(host, &format!("starts as {pod}"));
         self.world.lock().lives.insert(host, pid);
@@ -363,7 +366,8 @@ impl Run {
     fn inspect(&mut self) -> Result<(), String> {
         self.lives += 1;
         let pid = Pid(self.lives);
-        let inside = Inside { world: self.world.clone(), host: INSPECTOR, pid, born: self.now() };
+        let pace = self.setting.pace;
+        let inside = Inside { world: self.world.clone(), host: INSPECTOR, pid, born: self.now(), pace };
         self.world.lock().lives.insert(INSPECTOR, pid);
         let mut process = Process::start(inside.clone(), inspect(self.world.clone(), inside));
         loop {

@@ -16,6 +16,8 @@ pub struct Series {
     pub runs: u64,
     pub faults: u64,
     pub events: u64,
+    /// Files of rows that barriers have overtaken.
+    pub in_flight: u64,
     /// Virtual seconds until the jobs had finished, together.
     pub seconds: u64,
     /// Runs that are not what they should be.
@@ -40,6 +42,7 @@ pub fn series(seeds: Range<u64>) -> Series {
                     series.runs += 1;
                     series.faults += played.faults as u64;
                     series.events += played.events;
+                    series.in_flight += played.in_flight;
                     series.seconds += played.took / 1_000_000;
                     if played.verdict.is_err() {
                         stop.store(true, Ordering::Relaxed);

@@ -115,6 +115,7 @@ impl Store for SimStore {
             if name.ends_with("manifest.json") {
                 world.moments.push(Moment::ManifestWritten);
             }
+            world.in_flight += u64::from(name.contains("/in-flight-"));
             world.objects.0.insert(name, bytes);
         };
         self.ask("write", &path.0, put).await

@@ -78,6 +78,8 @@ pub struct World {
     pub weather: Weather,
     /// What has become durable since the run last looked.
     pub moments: Vec<Moment>,
+    /// Files of rows that barriers have overtaken.
+    pub in_flight: u64,
     /// Epochs whose checkpoints the log has.
     pub owned: BTreeSet<u64>,
     /// The first thing that must never happen, and has.
@@ -112,6 +114,7 @@ impl Shared {
             table: Table::default(),
             weather: Weather::default(),
             moments: Vec::new(),
+            in_flight: 0,
             owned: BTreeSet::new(),
             violation: None,
         })))

@@ -11,3 +11,4 @@ mod sim;
 mod store_sales;
 mod supervised;
 mod systems;
+mod unaligned;

@@ -51,6 +51,7 @@ fn rest(facts: &Facts) -> StreamJobStatus {
 fn a_job_that_runs_is_ready_and_shows_what_it_says() {
     let checkpoint = CheckpointStatus {
         longest: CheckpointTimes::default(),
+        unaligned: None,
         epoch: 12,
         started_at_ms: 999_000_000,
         duration_ms: 500,

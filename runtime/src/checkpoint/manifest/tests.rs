@@ -141,8 +141,8 @@ fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds(
     assert!(matches!(missing, ManifestError::Missing { .. }), "{missing}");
     for (found, words) in [
         (
-            json!({ "format": 3, "epochs": "as nobody writes them yet" }),
-            "it is of format 3, this program reads formats 1 and 2",
+            json!({ "format": 4, "epochs": "as nobody writes them yet" }),
+            "it is of format 4, this program reads formats 1 to 3",
         ),
         (json!({ "format": 1 }), "missing field"),
         (json!({ "job": "store-sales" }), "missing field `format`"),
@@ -153,9 +153,10 @@ fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds(
     }
 }
 
-/// A program that does not know of tables reads format 1, and must not go on without them.
+/// A program that does not know of tables reads format 1, one that does not know of rows in flight format 2; neither must
+/// go on without them.
 #[test]
-fn only_a_manifest_with_tables_is_of_the_format_that_has_them() {
+fn only_a_manifest_with_tables_or_rows_in_flight_is_of_the_format_that_has_them() {
     let file = FileRef::of(ObjectPath("data/f".into()), b"");
     let mut subtask = SubtaskState::default();
     let format = |subtask: &SubtaskState| {
@@ -166,4 +167,6 @@ fn only_a_manifest_with_tables_is_of_the_format_that_has_them() {
     subtask.table.push(TableFile { name: "1.sst".into(), pieces: vec![file] });
     assert_eq!(format(&subtask), 2);
     assert_eq!(subtask.files().count(), 1);
+    let (id, kind) = (OperatorId("exchange-operator".into()), StateKind::InFlight);
+    assert_eq!(Manifest::format_of(&[OperatorState { id, kind, subtasks: vec![subtask] }]), 3);
 }

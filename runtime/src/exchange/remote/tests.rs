@@ -16,7 +16,10 @@ use super::{
 use crate::{
     element::{Barrier, Element},
     env,
-    exchange::local::{Delivery, Gate, Sender, channels, outbox},
+    exchange::{
+        gate::{Delivery, Gate},
+        local::{Sender, channels, outbox},
+    },
     ids::{Epoch, EventTime},
     tls::{self, Security},
 };
@@ -161,6 +164,29 @@ async fn a_channel_that_is_held_makes_its_own_sender_wait_and_no_other() {
     assert_eq!(rows(&mut read.1).await.len(), 300_000);
     assert!(!sent.is_closed(), "the held channel's sender waits");
     assert_eq!(rows(&mut held.1).await.len(), 1_600_000);
+}
+
+#[tokio::test]
+async fn a_barrier_overtakes_what_is_on_its_way_between_two_workers() {
+    let (post, peer) = listen(&Security::Plain).await;
+    let (mut senders, mut gate) = channels(1, true);
+    let sender = channel(&post, peer, &Security::Plain, senders.remove(0), 0);
+    // Until neither end nor the network takes any more.
+    let mut sent = 0;
+    while env::within(Duration::from_millis(300), sender.send(Element::Batch(batch(sent * 1000, 1000)))).await.is_some()
+    {
+        sent += 1;
+    }
+    gate.urge().overtake(Epoch(1));
+    let Some(Delivery::Barrier { in_flight: Some(in_flight), .. }) = gate.next().await else { panic!("no barrier") };
+    sender.push(barrier(1)).unwrap();
+    sender.push(Element::End).unwrap();
+    // Nobody takes anything from the gate meanwhile.
+    let caught = env::within(Duration::from_secs(20), in_flight.caught()).await.flatten().expect("all markers");
+    let numbers = |rows: &RecordBatch| rows.column(0).as_primitive::<Int64Type>().values().to_vec();
+    let all: Vec<i64> = (0..sent * 1000).collect();
+    assert_eq!(caught.iter().flat_map(|caught| numbers(&caught.rows)).collect::<Vec<_>>(), all);
+    assert_eq!(rows(&mut gate).await, all);
 }
 
 #[tokio::test]

@@ -458,3 +458,27 @@ async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
     assert_eq!(put_out.column(0).null_count(), 1);
     assert_eq!(rows(&put_out.project(&[1, 2, 3]).unwrap()), [row(1, 5, 1)]);
 }
+
+#[tokio::test]
+async fn rows_in_flight_count_as_of_the_time_where_they_were_going_to() {
+    let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
+    let dropped = Dropped::default();
+    let mut operator = subtask(range, None, &dropped, in_memory(range));
+    let mut value = operator.freeze().unwrap().state.unwrap().value;
+    // Of two that were cut at different times, and are one now.
+    let states = [60, 10].map(|watermark: i64| {
+        value["watermark"] = watermark.into();
+        RestoredState { value: value.clone(), parts: Vec::new(), table: None }
+    });
+    operator.restore(states.into()).unwrap();
+    let mut out = Output::default();
+    operator.on_restored(batch(&[row(1, 15, 1)]), EventTime(10), &mut out).unwrap();
+    operator.on_restored(batch(&[row(2, 15, 2)]), EventTime(60), &mut out).unwrap();
+    operator.on_batch(batch(&[row(3, 15, 3)]), &mut out).unwrap();
+    assert_eq!((dropped.late.get(), operator.watermark()), (2, EventTime(60)));
+    operator.on_watermark(EventTime(60), &mut out).unwrap();
+    let [Emitted::Batch(passed), Emitted::Watermark(EventTime(60))] = out.elements.as_slice() else {
+        panic!("{out:?}")
+    };
+    assert_eq!(rows(passed), [row(1, 15, 1)]);
+}

@@ -283,6 +283,17 @@ impl Operator for Window {
         self.put_out(out).map_err(|error| error.of(&self.name))
     }
 
+    fn watermark(&self) -> EventTime {
+        self.watermark
+    }
+
+    fn on_restored(&mut self, batch: RecordBatch, as_of: EventTime, out: &mut Output) -> Result<(), OperatorError> {
+        let now = std::mem::replace(&mut self.watermark, as_of);
+        let done = self.on_batch(batch, out);
+        self.watermark = now;
+        done
+    }
+
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {
         self.flush().and_then(|()| self.keep_bounded()).map_err(|error| error.of(&self.name))?;
         let value = serde_json::json!({ "watermark": self.watermark, "aggregates": self.written });

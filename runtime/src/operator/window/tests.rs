@@ -13,7 +13,7 @@ use crate::{
     checkpoint::manifest::{FileRef, PartRef, SubtaskState},
     checkpoint::store::ObjectPath,
     graph::{NodeKind, WindowAggregate, WindowColumn},
-    ids::OperatorId,
+    ids::{EventTime, OperatorId, SubtaskIndex},
     operator::{
         Emitted, KeyRange, Named, Operator, Output, RestoredPart, RestoredState,
         fleet::{Fleet, Outputs},
@@ -471,4 +471,29 @@ fn an_aggregate_that_stays_keeps_its_states_and_a_new_one_begins_with_what_comes
     results.sort_by(|a, b| a.partial_cmp(b).unwrap());
     let told: Vec<_> = results.iter().map(|total| (total.count, total.sum, total.mean, total.kinds)).collect();
     assert_eq!(told, [(3, Some(21), Some(7.0), 1), (1, Some(7), None, 0)]);
+}
+
+#[test]
+fn rows_in_flight_count_as_of_the_time_where_they_were_going_to() {
+    let (planned, late) = (planned(), Counter::default());
+    let range = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
+    let mut window = subtask(&planned, range, &late, &plenty());
+    let mut value = window.freeze().unwrap().state.unwrap().value;
+    // Of two that were cut at different times, and are one now.
+    let states = [60_000, 10_000].map(|watermark: i64| {
+        value["watermark"] = watermark.into();
+        RestoredState { value: value.clone(), parts: Vec::new(), table: None }
+    });
+    window.restore(states.into()).unwrap();
+    assert_eq!(window.watermark(), EventTime(60_000));
+    let rows = batch(&planned.input, &[Row { store: Some(1), time: 15_000, amount: Some(5) }]);
+    let mut out = Output::default();
+    window.on_restored(rows.clone(), EventTime(10_000), &mut out).unwrap();
+    window.on_restored(rows.clone(), EventTime(60_000), &mut out).unwrap();
+    window.on_batch(rows, &mut out).unwrap();
+    assert_eq!((late.get(), window.watermark()), (2, EventTime(60_000)), "late for the one, and for who knows both");
+    let mut out = Output::default();
+    window.on_watermark(EventTime(60_000), &mut out).unwrap();
+    let [Emitted::Batch(closed), Emitted::Watermark(_)] = out.elements.as_slice() else { panic!("{out:?}") };
+    assert_eq!(totals(closed).iter().map(|total| (total.start, total.count)).collect::<Vec<_>>(), [(10_000, 1)]);
 }

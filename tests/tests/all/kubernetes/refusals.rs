@@ -6,7 +6,7 @@ use tidegate_tests::platform::{JobName, Platform};
 use super::platform;
 
 /// Refused by the API server: the field set, and what the answer must have.
-const BY_APPLY: [(&str, &str, &[&str]); 10] = [
+const BY_APPLY: [(&str, &str, &[&str]); 11] = [
     ("spec.paralelism", "2", &["unknown field", "spec.paralelism"]),
     ("spec.parallelism", "200", &["spec.parallelism", "accepted is a parallelism from 1 to maxParallelism"]),
     ("spec.sources[0].files", "{ path: /data/* }", &["spec.sources[0]", "exactly one of kafka, files, generator"]),
@@ -15,6 +15,11 @@ const BY_APPLY: [(&str, &str, &[&str]); 10] = [
     ("spec.sources[0].schema[0].type", "biginteger", &["spec.sources[0].schema[0].type", "string|boolean|int|bigint"]),
     ("spec.sinks[1].name", "store_sales", &["spec.sinks[1]", "Duplicate value"]),
     ("spec.sinks[0].delivery", "AtLeastOnce", &["spec.sinks[0].delivery", "ExactlyOnce or Idempotent"]),
+    (
+        "spec.checkpoint",
+        "{ mode: AtLeastOnce, alignmentTimeout: 5s, storage: { s3: { bucket: checkpoints } } }",
+        &["spec.checkpoint", "alignmentTimeout needs mode ExactlyOnce"],
+    ),
     ("spec.checkpoint.interval", "\"5\"", &["spec.checkpoint.interval", "should match"]),
     (
         "spec.checkpoint.storage",

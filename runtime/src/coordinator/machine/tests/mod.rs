@@ -12,6 +12,7 @@ mod world;
 const SUBTASKS: usize = 3;
 const SOURCES: usize = 2;
 const RESTART_PAUSE_MS: u64 = 1_000;
+const ALIGNMENT_MS: u64 = 400;
 const FAR: u64 = 1_000_000_000;
 
 fn spec(max_pending_epochs: u32) -> CheckpointSpec {
@@ -20,6 +21,7 @@ fn spec(max_pending_epochs: u32) -> CheckpointSpec {
         mode: tidegate_crds::CheckpointMode::ExactlyOnce,
         interval: millis(1_000),
         timeout: millis(5_000),
+        alignment_timeout: Some(millis(ALIGNMENT_MS)),
         min_pause: millis(300),
         tolerable_failures: 1,
         retained: 1,
@@ -94,6 +96,43 @@ proptest! {
             world.happens(happening);
         }
         world.stops(sinks_answer, final_checkpoint);
+    }
+}
+
+/// What a machine in its first checkpoint does at each time.
+fn overtakes(alignment_ms: Option<u64>, trigger: Event, times: &[u64]) -> Vec<u64> {
+    let millis = |millis| HumanDuration(std::time::Duration::from_millis(millis));
+    let spec = CheckpointSpec { alignment_timeout: alignment_ms.map(millis), ..spec(3) };
+    let mut machine = Machine::new(spec, Restart::new(&tidegate_crds::RestartSpec::default()));
+    let start = [
+        Event::Tick,
+        Event::Claimed { attempt: Attempt(1), restored: None },
+        Event::Settled,
+        Event::Started { subtasks: SUBTASKS, sources: SOURCES },
+    ];
+    start.into_iter().for_each(|event| _ = machine.step(event, 0, 0.0));
+    let mut overtaken = Vec::new();
+    for (at, event) in std::iter::once((0, trigger)).chain(times.iter().map(|at| (*at, Event::Tick))) {
+        let effects = machine.step(event, at, 0.0);
+        let overtakes = |effect: &&Effect| **effect == Effect::Overtake { epoch: Epoch(1) };
+        overtaken.extend(effects.iter().filter(overtakes).map(|_| at));
+    }
+    overtaken
+}
+
+#[test]
+fn a_checkpoint_whose_barriers_have_not_aligned_in_time_is_told_to_overtake_once() {
+    let times = [100, 399, 400, 401, 900];
+    assert_eq!(overtakes(Some(400), Event::CheckpointAsked, &times), [400]);
+    assert_eq!(overtakes(Some(0), Event::CheckpointAsked, &times), [0]);
+    assert_eq!(overtakes(None, Event::CheckpointAsked, &times), [0; 0]);
+}
+
+#[test]
+fn savepoints_and_last_checkpoints_always_align() {
+    let stop = Event::Stop(Stop::Checkpoint(stop::Last::default()));
+    for trigger in [Event::SavepointAsked, Event::RescaleAsked, stop] {
+        assert_eq!(overtakes(Some(0), trigger, &[1, 1000]), [0; 0]);
     }
 }
 

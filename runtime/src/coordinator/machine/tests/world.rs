@@ -6,7 +6,7 @@ use tidegate_crds::{FixedDelay, HumanDuration, RestartSpec};
 
 use super::{
     super::{super::event as stop, *},
-    FAR, Happening, RESTART_PAUSE_MS, SOURCES, SUBTASKS, failure, spec, task,
+    ALIGNMENT_MS, FAR, Happening, RESTART_PAUSE_MS, SOURCES, SUBTASKS, failure, spec, task,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,7 @@ struct Checkpoint {
     written: bool,
     ordered: bool,
     owned: bool,
+    overtaking: bool,
 }
 
 /// The last barrier of an attempt.
@@ -277,6 +278,13 @@ impl World {
                 assert!(running);
                 self.trigger(barrier, trigger);
             }
+            Effect::Overtake { epoch } => {
+                let now = self.now;
+                let checkpoint = self.checkpoint.as_mut().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
+                assert!(checkpoint.acked.len() < SUBTASKS && checkpoint.trigger == Trigger::Interval);
+                assert!(now >= checkpoint.started_at + ALIGNMENT_MS && !checkpoint.overtaking, "{checkpoint:?}");
+                checkpoint.overtaking = true;
+            }
             Effect::Write { epoch } => {
                 let checkpoint = self.checkpoint.as_ref().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
                 assert_eq!(checkpoint.acked.len(), SUBTASKS, "written before all have acknowledged");
@@ -394,6 +402,7 @@ impl World {
             written: false,
             ordered: false,
             owned: false,
+            overtaking: false,
         });
         self.answers.extend((0..SUBTASKS).map(|index| Event::Acked { epoch, task: task(index) }));
     }

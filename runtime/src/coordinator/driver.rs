@@ -311,6 +311,7 @@ impl Loop {
             Change::Joined => {
                 self.claim_when_staffed();
                 self.deploy();
+                self.free_idle();
                 None
             }
             Change::Said(worker, notice) => return self.take_in(worker, notice),
@@ -327,8 +328,8 @@ impl Loop {
     fn take_in(&mut self, worker: WorkerId, Notice { attempt, news }: Notice) -> Option<Event> {
         let current = self.current.as_mut().filter(|current| current.attempt == attempt)?;
         Some(match news {
-            News::Ready => {
-                current.ready(worker);
+            News::Ready(restored) => {
+                current.ready(worker, restored);
                 return self.start_when_ready();
             }
             News::NotReady(failure) => failed_start(failure),

@@ -169,6 +169,7 @@ impl Loop {
     fn settle(&mut self) {
         let Some(claimed) = self.claimed.take() else { return };
         self.deploy();
+        self.free_idle();
         self.show_workers();
         let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
         let targets = targets(&plan, &store, &self.tried);
@@ -210,6 +211,16 @@ impl Loop {
         current.placed(places);
     }
 
+    /// Workers that have no subtasks of an attempt that is placed need nothing of earlier ones.
+    pub(super) fn free_idle(&self) {
+        let Some(current) = self.current.as_ref().filter(|current| current.is_placed()) else { return };
+        for (worker, _) in self.job.workers.slots() {
+            if current.subtasks(worker).is_empty() {
+                self.job.workers.order(worker, current.attempt, Action::StandBy);
+            }
+        }
+    }
+
     /// Runs the tasks, once everything is settled and every worker has built its share.
     pub(super) fn start_when_ready(&mut self) -> Option<Event> {
         if !self.is_settled || !self.current.as_ref()?.all_ready() {
@@ -219,7 +230,8 @@ impl Loop {
         self.direct(Action::Start);
         let seconds = env::monotonic().saturating_sub(self.started_at).as_secs_f64();
         tracing::info!(seconds, "the job runs");
-        self.job.shared.update(|status| status.recovery_seconds = Some(seconds));
+        let restored = self.current.as_ref().and_then(Current::restored);
+        self.job.shared.started(seconds, restored);
         let (tasks, parallelism) = (Topology::of(&self.job.plan.graph).tasks, self.parallelism() as usize);
         let sources = tasks.iter().filter(|task| task.inputs.is_empty()).count();
         Some(Event::Started { subtasks: tasks.len() * parallelism, sources: sources * parallelism })

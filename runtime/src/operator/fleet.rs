@@ -23,6 +23,7 @@ use crate::{
         report::Report,
         restore::{Restored, Takes},
         snapshot::{Cut, Snapshotter},
+        supply::Supply,
     },
 };
 
@@ -184,7 +185,8 @@ impl<O: Operator> Fleet<O> {
         self.attempt = self.attempt.next();
         self.backend = backend(kind, &self.folder);
         let ranges = [all];
-        let loading = Restored::load(&store, &manifest, &takes, &ranges, &self.backend);
+        let supply = Supply::remote(store);
+        let loading = Restored::load(&supply, &manifest, &takes, &ranges, &self.backend);
         let restored = self.runtime.block_on(loading).unwrap();
         self.start(parallelism, &restored);
     }

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use super::{
     deploy::DeployError,
     restore::{Restored, Takes},
+    supply::Supply,
 };
 use crate::{
     checkpoint::{
@@ -105,7 +106,7 @@ async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -
     let range = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: takes.max_parallelism };
     // In memory, and nothing is written: whether its rows fit does not depend on where they will be.
     let backend = Backend::new(StateBackend::Memory, PathBuf::new(), MemoryLimit::of_this_process());
-    let restored = Restored::load(store, &sample, &takes, &[range], &backend).await?;
+    let restored = Restored::load(&Supply::remote(store.clone()), &sample, &takes, &[range], &backend).await?;
     let spill = |name: &str| Spill::new(store.clone(), Handle::current(), name.to_owned());
     let context = Context { plan, range, restored: &restored, backend: &backend, spill: &spill };
     for node in &plan.graph.nodes {

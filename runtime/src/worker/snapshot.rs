@@ -14,6 +14,7 @@ use tidegate_crds::api::{CheckpointTimes, FailureReason};
 use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
 
 use super::{
+    at_hand::Copied,
     chain::FrozenLink,
     held::{Held, HeldChunk},
     merge,
@@ -85,6 +86,9 @@ impl Reason for SnapshotError {
     }
 }
 
+/// Parts, and where they are.
+type PartsAt = Vec<(Arc<StatePart>, PartRef)>;
+
 impl Snapshotter {
     /// Starts the upload and returns at once.
     pub fn start(&self, barrier: Barrier, cut: Cut, links: Vec<FrozenLink>) {
@@ -120,12 +124,15 @@ impl Snapshotter {
             }
             if let Some(mut state) = link.frozen.state {
                 let table = state.table.take();
-                let (mut subtask, uploaded) = self.upload_state(epoch, &link.id, state).await?;
+                let (mut subtask, uploaded, named) = self.upload_state(epoch, &link.id, state).await?;
                 if let Some(table) = table {
-                    ack.bytes += self.upload_table(barrier, &link.id, table, &mut subtask).await?;
+                    let (bytes, files) = self.upload_table(barrier, &link.id, table, &mut subtask).await?;
+                    ack.bytes += bytes;
+                    held.files.extend(files);
                 }
                 ack.operators.push((link.id.clone(), subtask));
                 held.parts.extend(uploaded);
+                held.named.extend(named);
             }
             ack.bytes += link.spill.map_or(0, |spill| spill.take_bytes());
             if let Some(sink) = link.sink {
@@ -141,34 +148,36 @@ impl Snapshotter {
     }
 
     /// Adds what a subtask keeps on the local disk: the files of its table, or, for a savepoint, its rows. Gives the bytes
-    /// that were new.
+    /// that were new, and the files.
     async fn upload_table(
         &self,
         barrier: Barrier,
         operator: &OperatorId,
         table: FrozenTable,
         subtask: &mut SubtaskState,
-    ) -> Result<u64, SnapshotError> {
+    ) -> Result<(u64, Vec<Copied>), SnapshotError> {
         let name = format!("table-{operator}-{}", self.task.subtask);
         let to = Destination { store: &self.store, attempt: self.attempt, epoch: barrier.epoch, name };
         if barrier.open {
             let parts = tables::write_rows(&to, table).await?;
             let bytes = parts.iter().map(|part| part.file.bytes).sum();
             subtask.parts.extend(parts);
-            return Ok(bytes);
+            return Ok((bytes, Vec::new()));
         }
         let (files, bytes) = tables::upload(&to, &table).await?;
-        subtask.table = files;
-        Ok(bytes)
+        let copies = files.iter().map(|(file, copy)| (file.pieces.clone(), copy.clone())).collect();
+        subtask.table = files.into_iter().map(|(file, _)| file).collect();
+        Ok((bytes, copies))
     }
 
-    /// Uploads the parts that no completed checkpoint holds yet: one file for each kind of them.
+    /// Uploads the parts that no completed checkpoint holds yet: one file for each kind of them. Gives those, and the
+    /// others.
     async fn upload_state(
         &self,
         epoch: Epoch,
         operator: &OperatorId,
         state: StateSnapshot,
-    ) -> Result<(SubtaskState, Vec<(Arc<StatePart>, PartRef)>), SnapshotError> {
+    ) -> Result<(SubtaskState, PartsAt, PartsAt), SnapshotError> {
         let mut durable = Vec::new();
         let mut fresh: BTreeMap<&'static str, Vec<(Arc<StatePart>, RecordBatch)>> = BTreeMap::new();
         for part in state.parts {
@@ -189,7 +198,7 @@ impl Snapshotter {
                 parts.push(reference.clone());
             }
         }
-        Ok((SubtaskState { value: state.value, parts, table: Vec::new() }, uploaded))
+        Ok((SubtaskState { value: state.value, parts, table: Vec::new() }, uploaded, durable))
     }
 
     /// Writes small durable parts anew as one, if it is time. Those it takes out of `durable` and returns with their new

@@ -7,6 +7,7 @@ mod hand_over;
 mod idle;
 mod kills;
 mod lag;
+mod local_recovery;
 mod outages;
 mod rescale;
 mod rivals;

@@ -30,14 +30,16 @@ mod in_table;
 mod keys;
 mod seen;
 
-pub use self::{in_memory::InMemory, in_table::InTable, seen::Seen};
-use self::{
-    keys::KEYS,
-    seen::{FormerKeys, Noted, Remembers, Sights},
+use self::seen::{FormerKeys, Noted, Remembers, Sights};
+pub use self::{
+    in_memory::InMemory,
+    in_table::{InTable, entry as table_entry},
+    keys::{KEYS, all_keys},
+    seen::Seen,
 };
 
 /// Kind of the parts that hold rows the watermark has not passed yet.
-const WAITING: &str = "waiting";
+pub const WAITING: &str = "waiting";
 /// Forgetting is worth a walk over all keys when the watermark has moved by this share of the time to live.
 const SWEEPS_PER_LIFE: i64 = 4;
 

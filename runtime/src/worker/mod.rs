@@ -27,6 +27,6 @@ pub mod snapshot;
 pub mod source_task;
 pub mod supervisor;
 pub mod supply;
-mod tables;
+pub mod tables;
 pub mod topology;
 mod wiring;

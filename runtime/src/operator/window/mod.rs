@@ -14,4 +14,4 @@ mod operator;
 mod tests;
 
 pub use late::{LateEncoder, late_encoder, late_schema};
-pub use operator::{LateRows, Window};
+pub use operator::{LateRows, PARTIAL, Window};

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Kind of the parts that hold partial states; their tag is the window's start.
-const PARTIAL: &str = "partial";
+pub const PARTIAL: &str = "partial";
 /// A window has at least so many partials before any are merged.
 const MERGE_FROM: usize = 4;
 
@@ -294,7 +294,7 @@ impl Operator for Window {
     fn freeze(&mut self) -> std::result::Result<Frozen, OperatorError> {
         self.flush().map_err(|cause| self.name.engine(cause))?;
         let parts = self.partials.values().flatten().cloned().collect();
-        let value = serde_json::json!({ "watermark": self.watermark, "aggregates": self.written });
+        let value = serde_json::json!({ "watermark": self.watermark, "sizeMs": self.spec.size_ms, "aggregates": self.written });
         Ok(snapshot(value, parts))
     }
 }

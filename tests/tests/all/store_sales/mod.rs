@@ -5,6 +5,7 @@ mod backends;
 mod files;
 mod hand_over;
 mod idle;
+mod inspect;
 mod kills;
 mod lag;
 mod local_recovery;

@@ -33,7 +33,8 @@ pub(super) async fn inspect(arguments: &InspectArguments) -> Result<(), String> 
     };
     if let Some(sql) = &arguments.sql {
         let location = store.location();
-        let checkpoint = log.checkpoint.ok_or_else(|| format!("{location} has no checkpoint yet that could be asked"))?;
+        let checkpoint =
+            log.checkpoint.ok_or_else(|| format!("{location} has no checkpoint yet that could be asked"))?;
         let manifest = Manifest::read(store.as_ref(), &checkpoint).await.map_err(|error| error_chain(&error))?;
         return answer(sql, store, manifest, arguments).await;
     }

@@ -30,7 +30,7 @@ pub const FACTS: [Facts; 7] = [
     Facts { name: "tables", about: "the tables, and what they hold", rows: all_tables },
     Facts { name: "operators", about: "each operator's state: how many subtasks, rows, files, bytes", rows: operators },
     Facts { name: "subtasks", about: "each subtask's watermark, rows, files, bytes", rows: subtasks },
-    Facts { name: "splits", about: "how far sources have read: split, next, end, newest", rows: splits },
+    Facts { name: "splits", about: "how far sources have read: split, next, until, newest", rows: splits },
     Facts { name: "files", about: "each file, what it holds of which subtask, bytes, checksum", rows: files },
     Facts { name: "chunks", about: "rows for sinks that were not known to be published", rows: chunks },
 ];
@@ -113,9 +113,10 @@ fn operators(manifest: &Manifest) -> Result<RecordBatch, ArrowError> {
 
 /// Every subtask, with its operator and index.
 fn each(manifest: &Manifest) -> impl Iterator<Item = (&OperatorState, u32, &SubtaskState)> {
-    manifest.operators.iter().flat_map(|operator| {
-        (0..).zip(&operator.subtasks).map(move |(index, subtask)| (operator, index, subtask))
-    })
+    manifest
+        .operators
+        .iter()
+        .flat_map(|operator| (0..).zip(&operator.subtasks).map(move |(index, subtask)| (operator, index, subtask)))
 }
 
 fn subtasks(manifest: &Manifest) -> Result<RecordBatch, ArrowError> {
@@ -146,7 +147,7 @@ fn splits(manifest: &Manifest) -> Result<RecordBatch, ArrowError> {
         ("subtask", indices(all.iter().map(|(_, index, _)| *index))),
         ("split", text(all.iter().map(|(.., split)| split.split.as_str()))),
         ("next", numbers(all.iter().map(|(.., split)| split.next))),
-        ("end", Arc::new(ends)),
+        ("until", Arc::new(ends)),
         ("newest", instants(all.iter().map(|(.., split)| split.newest))),
     ])
 }
@@ -170,7 +171,12 @@ fn files(manifest: &Manifest) -> Result<RecordBatch, ArrowError> {
         all.extend(pieces.map(|file| Used { operator, subtask, holds: "table", file }));
     }
     let chunks = manifest.chunks.iter();
-    all.extend(chunks.map(|chunk| Used { operator: &chunk.id.sink, subtask: chunk.id.slot, holds: "chunk", file: &chunk.file }));
+    all.extend(chunks.map(|chunk| Used {
+        operator: &chunk.id.sink,
+        subtask: chunk.id.slot,
+        holds: "chunk",
+        file: &chunk.file,
+    }));
     batch([
         ("path", text(all.iter().map(|used| used.file.path.0.as_str()))),
         ("operator", text(all.iter().map(|used| used.operator))),

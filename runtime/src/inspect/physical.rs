@@ -32,7 +32,7 @@ use datafusion_physical_plan::{
     union::UnionExec,
 };
 
-use super::{error::QueryError, query::Scannable};
+use super::{error::QueryError, scannable::Scannable};
 
 type Plan = Arc<dyn ExecutionPlan>;
 

@@ -24,7 +24,10 @@ pub enum Shape {
     /// The rows themselves, with these columns.
     Waiting(SchemaRef),
     /// Of windows of so many milliseconds, if the checkpoint says.
-    Partials { size_ms: Option<i64>, schema: SchemaRef },
+    Partials {
+        size_ms: Option<i64>,
+        schema: SchemaRef,
+    },
 }
 
 /// What a window aggregate says of its partial results.

@@ -77,11 +77,7 @@ pub fn tables(manifest: &Manifest) -> Vec<Table> {
     let mut names = Names::default();
     let mut tables: Vec<Table> = FACTS
         .iter()
-        .map(|facts| Table {
-            name: names.give(facts.name),
-            about: facts.about.to_owned(),
-            holds: Holds::Facts(*facts),
-        })
+        .map(|facts| Table { name: names.give(facts.name), about: facts.about.to_owned(), holds: Holds::Facts(*facts) })
         .collect();
     for operator in &manifest.operators {
         let collections: &[Collection] = match operator.kind {

@@ -101,7 +101,8 @@ async fn world() -> World {
     let backend = Backend::new(StateBackend::RocksDb, folder.path().to_owned(), memory);
     let subtask = |value: serde_json::Value, parts: Vec<PartRef>| SubtaskState { value, parts, table: Vec::new() };
     let operator = |id: &str, kind, subtasks| OperatorState { id: OperatorId(id.into()), kind, subtasks };
-    let split = |name: &str, next: u64| json!({ "splits": [{ "split": name, "next": next, "end": null, "newest": 5 }] });
+    let split =
+        |name: &str, next: u64| json!({ "splits": [{ "split": name, "next": next, "end": null, "newest": 5 }] });
 
     // After a rescale two subtasks name the same keys.
     let shared = parts(&store, "a-keys", "keys", &[keys(&[(1, 1_000), (2, 2_000)])]);
@@ -118,17 +119,26 @@ async fn world() -> World {
         ],
     });
     let both = [partials(&[(60_000, "a", 150, 1), (60_000, "b", 275, 2)]), partials(&[(120_000, "a", 5, 1)])];
-    let on_disk = SubtaskState { table: table(&store, &backend, &[(0xabc, 9_000), (2, 8_000)]).await, ..SubtaskState::default() };
+    let on_disk =
+        SubtaskState { table: table(&store, &backend, &[(0xabc, 9_000), (2, 8_000)]).await, ..SubtaskState::default() };
     let mut manifest = sample::manifest(1, 7, Vec::new());
     manifest.operators = vec![
-        operator("orders", StateKind::Source, vec![subtask(split("p-0", 10), vec![]), subtask(split("p-1", 20), vec![])]),
+        operator(
+            "orders",
+            StateKind::Source,
+            vec![subtask(split("p-0", 10), vec![]), subtask(split("p-1", 20), vec![])],
+        ),
         operator(
             "deduplicate-orders-by-order_id",
             StateKind::Deduplicate,
             vec![subtask(json!({ "watermark": 5 }), first), subtask(json!({ "watermark": i64::MIN }), shared)],
         ),
         operator("deduplicate-on-disk", StateKind::Deduplicate, vec![on_disk]),
-        operator("window-orders-by-store-60000ms", StateKind::WindowAggregate, vec![subtask(windows, parts(&store, "windows", "partial", &both))]),
+        operator(
+            "window-orders-by-store-60000ms",
+            StateKind::WindowAggregate,
+            vec![subtask(windows, parts(&store, "windows", "partial", &both))],
+        ),
         operator("window-empty", StateKind::WindowAggregate, vec![subtask(json!({ "watermark": 5 }), vec![])]),
     ];
     let checkpoint = Checkpoint { store: Arc::new(store.clone()), manifest, backend, memory };
@@ -144,7 +154,8 @@ impl World {
             while let Some(batch) = rows.next().await? {
                 let columns: Vec<ArrayFormatter<'_>> =
                     batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &format).unwrap()).collect();
-                let line = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
+                let line =
+                    |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
                 lines.extend((0..batch.num_rows()).map(line));
             }
             Ok::<_, QueryError>(lines)
@@ -166,12 +177,15 @@ async fn a_query_sees_what_the_manifest_and_the_files_have() {
                 "orders|Source|2|0|0|0",
             ],
         ),
-        ("SELECT split, next, \"end\", newest FROM splits WHERE next > 10", &["p-1|20|-|1970-01-01T00:00:00.005Z"]),
+        ("SELECT split, next, until, newest FROM splits WHERE next > 10", &["p-1|20|-|1970-01-01T00:00:00.005Z"]),
         (
             "SELECT subtask, watermark FROM subtasks WHERE operator LIKE 'dedup%order_id' ORDER BY 1",
             &["0|1970-01-01T00:00:00.005Z", "1|-"],
         ),
-        ("SELECT holds, count(*) FROM files GROUP BY holds ORDER BY holds", &["keys|3", "partial|1", "table|2", "waiting|1"]),
+        (
+            "SELECT holds, count(*) FROM files GROUP BY holds ORDER BY holds",
+            &["keys|3", "partial|1", "table|2", "waiting|1"],
+        ),
         ("SELECT count(*) FROM chunks", &["0"]),
         ("SELECT count(*) > 10 FROM tables", &["true"]),
         (

@@ -294,7 +294,8 @@ impl Operator for Window {
     fn freeze(&mut self) -> std::result::Result<Frozen, OperatorError> {
         self.flush().map_err(|cause| self.name.engine(cause))?;
         let parts = self.partials.values().flatten().cloned().collect();
-        let value = serde_json::json!({ "watermark": self.watermark, "sizeMs": self.spec.size_ms, "aggregates": self.written });
+        let value =
+            serde_json::json!({ "watermark": self.watermark, "sizeMs": self.spec.size_ms, "aggregates": self.written });
         Ok(snapshot(value, parts))
     }
 }

@@ -97,10 +97,7 @@ async fn parts(store: &MemoryStore) -> Vec<(Arc<StatePart>, PartRef)> {
 }
 
 fn state_of(parts: &[(Arc<StatePart>, PartRef)]) -> SubtaskState {
-    SubtaskState {
-        parts: parts.iter().map(|(_, reference)| reference.clone()).collect(),
-        ..SubtaskState::default()
-    }
+    SubtaskState { parts: parts.iter().map(|(_, reference)| reference.clone()).collect(), ..SubtaskState::default() }
 }
 
 #[tokio::test]
@@ -192,8 +189,7 @@ async fn files_of_a_table_are_linked_and_only_those_that_are_missing_or_changed_
     let paths: Vec<_> = frozen.files().unwrap().into_iter().map(|file| file.path).collect();
     drop(frozen);
     assert!(files.len() > 3, "{files:?}");
-    let state =
-        SubtaskState { table: files.iter().map(|(file, _)| file.clone()).collect(), ..SubtaskState::default() };
+    let state = SubtaskState { table: files.iter().map(|(file, _)| file.clone()).collect(), ..SubtaskState::default() };
     let (total, first) = (state.table.iter().map(size).sum::<u64>(), size(&files[0].0));
 
     world.at_hand.completed(kept(&files[1..]));

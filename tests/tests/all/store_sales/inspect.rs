@@ -66,7 +66,10 @@ async fn holds_what_is_not_published(backend: &str) {
         assert!(!held.is_empty(), "{place} holds the newest windows");
         let all: Rows = published.iter().map(|(row, _)| row.to_owned()).chain(held.iter().map(row)).collect();
         assert_same(&place, &all, &expected);
-        let orders: i64 = (0..ORDERS).map(|index| workload.orders.order(index).number).collect::<std::collections::HashSet<_>>().len() as i64;
+        let orders: i64 = (0..ORDERS)
+            .map(|index| workload.orders.order(index).number)
+            .collect::<std::collections::HashSet<_>>()
+            .len() as i64;
         assert_eq!(ask(world, &place, KEYS).await[0]["keys"].as_i64(), Some(orders), "{place}");
         for query in queries_of_the_guide() {
             assert!(!ask(world, &place, &query).await.is_empty(), "{place}: nothing for\n{query}");
@@ -74,7 +77,8 @@ async fn holds_what_is_not_published(backend: &str) {
     }
     let (is_answered, said) = world.inspect(&[&storage]).await;
     assert!(is_answered && said.contains("deduplicate_orders_by_order_id_keys"), "{said}");
-    let (is_answered, said) = world.inspect(&[&storage, "--sql", "SELECT * FROM deduplicate_orders_by_order_id_key"]).await;
+    let (is_answered, said) =
+        world.inspect(&[&storage, "--sql", "SELECT * FROM deduplicate_orders_by_order_id_key"]).await;
     assert!(!is_answered && said.contains("did you mean `deduplicate_orders_by_order_id_keys`?"), "{said}");
 }
 

@@ -129,8 +129,11 @@ pub struct LocalArguments {
 impl LocalArguments {
     /// Where the state of a job is kept in this process.
     pub fn backend(&self, kind: StateBackend) -> Backend {
-        let folder = self.local_folder.clone().unwrap_or_else(std::env::temp_dir);
-        Backend::new(kind, folder, self.memory())
+        Backend::new(kind, self.folder(), self.memory())
+    }
+
+    pub fn folder(&self) -> PathBuf {
+        self.local_folder.clone().unwrap_or_else(std::env::temp_dir)
     }
 
     pub fn memory(&self) -> MemoryLimit {

@@ -34,7 +34,7 @@ pub(super) async fn answer(
 ) -> Result<(), String> {
     let (backend, memory) = (arguments.local.backend(StateBackend::RocksDb), arguments.local.memory());
     let _folder = backend.until_the_end();
-    let checkpoint = Arc::new(Checkpoint { store, manifest, backend, memory });
+    let checkpoint = Arc::new(Checkpoint { store, manifest, backend, memory, folder: arguments.local.folder() });
     let mut rows = query(checkpoint, sql).await.map_err(|error| error_chain(&error))?;
     match arguments.format {
         RowFormat::Table => write_table(&mut rows).await,

@@ -24,7 +24,7 @@ pub use error::QueryError;
 pub use query::{Rows, query};
 pub use tables::{Table, tables};
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     checkpoint::{manifest::Manifest, store::Store},
@@ -40,6 +40,8 @@ pub struct Checkpoint {
     /// Where tables of operators are put to be read.
     pub backend: Backend,
     pub memory: MemoryLimit,
+    /// Below which a query puts rows that memory has no room for.
+    pub folder: PathBuf,
 }
 
 impl std::fmt::Debug for Checkpoint {

@@ -31,10 +31,6 @@ use super::{
     Checkpoint, error::QueryError, physical::physical, provider::Provider, scannable::Scannable, tables::tables,
 };
 
-/// Of the memory limit, what a query may keep: one of so many parts. What does not fit goes to the local disk where the
-/// operator can do that, and fails the query where it can't.
-const MEMORY: u64 = 2;
-
 /// The rows that a query gives, as they come.
 pub struct Rows {
     pub schema: SchemaRef,
@@ -55,8 +51,9 @@ pub async fn query(checkpoint: Arc<Checkpoint>, sql: &str) -> Result<Rows, Query
     let provider = Provider::new(open(&checkpoint, &statement).await?);
     let plan = SqlToRel::new(&provider).sql_statement_to_plan(statement)?;
     let plan = optimised(plan, &provider.options)?;
-    let memory = (checkpoint.memory.bytes / MEMORY) as usize;
-    let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc()?;
+    // What does not fit goes to the local disk where an operator can do that, and fails the query where it can't.
+    let runtime = RuntimeEnvBuilder::new().with_memory_limit(checkpoint.memory.for_tables() as usize, 1.0);
+    let runtime = runtime.with_temp_file_path(&checkpoint.folder).build_arc()?;
     let context = Arc::new(TaskContext::default().with_runtime(runtime));
     let stream = execute_stream(physical(&plan)?, context)?;
     // As the query names them: the engine's operators know columns by their places.

@@ -141,7 +141,8 @@ async fn world() -> World {
         ),
         operator("window-empty", StateKind::WindowAggregate, vec![subtask(json!({ "watermark": 5 }), vec![])]),
     ];
-    let checkpoint = Checkpoint { store: Arc::new(store.clone()), manifest, backend, memory };
+    let spilled = folder.path().to_owned();
+    let checkpoint = Checkpoint { store: Arc::new(store.clone()), manifest, backend, memory, folder: spilled };
     World { store, checkpoint: Arc::new(checkpoint), _folder: folder }
 }
 

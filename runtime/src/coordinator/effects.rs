@@ -7,11 +7,11 @@ use tidegate_crds::api::{
 };
 
 use super::{
-    attempt::Share,
+    attempt::{Current, Share},
     driver::{Loop, Message},
     event::{Effect, Event},
     owner::HttpNeighbours,
-    place::place,
+    place::{Former, place},
     recover::{RecoverError, recover},
     scribe::Order,
     workers::WorkerId,
@@ -186,7 +186,7 @@ impl Loop {
     /// Gives the subtasks of an attempt that has none placed yet to workers, if these have slots enough.
     pub(super) fn deploy(&mut self) {
         let Some(current) = self.current.as_mut().filter(|current| !current.is_placed()) else { return };
-        let places = match place(&self.job.workers.slots(), current.parallelism) {
+        let places = match place(&self.job.workers.slots(), current.parallelism, &self.former) {
             Ok(places) => places,
             Err(found) => return self.wait_for_slots(found),
         };
@@ -208,6 +208,7 @@ impl Loop {
             };
             self.job.workers.order(*worker, current.attempt, Action::Deploy(assignment));
         }
+        self.former = Former { parallelism: current.parallelism, places: places.clone() };
         current.placed(places);
     }
 

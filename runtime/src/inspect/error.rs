@@ -19,7 +19,7 @@ pub enum QueryError {
     #[error("the checkpoint is damaged: `{file}` {found}")]
     Damaged { file: String, found: String },
     #[error("{0}; the job goes on and may have deleted it: ask again, or ask a savepoint")]
-    Collected(#[source] FileError),
+    Collected(FileError),
     #[error(transparent)]
     File(FileError),
     #[error(transparent)]

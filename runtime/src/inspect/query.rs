@@ -82,16 +82,16 @@ fn select(sql: &str) -> Result<Statement, QueryError> {
 }
 
 fn reads_only(query: &Query) -> bool {
-    fn body(body: &SetExpr) -> bool {
+    fn reads(body: &SetExpr) -> bool {
         match body {
             SetExpr::Select(select) => select.into.is_none(),
             SetExpr::Query(query) => reads_only(query),
-            SetExpr::SetOperation { left, right, .. } => body(left) && body(right),
+            SetExpr::SetOperation { left, right, .. } => reads(left) && reads(right),
             SetExpr::Values(_) | SetExpr::Table(_) => true,
             _ => false,
         }
     }
-    body(&query.body)
+    reads(&query.body)
 }
 
 /// The tables that the statement names.

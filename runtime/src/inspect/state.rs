@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::{
     Checkpoint,
     error::QueryError,
-    shape::{Shape, keys, keys_schema},
+    shape::{Shape, keys},
     tables::Collection,
 };
 use crate::{

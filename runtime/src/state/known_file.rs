@@ -71,6 +71,8 @@ mod tests {
     use super::*;
     use crate::state::local::LocalFolder;
 
+    type Spoil = fn(&Path);
+
     #[test]
     fn a_file_is_known_until_it_is_changed_replaced_or_gone() {
         let parent = tempfile::tempdir().unwrap();
@@ -81,7 +83,6 @@ mod tests {
             fs::write(&path, name).unwrap();
             KnownFile::new(path.clone(), folder.clone(), Identity::of(&path).unwrap())
         };
-        type Spoil = fn(&Path);
         let spoils: [(&str, Spoil, bool); 4] = [
             ("untouched", |_| {}, true),
             ("longer", |path| fs::write(path, "other bytes").unwrap(), false),

@@ -287,7 +287,7 @@ async fn load_files(
             Some(rows) => {
                 loaded.insert(file.path.clone(), Loaded::AtHand(rows));
             }
-            None => lacking.push(file),
+            None => lacking.push(file.clone()),
         }
     }
     let local = match backend.kind() {
@@ -304,14 +304,14 @@ async fn load_files(
         .map(|(number, file)| async move {
             let loaded = match local {
                 None => {
-                    let bytes = supply.fetch(file).await.map_err(StateError::from)?;
+                    let bytes = supply.fetch(&file).await.map_err(StateError::from)?;
                     Loaded::Memory(file::decode(bytes).map_err(FileError::from).map_err(StateError::from)?.1)
                 }
                 Some((engine, folder)) => {
-                    Loaded::Local(Arc::new(tables::download_rows(supply, engine, file, folder, number).await?))
+                    Loaded::Local(Arc::new(tables::download_rows(supply, engine, &file, folder, number).await?))
                 }
             };
-            Ok::<_, RestoreError>((file.path.clone(), loaded))
+            Ok::<_, RestoreError>((file.path, loaded))
         })
         .buffer_unordered(DOWNLOADS)
         .try_collect()

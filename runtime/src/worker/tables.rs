@@ -165,7 +165,10 @@ pub async fn download(
 ) -> Result<Downloaded, StateError> {
     let folder = Arc::new(engine.scratch("restored").map_err(TableError::from)?);
     stream::iter(files.iter().map(Ok::<_, StateError>))
-        .try_for_each_concurrent(AT_ONCE, |file| download_file(supply, engine, &file.pieces, &folder, &file.name))
+        .try_for_each_concurrent(AT_ONCE, |file| {
+            let folder = folder.clone();
+            async move { download_file(supply, engine, &file.pieces, &folder, &file.name).await }
+        })
         .await?;
     Ok(Downloaded::new(folder, files, groups)?)
 }

@@ -51,6 +51,9 @@ pub struct JobStatus {
     pub sinks: Vec<SinkStatus>,
     /// Seconds from the claim to the first record read, of the last start.
     pub recovery_seconds: Option<f64>,
+    /// The checkpoint that the last start went on from, and where its state was; none if there was no checkpoint.
+    #[serde(default)]
+    pub last_restore: Option<RestoreStatus>,
     /// Where the checkpoints are.
     pub storage: String,
 }
@@ -76,8 +79,42 @@ impl JobStatus {
             sources: Vec::new(),
             sinks: Vec::new(),
             recovery_seconds: None,
+            last_restore: None,
             storage: storage.into(),
         }
+    }
+}
+
+/// What a start went on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreStatus {
+    /// Of the checkpoint.
+    pub epoch: u64,
+    #[serde(flatten)]
+    pub bytes: RestoredBytes,
+}
+
+/// Where the state of a start was. Bytes of the files that it is in, over all workers; of a file that several need, as
+/// often as one had it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoredBytes {
+    /// Rows that a worker still had in memory.
+    pub local_memory_bytes: u64,
+    /// Files that a worker still had on its local disk.
+    pub local_disk_bytes: u64,
+    /// Fetched from the checkpoint storage.
+    pub remote_bytes: u64,
+}
+
+impl std::iter::Sum for RestoredBytes {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            local_memory_bytes: sum.local_memory_bytes + one.local_memory_bytes,
+            local_disk_bytes: sum.local_disk_bytes + one.local_disk_bytes,
+            remote_bytes: sum.remote_bytes + one.remote_bytes,
+        })
     }
 }
 

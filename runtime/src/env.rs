@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 #[cfg(any(test, feature = "test-util"))]
 use crate::simulation;
@@ -101,4 +101,13 @@ pub fn spawn_busy<T: Send + 'static>(tasks: &mut JoinSet<T>, work: impl FnOnce()
         return;
     }
     tasks.spawn_blocking(work);
+}
+
+/// As [`spawn_busy`], and waits for it. Fails if it panics.
+pub async fn busy<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    #[cfg(any(test, feature = "test-util"))]
+    if simulation::is_inside() {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await
 }

@@ -4,7 +4,7 @@
 //! the [`exchange`] brings it to the subtask of its key, a [`sink`] keeps it for its epoch; the [`checkpoint`] that
 //! contains it is owned in the log by one conditional create, and then it is published. [`job`] turns the user's document
 //! into a plan by way of [`sql`] and [`graph`]; the [`coordinator`] decides, the [`worker`] does; where they are different
-//! processes, a [`link`] is between them.
+//! processes, a [`link`] is between them. What a checkpoint holds can be asked by SQL ([`inspect`]).
 
 pub mod checkpoint;
 pub mod cli;
@@ -17,6 +17,7 @@ pub mod fault;
 pub mod format;
 pub mod graph;
 pub mod ids;
+pub mod inspect;
 pub mod job;
 mod kafka;
 pub mod link;

@@ -5,6 +5,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use tidegate_crds::api::RestoredBytes;
 
 /// Limits of the classes of times.
 const SECONDS: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
@@ -13,6 +14,12 @@ const SECONDS: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 3
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Named {
     pub name: String,
+}
+
+/// Label of a place that state is read from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Located {
+    pub location: &'static str,
 }
 
 /// All metrics of a process.
@@ -40,6 +47,7 @@ pub struct Metrics {
     pub committed_epoch: Gauge,
     pub pending_epochs: Gauge,
     pub restarts: Counter,
+    pub restored_bytes: Family<Located, Gauge>,
 }
 
 impl Metrics {
@@ -70,6 +78,7 @@ impl Metrics {
             committed_epoch: Gauge::default(),
             pending_epochs: Gauge::default(),
             restarts: Counter::default(),
+            restored_bytes: Family::default(),
         };
         metrics.register();
         metrics
@@ -134,6 +143,20 @@ impl Metrics {
         registry.register("committed_epoch", "Newest epoch published by all sinks", self.committed_epoch.clone());
         registry.register("pending_epochs", "Epochs owned and not yet published", self.pending_epochs.clone());
         registry.register("restarts", "Restarts after a failure", self.restarts.clone());
+        registry.register(
+            "restored_bytes",
+            "Bytes of state that the last start went on with, by where they were",
+            self.restored_bytes.clone(),
+        );
+    }
+
+    /// Where the state was that the job goes on with.
+    pub fn restored(&self, bytes: RestoredBytes) {
+        let RestoredBytes { local_memory_bytes, local_disk_bytes, remote_bytes } = bytes;
+        let places = [("local_memory", local_memory_bytes), ("local_disk", local_disk_bytes), ("remote", remote_bytes)];
+        for (location, bytes) in places {
+            self.restored_bytes.get_or_create(&Located { location }).set(bytes as i64);
+        }
     }
 
     /// The text of `/metrics`.

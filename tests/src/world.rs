@@ -148,8 +148,14 @@ impl World {
 
     /// What `tidegate inspect --verify` finds.
     async fn verify(&self, address: &str) -> (bool, String) {
+        self.inspect(&["--verify", address]).await
+    }
+
+    /// Whether `tidegate inspect` goes well with these arguments, and what it says.
+    pub async fn inspect(&self, arguments: &[&str]) -> (bool, String) {
         let inspected = tokio::process::Command::new(program())
-            .args(["inspect", "--verify", address])
+            .arg("inspect")
+            .args(arguments)
             .env("AWS_ENDPOINT_URL", self.s3.endpoint())
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", self.s3.access_key())

@@ -28,7 +28,7 @@ pub mod pending;
 mod permit;
 pub mod record;
 #[cfg(test)]
-mod sample;
+pub mod sample;
 pub mod savepoint;
 pub mod store;
 pub mod verify;

@@ -129,9 +129,16 @@ pub struct LocalArguments {
 impl LocalArguments {
     /// Where the state of a job is kept in this process.
     pub fn backend(&self, kind: StateBackend) -> Backend {
-        let folder = self.local_folder.clone().unwrap_or_else(std::env::temp_dir);
-        let memory = self.memory_limit.map(|limit| MemoryLimit::given(limit.saturating_mul(1 << 20)));
-        Backend::new(kind, folder, memory.unwrap_or_else(MemoryLimit::of_this_process))
+        Backend::new(kind, self.folder(), self.memory())
+    }
+
+    pub fn folder(&self) -> PathBuf {
+        self.local_folder.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    pub fn memory(&self) -> MemoryLimit {
+        let given = self.memory_limit.map(|limit| MemoryLimit::given(limit.saturating_mul(1 << 20)));
+        given.unwrap_or_else(MemoryLimit::of_this_process)
     }
 }
 
@@ -176,6 +183,23 @@ pub struct InspectArguments {
     /// not as it was written. Says what is garbage. Changes nothing.
     #[arg(long)]
     pub verify: bool,
+    /// Asks the newest checkpoint, or the savepoint, by one SELECT. Without it the tables are listed.
+    #[arg(long, value_name = "QUERY", conflicts_with = "verify")]
+    pub sql: Option<String>,
+    /// How the rows of a query are written.
+    #[arg(long, value_enum, default_value = "table", requires = "sql")]
+    pub format: RowFormat,
+    #[command(flatten)]
+    pub local: LocalArguments,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RowFormat {
+    /// For people: at most 10,000 rows.
+    Table,
+    /// One object a line.
+    Json,
+    Csv,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use tidegate_crds::{StorageSpec, StreamJob};
 
-use super::arguments::InspectArguments;
+use super::{arguments::InspectArguments, query::answer};
 use crate::{
     checkpoint::{
         claim::read_newest,
@@ -16,17 +16,28 @@ use crate::{
         verify::{Verification, verify, verify_one},
     },
     error_chain,
+    inspect::tables,
 };
 
 pub(super) async fn inspect(arguments: &InspectArguments) -> Result<(), String> {
     let store = open(&arguments.storage).await?;
     if let Some(savepoint) = Origin::savepoint(&store).await.map_err(|error| error_chain(&error))? {
-        return inspect_savepoint(&savepoint, arguments.verify).await;
+        return match &arguments.sql {
+            Some(sql) => answer(sql, savepoint.store, savepoint.manifest, arguments).await,
+            None => inspect_savepoint(&savepoint, arguments.verify).await,
+        };
     }
     let newest = read_newest(store.as_ref()).await.map_err(|error| error_chain(&error))?;
     let Some(log) = newest else {
         return Err(OriginError::Nothing { location: store.location() }.to_string());
     };
+    if let Some(sql) = &arguments.sql {
+        let location = store.location();
+        let checkpoint =
+            log.checkpoint.ok_or_else(|| format!("{location} has no checkpoint yet that could be asked"))?;
+        let manifest = Manifest::read(store.as_ref(), &checkpoint).await.map_err(|error| error_chain(&error))?;
+        return answer(sql, store, manifest, arguments).await;
+    }
     println!("storage     {}", store.location());
     println!("lineage     {}", log.lineage);
     println!("attempt     {} (revision {}), by {} at {}", log.attempt, log.revision, log.owner.pod, log.owner.address);
@@ -116,6 +127,10 @@ fn print_manifest(manifest: &Manifest, committed: Option<crate::ids::Epoch>) {
         for chunk in pending {
             println!("  {} {} rows, {}", chunk.id, chunk.rows, chunk.file.path);
         }
+    }
+    println!("\ntables for --sql");
+    for table in tables(manifest) {
+        println!("  {:<46} {}", table.name, table.about);
     }
 }
 

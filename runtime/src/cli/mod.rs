@@ -4,6 +4,7 @@ mod arguments;
 mod inspect;
 mod last_word;
 mod logs;
+mod query;
 mod run;
 mod signals;
 mod validate;

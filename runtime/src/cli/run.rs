@@ -24,7 +24,7 @@ use crate::{
     job::JobPlan,
     link::reception::Reception,
     tls::Security,
-    worker::{protocol::Hello, supervisor::Worker},
+    worker::{at_hand::AtHand, protocol::Hello, supervisor::Worker},
 };
 
 /// Time for the last checkpoint of an older revision, whatever the job's `checkpoint.timeout`.
@@ -109,6 +109,7 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
                 plan: plan.clone(),
                 store: store.clone(),
                 backend,
+                at_hand: AtHand::default(),
                 post: Post::default(),
                 security: Security::Plain,
                 io: io.clone(),

@@ -13,6 +13,7 @@ use crate::{
     link::join::Joining,
     worker::{
         api::{self, Readiness},
+        at_hand::AtHand,
         protocol::Hello,
         supervisor::Worker,
     },
@@ -50,7 +51,7 @@ async fn until_stopped(arguments: &WorkerArguments, io: Handle) -> Result<(), La
     tracing::info!(job = plan.id, %address, worker = hello.name, slots = hello.slots, exchange = hello.exchange, "working");
     let backend = arguments.local.backend(plan.spec.state_backend);
     let _folder = backend.until_the_end();
-    let worker = Worker { plan: Arc::new(plan), store, backend, post, security, io };
+    let worker = Worker { plan: Arc::new(plan), store, backend, at_hand: AtHand::default(), post, security, io };
     let silence = arguments.link.heartbeat_timeout.0;
     let joining = Joining { worker, hello, coordinator, silence, readiness };
     tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_crds::api::{CheckpointTimes, InFlightRecords};
+use tidegate_crds::api::{CheckpointTimes, InFlightRecords, RestoreStatus, RestoredBytes};
 
 use super::workers::WorkerId;
 use crate::{
@@ -49,7 +49,8 @@ struct Saving {
 #[derive(Debug, Default)]
 struct Progress {
     subtasks: Vec<SubtaskIndex>,
-    is_ready: bool,
+    /// Once its subtasks are built.
+    ready: Option<RestoredBytes>,
     published: Option<Epoch>,
 }
 
@@ -150,14 +151,21 @@ impl Current {
     }
 
     /// A worker has built its subtasks.
-    pub fn ready(&mut self, worker: WorkerId) {
+    pub fn ready(&mut self, worker: WorkerId, restored: RestoredBytes) {
         if let Some(progress) = self.workers.get_mut(&worker) {
-            progress.is_ready = true;
+            progress.ready = Some(restored);
         }
     }
 
     pub fn all_ready(&self) -> bool {
-        self.is_placed() && self.workers.values().all(|progress| progress.is_ready)
+        self.is_placed() && self.workers.values().all(|progress| progress.ready.is_some())
+    }
+
+    /// What the workers that are ready have restored; none without a checkpoint to go on from.
+    pub fn restored(&self) -> Option<RestoreStatus> {
+        let epoch = self.restored_from.as_ref()?.epoch.0;
+        let bytes = self.workers.values().filter_map(|progress| progress.ready).sum();
+        Some(RestoreStatus { epoch, bytes })
     }
 
     /// A worker has published everything up to `epoch`; gives the newest epoch that all have, if that is a new one.

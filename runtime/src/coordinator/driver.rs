@@ -20,6 +20,7 @@ use super::{
     attempt::Current,
     event::{Effect, Event, Outcome},
     machine::Machine,
+    place::Former,
     recover::{RecoverError, Recovered},
     restart::Restart,
     savepoints::Wish,
@@ -86,6 +87,8 @@ pub(super) struct Loop {
     pub staffed_at: Option<Duration>,
     pub scribe: Option<UnboundedSender<Order>>,
     pub current: Option<Current>,
+    /// Where the subtasks of the newest attempt that had any were placed.
+    pub former: Former,
     /// What is left of the last attempt is published, so the tasks may run when they are built.
     pub is_settled: bool,
     pub tried: UnboundedSender<Tried>,
@@ -111,6 +114,7 @@ impl Coordinator {
             staffed_at: None,
             scribe: None,
             current: None,
+            former: Former::default(),
             is_settled: false,
             tried,
             work: JoinSet::new(),
@@ -311,6 +315,7 @@ impl Loop {
             Change::Joined => {
                 self.claim_when_staffed();
                 self.deploy();
+                self.free_idle();
                 None
             }
             Change::Said(worker, notice) => return self.take_in(worker, notice),
@@ -327,8 +332,8 @@ impl Loop {
     fn take_in(&mut self, worker: WorkerId, Notice { attempt, news }: Notice) -> Option<Event> {
         let current = self.current.as_mut().filter(|current| current.attempt == attempt)?;
         Some(match news {
-            News::Ready => {
-                current.ready(worker);
+            News::Ready(restored) => {
+                current.ready(worker, restored);
                 return self.start_when_ready();
             }
             News::NotReady(failure) => failed_start(failure),

@@ -7,11 +7,11 @@ use tidegate_crds::api::{
 };
 
 use super::{
-    attempt::Share,
+    attempt::{Current, Share},
     driver::{Loop, Message},
     event::{Effect, Event},
     owner::HttpNeighbours,
-    place::place,
+    place::{Former, place},
     recover::{RecoverError, recover},
     scribe::Order,
     workers::WorkerId,
@@ -173,6 +173,7 @@ impl Loop {
     fn settle(&mut self) {
         let Some(claimed) = self.claimed.take() else { return };
         self.deploy();
+        self.free_idle();
         self.show_workers();
         let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
         let targets = targets(&plan, &store, &self.tried);
@@ -189,7 +190,7 @@ impl Loop {
     /// Gives the subtasks of an attempt that has none placed yet to workers, if these have slots enough.
     pub(super) fn deploy(&mut self) {
         let Some(current) = self.current.as_mut().filter(|current| !current.is_placed()) else { return };
-        let places = match place(&self.job.workers.slots(), current.parallelism) {
+        let places = match place(&self.job.workers.slots(), current.parallelism, &self.former) {
             Ok(places) => places,
             Err(found) => return self.wait_for_slots(found),
         };
@@ -211,7 +212,18 @@ impl Loop {
             };
             self.job.workers.order(*worker, current.attempt, Action::Deploy(assignment));
         }
+        self.former = Former { parallelism: current.parallelism, places: places.clone() };
         current.placed(places);
+    }
+
+    /// Workers that have no subtasks of an attempt that is placed need nothing of earlier ones.
+    pub(super) fn free_idle(&self) {
+        let Some(current) = self.current.as_ref().filter(|current| current.is_placed()) else { return };
+        for (worker, _) in self.job.workers.slots() {
+            if current.subtasks(worker).is_empty() {
+                self.job.workers.order(worker, current.attempt, Action::StandBy);
+            }
+        }
     }
 
     /// Runs the tasks, once everything is settled and every worker has built its share.
@@ -223,7 +235,8 @@ impl Loop {
         self.direct(Action::Start);
         let seconds = env::monotonic().saturating_sub(self.started_at).as_secs_f64();
         tracing::info!(seconds, "the job runs");
-        self.job.shared.update(|status| status.recovery_seconds = Some(seconds));
+        let restored = self.current.as_ref().and_then(Current::restored);
+        self.job.shared.started(seconds, restored);
         let (tasks, parallelism) = (Topology::of(&self.job.plan.graph).tasks, self.parallelism() as usize);
         let sources = tasks.iter().filter(|task| task.inputs.is_empty()).count();
         Some(Event::Started { subtasks: tasks.len() * parallelism, sources: sources * parallelism })

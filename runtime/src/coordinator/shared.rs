@@ -7,8 +7,8 @@ use std::{
 };
 
 use tidegate_crds::api::{
-    CheckpointDetails, CheckpointHistory, Failure, JobStatus, Phase, SavepointHistory, SavepointPhase, SavepointStatus,
-    SinkStatus,
+    CheckpointDetails, CheckpointHistory, Failure, JobStatus, Phase, RestoreStatus, SavepointHistory, SavepointPhase,
+    SavepointStatus, SinkStatus,
 };
 
 use super::{lags::Lags, workers::WorkerId};
@@ -130,6 +130,15 @@ impl Shared {
     /// The newest checkpoint of that epoch: one that a failed attempt began may have had the same.
     pub fn details(&self, epoch: u64) -> Option<CheckpointDetails> {
         self.lock().history.iter().find(|details| details.checkpoint.epoch == epoch).cloned()
+    }
+
+    /// The tasks run, so long after the claim, with state that was read from here.
+    pub fn started(&self, seconds: f64, restored: Option<RestoreStatus>) {
+        self.metrics.restored(restored.map(|restored| restored.bytes).unwrap_or_default());
+        self.update(|status| {
+            status.recovery_seconds = Some(seconds);
+            status.last_restore = restored;
+        });
     }
 
     /// So many subtasks of each operator begin to run.

@@ -31,14 +31,16 @@ mod keys;
 mod overflowing;
 mod seen;
 
-pub use self::{in_table::InTable, overflowing::Overflowing, seen::Seen};
-use self::{
-    keys::KEYS,
-    seen::{FormerKeys, Noted, Remembers, Sights},
+use self::seen::{FormerKeys, Noted, Remembers, Sights};
+pub use self::{
+    in_table::{InTable, entry as table_entry},
+    keys::{KEYS, all_keys},
+    overflowing::Overflowing,
+    seen::Seen,
 };
 
 /// Kind of the parts that hold rows the watermark has not passed yet.
-const WAITING: &str = "waiting";
+pub const WAITING: &str = "waiting";
 /// Forgetting is worth a walk over all keys when the watermark has moved by this share of the time to live.
 const SWEEPS_PER_LIFE: i64 = 4;
 

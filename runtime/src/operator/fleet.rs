@@ -23,6 +23,7 @@ use crate::{
         report::Report,
         restore::{Restored, Takes},
         snapshot::{Cut, Snapshotter},
+        supply::Supply,
     },
 };
 
@@ -194,7 +195,8 @@ impl<O: Operator> Fleet<O> {
         self.attempt = self.attempt.next();
         self.backend = Backend::new(kind, self.folder.path().to_owned(), self.memory);
         let ranges = [all];
-        let loading = Restored::load(&store, &manifest, &takes, &ranges, &self.backend);
+        let supply = Supply::remote(store);
+        let loading = Restored::load(&supply, &manifest, &takes, &ranges, &self.backend);
         let restored = self.runtime.block_on(loading).unwrap();
         self.start(parallelism, &restored);
     }

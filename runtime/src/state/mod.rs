@@ -13,6 +13,7 @@ mod backend;
 mod chunk;
 mod error;
 pub mod file;
+pub mod known_file;
 pub mod local;
 mod part;
 mod spill;

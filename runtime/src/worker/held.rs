@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::at_hand::{Copied, Named};
 use crate::{
     checkpoint::manifest::{ChunkRef, PartRef},
     ids::Epoch,
@@ -14,6 +15,10 @@ use crate::{
 pub struct Held {
     /// Parts that were uploaded for it, and where they are.
     pub parts: Vec<(Arc<StatePart>, PartRef)>,
+    /// Parts that were there before, and are named again.
+    pub named: Vec<(Arc<StatePart>, PartRef)>,
+    /// Files of tables on the local disk.
+    pub files: Vec<Copied>,
     pub chunks: Vec<HeldChunk>,
 }
 
@@ -38,6 +43,16 @@ impl Shares {
 
     pub fn give_up(&mut self, epoch: Epoch) {
         self.by_epoch.remove(&epoch);
+    }
+
+    /// What checkpoints name that were neither told to be complete nor given up.
+    pub fn left(&mut self) -> Named {
+        let mut left = Named::default();
+        for held in std::mem::take(&mut self.by_epoch).into_values().flatten() {
+            let parts = held.parts.into_iter().chain(held.named).collect();
+            left.add(Named { parts, files: held.files });
+        }
+        left
     }
 
     /// The shares of a checkpoint that has completed. Those of earlier ones go: what came after its checkpoint was given

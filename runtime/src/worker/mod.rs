@@ -6,11 +6,12 @@
 //! call ([`chain`]). [`wiring`] joins them, in this process and to others. A task has one loop: [`source_task`] where records come from a source, [`keyed_task`] where they come
 //! from an exchange. At a barrier the loop freezes its chain, sends the barrier on, and leaves the upload to
 //! [`snapshot`], which also keeps the number of files small ([`merge`]); what a barrier has overtaken on its way is
-//! [`in_flight`]. What happened is told in [`report::Report`]s. When
-//! the checkpoint has completed, [`publish`] hands its rows to the sinks. [`restore`] reads state back; [`rehearse`] tries
-//! beforehand whether it can be.
+//! [`in_flight`]. What happened is told in [`report::Report`]s. When the checkpoint has completed, [`publish`] hands its
+//! rows to the sinks. [`restore`] reads state back, from the storage or from what the process still has ([`at_hand`],
+//! [`supply`]); [`rehearse`] tries beforehand whether it can be.
 
 pub mod api;
+pub mod at_hand;
 pub mod chain;
 pub mod deploy;
 pub mod edge;
@@ -27,6 +28,7 @@ pub mod slot;
 pub mod snapshot;
 pub mod source_task;
 pub mod supervisor;
-mod tables;
+pub mod supply;
+pub mod tables;
 pub mod topology;
 mod wiring;

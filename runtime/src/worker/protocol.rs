@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidegate_crds::api::{CheckpointTimes, Failure, InFlightRecords};
+use tidegate_crds::api::{CheckpointTimes, Failure, InFlightRecords, RestoredBytes};
 
 use crate::{
     checkpoint::{
@@ -49,6 +49,8 @@ pub struct Order {
 pub enum Action {
     /// Build subtasks, with their state, and say when they are ready.
     Deploy(Assignment),
+    /// Keep nothing for this attempt: its subtasks are elsewhere.
+    StandBy,
     /// All workers are ready: run.
     Start,
     /// Told to every source subtask.
@@ -101,8 +103,8 @@ pub struct Notice {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum News {
-    /// Every subtask is built.
-    Ready,
+    /// Every subtask is built, of state that was read from here.
+    Ready(RestoredBytes),
     /// A subtask could not be built.
     NotReady(Failure),
     /// A subtask's share of a checkpoint is uploaded.

@@ -17,6 +17,7 @@ use super::{
     deploy::DeployError,
     in_flight,
     restore::{Restored, Takes},
+    supply::Supply,
 };
 use crate::{
     checkpoint::{
@@ -106,7 +107,7 @@ async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -
     let range = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: takes.max_parallelism };
     // In memory, and nothing is written: whether its rows fit does not depend on where they will be.
     let backend = Backend::new(StateBackend::Memory, PathBuf::new(), MemoryLimit::of_this_process());
-    let restored = Restored::load(store, &sample, &takes, &[range], &backend).await?;
+    let restored = Restored::load(&Supply::remote(store.clone()), &sample, &takes, &[range], &backend).await?;
     let spill = |name: &str| Spill::new(store.clone(), Handle::current(), name.to_owned());
     let context = Context { plan, range, restored: &restored, backend: &backend, spill: &spill };
     for node in &plan.graph.nodes {

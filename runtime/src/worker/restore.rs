@@ -1,4 +1,5 @@
-//! Reading state back: for each subtask, what the former subtasks that shared its key groups have left.
+//! Reading state back: for each subtask, what the former subtasks that shared its key groups have left. What the process
+//! still has of it is not read again ([`Supply`]).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,12 +8,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use thiserror::Error;
 use tidegate_crds::{StateBackend, api::FailureReason};
 
-use super::tables;
+use super::{supply::Supply, tables};
 use crate::{
     checkpoint::{
-        manifest::{FileRef, Manifest, OperatorState, StateKind, SubtaskState},
+        manifest::{Manifest, OperatorState, PartRef, StateKind, SubtaskState},
         record::Trigger,
-        store::{ObjectPath, Store},
+        store::ObjectPath,
     },
     failure::Reason,
     ids::{Epoch, OperatorId, SubtaskIndex},
@@ -21,7 +22,7 @@ use crate::{
     source::SplitState,
     state::{
         Backend, StateError,
-        file::{self, LocalRows},
+        file::{self, FileError, LocalRows},
         table::{TableError, rocks::Downloaded},
     },
 };
@@ -45,6 +46,8 @@ pub struct Restored {
 #[derive(Debug)]
 enum Loaded {
     Memory(Vec<RecordBatch>),
+    /// The batches that are wanted of it.
+    AtHand(BTreeMap<u32, RecordBatch>),
     /// Read when a subtask takes it over: there may be more of them than memory.
     Local(Arc<LocalRows>),
 }
@@ -173,9 +176,9 @@ fn overlap(one: KeyRange, other: KeyRange) -> bool {
 }
 
 impl Restored {
-    /// Downloads what the manifest names for some key groups.
+    /// Gets what the manifest names for some key groups.
     pub async fn load(
-        store: &Arc<dyn Store>,
+        supply: &Supply,
         manifest: &Manifest,
         takes: &Takes,
         ranges: &[KeyRange],
@@ -192,9 +195,9 @@ impl Restored {
             (0..).zip(&state.subtasks).filter(move |(index, _)| wanted(state, *index)).map(|(_, subtask)| subtask)
         });
         let parts = subtasks.flat_map(|subtask| &subtask.parts);
-        let files: BTreeMap<ObjectPath, FileRef> =
-            parts.map(|part| (part.file.path.clone(), part.file.clone())).collect();
-        let files = load_files(store, files, backend).await?;
+        let mut by_file: BTreeMap<&ObjectPath, Vec<&PartRef>> = BTreeMap::new();
+        parts.for_each(|part| by_file.entry(&part.file.path).or_default().push(part));
+        let files = load_files(supply, by_file.into_values().collect(), backend).await?;
         let tables = states.iter().flat_map(|state| {
             let subtasks = (0..).zip(&state.subtasks).filter(|(index, _)| wanted(state, *index));
             subtasks.filter(|(_, subtask)| !subtask.table.is_empty()).map(move |(index, subtask)| {
@@ -205,7 +208,7 @@ impl Restored {
         let tables = stream::iter(tables.collect::<Vec<_>>())
             .map(|(whose, groups, files)| async move {
                 let engine = backend.engine().map_err(StateError::from)?;
-                let table = tables::download(store, &engine, files, groups).await?;
+                let table = tables::download(supply, &engine, files, groups).await?;
                 Ok::<_, RestoreError>((whose, table))
             })
             .buffer_unordered(TABLES)
@@ -260,6 +263,10 @@ impl Restored {
                     let batch = batches.get(reference.batch as usize).cloned();
                     RestoredPart::new(reference.clone(), batch.ok_or_else(|| missing(batches.len()))?)
                 }
+                Loaded::AtHand(batches) => {
+                    let batch = batches.get(&reference.batch).cloned();
+                    RestoredPart::new(reference.clone(), batch.ok_or_else(|| missing(batches.len()))?)
+                }
                 Loaded::Local(rows) => RestoredPart::local(reference.clone(), rows.clone()),
             });
         }
@@ -267,16 +274,26 @@ impl Restored {
     }
 }
 
-/// Downloads files of rows: into memory, where their operators keep them anyway, or to the local disk, if the backend is
-/// there or if they are too many.
+/// Gets files of rows, each with the parts that are wanted of it. Those that have to be downloaded go into memory, where
+/// their operators keep them anyway, or to the local disk, if the backend is there or if they are too many.
 async fn load_files(
-    store: &Arc<dyn Store>,
-    files: BTreeMap<ObjectPath, FileRef>,
+    supply: &Supply,
+    files: Vec<Vec<&PartRef>>,
     backend: &Backend,
 ) -> Result<BTreeMap<ObjectPath, Loaded>, RestoreError> {
-    let bytes: u64 = files.values().map(|file| file.bytes).sum();
+    let (mut loaded, mut lacking) = (BTreeMap::new(), Vec::new());
+    for parts in files {
+        let Some(file) = parts.first().map(|part| &part.file) else { continue };
+        match supply.rows(&parts) {
+            Some(rows) => {
+                loaded.insert(file.path.clone(), Loaded::AtHand(rows));
+            }
+            None => lacking.push(file.clone()),
+        }
+    }
+    let bytes: u64 = lacking.iter().map(|file| file.bytes).sum();
     let local = match backend.kind() {
-        _ if files.is_empty() => None,
+        _ if lacking.is_empty() => None,
         StateBackend::Memory if bytes <= backend.budget().bytes() / 2 => None,
         StateBackend::Memory | StateBackend::RocksDb => {
             let engine = backend.engine().map_err(StateError::from)?;
@@ -285,17 +302,25 @@ async fn load_files(
         }
     };
     let local = &local;
-    stream::iter(files.into_iter().enumerate())
-        .map(|(number, (path, file))| async move {
+    let downloaded: Vec<(ObjectPath, Loaded)> = stream::iter(lacking.into_iter().enumerate())
+        .map(|(number, file)| async move {
             let loaded = match local {
-                None => Loaded::Memory(file::read(store, &file).await.map_err(StateError::from)?.1),
+                None => {
+                    let bytes = supply.fetch(&file).await.map_err(StateError::from)?;
+                    Loaded::Memory(file::decode(bytes).map_err(FileError::from).map_err(StateError::from)?.1)
+                }
                 Some((engine, folder)) => {
-                    Loaded::Local(Arc::new(tables::download_rows(store, engine, &file, folder, number).await?))
+                    Loaded::Local(Arc::new(tables::download_rows(supply, engine, &file, folder, number).await?))
                 }
             };
-            Ok((path, loaded))
+            Ok::<_, RestoreError>((file.path, loaded))
         })
         .buffer_unordered(DOWNLOADS)
         .try_collect()
-        .await
+        .await?;
+    loaded.extend(downloaded);
+    Ok(loaded)
 }
+
+#[cfg(test)]
+mod tests;

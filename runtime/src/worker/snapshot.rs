@@ -14,6 +14,7 @@ use tidegate_crds::api::{CheckpointTimes, FailureReason, InFlightRecords};
 use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
 
 use super::{
+    at_hand::Copied,
     chain::FrozenLink,
     held::{Held, HeldChunk},
     in_flight::{self, Overtaken},
@@ -57,9 +58,9 @@ const FILE_BYTES: u64 = 32 << 20;
 /// Files of one kind of parts that are uploaded at the same time.
 const FILES_AT_ONCE: usize = 2;
 
-/// Parts with the rows that are to be uploaded, and with where they have got to.
+/// Parts with the rows that are to be uploaded, and with where they are.
 type Fresh<R> = Vec<(Arc<StatePart>, R)>;
-type Uploaded = Vec<(Arc<StatePart>, PartRef)>;
+type PartsAt = Vec<(Arc<StatePart>, PartRef)>;
 
 /// What a task has spent before the upload, and what has to be waited for beside its state.
 #[derive(Debug, Default)]
@@ -141,12 +142,15 @@ impl Snapshotter {
             }
             if let Some(mut state) = link.frozen.state {
                 let table = state.table.take();
-                let (mut subtask, uploaded) = self.upload_state(epoch, &link.id, state).await?;
+                let (mut subtask, uploaded, named) = self.upload_state(epoch, &link.id, state).await?;
                 if let Some(table) = table {
-                    ack.bytes += self.upload_table(barrier, &link.id, table, &mut subtask).await?;
+                    let (bytes, files) = self.upload_table(barrier, &link.id, table, &mut subtask).await?;
+                    ack.bytes += bytes;
+                    held.files.extend(files);
                 }
                 ack.operators.push((link.id.clone(), subtask));
                 held.parts.extend(uploaded);
+                held.named.extend(named);
             }
             ack.bytes += link.spill.map_or(0, |spill| spill.take_bytes());
             if let Some(sink) = link.sink {
@@ -194,34 +198,35 @@ impl Snapshotter {
     }
 
     /// Adds what a subtask keeps on the local disk: the files of its table, or, for a savepoint, its rows. Gives the bytes
-    /// that were new.
+    /// that were new, and the files.
     async fn upload_table(
         &self,
         barrier: Barrier,
         operator: &OperatorId,
         table: FrozenTable,
         subtask: &mut SubtaskState,
-    ) -> Result<u64, SnapshotError> {
+    ) -> Result<(u64, Vec<Copied>), SnapshotError> {
         let name = format!("table-{operator}-{}", self.task.subtask);
         let to = Destination { store: &self.store, attempt: self.attempt, epoch: barrier.epoch, name };
         if barrier.open {
             let parts = tables::write_rows(&to, table).await?;
             let bytes = parts.iter().map(|part| part.file.bytes).sum();
             subtask.parts.extend(parts);
-            return Ok(bytes);
+            return Ok((bytes, Vec::new()));
         }
         let (files, bytes) = tables::upload(&to, &table).await?;
-        subtask.table = files;
-        Ok(bytes)
+        let copies = files.iter().map(|(file, copy)| (file.pieces.clone(), copy.clone())).collect();
+        subtask.table = files.into_iter().map(|(file, _)| file).collect();
+        Ok((bytes, copies))
     }
 
-    /// Uploads the parts that no completed checkpoint holds yet.
+    /// Uploads the parts that no completed checkpoint holds yet. Gives those, and the others.
     async fn upload_state(
         &self,
         epoch: Epoch,
         operator: &OperatorId,
         state: StateSnapshot,
-    ) -> Result<(SubtaskState, Uploaded), SnapshotError> {
+    ) -> Result<(SubtaskState, PartsAt, PartsAt), SnapshotError> {
         let (mut durable, mut spilled) = (Vec::new(), Vec::new());
         let mut fresh: BTreeMap<&'static str, Fresh<RecordBatch>> = BTreeMap::new();
         for part in state.parts {
@@ -235,7 +240,7 @@ impl Snapshotter {
         let spilled = self.upload_spilled(epoch, operator, spilled);
         let merged = self.merge(epoch, operator, &mut durable);
         let (uploaded, spilled, merged) = tokio::join!(try_join_all(files), spilled, merged);
-        let mut uploaded: Uploaded = uploaded?.into_iter().flatten().collect();
+        let mut uploaded: PartsAt = uploaded?.into_iter().flatten().collect();
         uploaded.extend(spilled?);
         uploaded.extend(merged);
         let mut parts: Vec<PartRef> = Vec::new();
@@ -246,7 +251,7 @@ impl Snapshotter {
                 parts.push(reference.clone());
             }
         }
-        Ok((SubtaskState { value: state.value, parts, table: Vec::new() }, uploaded))
+        Ok((SubtaskState { value: state.value, parts, table: Vec::new() }, uploaded, durable))
     }
 
     /// Writes small durable parts anew as one, if it is time. Those it takes out of `durable` and returns with their new
@@ -255,8 +260,8 @@ impl Snapshotter {
         &self,
         epoch: Epoch,
         operator: &OperatorId,
-        durable: &mut Uploaded,
-    ) -> Uploaded {
+        durable: &mut PartsAt,
+    ) -> PartsAt {
         // Operators list parts that were merged before once (`state::retain_distinct`).
         let candidates = durable.iter().filter(|(part, _)| part.is_write_only());
         let due = merge::due(&candidates.map(|(_, reference)| reference.clone()).collect::<Vec<_>>());
@@ -274,7 +279,7 @@ impl Snapshotter {
                 let (replaced, rest) =
                     std::mem::take(durable).into_iter().partition(|(_, reference)| due.contains(reference));
                 *durable = rest;
-                let replaced: Uploaded = replaced;
+                let replaced: PartsAt = replaced;
                 replaced.into_iter().map(|(part, _)| (part, merged.clone())).collect()
             }
             Err(error) => {
@@ -291,7 +296,7 @@ impl Snapshotter {
         operator: &OperatorId,
         kind: &'static str,
         parts: Fresh<RecordBatch>,
-    ) -> Result<Uploaded, SnapshotError> {
+    ) -> Result<PartsAt, SnapshotError> {
         let mut files: Vec<Fresh<RecordBatch>> = Vec::new();
         let mut bytes = 0;
         for (part, batch) in parts {
@@ -309,7 +314,7 @@ impl Snapshotter {
             let name = format!("state-{operator}-{}-{kind}-{number}.arrow", self.task.subtask);
             self.upload_file(epoch, name, parts)
         });
-        let uploaded: Vec<Uploaded> = stream::iter(uploads).buffered(FILES_AT_ONCE).try_collect().await?;
+        let uploaded: Vec<PartsAt> = stream::iter(uploads).buffered(FILES_AT_ONCE).try_collect().await?;
         Ok(uploaded.into_iter().flatten().collect())
     }
 
@@ -318,7 +323,7 @@ impl Snapshotter {
         epoch: Epoch,
         name: String,
         parts: Fresh<RecordBatch>,
-    ) -> Result<Uploaded, SnapshotError> {
+    ) -> Result<PartsAt, SnapshotError> {
         let Some(schema) = parts.first().map(|(_, batch)| batch.schema()) else { return Ok(Vec::new()) };
         let bytes = file::encode(&schema, parts.iter().map(|(_, batch)| batch))?;
         let file = self.put(epoch, &name, bytes).await?;
@@ -336,8 +341,8 @@ impl Snapshotter {
         epoch: Epoch,
         operator: &OperatorId,
         parts: Fresh<Arc<SpilledRows>>,
-    ) -> Result<Uploaded, SnapshotError> {
-        let mut uploaded = Uploaded::new();
+    ) -> Result<PartsAt, SnapshotError> {
+        let mut uploaded = PartsAt::new();
         for (number, (part, rows)) in parts.into_iter().enumerate() {
             let name = format!("state-{operator}-{}-{}-spilled-{number}.arrow", self.task.subtask, part.kind);
             let batch = rows.read()?;

@@ -1,11 +1,12 @@
 //! A worker's one loop: takes orders, watches its subtasks, and publishes what they wrote once it is owned.
 //!
 //! It has one attempt at a time; an order of a newer one ends the one before. What a checkpoint must be told when it has
-//! completed, where rows now are and which chunks to publish, stays here and does not travel.
+//! completed, where rows now are and which chunks to publish, stays here and does not travel. What it has of the newest
+//! checkpoint it keeps from one attempt to the next ([`AtHand`]).
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tidegate_crds::api::{Failure, FailureReason};
+use tidegate_crds::api::{Failure, FailureReason, RestoredBytes};
 use tokio::{
     runtime::Handle,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -14,6 +15,7 @@ use tokio::{
 use tonic::transport::Channel;
 
 use super::{
+    at_hand::{AtHand, Named},
     deploy::{DeployError, Deployment, Ready},
     held::{Held, HeldChunk, Shares},
     protocol::{Action, Assignment, Control, News, Notice, Order},
@@ -21,6 +23,7 @@ use super::{
     report::Report,
     restore::{Restored, Takes},
     slot::Slots,
+    supply::Supply,
     wiring::tell,
 };
 use crate::{
@@ -47,6 +50,8 @@ pub struct Worker {
     pub store: Arc<dyn Store>,
     /// Where state is kept.
     pub backend: Backend,
+    /// What is kept of it from one attempt to the next.
+    pub at_hand: AtHand,
     /// Where rows from other workers come in.
     pub post: Post,
     /// How rows go to other workers.
@@ -80,6 +85,14 @@ impl Worker {
                     // The coordinator is gone when nobody listens.
                     let _gone = notices.send(Notice { attempt, news: News::Cancelled });
                 }
+                Happened::Ordered(Some(Order { attempt, action: Action::StandBy })) => {
+                    if let Some(before) = current.take_if(|current| current.attempt < attempt) {
+                        before.end().await;
+                    }
+                    if current.is_none() {
+                        self.at_hand.forget();
+                    }
+                }
                 Happened::Ordered(Some(Order { attempt, action })) => {
                     if let Some(current) = current.as_mut().filter(|current| current.attempt == attempt) {
                         current.obey(action);
@@ -100,7 +113,7 @@ impl Worker {
 
 enum Happened {
     Ordered(Option<Order>),
-    Built(Result<Ready, DeployError>),
+    Built(Result<(Ready, RestoredBytes), DeployError>),
     Reported(Report),
     Published(Epoch),
     Tried(Tried),
@@ -119,7 +132,7 @@ struct Current {
     attempt: Attempt,
     notices: UnboundedSender<Notice>,
     /// Builds the subtasks.
-    building: JoinSet<Result<Ready, DeployError>>,
+    building: JoinSet<Result<(Ready, RestoredBytes), DeployError>>,
     ready: Option<Ready>,
     slots: Option<Slots>,
     /// Carries what goes to other workers.
@@ -180,15 +193,15 @@ impl Current {
             Action::Completed(grant) => self.completed(grant),
             Action::Discard(epoch) => self.shares.give_up(epoch),
             // Not for an attempt that is there.
-            Action::Deploy(_) | Action::Cancel => {}
+            Action::Deploy(_) | Action::StandBy | Action::Cancel => {}
         }
     }
 
     fn take_in(&mut self, happened: Happened) {
         let news = match happened {
-            Happened::Built(Ok(ready)) => {
+            Happened::Built(Ok((ready, restored))) => {
                 self.ready = Some(ready);
-                News::Ready
+                News::Ready(restored)
             }
             Happened::Built(Err(error)) => News::NotReady(error.failure()),
             Happened::Reported(Report::Acked(ack, held)) => {
@@ -251,19 +264,22 @@ impl Current {
         }
     }
 
-    /// Tells the parts of state where they are, and hands the chunks to the sinks.
+    /// Tells the parts of state where they are, keeps them at hand, and hands the chunks to the sinks.
     fn completed(&mut self, grant: Grant) {
         let epoch = grant.epoch();
-        let mut chunks = Vec::new();
-        for Held { parts, chunks: written } in self.shares.complete(epoch) {
-            for (part, reference) in parts {
-                part.is_at(reference);
+        let (mut chunks, mut share) = (Vec::new(), Named::default());
+        for Held { mut parts, named, files, chunks: written } in self.shares.complete(epoch) {
+            for (part, reference) in &parts {
+                part.is_at(reference.clone());
             }
+            parts.extend(named);
+            share.add(Named { parts, files });
             for HeldChunk { reference, chunk, rows } in written {
                 rows.completed();
                 chunks.push(PendingChunk { reference, rows: chunk });
             }
         }
+        self.worker.at_hand.completed(share);
         self.control(Control::Completed(epoch));
         if self.lanes.is_empty() {
             self.tell(News::Published(epoch));
@@ -285,6 +301,7 @@ impl Current {
             slots.stop().await;
         }
         self.carriers.shutdown().await;
+        self.worker.at_hand.ended(self.shares.left());
     }
 }
 
@@ -298,9 +315,10 @@ async fn build(
     attempt: Attempt,
     assignment: Assignment,
     reports: UnboundedSender<Report>,
-) -> Result<Ready, DeployError> {
-    let Worker { plan, store, backend, post, io, .. } = worker;
+) -> Result<(Ready, RestoredBytes), DeployError> {
+    let Worker { plan, store, backend, at_hand, post, io, .. } = worker;
     let Assignment { lineage, parallelism, restored_from, subtasks, peers } = assignment;
+    let supply = Supply::new(store.clone(), at_hand.clone());
     let restored = match restored_from {
         Some(checkpoint) => {
             let manifest = Manifest::read(store.as_ref(), &checkpoint).await?;
@@ -308,14 +326,19 @@ async fn build(
             let max_parallelism = takes.max_parallelism;
             let range = |subtask: &_| KeyRange { subtask: *subtask, parallelism, max_parallelism };
             let ranges: Vec<KeyRange> = subtasks.iter().map(range).collect();
-            let restored = Restored::load(&store, &manifest, &takes, &ranges, &backend).await?;
-            tracing::debug!(epoch = %manifest.epoch, "state is loaded");
+            at_hand.retain(&manifest);
+            let restored = Restored::load(&supply, &manifest, &takes, &ranges, &backend).await?;
+            let RestoredBytes { local_memory_bytes, local_disk_bytes, remote_bytes } = supply.came();
+            tracing::info!(epoch = %manifest.epoch, local_memory_bytes, local_disk_bytes, remote_bytes, "state is loaded");
             restored
         }
-        None => Restored::default(),
+        None => {
+            at_hand.forget();
+            Restored::default()
+        }
     };
     let subtasks = subtasks.into_iter().collect();
     let deployment =
         Deployment { plan, attempt, lineage, parallelism, store, backend, subtasks, peers, post, io, reports };
-    deployment.build(restored).await
+    Ok((deployment.build(restored).await?, supply.came()))
 }

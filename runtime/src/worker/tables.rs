@@ -14,15 +14,18 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
+use super::supply::Supply;
 use crate::{
     checkpoint::{
         manifest::{FileRef, PartRef, TableFile, folder},
         store::{ObjectPath, Store},
     },
+    env,
     ids::{Attempt, Epoch},
     state::{
         StateError, StatePart,
         file::{self, FileError, LocalRows},
+        known_file::{Identity, KnownFile},
         local::{LocalError, Scratch},
         table::{
             TableError,
@@ -60,31 +63,34 @@ impl Destination<'_> {
 }
 
 /// Uploads what the storage does not have yet of a table. Gives all its files, and how many bytes were new.
-pub async fn upload(to: &Destination<'_>, table: &FrozenTable) -> Result<(Vec<TableFile>, u64), StateError> {
-    let mut uploaded: Vec<(TableFile, u64)> = stream::iter(table.files()?)
+pub async fn upload(
+    to: &Destination<'_>,
+    table: &FrozenTable,
+) -> Result<(Vec<(TableFile, KnownFile)>, u64), StateError> {
+    let mut uploaded: Vec<(TableFile, KnownFile, u64)> = stream::iter(table.files()?)
         .map(|file| upload_new(to, table, file))
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;
-    uploaded.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
-    let bytes = uploaded.iter().map(|(_, bytes)| bytes).sum();
-    Ok((uploaded.into_iter().map(|(file, _)| file).collect(), bytes))
+    uploaded.sort_by(|(one, ..), (other, ..)| one.name.cmp(&other.name));
+    let bytes = uploaded.iter().map(|(.., bytes)| bytes).sum();
+    Ok((uploaded.into_iter().map(|(file, copy, _)| (file, copy)).collect(), bytes))
 }
 
 async fn upload_new(
     to: &Destination<'_>,
     table: &FrozenTable,
     file: LocalFile,
-) -> Result<(TableFile, u64), StateError> {
+) -> Result<(TableFile, KnownFile, u64), StateError> {
     let LocalFile { name, path, bytes, never_changes } = file;
-    if let Some(known) = table.uploaded().get(&name) {
-        return Ok((known, 0));
+    if let Some((known, identity)) = table.uploaded().get(&name) {
+        return Ok((known, KnownFile::new(path, table.folder().clone(), identity), 0));
     }
     let place = if never_changes { to.of_table(&name) } else { to.of_epoch(&name) };
     let pieces = upload_file(to.store, table.engine(), &path, &place, bytes).await?;
-    let file = TableFile { name, pieces };
-    table.uploaded().add(file.clone());
-    Ok((file, bytes))
+    let (file, identity) = (TableFile { name, pieces }, Identity::of(&path).map_err(TableError::from)?);
+    table.uploaded().add(file.clone(), identity);
+    Ok((file, KnownFile::new(path, table.folder().clone(), identity), bytes))
 }
 
 async fn upload_file(
@@ -151,47 +157,60 @@ async fn write_part(
     Ok(PartRef { kind: part.kind.to_owned(), tag: part.tag(), rows: part.rows() as u64, file, batch: 0 })
 }
 
-/// Fetches a former subtask's table to the local disk.
+/// Brings a former subtask's table together on the local disk.
 pub async fn download(
-    store: &Arc<dyn Store>,
+    supply: &Supply,
     engine: &Engine,
     files: Vec<TableFile>,
     groups: std::ops::Range<u32>,
 ) -> Result<Downloaded, StateError> {
-    let folder = engine.scratch("restored").map_err(TableError::from)?;
+    let folder = Arc::new(engine.scratch("restored").map_err(TableError::from)?);
     stream::iter(files.iter().map(Ok::<_, StateError>))
         .try_for_each_concurrent(AT_ONCE, |file| {
-            let path = folder.path().join(&file.name);
-            async move { download_file(store, engine, &file.pieces, &path).await }
+            let folder = folder.clone();
+            async move { download_file(supply, engine, &file.pieces, &folder, &file.name).await }
         })
         .await?;
     Ok(Downloaded::new(folder, files, groups)?)
 }
 
-/// Fetches an Arrow file to the local disk, into `folder`.
+/// Brings an Arrow file to the local disk, into `folder`.
 pub async fn download_rows(
-    store: &Arc<dyn Store>,
+    supply: &Supply,
     engine: &Engine,
     file: &FileRef,
     folder: &Arc<Scratch>,
     number: usize,
 ) -> Result<LocalRows, StateError> {
-    let path = folder.path().join(format!("{number}.arrow"));
-    download_file(store, engine, std::slice::from_ref(file), &path).await?;
-    Ok(LocalRows { name: file.path.clone(), path, folder: folder.clone() })
+    let name = format!("{number}.arrow");
+    download_file(supply, engine, std::slice::from_ref(file), folder, &name).await?;
+    Ok(LocalRows { name: file.path.clone(), path: folder.path().join(name), folder: folder.clone() })
 }
 
+/// Makes a file in `folder`, of what is on this disk already or else of what the storage has.
 async fn download_file(
-    store: &Arc<dyn Store>,
+    supply: &Supply,
     engine: &Engine,
     pieces: &[FileRef],
-    path: &Path,
+    folder: &Arc<Scratch>,
+    name: &str,
 ) -> Result<(), StateError> {
+    let path = folder.path().join(name);
+    if supply.link(pieces, &path).map_err(TableError::from)? {
+        return Ok(());
+    }
+    fetch_file(supply, engine, pieces, &path).await?;
+    let identity = Identity::of(&path).map_err(TableError::from)?;
+    supply.fetched(pieces, KnownFile::new(path, folder.clone(), identity));
+    Ok(())
+}
+
+async fn fetch_file(supply: &Supply, engine: &Engine, pieces: &[FileRef], path: &Path) -> Result<(), StateError> {
     let created = |path: PathBuf| move || File::create_new(&path).map_err(LocalError::at("create", &path));
     let mut file = blocking(created(path.to_owned())).await?.map_err(TableError::from)?;
     for piece in pieces {
         let _piece = engine.transfer().await;
-        let bytes = file::fetch(store, piece).await?;
+        let bytes = supply.fetch(piece).await?;
         let path = path.to_owned();
         let write = move || -> io::Result<File> {
             file.write_all(&bytes)?;
@@ -203,5 +222,5 @@ async fn download_file(
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TableError> {
-    tokio::task::spawn_blocking(work).await.map_err(|panic| TableError::Damaged(panic.to_string()))
+    env::busy(work).await.map_err(|panic| TableError::Damaged(panic.to_string()))
 }

@@ -36,6 +36,7 @@ use tidegate::{
         report::Report,
         restore::{Restored, Takes},
         snapshot::{Cut, Snapshotter},
+        supply::Supply,
     },
 };
 use tidegate_crds::StateBackend;
@@ -153,7 +154,8 @@ async fn restore(folder: &Path, backend: &Backend, store: &Arc<dyn Store>, paral
     let ranges: Vec<KeyRange> = (0..parallelism).map(|subtask| range(subtask, parallelism)).collect();
     let begun = tidegate::env::monotonic();
     let since = || tidegate::env::monotonic().saturating_sub(begun);
-    let restored = Restored::load(store, &manifest, &takes, &ranges, backend).await.expect("the checkpoint");
+    let supply = Supply::remote(store.clone());
+    let restored = Restored::load(&supply, &manifest, &takes, &ranges, backend).await.expect("the checkpoint");
     println!("downloaded in {:.1?}; {}", since(), peak());
     let dropped = Dropped::default();
     let mut subtasks: Vec<(KeyRange, Deduplicate)> = Vec::new();

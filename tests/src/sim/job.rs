@@ -19,7 +19,7 @@ use tidegate::{
     source::generator::Generator,
     state::Backend,
     tls::Security,
-    worker::{api::Readiness, protocol::Hello, supervisor::Worker},
+    worker::{api::Readiness, at_hand::AtHand, protocol::Hello, supervisor::Worker},
 };
 use tidegate_crds::{GeneratorSource, HumanDuration, StateBackend, StreamJob};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
@@ -289,7 +289,7 @@ fn worker(plan: &Arc<JobPlan>, store: &Arc<dyn Store>, post: Post, memory: Memor
     };
     let backend = Backend::new(StateBackend::Memory, std::env::temp_dir(), memory);
     let (plan, store, io) = (plan.clone(), store.clone(), Handle::current());
-    Worker { plan, store, backend, post, security: Security::Plain, io }
+    Worker { plan, store, backend, at_hand: AtHand::default(), post, security: Security::Plain, io }
 }
 
 /// As `tidegate worker`, without a command line.

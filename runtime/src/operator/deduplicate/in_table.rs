@@ -72,7 +72,7 @@ impl InTable {
 }
 
 /// The hash and the time of an entry.
-pub(super) fn entry(key: &[u8], value: &[u8]) -> Result<(u128, i64), TableError> {
+pub fn entry(key: &[u8], value: &[u8]) -> Result<(u128, i64), TableError> {
     let hash = key.last_chunk().filter(|_| key.len() == KEY_BYTES).map(|hash| u128::from_be_bytes(*hash));
     let damaged = || TableError::Damaged(format!("a key of {} bytes, a value of {}", key.len(), value.len()));
     hash.zip(time_of(value)).ok_or_else(damaged)

@@ -16,13 +16,18 @@ pub const KEYS: &str = "keys";
 /// The keys of a part that are in `range` and not forgotten. A key that was forgotten and seen again is there twice, and
 /// the forgotten sight must not win.
 pub fn own_keys(part: &RecordBatch, range: KeyRange, oldest: i64) -> impl Iterator<Item = (u128, i64)> {
+    all_keys(part).filter(move |(hash, time)| *time >= oldest && range.contains_hash(*hash))
+}
+
+/// The keys of a part: hashes and event times.
+pub fn all_keys(part: &RecordBatch) -> impl Iterator<Item = (u128, i64)> {
     let hashes = part.column(0).as_fixed_size_binary().iter().flatten().map(|hash| {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(hash);
         u128::from_le_bytes(bytes)
     });
     let times = part.column(1).as_primitive::<Int64Type>().values().iter().copied();
-    hashes.zip(times).filter(move |(hash, time)| *time >= oldest && range.contains_hash(*hash))
+    hashes.zip(times)
 }
 
 /// Keys as they are stored: hashes and event times, column by column.

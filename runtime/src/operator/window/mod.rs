@@ -25,3 +25,4 @@ mod tests;
 pub use error::WindowError;
 pub use late::{LateEncoder, late_encoder, late_schema};
 pub use operator::{LateRows, Window};
+pub use run::PARTIAL;

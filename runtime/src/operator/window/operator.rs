@@ -296,7 +296,8 @@ impl Operator for Window {
 
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {
         self.flush().and_then(|()| self.keep_bounded()).map_err(|error| error.of(&self.name))?;
-        let value = serde_json::json!({ "watermark": self.watermark, "aggregates": self.written });
+        let value =
+            serde_json::json!({ "watermark": self.watermark, "sizeMs": self.spec.size_ms, "aggregates": self.written });
         Ok(snapshot(value, self.partials.parts()))
     }
 }

@@ -89,10 +89,16 @@ async fn keys_on_disk_follow_a_job_from_two_to_three_subtasks() {
     assert_eq!(code, 202, "{answer}");
     let rescaled = |status: &JobStatus| status.parallelism == 3 && runs(status);
     let status = process.wait_for("the other parallelism", PATIENCE, rescaled).await;
+    let restored = status.last_restore.expect("what it went on from").bytes;
+    assert_eq!(restored.remote_bytes, 0, "the process has it all: {restored:?}");
+    assert!(restored.local_disk_bytes > 0, "{restored:?}");
     process.wait_for_epoch(status.committed_epoch.unwrap_or_default() + 2, PATIENCE).await;
     process.kill_9();
     let mut process = job.start();
-    process.wait_for("the job to run", PATIENCE, rescaled).await;
+    let status = process.wait_for("the job to run", PATIENCE, rescaled).await;
+    let restored = status.last_restore.expect("what it went on from").bytes;
+    let local = restored.local_disk_bytes + restored.local_memory_bytes;
+    assert!(local == 0 && restored.remote_bytes > 0, "another process has nothing: {restored:?}");
     let workload = flow.end().await;
     ends_exactly(world, &run, &workload, process).await;
     world.assert_storage_whole(name).await;

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     checkpoint::manifest::TableFile,
     state::{
+        known_file::Identity,
         local::{LocalError, Scratch},
         table::{TableError, Visit, group},
     },
@@ -30,21 +31,22 @@ pub(super) fn is_list(name: &str) -> bool {
     name.starts_with("MANIFEST-")
 }
 
-/// Which files of entries the checkpoint storage has, and where: of one table, for as long as it lives.
+/// Which files of entries the checkpoint storage has, where, and which local ones those are: of one table, for as long as
+/// it lives.
 #[derive(Debug, Default)]
 pub struct Uploaded {
-    files: Mutex<BTreeMap<String, TableFile>>,
+    files: Mutex<BTreeMap<String, (TableFile, Identity)>>,
 }
 
 impl Uploaded {
-    pub fn get(&self, name: &str) -> Option<TableFile> {
+    pub fn get(&self, name: &str) -> Option<(TableFile, Identity)> {
         self.lock().get(name).cloned()
     }
 
     /// The file is in the storage, and stays there for as long as the table has it.
-    pub fn add(&self, file: TableFile) {
+    pub fn add(&self, file: TableFile, identity: Identity) {
         if is_of_entries(&file.name) {
-            self.lock().insert(file.name.clone(), file);
+            self.lock().insert(file.name.clone(), (file, identity));
         }
     }
 
@@ -53,7 +55,7 @@ impl Uploaded {
         self.lock().retain(|name, _| names.contains(name));
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, TableFile>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (TableFile, Identity)>> {
         // An entry is put in or taken out as a whole: a panic elsewhere leaves the map usable.
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,12 +72,12 @@ pub struct Downloaded {
 
 impl Downloaded {
     /// All `files` are in `folder`.
-    pub fn new(folder: Scratch, files: Vec<TableFile>, groups: Range<u32>) -> Result<Self, TableError> {
+    pub fn new(folder: Arc<Scratch>, files: Vec<TableFile>, groups: Range<u32>) -> Result<Self, TableError> {
         let list = files.iter().map(|file| &file.name).find(|name| is_list(name));
         let list = list.ok_or_else(|| TableError::Damaged("the list of its files is missing".to_owned()))?;
         let current = folder.path().join("CURRENT");
         fs::write(&current, format!("{list}\n")).map_err(LocalError::at("write", &current))?;
-        Ok(Self { folder: Arc::new(folder), files, groups })
+        Ok(Self { folder, files, groups })
     }
 
     #[cfg(test)]
@@ -108,7 +110,7 @@ impl Downloaded {
             } else {
                 fs::copy(&from, &to).map_err(LocalError::at("copy", &to))?;
             }
-            uploaded.add(file.clone());
+            uploaded.add(file.clone(), Identity::of(&to)?);
         }
         let (from, to) = (self.folder.path().join("CURRENT"), folder.join("CURRENT"));
         fs::copy(&from, &to).map_err(LocalError::at("copy", &to))?;

@@ -16,10 +16,11 @@ use crate::state::{
 /// Makes rows of entries: how a table is written where every backend must be able to read it.
 pub type Encode = fn(&Changes) -> Result<Arc<StatePart>, TableError>;
 
-/// A table as it was at a barrier, in files that stay until this is dropped, whatever the table does meanwhile.
+/// A table as it was at a barrier, in files that stay until this and whoever shares its folder is dropped, whatever the
+/// table does meanwhile.
 pub struct FrozenTable {
     pub(super) engine: Engine,
-    pub(super) folder: Scratch,
+    pub(super) folder: Arc<Scratch>,
     pub(super) files: PathBuf,
     pub(super) uploaded: Arc<Uploaded>,
     pub(super) oldest: i64,
@@ -45,6 +46,11 @@ impl FrozenTable {
 
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// What the files are in: they stay until nobody has it any more.
+    pub fn folder(&self) -> &Arc<Scratch> {
+        &self.folder
     }
 
     /// Hands over all entries as parts of so many rows, in order. What was forgotten is left out.

@@ -162,7 +162,7 @@ impl RocksTable {
         self.uploaded.retain(&names);
         let (engine, uploaded) = (self.engine.clone(), self.uploaded.clone());
         let oldest = self.oldest.load(Ordering::Relaxed);
-        Ok(FrozenTable { engine, folder, files, uploaded, oldest, encode })
+        Ok(FrozenTable { engine, folder: Arc::new(folder), files, uploaded, oldest, encode })
     }
 }
 

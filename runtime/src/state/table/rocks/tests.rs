@@ -7,6 +7,7 @@ use crate::{
     checkpoint::manifest::TableFile,
     state::{
         StatePart,
+        known_file::Identity,
         local::LocalFolder,
         table::{Changes, Table, TableError, group, time_of},
     },
@@ -46,7 +47,7 @@ fn encode(entries: &Changes) -> Result<Arc<StatePart>, TableError> {
 
 /// What a checkpoint storage would do: keeps the files of a table elsewhere, and brings them back.
 fn carry(engine: &Engine, frozen: &FrozenTable, groups: std::ops::Range<u32>) -> Downloaded {
-    let folder = engine.scratch("carried").unwrap();
+    let folder = Arc::new(engine.scratch("carried").unwrap());
     let files = frozen.files().unwrap().into_iter().map(|file| {
         fs::copy(&file.path, folder.path().join(&file.name)).unwrap();
         TableFile { name: file.name, pieces: Vec::new() }
@@ -85,7 +86,8 @@ fn a_checkpoint_has_the_files_of_the_one_before_and_new_ones_also_after_a_restar
     put(&mut table, 0..100);
     let first = table.freeze(encode).unwrap();
     first.files().unwrap().into_iter().for_each(|file| {
-        first.uploaded().add(TableFile { name: file.name, pieces: Vec::new() });
+        let identity = Identity::of(&file.path).unwrap();
+        first.uploaded().add(TableFile { name: file.name, pieces: Vec::new() }, identity);
     });
     put(&mut table, 100..200);
     let second = table.freeze(encode).unwrap();

@@ -25,7 +25,7 @@ use datafusion_sql::{
     },
 };
 use futures::TryStreamExt;
-use tidegate_crds::nearest;
+use tidegate_crds::{StateBackend, nearest};
 
 use super::{
     Checkpoint, error::QueryError, physical::physical, provider::Provider, scannable::Scannable, tables::tables,
@@ -52,7 +52,8 @@ pub async fn query(checkpoint: Arc<Checkpoint>, sql: &str) -> Result<Rows, Query
     let plan = SqlToRel::new(&provider).sql_statement_to_plan(statement)?;
     let plan = optimised(plan, &provider.options)?;
     // What does not fit goes to the local disk where an operator can do that, and fails the query where it can't.
-    let runtime = RuntimeEnvBuilder::new().with_memory_limit(checkpoint.memory.for_tables() as usize, 1.0);
+    let runtime =
+        RuntimeEnvBuilder::new().with_memory_limit(checkpoint.memory.for_operators(StateBackend::Memory) as usize, 1.0);
     let runtime = runtime.with_temp_file_path(&checkpoint.folder).build_arc()?;
     let context = Arc::new(TaskContext::default().with_runtime(runtime));
     let stream = execute_stream(physical(&plan)?, context)?;

@@ -22,7 +22,7 @@ use crate::{checkpoint::manifest::OperatorState, operator::deduplicate::all_keys
 pub enum Shape {
     Keys,
     /// The rows themselves, with these columns.
-    Waiting(SchemaRef),
+    Rows(SchemaRef),
     /// Of windows of so many milliseconds, if the checkpoint says.
     Partials {
         size_ms: Option<i64>,
@@ -80,10 +80,10 @@ impl Shape {
     pub fn of(operator: &OperatorState, collection: Collection, found: &Schema) -> Self {
         match collection {
             Collection::Keys => Self::Keys,
-            Collection::Waiting => {
+            Collection::Waiting | Collection::InFlight => {
                 let (mut columns, mut names) = fields(&[("subtask", DataType::UInt32)]);
                 columns.extend(found.fields().iter().map(|field| shown(&mut names, field.name(), field)));
-                Self::Waiting(Arc::new(Schema::new(columns)))
+                Self::Rows(Arc::new(Schema::new(columns)))
             }
             Collection::Partials => {
                 let value = operator.subtasks.first().map(|subtask| subtask.value.clone()).unwrap_or_default();
@@ -96,7 +96,7 @@ impl Shape {
     pub fn schema(&self) -> SchemaRef {
         match self {
             Self::Keys => keys_schema(),
-            Self::Waiting(schema) | Self::Partials { schema, .. } => schema.clone(),
+            Self::Rows(schema) | Self::Partials { schema, .. } => schema.clone(),
         }
     }
 
@@ -105,7 +105,7 @@ impl Shape {
         let subtasks: ArrayRef = Arc::new(UInt32Array::from_value(subtask, part.num_rows()));
         match self {
             Self::Keys => keys(subtask, &all_keys(part).collect::<Vec<_>>()),
-            Self::Waiting(schema) => table(schema, std::iter::once(subtasks).chain(part.columns().iter().cloned())),
+            Self::Rows(schema) => table(schema, std::iter::once(subtasks).chain(part.columns().iter().cloned())),
             Self::Partials { size_ms, schema } => {
                 let starts = part.columns().first().and_then(|starts| starts.as_primitive_opt::<Int64Type>());
                 let unknown = || ArrowError::SchemaError("partial results without their window's start".to_owned());

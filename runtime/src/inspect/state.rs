@@ -66,7 +66,7 @@ impl State {
                 Shape::of(operator, collection, &found)
             }
             // Without any row nobody knows the columns.
-            (Collection::Waiting | Collection::Partials, None) => Shape::of(operator, collection, &Schema::empty()),
+            (_, None) => Shape::of(operator, collection, &Schema::empty()),
         };
         let (checkpoint, operator, schema) = (checkpoint.clone(), operator.clone(), shape.schema());
         Ok(Self { checkpoint, operator, collection, shape, schema })
@@ -76,7 +76,7 @@ impl State {
         let parts = self.clone().parts();
         let tables = match self.collection {
             Collection::Keys => self.tables().left_stream(),
-            Collection::Waiting | Collection::Partials => stream::empty().right_stream(),
+            Collection::Waiting | Collection::Partials | Collection::InFlight => stream::empty().right_stream(),
         };
         parts.chain(tables)
     }

@@ -12,6 +12,7 @@ use crate::{
         deduplicate::{KEYS, WAITING},
         window::PARTIAL,
     },
+    worker::in_flight::ROWS,
 };
 
 /// Something that a query can select from.
@@ -40,6 +41,8 @@ pub(super) enum Collection {
     Waiting,
     /// Of a window aggregate: partial results.
     Partials,
+    /// Of an exchange: rows that barriers have overtaken.
+    InFlight,
 }
 
 impl Collection {
@@ -49,6 +52,7 @@ impl Collection {
             Self::Keys => KEYS,
             Self::Waiting => WAITING,
             Self::Partials => PARTIAL,
+            Self::InFlight => ROWS,
         }
     }
 
@@ -57,6 +61,7 @@ impl Collection {
             Self::Keys => "keys",
             Self::Waiting => "waiting",
             Self::Partials => "partials",
+            Self::InFlight => "in_flight",
         }
     }
 
@@ -64,6 +69,7 @@ impl Collection {
         match self {
             Self::Keys => "keys that were seen: subtask, key_hash, time",
             Self::Waiting => "rows that the watermark has not passed: subtask, and the columns that the operator reads",
+            Self::InFlight => "rows that the barrier has overtaken: subtask, and the columns that the operator reads",
             Self::Partials => {
                 "partial results of open windows: subtask, window_start, window_end, the keys, and the states of each \
                  aggregate; a key may have several rows"
@@ -84,6 +90,7 @@ pub fn tables(manifest: &Manifest) -> Vec<Table> {
             StateKind::Source => &[],
             StateKind::Deduplicate => &[Collection::Keys, Collection::Waiting],
             StateKind::WindowAggregate => &[Collection::Partials],
+            StateKind::InFlight => &[Collection::InFlight],
         };
         let operator = Arc::new(operator.clone());
         tables.extend(collections.iter().map(|collection| Table {

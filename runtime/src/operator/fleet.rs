@@ -53,7 +53,6 @@ fn id() -> OperatorId {
     OperatorId("operator".into())
 }
 
-
 impl<O: Operator> Fleet<O> {
     /// `keys` are columns of the operator's input; parts of `part_rows` are written ahead; all together may use `memory`;
     /// `build` makes one subtask and restores it.

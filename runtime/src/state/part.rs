@@ -171,9 +171,8 @@ impl StatePart {
 
 /// Bytes that the rows of a batch take, whatever else is in their buffers.
 pub fn bytes_of(batch: &RecordBatch) -> u64 {
-    let of_column = |column: &ArrayRef| {
-        column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
-    };
+    let of_column =
+        |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
     batch.columns().iter().map(of_column).sum::<usize>() as u64
 }
 

@@ -256,12 +256,7 @@ impl Snapshotter {
 
     /// Writes small durable parts anew as one, if it is time. Those it takes out of `durable` and returns with their new
     /// place, which they have from this checkpoint on; if it fails, they stay where they are.
-    async fn merge(
-        &self,
-        epoch: Epoch,
-        operator: &OperatorId,
-        durable: &mut PartsAt,
-    ) -> PartsAt {
+    async fn merge(&self, epoch: Epoch, operator: &OperatorId, durable: &mut PartsAt) -> PartsAt {
         // Operators list parts that were merged before once (`state::retain_distinct`).
         let candidates = durable.iter().filter(|(part, _)| part.is_write_only());
         let due = merge::due(&candidates.map(|(_, reference)| reference.clone()).collect::<Vec<_>>());

@@ -67,7 +67,7 @@ impl SourceTask {
         self.watermarks.assign(&self.reader.positions(), &self.restored, env::monotonic());
         // Says so at once when it has no splits, or goes on with the checkpoint's watermark.
         self.advance()?;
-        send(&mut self.chain, &self.edges).await?;
+        send(&mut self.chain, &self.edges, &self.urge).await?;
         let (mut paused, mut exhausted) = (false, false);
         let mut looked_at = env::monotonic();
         loop {

@@ -14,11 +14,11 @@ use crate::{
     checkpoint::store::ObjectPath,
     graph::{NodeKind, WindowAggregate, WindowColumn},
     ids::{EventTime, OperatorId, SubtaskIndex},
+    memory::MemoryLimit,
     operator::{
         Emitted, KeyRange, Named, Operator, Output, RestoredPart, RestoredState,
         fleet::{Fleet, Outputs},
     },
-    memory::MemoryLimit,
     sql::{Catalog, CatalogSource, plan},
     state::Backend,
 };

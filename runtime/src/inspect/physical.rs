@@ -85,9 +85,13 @@ fn expr(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     create_physical_expr(expr, input, &ExecutionProps::new(), &PhysicalPlanningContext::default())
 }
 
-/// Expressions, each with the name of its column.
+/// Expressions, each with the name of its column: that of a column is its own, without its table's.
 fn named(exprs: &[Expr], input: &DFSchema) -> Result<Vec<(Arc<dyn PhysicalExpr>, String)>> {
-    exprs.iter().map(|one| Ok((expr(one, input)?, one.schema_name().to_string()))).collect()
+    let name = |one: &Expr| match one {
+        Expr::Column(column) => column.name.clone(),
+        other => other.schema_name().to_string(),
+    };
+    exprs.iter().map(|one| Ok((expr(one, input)?, name(one)))).collect()
 }
 
 fn scan(scan: &TableScan) -> Result<Plan> {

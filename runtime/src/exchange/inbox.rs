@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use arrow::array::{Array, ArrayData, RecordBatch};
+use arrow::{
+    array::{Array, ArrayData, RecordBatch},
+    buffer::NullBuffer,
+};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
@@ -235,7 +238,7 @@ fn footprint(batch: &RecordBatch) -> usize {
 }
 
 fn look_at(data: &ArrayData, allocations: &mut BTreeMap<usize, usize>) {
-    let nulls = data.nulls().map(|nulls| nulls.buffer());
+    let nulls = data.nulls().map(NullBuffer::buffer);
     for buffer in data.buffers().iter().chain(nulls) {
         allocations.insert(buffer.data_ptr().as_ptr() as usize, buffer.capacity());
     }

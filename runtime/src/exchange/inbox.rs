@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use arrow::array::{Array, ArrayData, RecordBatch};
+use arrow::{
+    array::{Array, ArrayData, RecordBatch},
+    buffer::NullBuffer,
+};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
@@ -22,6 +25,8 @@ use crate::{element::Element, ids::EventTime};
 const CHANNEL_BYTES: usize = 4 << 20;
 /// The least that an element counts.
 const UNIT: usize = 1024;
+/// The share of it that a channel from another worker takes here: most waits at its other end.
+const FROM_AFAR: usize = 8;
 /// How much more than otherwise a channel takes in until its marker comes: what its sender may still have, in a queue on
 /// another worker and on the way from there.
 const WHILE_CAPTURING: usize = 4;
@@ -45,6 +50,7 @@ struct State {
 
 struct Channel {
     used: usize,
+    limit: usize,
     /// There may be room. The sender alone waits for it.
     room: Arc<Notify>,
 }
@@ -82,7 +88,8 @@ impl InFlight {
 
 impl Inbox {
     pub fn new(channels: usize) -> Arc<Self> {
-        let channel = || Channel { used: 0, room: Arc::default() };
+        let limit = limit();
+        let channel = || Channel { used: 0, limit, room: Arc::default() };
         let state = State {
             queue: VecDeque::new(),
             channels: (0..channels).map(|_| channel()).collect(),
@@ -90,12 +97,19 @@ impl Inbox {
             closed: false,
             capture: None,
         };
-        Arc::new(Self { limit: limit(), state: Mutex::new(state), arrived: Notify::new() })
+        Arc::new(Self { limit, state: Mutex::new(state), arrived: Notify::new() })
     }
 
-    /// Waits until an element has room on its channel. Cancel safe.
+    /// The channel comes from another worker.
+    pub fn comes_from_afar(&self, channel: usize) {
+        if let Some(channel) = self.lock().channels.get_mut(channel) {
+            channel.limit = self.limit / FROM_AFAR;
+        }
+    }
+
+    /// Waits until an element has room on its channel; an empty one has room for anything. Cancel safe.
     pub async fn room(&self, channel: usize, element: &Element) -> Result<(), Disconnected> {
-        let bytes = self.cost(element);
+        let bytes = cost(element);
         loop {
             let room = {
                 let state = self.lock();
@@ -103,8 +117,8 @@ impl Inbox {
                     return Err(Disconnected);
                 };
                 let captured = state.capture.as_ref().is_some_and(|(capture, _)| capture.awaits(channel));
-                let limit = if captured { WHILE_CAPTURING * self.limit } else { self.limit };
-                if found.used + bytes <= limit {
+                let limit = if captured { WHILE_CAPTURING * self.limit } else { found.limit };
+                if found.used == 0 || found.used + bytes <= limit {
                     return Ok(());
                 }
                 found.room.clone()
@@ -115,7 +129,7 @@ impl Inbox {
 
     /// Puts an element into the queue, whether or not there is room.
     pub fn push(&self, channel: usize, element: Element) -> Result<(), Disconnected> {
-        let bytes = self.cost(&element);
+        let bytes = cost(&element);
         let mut state = self.lock();
         if state.closed {
             return Err(Disconnected);
@@ -199,15 +213,6 @@ impl Inbox {
         drop(dropped);
     }
 
-    /// What an element counts for its channel; none counts more than a channel takes.
-    fn cost(&self, element: &Element) -> usize {
-        let bytes = match element {
-            Element::Batch(batch) => footprint(batch),
-            Element::Watermark(_) | Element::Idle | Element::Barrier(_) | Element::End => UNIT,
-        };
-        bytes.clamp(UNIT, self.limit.max(UNIT))
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics between two changes that belong together.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -227,6 +232,14 @@ impl State {
     }
 }
 
+/// What an element counts for its channel.
+fn cost(element: &Element) -> usize {
+    match element {
+        Element::Batch(batch) => footprint(batch).max(UNIT),
+        Element::Watermark(_) | Element::Idle | Element::Barrier(_) | Element::End => UNIT,
+    }
+}
+
 /// Bytes that a batch keeps in memory. What came from another worker lies in one piece that all its columns share.
 fn footprint(batch: &RecordBatch) -> usize {
     let mut allocations = BTreeMap::new();
@@ -235,7 +248,7 @@ fn footprint(batch: &RecordBatch) -> usize {
 }
 
 fn look_at(data: &ArrayData, allocations: &mut BTreeMap<usize, usize>) {
-    let nulls = data.nulls().map(|nulls| nulls.buffer());
+    let nulls = data.nulls().map(NullBuffer::buffer);
     for buffer in data.buffers().iter().chain(nulls) {
         allocations.insert(buffer.data_ptr().as_ptr() as usize, buffer.capacity());
     }

@@ -33,6 +33,11 @@ impl Sender {
         self.push(element)
     }
 
+    /// What is sent comes from another worker, where more of it waits.
+    pub fn comes_from_afar(&self) {
+        self.inbox.comes_from_afar(self.channel);
+    }
+
     /// Sends what no full channel may hold up: barriers, and the end.
     pub fn push(&self, element: Element) -> Result<(), Disconnected> {
         self.inbox.push(self.channel, element)

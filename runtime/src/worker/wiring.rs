@@ -115,6 +115,7 @@ impl<'a> Wiring<'a> {
     pub fn connect(self, post: &Post, reports: &UnboundedSender<Report>) -> Vec<Leaving> {
         for ((to, channel), sender) in self.senders {
             let id = ChannelId { attempt: self.attempt, task: to.task, subtask: to.subtask, channel };
+            sender.comes_from_afar();
             let reports = reports.clone();
             let broken = Box::new(move |cause| {
                 tokio::spawn(tell(cause, reports));

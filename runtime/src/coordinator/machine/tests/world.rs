@@ -32,7 +32,7 @@ struct Checkpoint {
     written: bool,
     ordered: bool,
     owned: bool,
-    overtaking: bool,
+    overtaken_at: Option<u64>,
 }
 
 /// The last barrier of an attempt.
@@ -282,8 +282,8 @@ impl World {
                 let now = self.now;
                 let checkpoint = self.checkpoint.as_mut().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
                 assert!(checkpoint.acked.len() < SUBTASKS && checkpoint.trigger == Trigger::Interval);
-                assert!(now >= checkpoint.started_at + ALIGNMENT_MS && !checkpoint.overtaking, "{checkpoint:?}");
-                checkpoint.overtaking = true;
+                assert!(now >= checkpoint.started_at + ALIGNMENT_MS, "{checkpoint:?}");
+                assert_eq!(checkpoint.overtaken_at.replace(now), None);
             }
             Effect::Write { epoch } => {
                 let checkpoint = self.checkpoint.as_ref().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
@@ -402,7 +402,7 @@ impl World {
             written: false,
             ordered: false,
             owned: false,
-            overtaking: false,
+            overtaken_at: None,
         });
         self.answers.extend((0..SUBTASKS).map(|index| Event::Acked { epoch, task: task(index) }));
     }

@@ -11,6 +11,7 @@ use datafusion_common::{DFSchema, JoinType, Result};
 use datafusion_expr::{
     Expr, FetchType, LogicalPlan, SkipType,
     execution_props::ExecutionProps,
+    expr::physical_name,
     logical_plan::{Aggregate, Join, Limit, TableScan},
     physical_planning_context::PhysicalPlanningContext,
 };
@@ -87,7 +88,7 @@ fn expr(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
 
 /// Expressions, each with the name of its column.
 fn named(exprs: &[Expr], input: &DFSchema) -> Result<Vec<(Arc<dyn PhysicalExpr>, String)>> {
-    exprs.iter().map(|one| Ok((expr(one, input)?, one.schema_name().to_string()))).collect()
+    exprs.iter().map(|one| Ok((expr(one, input)?, physical_name(one)?))).collect()
 }
 
 fn scan(scan: &TableScan) -> Result<Plan> {

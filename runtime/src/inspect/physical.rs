@@ -11,6 +11,7 @@ use datafusion_common::{DFSchema, JoinType, Result};
 use datafusion_expr::{
     Expr, FetchType, LogicalPlan, SkipType,
     execution_props::ExecutionProps,
+    expr::physical_name,
     logical_plan::{Aggregate, Join, Limit, TableScan},
     physical_planning_context::PhysicalPlanningContext,
 };
@@ -85,13 +86,9 @@ fn expr(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     create_physical_expr(expr, input, &ExecutionProps::new(), &PhysicalPlanningContext::default())
 }
 
-/// Expressions, each with the name of its column: that of a column is its own, without its table's.
+/// Expressions, each with the name of its column.
 fn named(exprs: &[Expr], input: &DFSchema) -> Result<Vec<(Arc<dyn PhysicalExpr>, String)>> {
-    let name = |one: &Expr| match one {
-        Expr::Column(column) => column.name.clone(),
-        other => other.schema_name().to_string(),
-    };
-    exprs.iter().map(|one| Ok((expr(one, input)?, name(one)))).collect()
+    exprs.iter().map(|one| Ok((expr(one, input)?, physical_name(one)?))).collect()
 }
 
 fn scan(scan: &TableScan) -> Result<Plan> {

@@ -342,3 +342,6 @@ async fn build(
         Deployment { plan, attempt, lineage, parallelism, store, backend, subtasks, peers, post, io, reports };
     Ok((deployment.build(restored).await?, supply.came()))
 }
+
+#[cfg(test)]
+mod tests;

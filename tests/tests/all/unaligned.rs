@@ -167,16 +167,16 @@ async fn rows_in_flight_between_workers_survive_them() {
 
 #[test]
 fn at_least_once_loses_no_row_whenever_it_is_killed() {
-    let local = Local::new(ORDERS);
+    let local = Local::new(MANY_ORDERS);
     let mut job = local
         .unique_job()
         .set("spec.checkpoint.mode", "AtLeastOnce")
         .set("spec.checkpoint.interval", "50ms")
-        .set("spec.sources[0].generator.rate", RATE)
+        .set("spec.sources[0].generator.rate", RATE / 2)
         .env("TIDEGATE_LABOUR_MS", 5);
-    let faults = ["after-own", "before-own", "after-state-upload", "after-own", "before-epoch-committed", "after-own"];
-    for place in faults {
-        let end = job.start_with_fault(place, 2).wait(PATIENCE);
+    let faults = [("after-own", 2), ("before-own", 1), ("after-state-upload", 6), ("after-own", 1), ("after-own", 1)];
+    for (place, nth) in faults {
+        let end = job.start_with_fault(place, nth).wait(PATIENCE);
         assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
     }
     job.finish(PATIENCE);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     memory::Share,
     operator::KeyRange,
-    state::{Backend, Spill, StateError},
+    state::{Backend, Spill, StateError, table::rocks::Downloaded},
 };
 
 /// Bytes of a key in memory: the table is between seven sixteenths and seven eighths full, and grows by doubling.
@@ -81,7 +81,7 @@ impl Seen for Overflowing {
     fn restore(&mut self, former: FormerKeys, oldest: i64) -> Result<(), StateError> {
         // Of files that other subtasks share, only some are ours: it is as good as a guess needs to be.
         let rows: u64 = former.parts.iter().map(|part| part.reference.rows).sum();
-        let tables: u64 = former.tables.iter().map(|table| table.bytes()).sum();
+        let tables: u64 = former.tables.iter().map(Downloaded::bytes).sum();
         if rows * BYTES_OF_A_KEY + 2 * tables > self.share.even() {
             self.place = Place::Table(self.table()?);
         }

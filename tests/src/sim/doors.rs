@@ -1,6 +1,6 @@
 //! The world as one process sees it.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use tidegate::simulation::{Connection, Doors, Listening};
@@ -21,6 +21,8 @@ pub struct Inside {
     /// When the process began.
     pub born: Micros,
     pub pace: Pace,
+    /// Its local disk, a folder of the run's.
+    pub disk: PathBuf,
 }
 
 /// How fast rows get on in a process.

@@ -259,7 +259,7 @@ async fn coordinate(
             usize::from(workers)
         }
         Cast::Rivals => {
-            let worker = worker(&plan, &store, Post::default(), memory);
+            let worker = worker(&inside, &plan, &store, Post::default(), memory);
             let hello = Hello {
                 name: "local".to_owned(),
                 slots: plan.spec.max_parallelism,
@@ -282,12 +282,12 @@ async fn coordinate(
 /// The last word of a coordinator whose job has read and published everything.
 pub const FINISHED: &str = "finished";
 
-fn worker(plan: &Arc<JobPlan>, store: &Arc<dyn Store>, post: Post, memory: Memory) -> Worker {
+fn worker(inside: &Inside, plan: &Arc<JobPlan>, store: &Arc<dyn Store>, post: Post, memory: Memory) -> Worker {
     let memory = match memory {
         Memory::Plenty => MemoryLimit::of_this_process(),
         Memory::None => MemoryLimit::given(0),
     };
-    let backend = Backend::new(StateBackend::Memory, std::env::temp_dir(), memory);
+    let backend = Backend::new(StateBackend::Memory, inside.disk.clone(), memory);
     let (plan, store, io) = (plan.clone(), store.clone(), Handle::current());
     Worker { plan, store, backend, at_hand: AtHand::default(), post, security: Security::Plain, io }
 }
@@ -308,7 +308,7 @@ async fn work(
     };
     let coordinator = Security::Plain.endpoint(&address(COORDINATOR, WORKERS).to_string()).expect("an address");
     let hello = Hello { name: pod, slots, exchange, digest: plan.digest.clone() };
-    let worker = worker(&plan, &store, post, memory);
+    let worker = worker(&inside, &plan, &store, post, memory);
     let readiness = Readiness::default();
     Joining { worker, hello, coordinator, silence: SILENCE, readiness }.run().await;
     "ended".to_owned()

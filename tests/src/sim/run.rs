@@ -57,6 +57,7 @@ pub fn play(seed: u64, told: bool) -> Played {
     let mut run = Run {
         world: Shared::new(chance),
         setting: setting.clone(),
+        disk: tempfile::tempdir().expect("a folder for the local disks"),
         processes: BTreeMap::new(),
         names: BTreeMap::new(),
         frozen: BTreeSet::new(),
@@ -113,6 +114,8 @@ enum Step {
 struct Run {
     world: Shared,
     setting: Setting,
+    /// The local disks of all processes: what is there has names that the seed decides on, so two runs need two.
+    disk: tempfile::TempDir,
     processes: BTreeMap<Host, Process>,
     /// What the next process of a host is called, by how often it was replaced.
     names: BTreeMap<Host, u32>,
@@ -243,13 +246,18 @@ impl Run {
         }
     }
 
+    fn inside(&self, host: Host, pid: Pid) -> Inside {
+        let (pace, disk) = (self.setting.pace, self.disk.path().to_owned());
+        Inside { world: self.world.clone(), host, pid, born: self.now(), pace, disk }
+    }
+
     fn start(&mut self, host: Host) {
         if self.processes.contains_key(&host) {
             return;
         }
         self.lives += 1;
         let pid = Pid(self.lives);
-        let inside = Inside { world: self.world.clone(), host, pid, born: self.now(), pace: self.setting.pace };
+        let inside = self.inside(host, pid);
         let pod = format!("{host}-{}", self.names.get(&host).copied().unwrap_or_default());
         self.note(host, &format!("starts as {pod}"));
         self.world.lock().lives.insert(host, pid);
@@ -366,8 +374,7 @@ impl Run {
     fn inspect(&mut self) -> Result<(), String> {
         self.lives += 1;
         let pid = Pid(self.lives);
-        let pace = self.setting.pace;
-        let inside = Inside { world: self.world.clone(), host: INSPECTOR, pid, born: self.now(), pace };
+        let inside = self.inside(INSPECTOR, pid);
         self.world.lock().lives.insert(INSPECTOR, pid);
         let mut process = Process::start(inside.clone(), inspect(self.world.clone(), inside));
         loop {

@@ -22,7 +22,7 @@ use super::{
 use crate::{element::Element, ids::EventTime};
 
 /// Bytes that may be under way on one channel before its sender waits.
-const CHANNEL_BYTES: usize = 4 << 20;
+const CHANNEL_BYTES: usize = 1 << 20;
 /// The least that an element counts.
 const UNIT: usize = 1024;
 /// The share of it that a channel from another worker takes here: most waits at its other end.

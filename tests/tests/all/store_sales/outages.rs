@@ -17,20 +17,25 @@ const ORDERS: u64 = 1_500_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3_refuses_writes_for_a_while() {
     let mut world = World::start().await;
-    let workload = Workload::new(21, ORDERS);
+    let workload = Workload::new(21, 3 * ORDERS);
     let run = world.store_sales("s3-refuses", &workload).await;
     let mut job = world.job(&run, "s3-refuses").set("spec.checkpoint.tolerableFailures", 1000);
     let mut process = job.start();
     process.wait_for_epoch(2, PATIENCE).await;
     let api = process.api(PATIENCE);
     let attempt = status(&api).await.unwrap()["attempt"].clone();
-    world.s3.refuse_writes().await.unwrap();
-    until("a failed checkpoint", || async {
-        let history = reqwest::get(format!("http://{api}/v1/checkpoints")).await.unwrap().text().await.unwrap();
-        history.contains("\"failure\":\"")
-    })
-    .await;
-    world.s3.accept_writes().await.unwrap();
+    // One that hits the log in the middle of an append fails no checkpoint: nothing goes on until its outcome is known.
+    let mut has_failed = false;
+    while !has_failed {
+        world.s3.refuse_writes().await.unwrap();
+        let failed = until("a failed checkpoint", || async {
+            let history = reqwest::get(format!("http://{api}/v1/checkpoints")).await.unwrap().text().await.unwrap();
+            history.contains("\"failure\":\"")
+        });
+        has_failed = tokio::time::timeout(Duration::from_secs(1), failed).await.is_ok();
+        world.s3.accept_writes().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(130)).await;
+    }
     assert_eq!(status(&api).await.unwrap()["attempt"], attempt, "the job went on within tolerableFailures");
     assert_eq!(process.wait(PATIENCE), End::Finished);
     world.assert_exact(&run, &workload).await;

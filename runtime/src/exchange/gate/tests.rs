@@ -76,15 +76,18 @@ async fn what_follows_a_barrier_is_delivered_after_it() {
     assert!(matches!(gate.next().await, Some(Delivery::Element(Element::Watermark(EventTime(7))))));
 }
 
+/// Bytes of a row of which a few fill a channel.
+const LARGE: usize = 1 << 18;
+
 /// One of the rows that [`fill`] sends on channel 0.
 fn large(nth: i64) -> Element {
-    Element::Batch(row(0, nth, 1 << 20))
+    Element::Batch(row(0, nth, LARGE))
 }
 
 /// Fills a channel; gives how many rows it took.
 fn fill(sender: &Sender, channel: usize) -> i64 {
     let mut sent = 0;
-    while sender.send(Element::Batch(row(channel, sent, 1 << 20))).now_or_never().is_some() {
+    while sender.send(Element::Batch(row(channel, sent, LARGE))).now_or_never().is_some() {
         sent += 1;
     }
     sent

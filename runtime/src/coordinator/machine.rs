@@ -10,13 +10,12 @@
 //! Each start is an attempt of its own: after a failure the job is claimed anew, which also fences whatever the failed
 //! attempt has still under way. Late answers of an older attempt are told by its number and ignored.
 
-use std::collections::BTreeSet;
-
 use tidegate_crds::{
     CheckpointSpec,
     api::{Failure, FailureReason, Phase},
 };
 
+use self::running::{Ending, Running, Savepoint};
 use super::{
     event::{Effect, Event, Last, Outcome, Stop},
     repeats::Repeats,
@@ -27,8 +26,9 @@ use crate::{
     checkpoint::record::Trigger,
     element::Barrier,
     ids::{Attempt, Epoch},
-    worker::protocol::TaskId,
 };
+
+mod running;
 
 /// A job that goes on from a checkpoint takes the next one so soon, whatever the interval: its readers have waited enough.
 const FIRST_AFTER_RESTORE_MS: u64 = 250;
@@ -87,49 +87,6 @@ enum AfterAbort {
         finished: bool,
     },
     Done(Outcome),
-}
-
-#[derive(Debug)]
-struct Running {
-    subtasks: usize,
-    sources: usize,
-    exhausted: BTreeSet<TaskId>,
-    in_flight: Option<InFlight>,
-    /// All acknowledged; its manifest is being written.
-    writing: Option<InFlight>,
-    /// Being owned: the log may have it, so it can't be given up.
-    owning: Option<InFlight>,
-    next_trigger: u64,
-    /// A checkpoint was asked for, and has not begun.
-    asked: bool,
-    savepoint: Option<Savepoint>,
-    /// The next checkpoint is the last one with this parallelism.
-    rescale: bool,
-    failures_in_row: u32,
-    pending: BTreeSet<Epoch>,
-    paused: bool,
-    /// The last checkpoint is owned; sinks catch up until then.
-    ending: Option<Ending>,
-}
-
-/// How far a savepoint is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Savepoint {
-    /// Its checkpoint has not begun.
-    Asked,
-    /// Its checkpoint is under way, or waits to be published.
-    Begun(Epoch),
-    /// Its checkpoint is being copied.
-    Copying,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Ending {
-    epoch: Epoch,
-    finished: bool,
-    /// All output is published, and the log says so.
-    recorded: bool,
-    give_up_at: u64,
 }
 
 impl Machine {
@@ -503,56 +460,6 @@ impl Machine {
             State::Running(running) => running.pending.len() as u64,
             _ => self.left_pending,
         }
-    }
-}
-
-impl Running {
-    fn new(subtasks: usize, sources: usize, next_trigger: u64) -> Self {
-        Self {
-            subtasks,
-            sources,
-            exhausted: BTreeSet::new(),
-            in_flight: None,
-            writing: None,
-            owning: None,
-            next_trigger,
-            asked: false,
-            savepoint: None,
-            rescale: false,
-            failures_in_row: 0,
-            pending: BTreeSet::new(),
-            paused: false,
-            ending: None,
-        }
-    }
-
-    /// When the checkpoint has waited long enough for its barriers to align.
-    fn overtake(&mut self, now: u64) -> Vec<Effect> {
-        let Some(in_flight) = &mut self.in_flight else { return Vec::new() };
-        let epoch = in_flight.epoch;
-        let is_due = in_flight.overtake_at.take_if(|at| *at <= now).is_some();
-        if is_due { vec![Effect::Overtake { epoch }] } else { Vec::new() }
-    }
-
-    fn is_stopping(&self) -> bool {
-        let ends = |trigger: Trigger| trigger.is_last() && trigger != Trigger::Rescale;
-        let last = |checkpoint: &Option<InFlight>| checkpoint.as_ref().is_some_and(|c| ends(c.trigger));
-        self.ending.is_some() || last(&self.in_flight) || last(&self.writing) || last(&self.owning)
-    }
-
-    /// Everybody has acknowledged; the checkpoint is being written and owned.
-    fn is_finishing(&self) -> bool {
-        self.writing.is_some() || self.owning.is_some()
-    }
-
-    /// A savepoint that was asked for before is not left half done.
-    fn can_rescale(&self) -> bool {
-        self.rescale && self.savepoint.is_none()
-    }
-
-    /// Every source has read all there is.
-    fn is_exhausted(&self) -> bool {
-        self.exhausted.len() == self.sources
     }
 }
 

@@ -107,9 +107,8 @@ impl Inbox {
         }
     }
 
-    /// Waits until an element has room on its channel; an empty one has room for anything. Cancel safe.
-    pub async fn room(&self, channel: usize, element: &Element) -> Result<(), Disconnected> {
-        let bytes = cost(element);
+    /// Waits until an element of so many bytes has room on its channel; an empty one has room for anything. Cancel safe.
+    pub async fn room(&self, channel: usize, bytes: usize) -> Result<(), Disconnected> {
         loop {
             let room = {
                 let state = self.lock();
@@ -127,9 +126,8 @@ impl Inbox {
         }
     }
 
-    /// Puts an element into the queue, whether or not there is room.
-    pub fn push(&self, channel: usize, element: Element) -> Result<(), Disconnected> {
-        let bytes = cost(&element);
+    /// Puts an element, which counts so many bytes, into the queue, whether or not there is room.
+    pub fn push(&self, channel: usize, element: Element, bytes: usize) -> Result<(), Disconnected> {
         let mut state = self.lock();
         if state.closed {
             return Err(Disconnected);
@@ -233,7 +231,7 @@ impl State {
 }
 
 /// What an element counts for its channel.
-fn cost(element: &Element) -> usize {
+pub fn cost(element: &Element) -> usize {
     match element {
         Element::Batch(batch) => footprint(batch).max(UNIT),
         Element::Watermark(_) | Element::Idle | Element::Barrier(_) | Element::End => UNIT,

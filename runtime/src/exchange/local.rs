@@ -5,7 +5,7 @@ use std::sync::Arc;
 pub use super::inbox::Disconnected;
 use super::{
     gate::Gate,
-    inbox::{Inbox, Taken},
+    inbox::{Inbox, Taken, cost},
     urge::Urge,
 };
 use crate::element::Element;
@@ -19,18 +19,20 @@ pub struct Sender {
 impl Sender {
     /// Sends, waiting while the channel is full.
     pub async fn send(&self, element: Element) -> Result<(), Disconnected> {
-        self.inbox.room(self.channel, &element).await?;
-        self.push(element)
+        let bytes = cost(&element);
+        self.inbox.room(self.channel, bytes).await?;
+        self.inbox.push(self.channel, element, bytes)
     }
 
     /// As [`Sender::send`], until the sending task is urged: then it waits no more.
     pub async fn send_unless_urged(&self, element: Element, urge: &Urge) -> Result<(), Disconnected> {
+        let bytes = cost(&element);
         tokio::select! {
             biased;
-            room = self.inbox.room(self.channel, &element) => room?,
+            room = self.inbox.room(self.channel, bytes) => room?,
             () = urge.called() => {}
         }
-        self.push(element)
+        self.inbox.push(self.channel, element, bytes)
     }
 
     /// What is sent comes from another worker, where more of it waits.
@@ -40,7 +42,8 @@ impl Sender {
 
     /// Sends what no full channel may hold up: barriers, and the end.
     pub fn push(&self, element: Element) -> Result<(), Disconnected> {
-        self.inbox.push(self.channel, element)
+        let bytes = cost(&element);
+        self.inbox.push(self.channel, element, bytes)
     }
 }
 

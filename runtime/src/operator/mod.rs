@@ -90,10 +90,17 @@ pub trait Operator: Send {
         EventTime::MIN
     }
 
+    /// From now on it takes the time to be this.
+    fn set_watermark(&mut self, _: EventTime) {}
+
     /// Rows that were in flight to a former subtask whose watermark was the one given: that one judges them, and not what the
     /// operator has learned from others.
-    fn on_restored(&mut self, batch: RecordBatch, _as_of: EventTime, out: &mut Output) -> Result<(), OperatorError> {
-        self.on_batch(batch, out)
+    fn on_restored(&mut self, batch: RecordBatch, as_of: EventTime, out: &mut Output) -> Result<(), OperatorError> {
+        let now = self.watermark();
+        self.set_watermark(as_of);
+        let done = self.on_batch(batch, out);
+        self.set_watermark(now);
+        done
     }
 
     /// The epoch ends here. What is returned must not change any more.

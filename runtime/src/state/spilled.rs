@@ -36,11 +36,17 @@ use crate::exchange::partition::hash_rows;
 /// Into how many shares the keys are split.
 pub const BUCKETS: usize = 128;
 
-/// The bucket of each row, by its key.
-pub fn buckets_of(keys: &[ArrayRef], rows: usize) -> Result<Vec<u8>, ArrowError> {
-    // By the highest bits: the lowest make the key group, of which a subtask has only some.
-    let bucket = |hash: u128| (hash >> (u128::BITS - BUCKETS.trailing_zeros())) as u8;
-    Ok(hash_rows(keys, rows)?.into_iter().map(bucket).collect())
+/// The rows of each bucket, by their keys.
+pub fn by_bucket(keys: &[ArrayRef], rows: usize) -> Result<Vec<Vec<u32>>, ArrowError> {
+    let mut rows_of = vec![Vec::new(); BUCKETS];
+    for (row, hash) in (0..).zip(hash_rows(keys, rows)?) {
+        // By the highest bits: the lowest make the key group, of which a subtask has only some.
+        let bucket = (hash >> (u128::BITS - BUCKETS.trailing_zeros())) as usize;
+        if let Some(rows) = rows_of.get_mut(bucket) {
+            rows.push(row);
+        }
+    }
+    Ok(rows_of)
 }
 
 /// Where a subtask of an operator writes such files. Clones write to the same folder.
@@ -58,12 +64,7 @@ impl SpillFolder {
 
     /// Writes the rows of a batch, whose keys are `keys`.
     pub fn write(&self, batch: &RecordBatch, keys: &[ArrayRef]) -> Result<SpilledRows, FileError> {
-        let mut rows_of: Vec<Vec<u32>> = vec![Vec::new(); BUCKETS];
-        for (row, bucket) in (0..).zip(buckets_of(keys, batch.num_rows())?) {
-            if let Some(rows) = rows_of.get_mut(usize::from(bucket)) {
-                rows.push(row);
-            }
-        }
+        let rows_of = by_bucket(keys, batch.num_rows())?;
         let mut writer = self.writer(batch.schema())?;
         for (bucket, rows) in rows_of.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
             writer.add(bucket, &take_record_batch(batch, &UInt32Array::from(rows))?)?;
@@ -231,8 +232,9 @@ mod tests {
         for first in (0..BUCKETS).step_by(32) {
             let share = spilled.of_buckets(&(first..first + 32)).unwrap();
             for batch in &share {
-                let buckets = buckets_of(batch.columns(), batch.num_rows()).unwrap();
-                assert!(buckets.iter().all(|bucket| (first..first + 32).contains(&usize::from(*bucket))));
+                let rows_of = by_bucket(batch.columns(), batch.num_rows()).unwrap();
+                let foreign = rows_of.iter().enumerate().filter(|(bucket, _)| !(first..first + 32).contains(bucket));
+                assert!(foreign.map(|(_, rows)| rows.len()).all(|rows| rows == 0));
             }
             assert!(!share.is_empty(), "a thousand keys are in all quarters");
             read.extend(share);

@@ -45,9 +45,8 @@ pub struct Restored {
 /// A file of rows.
 #[derive(Debug)]
 enum Loaded {
-    Memory(Vec<RecordBatch>),
-    /// The batches that are wanted of it.
-    AtHand(BTreeMap<u32, RecordBatch>),
+    /// By place in the file: those that are wanted, or all.
+    Memory(BTreeMap<u32, RecordBatch>),
     /// Read when a subtask takes it over: there may be more of them than memory.
     Local(Arc<LocalRows>),
 }
@@ -260,10 +259,6 @@ impl Restored {
                 |found| RestoreError::Batch { file: reference.file.path.clone(), found, wanted: reference.batch };
             parts.push(match self.files.get(&reference.file.path).ok_or_else(|| missing(0))? {
                 Loaded::Memory(batches) => {
-                    let batch = batches.get(reference.batch as usize).cloned();
-                    RestoredPart::new(reference.clone(), batch.ok_or_else(|| missing(batches.len()))?)
-                }
-                Loaded::AtHand(batches) => {
                     let batch = batches.get(&reference.batch).cloned();
                     RestoredPart::new(reference.clone(), batch.ok_or_else(|| missing(batches.len()))?)
                 }
@@ -286,7 +281,7 @@ async fn load_files(
         let Some(file) = parts.first().map(|part| &part.file) else { continue };
         match supply.rows(&parts) {
             Some(rows) => {
-                loaded.insert(file.path.clone(), Loaded::AtHand(rows));
+                loaded.insert(file.path.clone(), Loaded::Memory(rows));
             }
             None => lacking.push(file.clone()),
         }
@@ -307,7 +302,8 @@ async fn load_files(
             let loaded = match local {
                 None => {
                     let bytes = supply.fetch(&file).await.map_err(StateError::from)?;
-                    Loaded::Memory(file::decode(bytes).map_err(FileError::from).map_err(StateError::from)?.1)
+                    let (_, batches) = file::decode(bytes).map_err(FileError::from).map_err(StateError::from)?;
+                    Loaded::Memory((0..).zip(batches).collect())
                 }
                 Some((engine, folder)) => {
                     Loaded::Local(Arc::new(tables::download_rows(supply, engine, &file, folder, number).await?))

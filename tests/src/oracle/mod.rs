@@ -11,4 +11,4 @@ mod reference;
 pub use compare::{Rows, assert_same};
 pub use orders::Workload;
 pub use readback::{clickhouse_rows, file_rows, kafka_rows, wait_for_markers};
-pub use reference::{reference, reference_of_days, reference_with_duplicates, totals};
+pub use reference::{reference, reference_of_days, reference_with_duplicates, sales_of_days, totals};

@@ -27,6 +27,18 @@ pub fn reference_with_duplicates(workload: &Workload) -> Rows {
     sums(MINUTE_MS, (0..workload.count).map(|index| workload.orders.order(index)))
 }
 
+/// The SQL of a job that puts out the sales per day of one store in so many: a window that keeps all stores to its end.
+pub fn sales_of_days(one_in: i64) -> String {
+    format!(
+        "CREATE VIEW sales AS \
+           SELECT window_start, store_id, SUM(amount) AS total, COUNT(*) AS orders \
+           FROM TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' DAY) \
+           GROUP BY window_start, window_end, store_id; \
+         INSERT INTO store_sales SELECT * FROM sales WHERE store_id % {one_in} = 0; \
+         INSERT INTO store_sales_feed SELECT * FROM sales WHERE store_id % {one_in} = 0;"
+    )
+}
+
 /// As [`reference_with_duplicates`], per day, of some stores.
 pub fn reference_of_days(workload: &Workload, of_store: impl Fn(i64) -> bool) -> Rows {
     let orders = (0..workload.count).map(|index| workload.orders.order(index));

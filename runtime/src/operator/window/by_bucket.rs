@@ -3,14 +3,14 @@
 use std::{ops::Range, sync::Arc};
 
 use arrow::{
-    array::{BooleanArray, RecordBatch},
-    compute::filter_record_batch,
+    array::{RecordBatch, UInt32Array},
+    compute::take_record_batch,
 };
 
 use super::{accumulate::Shape, error::WindowError};
 use crate::state::{
     Rows,
-    spilled::{BUCKETS, SpilledRows, buckets_of},
+    spilled::{BUCKETS, SpilledRows, by_bucket},
 };
 
 /// Every bucket.
@@ -21,8 +21,8 @@ pub struct ByBucket {
 }
 
 enum Source {
-    /// With the bucket of each row.
-    Memory(RecordBatch, Vec<u8>),
+    /// With the rows of each bucket.
+    Memory(RecordBatch, Vec<Vec<u32>>),
     Spilled(Arc<SpilledRows>),
 }
 
@@ -31,8 +31,8 @@ impl ByBucket {
         let source = |rows| {
             Ok(match rows {
                 Rows::Memory(batch) => {
-                    let buckets = buckets_of(shape.keys(&batch), batch.num_rows())?;
-                    Source::Memory(batch, buckets)
+                    let rows_of = by_bucket(shape.keys(&batch), batch.num_rows())?;
+                    Source::Memory(batch, rows_of)
                 }
                 Rows::Spilled(rows) => Source::Spilled(rows),
             })
@@ -45,10 +45,9 @@ impl ByBucket {
         let mut batches = Vec::new();
         for source in &self.sources {
             match source {
-                Source::Memory(batch, buckets) => {
-                    let mask: BooleanArray =
-                        buckets.iter().map(|bucket| Some(wanted.contains(&usize::from(*bucket)))).collect();
-                    batches.push(filter_record_batch(batch, &mask)?);
+                Source::Memory(batch, rows_of) => {
+                    let rows: Vec<u32> = rows_of.get(wanted.clone()).unwrap_or_default().concat();
+                    batches.push(take_record_batch(batch, &UInt32Array::from(rows))?);
                 }
                 Source::Spilled(rows) => batches.extend(rows.of_buckets(wanted)?),
             }

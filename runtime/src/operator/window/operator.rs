@@ -287,11 +287,8 @@ impl Operator for Window {
         self.watermark
     }
 
-    fn on_restored(&mut self, batch: RecordBatch, as_of: EventTime, out: &mut Output) -> Result<(), OperatorError> {
-        let now = std::mem::replace(&mut self.watermark, as_of);
-        let done = self.on_batch(batch, out);
-        self.watermark = now;
-        done
+    fn set_watermark(&mut self, watermark: EventTime) {
+        self.watermark = watermark;
     }
 
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {

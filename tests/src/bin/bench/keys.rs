@@ -3,21 +3,13 @@
 //!
 //! Only one store in a thousand is put out, so that what the sinks cost does not hide what the state costs.
 
-use tidegate_tests::oracle::{Workload, reference_of_days};
+use tidegate_tests::oracle::{Workload, reference_of_days, sales_of_days};
 
 use super::{Bench, measure};
 
 const KEYS: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
 /// One store in so many is put out.
 const PUT_OUT: i64 = 1_000;
-
-const SQL: &str = "\
-    CREATE VIEW sales AS \
-      SELECT window_start, store_id, SUM(amount) AS total, COUNT(*) AS orders \
-      FROM TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' DAY) \
-      GROUP BY window_start, window_end, store_id; \
-    INSERT INTO store_sales SELECT * FROM sales WHERE store_id % 1000 = 0; \
-    INSERT INTO store_sales_feed SELECT * FROM sales WHERE store_id % 1000 = 0;";
 
 pub async fn table(bench: &Bench) -> String {
     let mut lines = vec![format!(
@@ -35,7 +27,11 @@ pub async fn table(bench: &Bench) -> String {
         for round in 0..bench.rounds {
             let name = format!("{name}-{round}");
             let run = bench.world.results(&name, &orders).await;
-            let job = bench.world.job(&run, &name).set("spec.checkpoint.interval", "1s").set("spec.sql", SQL);
+            let job = bench
+                .world
+                .job(&run, &name)
+                .set("spec.checkpoint.interval", "1s")
+                .set("spec.sql", sales_of_days(PUT_OUT));
             let mut job = bench.settings.iter().fold(job, |job, (path, value)| job.set(path, value));
             rounds.push(measure::whole(&mut job).await);
             bench.world.assert_rows(&run, &expected).await;

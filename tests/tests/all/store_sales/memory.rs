@@ -9,8 +9,8 @@ use std::{
 use tidegate_crds::api::{JobStatus, Phase};
 use tidegate_tests::{
     job::{End, Job, Process},
-    oracle::{Workload, reference_of_days},
-    world::{PATIENCE, Run, World},
+    oracle::{Workload, reference_of_days, sales_of_days},
+    world::{PATIENCE, Run, World, until},
 };
 
 const ORDERS: u64 = 1_500_000;
@@ -19,14 +19,6 @@ const STORES: u64 = 1_000_000;
 /// One store in so many is put out.
 const PUT_OUT: i64 = 10;
 const KILLS: u64 = 5;
-
-const SALES_OF_DAYS: &str = "\
-    CREATE VIEW sales AS \
-      SELECT window_start, store_id, SUM(amount) AS total, COUNT(*) AS orders \
-      FROM TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' DAY) \
-      GROUP BY window_start, window_end, store_id; \
-    INSERT INTO store_sales SELECT * FROM sales WHERE store_id % 10 = 0; \
-    INSERT INTO store_sales_feed SELECT * FROM sales WHERE store_id % 10 = 0;";
 
 /// In a process that may use 24 MiB, as it is told. State has a half of it.
 fn short_of_memory(world: &World, run: &Run, name: &str, folder: &Path) -> Job {
@@ -72,7 +64,7 @@ async fn a_window_of_more_keys_than_memory_is_exact_when_the_job_is_killed_at_ra
     let workload = Workload::with_stores(104, ORDERS, STORES);
     let run = world.store_sales(name, &workload).await;
     let folder = tempfile::tempdir().unwrap();
-    let mut job = short_of_memory(world, &run, name, folder.path()).set("spec.sql", SALES_OF_DAYS);
+    let mut job = short_of_memory(world, &run, name, folder.path()).set("spec.sql", sales_of_days(PUT_OUT));
     kill_at_random(&mut job, folder.path(), "window").await;
     job.finish(10 * PATIENCE);
     world.assert_rows(&run, &reference_of_days(&workload, |store| store % PUT_OUT == 0)).await;
@@ -116,16 +108,12 @@ async fn a_window_that_is_on_the_disk_follows_a_job_to_another_parallelism() {
     let run = world.store_sales(name, &workload).await;
     let folder = tempfile::tempdir().unwrap();
     let mut job = short_of_memory(world, &run, name, folder.path())
-        .set("spec.sql", SALES_OF_DAYS)
+        .set("spec.sql", sales_of_days(PUT_OUT))
         .set("spec.sources[0].kafka.until", "null");
     let mut process = job.start();
     for parallelism in [3, 1] {
         process.wait_for("the job to run", PATIENCE, is_running).await;
-        let deadline = Instant::now() + PATIENCE;
-        while !is_on_disk(folder.path(), "window") {
-            assert!(Instant::now() < deadline, "there was memory enough");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("the window to leave memory", || async { is_on_disk(folder.path(), "window") }).await;
         rescale(&mut process, parallelism).await;
     }
     let status = process.wait_for("the job to run", PATIENCE, runs_as(1)).await;

@@ -34,6 +34,7 @@ async fn s3_refuses_writes_for_a_while() {
         });
         has_failed = tokio::time::timeout(Duration::from_secs(1), failed).await.is_ok();
         world.s3.accept_writes().await.unwrap();
+        // The next one is to come at another moment of a checkpoint's life.
         tokio::time::sleep(Duration::from_millis(130)).await;
     }
     assert_eq!(status(&api).await.unwrap()["attempt"], attempt, "the job went on within tolerableFailures");

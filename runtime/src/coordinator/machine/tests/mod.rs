@@ -5,7 +5,7 @@ use tidegate_crds::{HumanDuration, StorageSpec};
 
 use self::world::{Saving, Stage, World};
 use super::{super::event as stop, *};
-use crate::ids::SubtaskIndex;
+use crate::{ids::SubtaskIndex, worker::protocol::TaskId};
 
 mod world;
 

@@ -8,6 +8,7 @@ use super::{
     super::{super::event as stop, *},
     ALIGNMENT_MS, FAR, Happening, RESTART_PAUSE_MS, SOURCES, SUBTASKS, failure, spec, task,
 };
+use crate::worker::protocol::TaskId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {

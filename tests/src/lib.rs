@@ -1,9 +1,9 @@
 //! Whole-system tests of Tidegate: what the tests share.
 //!
 //! [`counterparts`] starts the real servers that Tidegate reads from, writes to and keeps its checkpoints in; [`job`]
-//! runs the program itself, kills it and asks it how it is, [`crew`] runs it as several processes; [`oracle`] knows what the output must be, and reads what it is;
-//! [`world`] puts the servers and the store-sales job together, [`platform`] does so in a cluster, and [`local`] is a job
-//! without servers.
+//! runs the program itself, kills it and asks it how it is, [`crew`] runs it as several processes, [`usage`] tells what a
+//! process has used; [`oracle`] knows what the output must be, and reads what it is; [`world`] puts the servers and the
+//! store-sales job together, [`platform`] does so in a cluster, and [`local`] is a job without servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed step is a failed test
 #![allow(clippy::disallowed_methods)] // real servers live in real time
@@ -16,4 +16,5 @@ pub mod local;
 pub mod oracle;
 pub mod platform;
 pub mod sim;
+pub mod usage;
 pub mod world;

@@ -77,8 +77,8 @@ pub fn keys(subtask: u32, keys: &[(u128, i64)]) -> Result<RecordBatch, QueryErro
 
 impl Shape {
     /// For parts whose rows have the columns `found`.
-    pub fn of(operator: &OperatorState, collection: Collection, found: &Schema) -> Self {
-        match collection {
+    pub fn of(operator: &OperatorState, collection: Collection, found: &Schema) -> Result<Self, QueryError> {
+        Ok(match collection {
             Collection::Keys => Self::Keys,
             Collection::Waiting | Collection::InFlight => {
                 let (mut columns, mut names) = fields(&[("subtask", DataType::UInt32)]);
@@ -86,11 +86,14 @@ impl Shape {
                 Self::Rows(Arc::new(Schema::new(columns)))
             }
             Collection::Partials => {
-                let value = operator.subtasks.first().map(|subtask| subtask.value.clone()).unwrap_or_default();
-                let described: Described = serde_json::from_value(value).unwrap_or_default();
-                partials(&described, found)
+                let value = operator.subtasks.first().map(|subtask| &subtask.value).filter(|value| !value.is_null());
+                let described = value.map(Described::deserialize).transpose().map_err(|error| QueryError::Damaged {
+                    file: "manifest.json".to_owned(),
+                    found: format!("describes the aggregates of `{}` in a way that can't be read: {error}", operator.id),
+                })?;
+                partials(&described.unwrap_or_default(), found)
             }
-        }
+        })
     }
 
     pub fn schema(&self) -> SchemaRef {

@@ -63,10 +63,10 @@ impl State {
             (Collection::Keys, _) => Shape::Keys,
             (_, Some(smallest)) => {
                 let (found, _) = file::read(&checkpoint.store, smallest).await?;
-                Shape::of(operator, collection, &found)
+                Shape::of(operator, collection, &found)?
             }
             // Without any row nobody knows the columns.
-            (_, None) => Shape::of(operator, collection, &Schema::empty()),
+            (_, None) => Shape::of(operator, collection, &Schema::empty())?,
         };
         let (checkpoint, operator, schema) = (checkpoint.clone(), operator.clone(), shape.schema());
         Ok(Self { checkpoint, operator, collection, shape, schema })

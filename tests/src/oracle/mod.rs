@@ -11,4 +11,7 @@ mod reference;
 pub use compare::{Rows, assert_same};
 pub use orders::Workload;
 pub use readback::{clickhouse_rows, file_rows, kafka_rows, wait_for_markers};
-pub use reference::{reference, reference_of_days, reference_with_duplicates, sales_of_days, totals};
+pub use reference::{
+    first_orders, reference, reference_of_days, reference_of_first_orders, reference_of_originals,
+    reference_with_duplicates, sales_of_days, totals,
+};

@@ -22,6 +22,12 @@ pub fn reference(workload: &Workload) -> Rows {
     sums(MINUTE_MS, first.into_values())
 }
 
+/// As [`reference`], without remembering what came: an order is a duplicate if its number is not its own.
+pub fn reference_of_originals(workload: &Workload) -> Rows {
+    let orders = (0..workload.count).map(|index| (index, workload.orders.order(index)));
+    sums(MINUTE_MS, orders.filter(|(index, order)| order.number == *index).map(|(_, order)| order))
+}
+
 /// As [`reference`], with duplicates counted as often as they come.
 pub fn reference_with_duplicates(workload: &Workload) -> Rows {
     sums(MINUTE_MS, (0..workload.count).map(|index| workload.orders.order(index)))
@@ -43,6 +49,34 @@ pub fn sales_of_days(one_in: i64) -> String {
 pub fn reference_of_days(workload: &Workload, of_store: impl Fn(i64) -> bool) -> Rows {
     let orders = (0..workload.count).map(|index| workload.orders.order(index));
     sums(DAY_MS, orders.filter(|order| of_store(order.store_id)))
+}
+
+/// The SQL of a job that keeps the first order of each store, and puts out the day of one store in so many.
+pub fn first_orders(one_in: i64) -> String {
+    format!(
+        "CREATE VIEW first_orders AS \
+           SELECT store_id, ts \
+           FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY store_id ORDER BY ts) AS n FROM orders) \
+           WHERE n = 1; \
+         CREATE VIEW days AS \
+           SELECT window_start, store_id, CAST(0 AS DECIMAL(22, 2)) AS total, COUNT(*) AS orders \
+           FROM TUMBLE(TABLE first_orders, DESCRIPTOR(ts), INTERVAL '1' DAY) \
+           WHERE store_id % {one_in} = 0 \
+           GROUP BY window_start, window_end, store_id; \
+         INSERT INTO store_sales SELECT * FROM days; \
+         INSERT INTO store_sales_feed SELECT * FROM days;"
+    )
+}
+
+/// What [`first_orders`] puts out.
+pub fn reference_of_first_orders(workload: &Workload, of_store: impl Fn(i64) -> bool) -> Rows {
+    let mut first: BTreeMap<i64, i64> = BTreeMap::new();
+    for order in (0..workload.count).map(|index| workload.orders.order(index)).filter(|order| of_store(order.store_id))
+    {
+        let ts_ms = first.entry(order.store_id).or_insert(order.ts_ms);
+        *ts_ms = order.ts_ms.min(*ts_ms);
+    }
+    sums(DAY_MS, first.into_iter().map(|(store_id, ts_ms)| Order { number: 0, store_id, cents: 0, ts_ms }))
 }
 
 fn sums(window_ms: i64, orders: impl Iterator<Item = Order>) -> Rows {

@@ -7,15 +7,16 @@ use tidegate_tests::oracle::{Workload, reference_of_days, sales_of_days};
 
 use super::{Bench, measure};
 
-const KEYS: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
+pub const KEYS: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
 /// One store in so many is put out.
-const PUT_OUT: i64 = 1_000;
+pub const PUT_OUT: i64 = 1_000;
 
 pub async fn table(bench: &Bench) -> String {
     let mut lines = vec![format!(
         "by keys; one window over all rows, checkpoints every second; times and bytes are medians (longest, largest)\n\
-         {:>12} {:>18} {:>8} {:>16} {:>16} {:>20} {:>10}",
-        "keys", "M records/CPU-s", "peak MB", "stand still ms", "upload ms", "MB a checkpoint", "state MB"
+         {:>12} {}",
+        "keys",
+        measure::STATE_COLUMNS
     )];
     for keys in KEYS {
         let name = format!("keys-{keys}");
@@ -36,21 +37,7 @@ pub async fn table(bench: &Bench) -> String {
             rounds.push(measure::whole(&mut job).await);
             bench.world.assert_rows(&run, &expected).await;
         }
-        let checkpoints: Vec<_> = rounds.iter().flat_map(|figures| &figures.checkpoints).collect();
-        let spread = |of: &dyn Fn(&tidegate_crds::api::CheckpointStatus) -> f64| {
-            let values = || checkpoints.iter().map(|checkpoint| of(checkpoint));
-            format!("{:.1} ({:.1})", measure::median(values()), values().fold(0.0, f64::max))
-        };
-        let state = checkpoints.iter().map(|checkpoint| checkpoint.full_bytes).max().unwrap_or_default();
-        lines.push(format!(
-            "{keys:>12} {:>18.2} {:>8.0} {:>16} {:>16} {:>20} {:>10.1}",
-            measure::rate(&rounds, workload.count),
-            rounds.iter().map(|figures| figures.peak_mb).fold(0.0, f64::max),
-            spread(&|checkpoint| checkpoint.longest.sync_ms as f64),
-            spread(&|checkpoint| checkpoint.longest.async_ms as f64),
-            spread(&|checkpoint| checkpoint.bytes as f64 / 1e6),
-            state as f64 / 1e6,
-        ));
+        lines.push(format!("{keys:>12} {}", measure::state_line(&rounds, workload.count)));
     }
     lines.join("\n")
 }

@@ -1,7 +1,7 @@
 //! `make bench`: what the store-sales job costs, in one run, on this machine.
 //!
 //! Orders as JSON of about 100 bytes lie in a topic of 8 partitions. What reads them is a process of its own, so that its
-//! processor time and memory are those that the kernel counted ([`usage`]). Each [`Section`] changes one thing and holds
+//! processor time and memory are those that the kernel counted ([`tidegate_tests::usage`]). Each [`Section`] changes one thing and holds
 //! the rest: the duty of the program, the subtasks, the keys, the checkpoint interval, the processes, the state that a
 //! killed job has to restore. The job's output is compared with the reference, row by row: a fast wrong answer is worth
 //! nothing.
@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed step ends the benchmark
 #![allow(clippy::disallowed_methods)] // a benchmark lives in real time
 
+mod backends;
 mod checkpoints;
 mod duty;
 mod keys;
@@ -19,7 +20,6 @@ mod parallelism;
 mod processes;
 mod recovery;
 mod stage;
-mod usage;
 mod variant;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -54,6 +54,8 @@ enum Section {
     Parallelism,
     /// A thousand to ten million keys: what a row costs, and a checkpoint.
     Keys,
+    /// A deduplication of as many keys, in memory and in RocksDB.
+    Backends,
     /// Checkpoints every second against none.
     Checkpoints,
     /// Two processes that exchange rows against one.
@@ -110,6 +112,7 @@ async fn bench(arguments: &Arguments) {
             Section::Duty => duty::table(&bench).await,
             Section::Parallelism => parallelism::table(&bench).await,
             Section::Keys => keys::table(&bench).await,
+            Section::Backends => backends::table(&bench).await,
             Section::Checkpoints => checkpoints::table(&bench).await,
             Section::Processes => processes::table(&bench).await,
             Section::Recovery => recovery::table(&bench).await,

@@ -10,9 +10,8 @@ use tidegate_crds::api::{CheckpointHistory, CheckpointStatus};
 use tidegate_tests::{
     crew::Crew,
     job::{End, Job, Process},
+    usage::{self, Usage},
 };
-
-use super::usage::{self, Usage};
 
 /// How long a program may read.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -101,6 +100,29 @@ pub fn durations<'a>(checkpoints: impl Iterator<Item = &'a CheckpointStatus>) ->
     let all: Vec<f64> = checkpoints.map(|checkpoint| checkpoint.duration_ms as f64).collect();
     let (count, longest) = (all.len(), all.iter().copied().fold(0.0, f64::max));
     format!("  checkpoints: {count}, median {:.0} ms, longest {longest:.0} ms", median(all))
+}
+
+/// The columns of [`state_line`].
+pub const STATE_COLUMNS: &str =
+    "   M records/CPU-s  peak MB   stand still ms        upload ms      MB a checkpoint   state MB";
+
+/// What a record costs, and a checkpoint: medians of all rounds, and in parentheses the longest and the largest.
+pub fn state_line(rounds: &[Figures], records: u64) -> String {
+    let checkpoints: Vec<_> = rounds.iter().flat_map(|figures| &figures.checkpoints).collect();
+    let spread = |of: &dyn Fn(&CheckpointStatus) -> f64| {
+        let values = || checkpoints.iter().map(|checkpoint| of(checkpoint));
+        format!("{:.1} ({:.1})", median(values()), values().fold(0.0, f64::max))
+    };
+    let state = checkpoints.iter().map(|checkpoint| checkpoint.full_bytes).max().unwrap_or_default();
+    format!(
+        "{:>18.2} {:>8.0} {:>16} {:>16} {:>20} {:>10.1}",
+        rate(rounds, records),
+        rounds.iter().map(|figures| figures.peak_mb).fold(0.0, f64::max),
+        spread(&|checkpoint| checkpoint.longest.sync_ms as f64),
+        spread(&|checkpoint| checkpoint.longest.async_ms as f64),
+        spread(&|checkpoint| checkpoint.bytes as f64 / 1e6),
+        state as f64 / 1e6,
+    )
 }
 
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {

@@ -47,6 +47,12 @@ pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
+/// Blocks this thread: not for slots, nor for the runtime's own.
+#[allow(clippy::disallowed_methods)] // this is the door
+pub fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
 /// A name that no other call, process or machine gives: for records whose author must be told apart later.
 pub fn unique_id() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);

@@ -89,7 +89,10 @@ impl Shape {
                 let value = operator.subtasks.first().map(|subtask| &subtask.value).filter(|value| !value.is_null());
                 let described = value.map(Described::deserialize).transpose().map_err(|error| QueryError::Damaged {
                     file: "manifest.json".to_owned(),
-                    found: format!("describes the aggregates of `{}` in a way that can't be read: {error}", operator.id),
+                    found: format!(
+                        "describes the aggregates of `{}` in a way that can't be read: {error}",
+                        operator.id
+                    ),
                 })?;
                 partials(&described.unwrap_or_default(), found)
             }

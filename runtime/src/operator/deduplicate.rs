@@ -25,10 +25,12 @@ use crate::{
     state::{StateError, StatePart, StateSnapshot, adapt},
 };
 
+mod filter;
 mod in_memory;
 mod in_table;
 mod keys;
 mod overflowing;
+mod recent;
 mod seen;
 
 use self::seen::{FormerKeys, Noted, Remembers, Sights};

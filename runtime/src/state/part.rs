@@ -10,7 +10,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use super::{
     file::{self, FileError},
     spilled::SpilledRows,
-    table::rocks::FrozenTable,
+    table::rocks::Freezing,
 };
 use crate::checkpoint::{
     manifest::{FileRef, PartRef},
@@ -192,5 +192,5 @@ pub struct StateSnapshot {
     pub value: serde_json::Value,
     pub parts: Vec<Arc<StatePart>>,
     /// What it keeps on the local disk.
-    pub table: Option<FrozenTable>,
+    pub table: Option<Freezing>,
 }

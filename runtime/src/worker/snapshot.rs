@@ -144,6 +144,7 @@ impl Snapshotter {
                 let table = state.table.take();
                 let (mut subtask, uploaded, named) = self.upload_state(epoch, &link.id, state).await?;
                 if let Some(table) = table {
+                    let table = table.frozen().await.map_err(StateError::from)?;
                     let (bytes, files) = self.upload_table(barrier, &link.id, table, &mut subtask).await?;
                     ack.bytes += bytes;
                     held.files.extend(files);

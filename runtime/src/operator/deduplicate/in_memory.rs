@@ -7,7 +7,7 @@ use arrow::error::ArrowError;
 use super::{
     in_table,
     keys::{KEYS, Keys, own_keys},
-    seen::{FormerKeys, Noted, Remembers, Seen, Sighted, Sights},
+    seen::{FormerKeys, Noted, Remembers, Seen, Shards, Sights},
 };
 use crate::{
     operator::{KeyRange, RestoredPart},
@@ -16,7 +16,7 @@ use crate::{
 
 pub struct InMemory {
     range: KeyRange,
-    sighted: Sighted,
+    sighted: Shards,
     /// Keys that no part has yet.
     fresh: Keys,
     written: Vec<Arc<StatePart>>,
@@ -27,7 +27,7 @@ pub struct InMemory {
 impl InMemory {
     /// Of `backend`, only what reads tables of a former one is needed.
     pub fn new(range: KeyRange, spill: Spill, backend: Backend) -> Self {
-        Self { range, sighted: Sighted::default(), fresh: Keys::default(), written: Vec::new(), spill, backend }
+        Self { range, sighted: Shards::default(), fresh: Keys::default(), written: Vec::new(), spill, backend }
     }
 
     /// Bytes in memory, and those that the table takes when it grows, if that is soon.

@@ -1,13 +1,19 @@
-//! What was seen, in a table on the local disk: one look-up and one write a batch.
+//! What was seen, in a table on the local disk.
 //!
 //! ```text
 //! key group (2 bytes, big-endian) · hash (16 bytes, big-endian)  →  event time (8 bytes, little-endian)
 //! ```
+//!
+//! What is new is kept in memory, and written as sorted files behind the task's back: at a barrier, and when it has become
+//! much. A key is looked for where that costs least: among those seen last, in a filter that knows surely new ones, among
+//! what is not written yet. Only what is left is looked up in the table, a batch at a time and in order.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
+    filter::Filter,
     keys::{Keys, own_keys},
+    recent::Recent,
     seen::{FormerKeys, Noted, Remembers, Seen, Sighted, Sights},
 };
 use crate::{
@@ -17,58 +23,175 @@ use crate::{
         StateError, StatePart,
         table::{
             Changes, GROUP_BYTES, Table, TableError, group,
-            rocks::{Engine, RocksTable},
+            rocks::{Behind, Engine, RocksTable},
             time_of,
         },
     },
 };
 
 const KEY_BYTES: usize = GROUP_BYTES + 16;
-/// Keys that are written at a time.
-const WRITTEN_AT_ONCE: usize = 1 << 14;
-/// Keys of a checkpoint that are looked up at a time.
+/// Keys of a checkpoint that are noted at a time.
 const RESTORED_AT_ONCE: usize = 1 << 14;
+/// Bytes of a key in memory, about.
+const BYTES_OF_A_KEY: usize = 32;
+/// Steps that the table may be behind: what two barriers or full memories hand over.
+const MOST_BEHIND: usize = 4;
+
+type Key = [u8; KEY_BYTES];
 
 pub struct InTable {
     range: KeyRange,
     engine: Engine,
     name: String,
     table: RocksTable,
-    /// The keys of one batch. Kept over calls to save allocations, as the next two.
-    sighted: Sighted,
-    keys: Vec<[u8; KEY_BYTES]>,
-    changes: Changes,
+    behind: Behind,
+    recent: Recent,
+    filter: Filter,
+    /// Not in the table yet.
+    young: Sighted,
+    /// What is handed over to be written, by step; nothing of a step that writes nothing.
+    sealed: VecDeque<Option<Arc<Sighted>>>,
+    /// Of one batch: what was known of each row's key before it, which keys the table was asked for, and what it has of
+    /// them. Kept over calls to save allocations.
+    before: Vec<Option<i64>>,
+    asked: Vec<Key>,
+    found: Sighted,
 }
 
 impl InTable {
     /// In a folder whose name begins with `name`.
     pub fn new(range: KeyRange, engine: Engine, name: String) -> Result<Self, TableError> {
         let table = RocksTable::create(&engine, &name)?;
-        let (sighted, keys, changes) = (Sighted::default(), Vec::new(), Changes::default());
-        Ok(Self { range, engine, name, table, sighted, keys, changes })
+        Ok(Self {
+            behind: Behind::start(table.clone())?,
+            filter: Filter::new(engine.clone(), range.groups()),
+            range,
+            engine,
+            name,
+            table,
+            recent: Recent::new(),
+            young: Sighted::default(),
+            sealed: VecDeque::new(),
+            before: Vec::new(),
+            asked: Vec::new(),
+            found: Sighted::default(),
+        })
     }
 
     /// Takes over what was seen elsewhere; it has seen nothing itself.
     pub fn fill(&mut self, sights: impl Iterator<Item = (u128, i64)>) -> Result<(), TableError> {
-        self.changes.clear();
-        for (index, (hash, time)) in (1..).zip(sights) {
-            let key = self.key(hash);
-            self.changes.put(&key, &time.to_le_bytes());
-            if index % WRITTEN_AT_ONCE == 0 {
-                self.table.write(&self.changes)?;
-                self.changes.clear();
-            }
+        for (hash, time) in sights {
+            self.young.insert(hash, time, i64::MIN);
+            self.filter_in(hash);
+            self.keep_bounded()?;
         }
-        self.table.write(&self.changes)
+        Ok(())
     }
 
-    fn key(&self, hash: u128) -> [u8; KEY_BYTES] {
-        let mut key = [0; KEY_BYTES];
-        let (first, rest) = key.split_at_mut(GROUP_BYTES);
-        first.copy_from_slice(&group(key_group(hash, self.range.max_parallelism)));
-        rest.copy_from_slice(&hash.to_be_bytes());
-        key
+    fn key(&self, hash: u128) -> Key {
+        key_of(hash, self.range.max_parallelism)
     }
+
+    /// Adds a key to the filter.
+    fn filter_in(&mut self, hash: u128) {
+        if self.filter.add(hash) {
+            return;
+        }
+        self.filter.renew(&self.table);
+        let unwritten = self.sealed.iter().flatten().flat_map(|sealed| sealed.iter()).chain(self.young.iter());
+        // What does not fit into the new one is the next one's trouble.
+        if !unwritten.fold(true, |fits, (hash, _)| self.filter.add(hash) && fits) {
+            self.filter.give_up();
+        }
+    }
+
+    /// What is known of a key without asking the table; nothing if the table has to be asked.
+    fn known(&mut self, hash: u128) -> Option<Option<i64>> {
+        if let Some(time) = self.recent.get(hash) {
+            return Some(Some(time));
+        }
+        if self.filter.is_new(hash) {
+            return Some(None);
+        }
+        let unwritten = std::iter::once(&self.young).chain(self.sealed.iter().rev().flatten().map(Arc::as_ref));
+        let time = unwritten.filter_map(|sighted| sighted.get(hash)).next()?;
+        self.recent.put(hash, time);
+        Some(Some(time))
+    }
+
+    /// Finds out what was known of each row's key before the batch.
+    fn look_up(&mut self, sights: &Sights<'_>) -> Result<(), TableError> {
+        let (mut before, mut asked) = (std::mem::take(&mut self.before), std::mem::take(&mut self.asked));
+        before.clear();
+        asked.clear();
+        for (hash, time) in sights.iter() {
+            let known = if sights.is_late(time) { Some(None) } else { self.known(hash) };
+            if known.is_none() {
+                asked.push(self.key(hash));
+            }
+            before.push(known.flatten());
+        }
+        self.found.clear();
+        if !asked.is_empty() {
+            asked.sort_unstable();
+            asked.dedup();
+            let keys: Vec<&[u8]> = asked.iter().map(Key::as_slice).collect();
+            self.table.get_many(&keys, &mut |index, value| {
+                if let (Some(key), Some(value)) = (keys.get(index), value) {
+                    let (hash, time) = entry(key, value)?;
+                    self.found.insert(hash, time, i64::MIN);
+                    self.recent.put(hash, time);
+                }
+                Ok(())
+            })?;
+            for (before, hash) in before.iter_mut().zip(sights.hashes) {
+                *before = before.or_else(|| self.found.get(*hash));
+            }
+        }
+        (self.before, self.asked) = (before, asked);
+        Ok(())
+    }
+
+    /// What is much goes to the disk.
+    fn keep_bounded(&mut self) -> Result<(), TableError> {
+        if self.young.len() * BYTES_OF_A_KEY >= self.engine.buffer_bytes() {
+            self.seal();
+            self.settle(MOST_BEHIND)?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what is new.
+    fn seal(&mut self) {
+        if self.young.len() == 0 {
+            return;
+        }
+        let sealed = Arc::new(std::mem::take(&mut self.young));
+        self.young.reserve(sealed.len());
+        self.sealed.push_back(Some(sealed.clone()));
+        let max_parallelism = self.range.max_parallelism;
+        self.behind.step(move |table| {
+            let mut entries: Vec<(Key, i64)> =
+                sealed.iter().map(|(hash, time)| (key_of(hash, max_parallelism), time)).collect();
+            entries.sort_unstable();
+            table.take_in(|add| entries.iter().try_for_each(|(key, time)| add(key, &time.to_le_bytes())))
+        });
+    }
+
+    /// What is written is looked up where it is.
+    fn settle(&mut self, most: usize) -> Result<(), TableError> {
+        let written = self.behind.settle(most)?;
+        self.sealed.drain(..written.min(self.sealed.len()));
+        Ok(())
+    }
+}
+
+fn key_of(hash: u128, max_parallelism: u32) -> Key {
+    let mut key = [0; KEY_BYTES];
+    let (first, rest) = key.split_at_mut(GROUP_BYTES);
+    first.copy_from_slice(&group(key_group(hash, max_parallelism)));
+    rest.copy_from_slice(&hash.to_be_bytes());
+    key
 }
 
 /// The hash and the time of an entry.
@@ -90,34 +213,33 @@ fn encode(entries: &Changes) -> Result<Arc<StatePart>, TableError> {
 
 impl Seen for InTable {
     fn note(&mut self, sights: &Sights<'_>, noted: &mut Vec<Noted>) -> Result<(), StateError> {
-        let mut keys = std::mem::take(&mut self.keys);
-        keys.clear();
-        keys.extend(sights.iter().filter(|(_, time)| !sights.is_late(*time)).map(|(hash, _)| self.key(hash)));
-        self.sighted.clear();
-        let looked_up: Vec<&[u8]> = keys.iter().map(<[u8; KEY_BYTES]>::as_slice).collect();
-        self.table.get_many(&looked_up, &mut |index, value| {
-            if let (Some(key), Some(value)) = (looked_up.get(index), value) {
-                let (hash, time) = entry(key, value)?;
-                self.sighted.insert(hash, time, i64::MIN);
-            }
-            Ok(())
-        })?;
-        // What the table has of the batch's keys is at hand: from here on it is as in memory.
-        self.changes.clear();
-        let mut keys_in_order = keys.iter();
-        for (hash, time) in sights.iter() {
+        self.settle(MOST_BEHIND)?;
+        self.filter.settle();
+        self.look_up(sights)?;
+        let before = std::mem::take(&mut self.before);
+        for ((hash, time), before) in sights.iter().zip(&before) {
             if sights.is_late(time) {
                 noted.push(Noted::Late);
                 continue;
             }
-            let what = self.sighted.insert(hash, time, sights.oldest);
-            if let Some(key) = keys_in_order.next().filter(|_| what.wins()) {
-                self.changes.put(key, &time.to_le_bytes());
+            let what = match before.filter(|before| *before >= sights.oldest) {
+                Some(before) if before <= time => Noted::NotEarlier,
+                Some(before) => match self.young.insert(hash, time, sights.oldest) {
+                    Noted::New => Noted::Earlier { replaced: before },
+                    other => other,
+                },
+                None => self.young.insert(hash, time, sights.oldest),
+            };
+            if what.wins() {
+                self.recent.put(hash, time);
+            }
+            if what == Noted::New {
+                self.filter_in(hash);
             }
             noted.push(what);
         }
-        self.keys = keys;
-        Ok(self.table.write(&self.changes)?)
+        self.before = before;
+        Ok(self.keep_bounded()?)
     }
 
     fn forget(&mut self, oldest: i64) -> Result<(), StateError> {
@@ -125,12 +247,16 @@ impl Seen for InTable {
     }
 
     fn freeze(&mut self) -> Result<Remembers, StateError> {
-        Ok(Remembers { parts: Vec::new(), table: Some(self.table.freeze(encode)?) })
+        self.seal();
+        self.sealed.push_back(None);
+        Ok(Remembers { parts: Vec::new(), table: Some(self.behind.freeze(encode)) })
     }
 
     fn restore(&mut self, former: FormerKeys, oldest: i64) -> Result<(), StateError> {
         if !former.tables.is_empty() {
             self.table = RocksTable::restore(&self.engine, &self.name, self.range.groups(), &former.tables, oldest)?;
+            self.behind = Behind::start(self.table.clone())?;
+            self.filter.collect(&self.table);
         }
         let mut noted = Vec::new();
         for part in &former.parts {

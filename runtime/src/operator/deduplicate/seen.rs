@@ -8,7 +8,7 @@ use crate::{
     operator::RestoredPart,
     state::{
         StateError, StatePart,
-        table::rocks::{Downloaded, FrozenTable},
+        table::rocks::{Downloaded, Freezing},
     },
 };
 
@@ -73,7 +73,7 @@ impl Noted {
 #[derive(Default)]
 pub struct Remembers {
     pub parts: Vec<Arc<StatePart>>,
-    pub table: Option<FrozenTable>,
+    pub table: Option<Freezing>,
 }
 
 /// What former subtasks remembered that had some of our key groups.
@@ -93,6 +93,20 @@ pub(super) struct Sight {
 /// Keys in a hash table, and the rule of what counts.
 #[derive(Default)]
 pub(super) struct Sighted(HashTable<Sight>);
+
+impl Sight {
+    pub fn new(hash: u128, time: i64) -> Self {
+        Self { hash: halves(hash), time }
+    }
+
+    pub fn hash(&self) -> u128 {
+        whole(self.hash)
+    }
+
+    pub fn time(&self) -> i64 {
+        self.time
+    }
+}
 
 impl Sighted {
     /// Notes that a key was seen. What was seen before `oldest` is forgotten.
@@ -116,6 +130,16 @@ impl Sighted {
         }
     }
 
+    /// The smallest time that a key was seen with.
+    pub fn get(&self, hash: u128) -> Option<i64> {
+        let key = halves(hash);
+        self.0.find(key[0], |seen| seen.hash == key).map(|seen| seen.time)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// At once: a table that grows is written anew each time.
     pub fn reserve(&mut self, count: usize) {
         self.0.reserve(count, |seen| seen.hash[0]);
@@ -125,18 +149,52 @@ impl Sighted {
         self.0.iter().map(|seen| (whole(seen.hash), seen.time))
     }
 
-    /// Bytes in memory. Growing takes a table of twice the size beside the old one, and is counted when it is near.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// As [`Sighted`], of so many keys that a table which grows must not be all of them: it takes two tables beside itself, and
+/// the task waits.
+pub(super) struct Shards([Sighted; SHARDS]);
+
+const SHARDS: usize = 64;
+/// Of the high half, which bits choose: neither the highest nor the lowest, by which a table finds its places.
+const SHARD_SHIFT: u32 = 40;
+
+impl Shards {
+    pub fn insert(&mut self, hash: u128, time: i64, oldest: i64) -> Noted {
+        self.0[(hash >> (u64::BITS + SHARD_SHIFT)) as usize % SHARDS].insert(hash, time, oldest)
+    }
+
+    /// At once: a table that grows is written anew each time.
+    pub fn reserve(&mut self, count: usize) {
+        let share = count / SHARDS;
+        // Hashes are spread evenly, but not quite.
+        self.0.iter_mut().for_each(|shard| shard.reserve(share + share / 64));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u128, i64)> {
+        self.0.iter().flat_map(Sighted::iter)
+    }
+
+    /// Bytes in memory. A shard that grows takes one of twice the size, and is counted when it is near.
     pub fn size(&self) -> usize {
-        let grows_soon = self.0.len() > self.0.capacity() / 8 * 7;
-        if grows_soon { 3 * self.0.allocation_size() } else { self.0.allocation_size() }
+        let size = |Sighted(table): &Sighted| {
+            let grows_soon = table.len() > table.capacity() / 8 * 7;
+            if grows_soon { 2 * table.allocation_size() } else { table.allocation_size() }
+        };
+        self.0.iter().map(size).sum()
     }
 
     pub fn forget(&mut self, oldest: i64) {
-        self.0.retain(|seen| seen.time >= oldest);
+        self.0.iter_mut().for_each(|shard| shard.0.retain(|seen| seen.time >= oldest));
     }
+}
 
-    pub fn clear(&mut self) {
-        self.0.clear();
+impl Default for Shards {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Sighted::default()))
     }
 }
 

@@ -47,6 +47,10 @@ pub enum TableError {
     },
     #[error("an entry of a table is not as it was written: {0}")]
     Damaged(String),
+    #[error("the thread that writes a table has ended before it was done")]
+    Unwritten,
+    #[error("failed to start the thread that writes a table")]
+    Thread(#[source] std::io::Error),
     #[error("failed to make rows of a table's entries")]
     Arrow(#[from] arrow::error::ArrowError),
     #[error(transparent)]
@@ -57,7 +61,9 @@ impl Reason for TableError {
     fn reason(&self) -> FailureReason {
         match self {
             Self::Damaged(_) => FailureReason::StateUnfit,
-            Self::Rocks { .. } | Self::Arrow(_) | Self::Local(_) => FailureReason::TaskFailed,
+            Self::Rocks { .. } | Self::Unwritten | Self::Thread(_) | Self::Arrow(_) | Self::Local(_) => {
+                FailureReason::TaskFailed
+            }
         }
     }
 }

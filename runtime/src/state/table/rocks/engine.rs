@@ -1,6 +1,9 @@
 //! What all tables of a process share.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use rocksdb::{Cache, WriteBufferManager};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -11,6 +14,8 @@ use crate::state::local::{LocalError, LocalFolder, Scratch};
 const LEAST: u64 = 16 << 20;
 /// Of the budget, for what is not written to files yet: one of so many parts.
 const WRITE_BUFFERS: u64 = 4;
+/// And for filters over all keys of a table.
+const FILTERS: u64 = 4;
 /// A table's own write buffer. What is in one is written at the barrier while the task waits, so it is kept small.
 const LARGEST_BUFFER: u64 = 16 << 20;
 const SMALLEST_BUFFER: u64 = 1 << 20;
@@ -28,7 +33,21 @@ struct Shared {
     budget: u64,
     cache: Cache,
     buffers: WriteBufferManager,
+    /// Bytes that filters may still take.
+    filters: AtomicU64,
     transfers: Semaphore,
+}
+
+/// Bytes of the budget that a filter has, until this is dropped.
+pub struct Reserved {
+    bytes: u64,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.shared.filters.fetch_add(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Engine {
@@ -38,12 +57,14 @@ impl Engine {
     /// Tables in `folder`, which together use about `budget` bytes of memory.
     pub fn new(folder: LocalFolder, budget: u64) -> Self {
         let budget = budget.max(LEAST);
-        let cache = Cache::new_lru_cache(budget as usize);
+        let filters = budget / FILTERS;
+        let cache = Cache::new_lru_cache((budget - filters) as usize);
         let share = (budget / WRITE_BUFFERS) as usize;
         // Writers are not stalled beyond it: a task that waits here would hold the flush that it waits for.
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(share, false, cache.clone());
         let transfers = Semaphore::new((budget / 4 / Self::PIECE).clamp(2, MOST_TRANSFERS) as usize);
-        Self { shared: Arc::new(Shared { folder, budget, cache, buffers, transfers }) }
+        let filters = AtomicU64::new(filters);
+        Self { shared: Arc::new(Shared { folder, budget, cache, buffers, filters, transfers }) }
     }
 
     pub fn folder(&self) -> &LocalFolder {
@@ -61,9 +82,17 @@ impl Engine {
         self.shared.transfers.acquire().await.ok()
     }
 
+    /// Bytes for a filter, if there are so many left.
+    pub fn reserve(&self, bytes: u64) -> Option<Reserved> {
+        let left = |left: u64| left.checked_sub(bytes);
+        self.shared.filters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).ok()?;
+        Some(Reserved { bytes, shared: self.shared.clone() })
+    }
+
     /// Bytes that tables keep in memory now: cached blocks, indexes, filters and write buffers.
     pub fn memory(&self) -> u64 {
-        self.shared.cache.get_usage() as u64
+        let filters = self.shared.budget / FILTERS - self.shared.filters.load(Ordering::Relaxed);
+        self.shared.cache.get_usage() as u64 + filters
     }
 
     pub(super) fn cache(&self) -> &Cache {
@@ -74,7 +103,8 @@ impl Engine {
         &self.shared.buffers
     }
 
-    pub(super) fn buffer_bytes(&self) -> usize {
+    /// Bytes that one table may keep in memory before it writes them to a file.
+    pub fn buffer_bytes(&self) -> usize {
         (self.shared.budget / WRITE_BUFFERS / 4).clamp(SMALLEST_BUFFER, LARGEST_BUFFER) as usize
     }
 }

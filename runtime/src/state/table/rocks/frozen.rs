@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use tokio::sync::oneshot;
+
 use super::{
     engine::Engine,
     files::{self, LocalFile, Uploaded},
@@ -30,6 +32,16 @@ pub struct FrozenTable {
 impl std::fmt::Debug for FrozenTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FrozenTable").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+/// A table that is frozen behind its owner's back ([`super::Behind`]), as it was when that was asked for.
+#[derive(Debug)]
+pub struct Freezing(pub(super) oneshot::Receiver<Result<FrozenTable, TableError>>);
+
+impl Freezing {
+    pub async fn frozen(self) -> Result<FrozenTable, TableError> {
+        self.0.await.unwrap_or(Err(TableError::Unwritten))
     }
 }
 

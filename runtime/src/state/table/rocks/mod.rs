@@ -5,12 +5,14 @@
 //! many tables it has ([`Engine`]). There is no write-ahead log: the checkpoint is the durability, and after a crash the
 //! folder is deleted.
 //!
-//! RocksDB never changes a file of entries once it is written. So a checkpoint is incremental by itself: at a barrier the
-//! write buffer is flushed and the files that make up the table get a second name ([`FrozenTable`]); those that no
-//! earlier checkpoint had are uploaded, the others are named again. Restored with the same key groups, the files are put
+//! RocksDB never changes a file of entries once it is written. So a checkpoint is incremental by itself: at a barrier what
+//! is in memory is written and the files that make up the table get a second name ([`FrozenTable`]); those that no
+//! earlier checkpoint had are uploaded, the others are named again. An owner that keeps what is new by itself has all that
+//! done behind its back ([`Behind`]). Restored with the same key groups, the files are put
 //! in their place and opened; with other ones, the entries of the own groups are copied out of each former table
 //! ([`Downloaded`]). For a savepoint the entries are written as rows instead, which every backend reads.
 
+mod behind;
 mod engine;
 mod files;
 mod frozen;
@@ -20,8 +22,9 @@ mod table;
 mod tests;
 
 pub use self::{
-    engine::Engine,
+    behind::Behind,
+    engine::{Engine, Reserved},
     files::{Downloaded, LocalFile, Uploaded},
-    frozen::{Encode, FrozenTable},
+    frozen::{Encode, Freezing, FrozenTable},
     table::RocksTable,
 };

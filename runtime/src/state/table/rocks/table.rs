@@ -11,7 +11,7 @@ use std::{
 
 use rocksdb::{
     ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, IngestExternalFileOptions, Options, SstFileWriter,
-    WriteBatch, WriteOptions, checkpoint::Checkpoint,
+    WriteBatch, WriteOptions, checkpoint::Checkpoint, properties,
 };
 
 use super::{
@@ -25,8 +25,13 @@ use crate::state::{
     table::{Changes, Table, TableError, Visit, group, time_of},
 };
 
-/// One database. Dropped, it is gone with its files.
+/// One database. Clones are the same one; with the last of them it is gone, and its files.
+#[derive(Clone)]
 pub struct RocksTable {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     // Closed before its folder goes.
     db: DB,
     folder: Scratch,
@@ -105,63 +110,88 @@ impl RocksTable {
         let oldest = Arc::new(AtomicI64::new(i64::MIN));
         let db = open(folder.path(), options::table(engine, oldest.clone()), is_new)?;
         let (engine, write) = (engine.clone(), options::write());
-        Ok(Self { db, folder, engine, oldest, uploaded: Arc::new(uploaded), write })
+        Ok(Self { inner: Arc::new(Inner { db, folder, engine, oldest, uploaded: Arc::new(uploaded), write }) })
     }
 
-    /// Takes over what a former table has of some key groups: as files, which are not merged again soon.
+    /// Takes over what a former table has of some key groups.
     fn copy(&self, former: &Downloaded, groups: Range<u32>, oldest: i64) -> Result<(), TableError> {
-        let options = options::table(&self.engine, self.oldest.clone());
-        let folder = self.folder.beside("copy")?;
+        self.take_in(|add| {
+            former.scan_groups(&self.inner.engine, groups, &mut |key, value| {
+                let is_forgotten = oldest > i64::MIN && time_of(value).is_some_and(|time| time < oldest);
+                if is_forgotten { Ok(()) } else { add(key, value) }
+            })
+        })
+    }
+
+    /// Takes in entries that `hand_over` gives in the order of their keys, each key once: as files, past the write buffer.
+    pub fn take_in(&self, hand_over: impl FnOnce(&mut Visit<'_>) -> Result<(), TableError>) -> Result<(), TableError> {
+        let options = options::table(&self.inner.engine, self.inner.oldest.clone());
+        let folder = self.inner.folder.beside("files")?;
+        let failed = || at("write a file for", self.inner.folder.path());
         let mut writer = SstFileWriter::create(&options);
         let mut files: Vec<PathBuf> = Vec::new();
         let mut is_open = false;
-        former.scan_groups(&self.engine, groups, &mut |key, value| {
-            if oldest > i64::MIN && time_of(value).is_some_and(|time| time < oldest) {
-                return Ok(());
-            }
+        hand_over(&mut |key, value| {
             if !is_open {
                 let file = folder.path().join(format!("{}.sst", files.len()));
-                writer.open(&file).map_err(at("write a file for", self.folder.path()))?;
+                writer.open(&file).map_err(failed())?;
                 files.push(file);
                 is_open = true;
             }
-            writer.put(key, value).map_err(at("write a file for", self.folder.path()))?;
+            writer.put(key, value).map_err(failed())?;
             if writer.file_size() >= options::FILE_BYTES {
-                writer.finish().map_err(at("write a file for", self.folder.path()))?;
+                writer.finish().map_err(failed())?;
                 is_open = false;
             }
             Ok(())
         })?;
         if is_open {
-            writer.finish().map_err(at("write a file for", self.folder.path()))?;
+            writer.finish().map_err(failed())?;
         }
         if files.is_empty() {
             return Ok(());
         }
         let mut take = IngestExternalFileOptions::default();
         take.set_move_files(true);
-        self.db.ingest_external_file_opts(&take, files).map_err(at("take files into", self.folder.path()))
+        let folder = self.inner.folder.path();
+        self.inner.db.ingest_external_file_opts(&take, files).map_err(at("take files into", folder))
+    }
+
+    /// About how many entries there are, those that were forgotten and have not vanished yet among them.
+    pub fn count(&self) -> u64 {
+        self.inner.db.property_int_value(properties::ESTIMATE_NUM_KEYS).ok().flatten().unwrap_or(0)
+    }
+
+    /// Files that are not merged yet: each of them is looked at for a key.
+    pub(super) fn unmerged(&self) -> u64 {
+        let files = properties::num_files_at_level(0);
+        self.inner.db.property_int_value(&files).ok().flatten().unwrap_or(0)
+    }
+
+    /// Whether files can't be merged any more; what is written next says why.
+    pub(super) fn has_failed(&self) -> bool {
+        self.inner.db.property_int_value(properties::BACKGROUND_ERRORS).ok().flatten().is_none_or(|errors| errors > 0)
     }
 
     /// Merges all files into one, now.
     #[cfg(test)]
     pub(super) fn merge(&self) -> Result<(), TableError> {
-        self.db.flush().map_err(at("flush", self.folder.path()))?;
-        self.db.compact_range::<&[u8], &[u8]>(None, None);
+        self.inner.db.flush().map_err(at("flush", self.inner.folder.path()))?;
+        self.inner.db.compact_range::<&[u8], &[u8]>(None, None);
         Ok(())
     }
 
     /// The table as it is now. What is in memory is written first, and nothing is copied.
     pub fn freeze(&self, encode: Encode) -> Result<FrozenTable, TableError> {
-        let folder = self.folder.beside("frozen")?;
+        let folder = self.inner.folder.beside("frozen")?;
         let files = folder.path().join("files");
-        let failed = || at("freeze", self.folder.path());
-        let checkpoint = Checkpoint::new(&self.db).map_err(failed())?;
+        let failed = || at("freeze", self.inner.folder.path());
+        let checkpoint = Checkpoint::new(&self.inner.db).map_err(failed())?;
         checkpoint.create_checkpoint(&files).map_err(failed())?;
         let names: Vec<String> = files::list(&files)?.into_iter().map(|file| file.name).collect();
-        self.uploaded.retain(&names);
-        let (engine, uploaded) = (self.engine.clone(), self.uploaded.clone());
-        let oldest = self.oldest.load(Ordering::Relaxed);
+        self.inner.uploaded.retain(&names);
+        let (engine, uploaded) = (self.inner.engine.clone(), self.inner.uploaded.clone());
+        let oldest = self.inner.oldest.load(Ordering::Relaxed);
         Ok(FrozenTable { engine, folder: Arc::new(folder), files, uploaded, oldest, encode })
     }
 }
@@ -172,12 +202,12 @@ impl Table for RocksTable {
         keys: &[&[u8]],
         found: &mut dyn FnMut(usize, Option<&[u8]>) -> Result<(), TableError>,
     ) -> Result<(), TableError> {
-        let Some(entries) = self.db.cf_handle(DEFAULT_COLUMN_FAMILY_NAME) else {
+        let Some(entries) = self.inner.db.cf_handle(DEFAULT_COLUMN_FAMILY_NAME) else {
             return Err(TableError::Damaged("the table has no entries at all".to_owned()));
         };
-        let values = self.db.batched_multi_get_cf(entries, keys.iter().copied(), false);
+        let values = self.inner.db.batched_multi_get_cf(entries, keys.iter().copied(), keys.is_sorted());
         for (index, value) in values.into_iter().enumerate() {
-            found(index, value.map_err(at("read", self.folder.path()))?.as_deref())?;
+            found(index, value.map_err(at("read", self.inner.folder.path()))?.as_deref())?;
         }
         Ok(())
     }
@@ -190,20 +220,20 @@ impl Table for RocksTable {
                 None => batch.delete(key),
             }
         }
-        self.db.write_opt(batch, &self.write).map_err(at("write to", self.folder.path()))
+        self.inner.db.write_opt(batch, &self.inner.write).map_err(at("write to", self.inner.folder.path()))
     }
 
     fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), TableError> {
-        walk(&self.db, self.folder.path(), prefix.to_vec(), after(prefix), visit)
+        walk(&self.inner.db, self.inner.folder.path(), prefix.to_vec(), after(prefix), visit)
     }
 
     fn scan_groups(&self, groups: Range<u32>, visit: &mut Visit<'_>) -> Result<(), TableError> {
         let (from, to) = (group(groups.start).to_vec(), group(groups.end).to_vec());
-        if from >= to { Ok(()) } else { walk(&self.db, self.folder.path(), from, Some(to), visit) }
+        if from >= to { Ok(()) } else { walk(&self.inner.db, self.inner.folder.path(), from, Some(to), visit) }
     }
 
     fn forget(&mut self, oldest: i64) -> Result<(), TableError> {
-        self.oldest.fetch_max(oldest, Ordering::Relaxed);
+        self.inner.oldest.fetch_max(oldest, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ use tidegate::{
         store::{LocalStore, Store},
     },
     element::Barrier,
-    ids::{Attempt, Epoch, EventTime, OperatorId, Revision, SubtaskIndex},
+    ids::{Attempt, Epoch, EventTime, OperatorId, Revision, Run, SubtaskIndex},
     memory::MemoryLimit,
     operator::{
         KeyRange, Named, Operator, Output,
@@ -33,7 +33,7 @@ use tidegate::{
     worker::{
         chain::FrozenLink,
         protocol::TaskId,
-        report::Report,
+        report::{Report, Reports},
         restore::{Restored, Takes},
         snapshot::{Cut, Snapshotter},
         supply::Supply,
@@ -88,13 +88,14 @@ async fn checkpoint(subtask: &mut Deduplicate, epoch: Epoch, store: &Arc<dyn Sto
     let (reports, mut inbox) = unbounded_channel();
     let task = TaskId { task: 0, subtask: SubtaskIndex(0) };
     let (store, io, attempt) = (store.clone(), Handle::current(), Attempt(1));
+    let reports = Reports::new(Run(1), reports);
     let snapshotter = Snapshotter { task, attempt, lineage: "large".to_owned(), store, io, reports };
     let begun = tidegate::env::monotonic();
     let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().expect("a frozen table") };
     let sync = tidegate::env::monotonic().saturating_sub(begun);
     let cut = Cut { sync, ..Cut::default() };
     snapshotter.start(Barrier { epoch, last: false, open: false }, cut, vec![link]);
-    let Some(Report::Acked(mut ack, _)) = inbox.recv().await else { panic!("the upload has failed") };
+    let Some((_, Report::Acked(mut ack, _))) = inbox.recv().await else { panic!("the upload has failed") };
     (ack.operators.remove(0).1, ack.bytes, sync)
 }
 

@@ -81,8 +81,12 @@ fn joined(topology: &Topology) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tidegate_crds::StreamJob;
+
     use super::*;
-    use crate::worker::topology::TaskShape;
+    use crate::{job::JobPlan, metrics::Metrics, worker::topology::TaskShape};
 
     /// Tasks by what they read from.
     fn regions(inputs: &[&[usize]], parallelism: u32) -> Vec<Vec<u32>> {
@@ -114,6 +118,52 @@ mod tests {
         for (what, inputs, expected) in cases {
             assert_eq!(regions(inputs, 3), expected, "{what}");
         }
+    }
+
+    /// The regions of a job with this SQL, and the operators that each task of them begins with.
+    fn planned(sql: &str) -> Vec<BTreeSet<String>> {
+        let document = format!(
+            "
+apiVersion: tidegate.dev/v1alpha1
+kind: StreamJob
+metadata: {{ name: regions }}
+spec:
+  sources:
+    - {{ name: orders, generator: {{}}, watermark: {{ column: ts }} }}
+    - {{ name: returns, generator: {{}} }}
+  sql: \"{sql}\"
+  sinks:
+    - {{ name: one, print: {{}} }}
+    - {{ name: other, print: {{}} }}
+  checkpoint: {{ storage: {{ local: {{ path: /nowhere }} }} }}
+"
+        );
+        let job = StreamJob::from_yaml(&document).unwrap();
+        let graph = JobPlan::new(&job, Arc::new(Metrics::new())).unwrap().graph;
+        let topology = Topology::of(&graph);
+        let regions = Regions::of(&topology, 2);
+        let name = |task: TaskId| {
+            let root = &graph.nodes[topology.tasks[task.task].nodes[0].0].id;
+            format!("{root}[{}]", task.subtask)
+        };
+        regions.all().map(|region| regions.tasks(region).map(name).collect()).collect()
+    }
+
+    #[test]
+    fn pipelines_that_share_a_source_restart_together_only_where_one_has_an_exchange() {
+        let passes = |from: &str, to: &str| format!("INSERT INTO {to} SELECT order_id, amount FROM {from};");
+        let sums = |to: &str| {
+            let window = "TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE)";
+            format!("INSERT INTO {to} SELECT store_id, SUM(amount) AS total FROM {window} GROUP BY window_start, window_end, store_id;")
+        };
+        let alone = |region: &BTreeSet<String>| region.len() == 1;
+        let two = planned(&(passes("orders", "one") + &passes("orders", "other")));
+        assert!(two.len() == 2 && two.iter().all(alone), "{two:?}");
+        let apart = planned(&(sums("one") + &passes("returns", "other")));
+        assert_eq!(apart.iter().map(BTreeSet::len).collect::<Vec<_>>(), [4, 1, 1], "{apart:?}");
+        assert!(apart[2].contains("source-returns[1]"), "{apart:?}");
+        let joined = planned(&(sums("one") + &passes("orders", "other")));
+        assert_eq!(joined.iter().map(BTreeSet::len).collect::<Vec<_>>(), [4], "{joined:?}");
     }
 
     #[test]

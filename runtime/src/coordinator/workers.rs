@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// A worker whose subtasks have not ended so long after they were to is given up: whatever it still does is of an attempt
-/// that can own nothing more.
+/// A worker whose subtasks have not ended so long after they were to is given up: whatever they still do is of an attempt
+/// that can own nothing more, or of a run that does not count.
 pub const LONGEST_END: Duration = Duration::from_secs(20);
 
 /// A worker, for as long as it is known.

@@ -117,7 +117,7 @@ async fn one_goes_on(struck: &str, source: &str, untouched: &str) {
     let after = read(&mut crew, untouched).await;
     let still = crew.coordinator().wait_for("any status", PATIENCE, |_| true).await;
     assert!(has_failed(&still), "{still:?}");
-    assert!(after > before + 10_000, "{untouched}: {before} records, then {after}");
+    assert!(after > before, "{untouched}: {before} records, then {after}");
     let status = crew.coordinator().wait_for("all tasks to run again", PATIENCE, runs_again).await;
     assert_eq!((status.attempt, status.restarts), (Some(1), 1));
     assert!(status.last_restore.is_some_and(|restored| restored.epoch > 1), "{:?}", status.last_restore);
@@ -171,7 +171,7 @@ async fn a_lost_worker_with_nothing_left_to_publish_takes_only_its_regions_with_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_worker_that_wakes_changes_nothing_for_the_regions_it_had() {
     let (job, document) = TwoPipelines::new((300_000, 40_000), (300_000, 40_000), "1h");
-    let document = document.env("TIDEGATE_HEARTBEAT_TIMEOUT", "1s").set("spec.checkpoint.timeout", "5s");
+    let document = document.env("TIDEGATE_HEARTBEAT_TIMEOUT", "1s");
     let mut crew = Crew::start_linked(Link::Plain, document, WORKERS + 1, 1);
     publish_all(&mut crew).await;
     let status = crew.coordinator().wait_for("any status", PATIENCE, |_| true).await;
@@ -186,10 +186,17 @@ async fn a_silent_worker_that_wakes_changes_nothing_for_the_regions_it_had() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_lost_while_it_publishes_takes_everything_with_it() {
-    // More rows than a chunk of each subtask takes, in one epoch.
-    let (job, document) = TwoPipelines::new((100_000, 1_000_000), (900_000, 1_000_000), "1h");
+    let (job, document) = TwoPipelines::new((100_000, 50_000), (1_100_000, 250_000), "1h");
     let mut crew = Crew::start_expecting(WORKERS, document, 2, 1);
     crew.start_worker_with_fault(2, "files-between-chunks", 1);
+    let running = |status: &JobStatus| status.phase == Phase::Running;
+    crew.coordinator().wait_for("the job to run", PATIENCE, running).await;
+    // More rows than a chunk of each subtask takes, in one epoch.
+    while read(&mut crew, "returns").await < 750_000 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (code, body) = crew.coordinator().ask_for_checkpoint(PATIENCE).await;
+    assert_eq!(code, 202, "{body}");
     assert_eq!(crew.worker(2).await_end(PATIENCE), End::Killed);
     let whole = |status: &JobStatus| status.restarts == 1;
     let status = crew.coordinator().wait_for("a restart", PATIENCE, whole).await;

@@ -4,13 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tidegate_crds::api::Failure;
 
-use super::{
-    driver::Loop,
-    effects::order_to_build,
-    event::Event,
-    place::Former,
-    workers::LONGEST_END,
-};
+use super::{driver::Loop, effects::order_to_build, event::Event, place::Former, workers::LONGEST_END};
 use crate::{
     env,
     graph::NodeKind,

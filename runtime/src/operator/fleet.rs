@@ -150,7 +150,9 @@ impl<O: Operator> Fleet<O> {
             drop(inside);
             let barrier = Barrier { epoch: self.epoch, last: false, open };
             snapshotter.start(barrier, Cut::default(), vec![link]);
-            let Some((_, Report::Acked(ack, held))) = self.runtime.block_on(inbox.recv()) else { panic!("not uploaded") };
+            let Some((_, Report::Acked(ack, held))) = self.runtime.block_on(inbox.recv()) else {
+                panic!("not uploaded")
+            };
             states.extend(ack.operators.into_iter().map(|(_, state)| state));
             uploaded.extend(held.parts);
         }

@@ -120,7 +120,8 @@ impl Current {
         match happened {
             Happened::Built(Ok((ready, restored))) => {
                 // What was to end before it was built is dropped.
-                let counting = ready.into_iter().map(Deployed::new).filter(|built| self.counting.contains(&built.run()));
+                let counting =
+                    ready.into_iter().map(Deployed::new).filter(|built| self.counting.contains(&built.run()));
                 self.runs.extend(counting.map(|built| (built.run(), built)));
                 self.tell(News::Ready(restored));
             }

@@ -154,7 +154,9 @@ spec:
         let passes = |from: &str, to: &str| format!("INSERT INTO {to} SELECT order_id, amount FROM {from};");
         let sums = |to: &str| {
             let window = "TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE)";
-            format!("INSERT INTO {to} SELECT store_id, SUM(amount) AS total FROM {window} GROUP BY window_start, window_end, store_id;")
+            format!(
+                "INSERT INTO {to} SELECT store_id, SUM(amount) AS total FROM {window} GROUP BY window_start, window_end, store_id;"
+            )
         };
         let alone = |region: &BTreeSet<String>| region.len() == 1;
         let two = planned(&(passes("orders", "one") + &passes("orders", "other")));

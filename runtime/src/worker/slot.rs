@@ -86,12 +86,7 @@ async fn until_stopped(mut stopped: watch::Receiver<bool>) {
 
 /// Slots without threads of their own: in a simulation all processes share one.
 #[cfg(any(test, feature = "test-util"))]
-async fn together(
-    subtasks: Vec<Subtask>,
-    stopped: watch::Receiver<bool>,
-    reports: Reports,
-    end: oneshot::Sender<()>,
-) {
+async fn together(subtasks: Vec<Subtask>, stopped: watch::Receiver<bool>, reports: Reports, end: oneshot::Sender<()>) {
     let mut tasks = JoinSet::new();
     for subtask in subtasks {
         tasks.spawn_local(watched(subtask, reports.clone()));

@@ -39,7 +39,8 @@ fn one(seed: u64) -> ExitCode {
 }
 
 fn show(played: &Played) {
-    let Played { seed, digest, events, took, faults, in_flight, restarts, region_restarts, verdict, setting, .. } = played;
+    let Played { seed, digest, events, took, faults, in_flight, restarts, region_restarts, verdict, setting, .. } =
+        played;
     println!("seed {seed}: {setting}");
     println!(
         "{faults} faults, {restarts} restarts ({region_restarts} of regions alone), {in_flight} files of rows in flight, \

@@ -195,7 +195,8 @@ impl Setting {
 
     fn plan(&self, inside: &Inside) -> JobPlan {
         static PLANNED: OnceLock<[[JobPlan; 2]; 2]> = OnceLock::new();
-        let plan = |counted, passes| JobPlan::new(&document(counted, passes), Arc::new(Metrics::new())).expect("a plan");
+        let plan =
+            |counted, passes| JobPlan::new(&document(counted, passes), Arc::new(Metrics::new())).expect("a plan");
         let plans = |counted| [plan(counted, false), plan(counted, true)];
         let [of_unique, of_all] = PLANNED.get_or_init(|| [plans(UNIQUE), plans(ALL)]);
         let [alone, with_second] = match self.memory {

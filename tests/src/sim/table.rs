@@ -108,8 +108,7 @@ fn orders(batch: &RecordBatch) -> Vec<String> {
     let amounts = column("amount", DataType::Decimal128(12, 2));
     let times = column("ts", DataType::Timestamp(TimeUnit::Millisecond, None));
     let (ids, stores) = (ids.as_string::<i32>(), stores.as_primitive::<Int64Type>());
-    let (amounts, times) =
-        (amounts.as_primitive::<Decimal128Type>(), times.as_primitive::<TimestampMillisecondType>());
+    let (amounts, times) = (amounts.as_primitive::<Decimal128Type>(), times.as_primitive::<TimestampMillisecondType>());
     let word = |row| {
         let (id, store, cents, ms) = (ids.value(row), stores.value(row), amounts.value(row), times.value(row));
         passed_on(id, store, cents, ms)

@@ -109,9 +109,9 @@ async fn one_goes_on(struck: &str, source: &str, untouched: &str) {
     crew.start_worker_with_strike(1, struck, Duration::from_secs(2));
     crew.start_worker(2);
     let failed = crew.coordinator().wait_for("a failure", PATIENCE, has_failed).await;
+    assert!(failed.committed_epoch > Some(1), "{failed:?}");
     let failure = failed.failure.unwrap();
     assert!(failure.reason == FailureReason::TaskFailed && failure.message.starts_with(struck), "{failure:?}");
-    assert!(failed.committed_epoch > Some(1), "{failed:?}");
     let before = read(&mut crew, untouched).await;
     tokio::time::sleep(RESTART_DELAY / 4).await;
     let after = read(&mut crew, untouched).await;

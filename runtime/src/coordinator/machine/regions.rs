@@ -84,7 +84,9 @@ impl Machine {
 
     /// When [`super::Event::Tick`] is wanted next, while regions restart.
     pub(super) fn wakes_regions_at(&self) -> Option<u64> {
-        let State::Running(Running { restarting: Some(restarting), owning: None, .. }) = &self.state else { return None };
+        let State::Running(Running { restarting: Some(restarting), owning: None, .. }) = &self.state else {
+            return None;
+        };
         (restarting.step == Step::Gone).then_some(restarting.at)
     }
 }

@@ -40,6 +40,9 @@ pub struct JobStatus {
     pub pending_epochs: u64,
     /// Restarts since the process began.
     pub restarts: u64,
+    /// Those of them in which some tasks restarted, and the others went on.
+    #[serde(default)]
+    pub region_restarts: u64,
     /// The first cause of the last failure; while the job can't start, what it waits for.
     pub failure: Option<Failure>,
     /// The workers that are there, by name; that of this process too.
@@ -51,7 +54,8 @@ pub struct JobStatus {
     pub sinks: Vec<SinkStatus>,
     /// Seconds from the claim to the first record read, of the last start.
     pub recovery_seconds: Option<f64>,
-    /// The checkpoint that the last start went on from, and where its state was; none if there was no checkpoint.
+    /// The checkpoint that the last start, or restart of some tasks, went on from, and where its state was; none if there was
+    /// no checkpoint.
     #[serde(default)]
     pub last_restore: Option<RestoreStatus>,
     /// Where the checkpoints are.
@@ -74,6 +78,7 @@ impl JobStatus {
             committed_epoch: None,
             pending_epochs: 0,
             restarts: 0,
+            region_restarts: 0,
             failure: None,
             workers: Vec::new(),
             sources: Vec::new(),
@@ -305,7 +310,7 @@ pub enum Phase {
     /// Publishes what was owned and not published, and loads state.
     Recovering,
     Running,
-    /// Waits before the next try.
+    /// Waits before the next try; or some tasks have failed and are not back yet, while the others go on.
     Restarting,
     /// Takes its final checkpoint.
     Stopping,

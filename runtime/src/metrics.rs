@@ -47,6 +47,7 @@ pub struct Metrics {
     pub committed_epoch: Gauge,
     pub pending_epochs: Gauge,
     pub restarts: Counter,
+    pub region_restarts: Counter,
     pub restored_bytes: Family<Located, Gauge>,
 }
 
@@ -78,6 +79,7 @@ impl Metrics {
             committed_epoch: Gauge::default(),
             pending_epochs: Gauge::default(),
             restarts: Counter::default(),
+            region_restarts: Counter::default(),
             restored_bytes: Family::default(),
         };
         metrics.register();
@@ -143,6 +145,11 @@ impl Metrics {
         registry.register("committed_epoch", "Newest epoch published by all sinks", self.committed_epoch.clone());
         registry.register("pending_epochs", "Epochs owned and not yet published", self.pending_epochs.clone());
         registry.register("restarts", "Restarts after a failure", self.restarts.clone());
+        registry.register(
+            "region_restarts",
+            "Restarts after a failure of some tasks alone, while the others went on",
+            self.region_restarts.clone(),
+        );
         registry.register(
             "restored_bytes",
             "Bytes of state that the last start went on with, by where they were",

@@ -14,13 +14,13 @@ use crate::{
         store::{Store, memory::MemoryStore},
     },
     element::Barrier,
-    ids::{Attempt, Epoch, EventTime, OperatorId, Revision, SubtaskIndex},
+    ids::{Attempt, Epoch, EventTime, OperatorId, Revision, Run, SubtaskIndex},
     memory::MemoryLimit,
     state::{Backend, Spill},
     worker::{
         chain::FrozenLink,
         protocol::TaskId,
-        report::Report,
+        report::{Report, Reports},
         restore::{Restored, Takes},
         snapshot::{Cut, Snapshotter},
         supply::Supply,
@@ -143,14 +143,16 @@ impl<O: Operator> Fleet<O> {
                 lineage: "fleet".into(),
                 store: Arc::new(self.store.clone()),
                 io: self.runtime.handle().clone(),
-                reports: reports.clone(),
+                reports: Reports::new(Run(1), reports.clone()),
             };
             let inside = handle.enter();
             let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().unwrap() };
             drop(inside);
             let barrier = Barrier { epoch: self.epoch, last: false, open };
             snapshotter.start(barrier, Cut::default(), vec![link]);
-            let Some(Report::Acked(ack, held)) = self.runtime.block_on(inbox.recv()) else { panic!("not uploaded") };
+            let Some((_, Report::Acked(ack, held))) = self.runtime.block_on(inbox.recv()) else {
+                panic!("not uploaded")
+            };
             states.extend(ack.operators.into_iter().map(|(_, state)| state));
             uploaded.extend(held.parts);
         }

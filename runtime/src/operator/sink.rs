@@ -21,6 +21,8 @@ const CHUNK_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Buffer {
     spill: Spill,
+    /// Most rows of one chunk.
+    chunk_rows: usize,
     /// The chunk that is being filled.
     open: Vec<RecordBatch>,
     rows: usize,
@@ -30,12 +32,12 @@ pub struct Buffer {
 
 impl Buffer {
     pub fn new(spill: Spill) -> Self {
-        Self { spill, open: Vec::new(), rows: 0, bytes: 0, cut: Vec::new() }
+        Self { spill, chunk_rows: chunk_rows(), open: Vec::new(), rows: 0, bytes: 0, cut: Vec::new() }
     }
 
     fn add(&mut self, batch: RecordBatch) {
         let size = batch.get_array_memory_size();
-        if self.rows + batch.num_rows() > CHUNK_ROWS || self.bytes + size > CHUNK_BYTES {
+        if self.rows + batch.num_rows() > self.chunk_rows || self.bytes + size > CHUNK_BYTES {
             self.close(true);
         }
         self.rows += batch.num_rows();
@@ -59,8 +61,8 @@ impl Buffer {
 
 impl Operator for Buffer {
     fn on_batch(&mut self, batch: RecordBatch, _: &mut Output) -> Result<(), OperatorError> {
-        for from in (0..batch.num_rows()).step_by(CHUNK_ROWS) {
-            self.add(batch.slice(from, CHUNK_ROWS.min(batch.num_rows() - from)));
+        for from in (0..batch.num_rows()).step_by(self.chunk_rows) {
+            self.add(batch.slice(from, self.chunk_rows.min(batch.num_rows() - from)));
         }
         Ok(())
     }
@@ -74,6 +76,14 @@ impl Operator for Buffer {
         self.close(false);
         Ok(Frozen { chunks: self.cut.clone(), ..Frozen::default() })
     }
+}
+
+fn chunk_rows() -> usize {
+    #[cfg(any(test, feature = "test-util"))]
+    if let Some(rows) = crate::simulation::ask(|doors| doors.chunk_rows()) {
+        return rows;
+    }
+    CHUNK_ROWS
 }
 
 /// Writes through, without the write-ahead log.

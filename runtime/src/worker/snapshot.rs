@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use thiserror::Error;
 use tidegate_crds::api::{CheckpointTimes, FailureReason, InFlightRecords};
-use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
+use tokio::runtime::Handle;
 
 use super::{
     at_hand::Copied,
@@ -20,7 +20,7 @@ use super::{
     in_flight::{self, Overtaken},
     merge,
     protocol::{Ack, TaskId},
-    report::Report,
+    report::{Report, Reports},
     tables::{self, Destination},
 };
 use crate::{
@@ -50,7 +50,8 @@ pub struct Snapshotter {
     pub lineage: String,
     pub store: Arc<dyn Store>,
     pub io: Handle,
-    pub reports: UnboundedSender<Report>,
+    /// Of the subtask's run.
+    pub reports: Reports,
 }
 
 /// Parts are put into files of about so many bytes at most: a file is in memory while it is uploaded.
@@ -119,8 +120,7 @@ impl Snapshotter {
                 }
                 Err(error) => Report::Declined { epoch, failure: error.failure() },
             };
-            // The worker does not listen any more when the job is being torn down.
-            let _gone = this.reports.send(report);
+            this.reports.send(report);
         });
     }
 
@@ -207,7 +207,8 @@ impl Snapshotter {
         subtask: &mut SubtaskState,
     ) -> Result<(u64, Vec<Copied>), SnapshotError> {
         let name = format!("table-{operator}-{}", self.task.subtask);
-        let to = Destination { store: &self.store, attempt: self.attempt, epoch: barrier.epoch, name };
+        let run = self.reports.run();
+        let to = Destination { store: &self.store, attempt: self.attempt, run, epoch: barrier.epoch, name };
         if barrier.open {
             let parts = tables::write_rows(&to, table).await?;
             let bytes = parts.iter().map(|part| part.file.bytes).sum();
@@ -365,9 +366,12 @@ impl Snapshotter {
         try_join_all(uploads).await
     }
 
-    /// Writes rows ahead of their barrier: into the folder of no epoch, since they do not know theirs.
+    /// Writes rows ahead of their barrier: into the folder of no epoch, since they do not know theirs. An earlier run of the
+    /// subtask may have files there that still are on their way. In an epoch's folder it has none: no checkpoint that a run
+    /// was told of goes on when the next begins.
     pub fn spill(&self, name: &str) -> Spill {
-        let prefix = format!("{}{name}-{}-", folder(self.attempt, Epoch(0)), self.task.subtask);
+        let (folder, run) = (folder(self.attempt, Epoch(0)), self.reports.run());
+        let prefix = format!("{folder}{name}-{}-{run}-", self.task.subtask);
         Spill::new(self.store.clone(), self.io.clone(), prefix)
     }
 

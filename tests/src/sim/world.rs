@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate::coordinator::api::Request;
+use tidegate::{coordinator::api::Request, metrics::Metrics};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{broker::Broker, chance::Chance, faults::Moment, net::Net, store::Objects, table::Table, trace::Trace};
@@ -71,6 +71,10 @@ pub struct World {
     pub clocks: BTreeMap<Host, i64>,
     /// Systems that a host can't reach, until when.
     pub cut_off: BTreeMap<Host, Micros>,
+    /// What makes a subtask fail, by the process it is in and its name.
+    pub strikes: BTreeMap<(Pid, String), oneshot::Sender<()>>,
+    /// What all processes have counted.
+    pub metrics: Vec<Arc<Metrics>>,
     pub net: Net,
     pub objects: Objects,
     pub broker: Broker,
@@ -108,6 +112,8 @@ impl Shared {
             desks: BTreeMap::new(),
             clocks: BTreeMap::new(),
             cut_off: BTreeMap::new(),
+            strikes: BTreeMap::new(),
+            metrics: Vec::new(),
             net: Net::default(),
             objects: Objects::default(),
             broker: Broker::default(),
@@ -175,6 +181,16 @@ impl World {
 
     pub fn host(&self, pid: Pid) -> Option<Host> {
         self.lives.iter().find(|(_, living)| **living == pid).map(|(host, _)| *host)
+    }
+
+    /// Lets one of the subtasks that run fail, chosen by `draw`; gives its process.
+    pub fn strike_one(&mut self, draw: u64) -> Option<Pid> {
+        self.strikes.retain(|_, strike| !strike.is_closed());
+        let chosen = self.strikes.keys().nth(draw as usize % self.strikes.len().max(1)).cloned()?;
+        self.note(format_args!("subtask {} fails", chosen.1));
+        // It was not closed a moment ago.
+        let _struck = self.strikes.remove(&chosen)?.send(());
+        Some(chosen.0)
     }
 
     /// What becomes of a process's next request to a system.

@@ -7,6 +7,7 @@ mod broken;
 mod counterparts;
 mod kafka;
 mod kubernetes;
+mod regions;
 mod sim;
 mod store_sales;
 mod supervised;

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use super::regions::Restarting;
 use crate::{
     checkpoint::record::Trigger,
     coordinator::{event::Effect, tracker::InFlight},
     ids::Epoch,
-    worker::protocol::TaskId,
+    worker::{protocol::TaskId, regions::Regions},
 };
 
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) subtasks: usize,
+    pub(super) regions: Regions,
+    /// Some of them restart.
+    pub(super) restarting: Option<Restarting>,
     pub(super) sources: usize,
     pub(super) exhausted: BTreeSet<TaskId>,
     pub(super) in_flight: Option<InFlight>,
@@ -53,9 +56,10 @@ pub(super) struct Ending {
 }
 
 impl Running {
-    pub(super) fn new(subtasks: usize, sources: usize, next_trigger: u64) -> Self {
+    pub(super) fn new(regions: Regions, sources: usize, next_trigger: u64) -> Self {
         Self {
-            subtasks,
+            regions,
+            restarting: None,
             sources,
             exhausted: BTreeSet::new(),
             in_flight: None,

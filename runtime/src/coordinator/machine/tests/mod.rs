@@ -5,8 +5,16 @@ use tidegate_crds::{HumanDuration, StorageSpec};
 
 use self::world::{Saving, Stage, World};
 use super::{super::event as stop, *};
-use crate::{ids::SubtaskIndex, worker::protocol::TaskId};
+use crate::{
+    ids::{RegionId, SubtaskIndex},
+    worker::{
+        protocol::TaskId,
+        regions::Regions,
+        topology::{TaskShape, Topology},
+    },
+};
 
+mod regions;
 mod world;
 
 const SUBTASKS: usize = 3;
@@ -35,6 +43,12 @@ fn task(index: usize) -> TaskId {
     TaskId { task: 0, subtask: SubtaskIndex(index as u32) }
 }
 
+/// One task without an exchange: each of its subtasks is a region, with the same number.
+fn regions() -> Regions {
+    let task = TaskShape { nodes: Vec::new(), edges: Vec::new(), inputs: Vec::new() };
+    Regions::of(&Topology { tasks: vec![task] }, SUBTASKS as u32)
+}
+
 fn failure(message: &str) -> Failure {
     Failure { reason: FailureReason::TaskFailed, message: message.into() }
 }
@@ -58,13 +72,15 @@ enum Happening {
     /// Somebody wants another parallelism.
     Rescale,
     Fail,
+    /// Some subtasks fail, or those of a lost worker; the bits say which.
+    FailSome(u32),
     Stop(stop::Last),
     /// A stop without a last checkpoint.
     StopAtOnce,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::{Answer, Ask, Decline, Exhaust, Fail, Rescale, Save, Stop, StopAtOnce, Stray, Wait};
+    use Happening::{Answer, Ask, Decline, Exhaust, Fail, FailSome, Rescale, Save, Stop, StopAtOnce, Stray, Wait};
     prop_oneof![
         40 => any::<Index>().prop_map(Answer),
         8 => any::<Index>().prop_map(Stray),
@@ -75,6 +91,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => Just(Save),
         1 => Just(Rescale),
         1 => Just(Fail),
+        3 => (1..1_u32 << SUBTASKS).prop_map(FailSome),
         1 => any::<(bool, bool)>().prop_map(|(savepoint, drain)| Stop(stop::Last { savepoint, drain })),
         1 => Just(StopAtOnce),
     ]
@@ -108,7 +125,7 @@ fn overtakes(alignment_ms: Option<u64>, trigger: Event, times: &[u64]) -> Vec<u6
         Event::Tick,
         Event::Claimed { attempt: Attempt(1), restored: None },
         Event::Settled,
-        Event::Started { subtasks: SUBTASKS, sources: SOURCES },
+        Event::Started { regions: regions(), sources: SOURCES },
     ];
     start.into_iter().for_each(|event| _ = machine.step(event, 0, 0.0));
     let mut overtaken = Vec::new();

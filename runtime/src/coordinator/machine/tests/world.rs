@@ -6,9 +6,9 @@ use tidegate_crds::{FixedDelay, HumanDuration, RestartSpec};
 
 use super::{
     super::{super::event as stop, *},
-    ALIGNMENT_MS, FAR, Happening, RESTART_PAUSE_MS, SOURCES, SUBTASKS, failure, spec, task,
+    ALIGNMENT_MS, FAR, Happening, RESTART_PAUSE_MS, SOURCES, SUBTASKS, failure, regions, spec, task,
 };
-use crate::worker::protocol::TaskId;
+use crate::{ids::RegionId, worker::protocol::TaskId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -43,6 +43,15 @@ struct LastBarrier {
     owned_at: Option<u64>,
 }
 
+/// Regions that restart while the others go on.
+#[derive(Debug)]
+pub(super) struct RegionRestart {
+    pub(super) regions: BTreeSet<RegionId>,
+    failed_at: u64,
+    /// They are being built.
+    deployed: bool,
+}
+
 /// The savepoint that is in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Saving {
@@ -70,7 +79,12 @@ pub(super) struct World {
     pub(super) triggered: Option<Epoch>,
     checkpoint: Option<Checkpoint>,
     last: Option<LastBarrier>,
-    exhausted: BTreeSet<usize>,
+    pub(super) exhausted: BTreeSet<usize>,
+    pub(super) restarting: Option<RegionRestart>,
+    /// Regions that were deployed again, from which epoch.
+    pub(super) deployed: Vec<(BTreeSet<RegionId>, Option<Epoch>)>,
+    /// Subtasks that are new have to be told to pause.
+    tells_again: bool,
     unpublished: BTreeSet<Epoch>,
     unrecorded: BTreeSet<Epoch>,
     paused: bool,
@@ -107,6 +121,9 @@ impl World {
             checkpoint: None,
             last: None,
             exhausted: BTreeSet::new(),
+            restarting: None,
+            deployed: Vec::new(),
+            tells_again: false,
             unpublished: BTreeSet::new(),
             unrecorded: BTreeSet::new(),
             paused: false,
@@ -142,12 +159,17 @@ impl World {
                 self.now += millis;
                 self.tick();
             }
-            Happening::Exhaust(source) if self.stage == Stage::Running => {
+            Happening::Exhaust(source) if self.stage == Stage::Running && self.runs(*source) => {
                 self.exhausted.insert(*source);
                 self.deliver(Event::Exhausted { task: task(*source) });
             }
             Happening::Ask => self.deliver(Event::CheckpointAsked),
             Happening::Fail => self.deliver(Event::Failed(failure("broken"))),
+            Happening::FailSome(bits) => {
+                let regions = (0..SUBTASKS as u32).filter(|region| bits & (1 << region) > 0).map(RegionId);
+                // What does not run has nothing to fail, but its worker may be lost.
+                self.deliver(Event::RegionsFailed { regions: regions.collect(), failure: failure("broken") });
+            }
             Happening::Save if self.machine.phase() == Phase::Running && self.saving.is_none() => {
                 self.saving = Some(Saving::Asked);
                 self.deliver(Event::SavepointAsked);
@@ -160,6 +182,11 @@ impl World {
             Happening::StopAtOnce => self.stop(false),
             Happening::Stray(_) | Happening::Exhaust(_) | Happening::Save | Happening::Rescale => {}
         }
+    }
+
+    fn runs(&self, subtask: usize) -> bool {
+        let region = RegionId(subtask as u32);
+        self.restarting.as_ref().is_none_or(|restarting| !restarting.regions.contains(&region))
     }
 
     pub(super) fn stop(&mut self, final_checkpoint: bool) {
@@ -176,6 +203,7 @@ impl World {
         let running = self.stage == Stage::Running;
         self.drains |= running && last.drain && self.stopped_at.is_none();
         self.stopped_at.get_or_insert(self.now);
+        self.cut_short |= self.restarting.is_some();
         if !last.savepoint {
             self.hurried_at.get_or_insert(self.now);
         } else if running {
@@ -229,6 +257,8 @@ impl World {
             assert_eq!(self.machine.pending(), self.unpublished.len() as u64);
             assert!(self.paused || self.unpublished.len() < self.max_pending, "too many epochs wait, and no pause");
             assert!(!self.paused || !self.unpublished.is_empty(), "paused for nothing");
+            assert!(!self.tells_again, "subtasks that are new do not know of the pause");
+            assert_eq!(self.machine.phase() == Phase::Restarting, self.restarting.is_some());
         }
         count
     }
@@ -256,6 +286,10 @@ impl World {
             }
             Event::Published { epoch } => self.unpublished = self.unpublished.split_off(&epoch.next()),
             Event::Recorded { epoch } => self.unrecorded = self.unrecorded.split_off(&epoch.next()),
+            Event::RegionsStarted => {
+                self.restarting = None;
+                self.tells_again = self.paused;
+            }
             Event::Aborted if self.stage == Stage::Aborting => self.stage = Stage::Down,
             _ => {}
         }
@@ -273,7 +307,7 @@ impl World {
             }
             Effect::Start => {
                 assert_eq!(self.stage, Stage::Recovering);
-                self.answers.push(Event::Started { subtasks: SUBTASKS, sources: SOURCES });
+                self.answers.push(Event::Started { regions: regions(), sources: SOURCES });
             }
             Effect::Trigger { barrier, trigger } => {
                 assert!(running);
@@ -332,8 +366,20 @@ impl World {
                 self.scribe.push_back(Event::Recorded { epoch });
             }
             Effect::Pause => {
-                assert!(!self.paused && self.unpublished.len() >= self.max_pending);
+                let told_again = std::mem::take(&mut self.tells_again);
+                assert!(told_again || !self.paused && self.unpublished.len() >= self.max_pending);
                 self.paused = true;
+            }
+            Effect::EndRegions { regions, .. } => self.end_regions(regions),
+            Effect::StartRegions { regions } => {
+                let restarting = self.restarting.as_mut().expect("regions that were ended");
+                assert!(restarting.regions == regions && !restarting.deployed);
+                assert!(!self.answers.contains(&Event::RegionsEnded), "deployed before their subtasks are gone");
+                assert!(self.checkpoint.is_none(), "the newest checkpoint is not known yet");
+                assert!(self.now >= restarting.failed_at + RESTART_PAUSE_MS, "no pause");
+                restarting.deployed = true;
+                self.deployed.push((regions, self.logged));
+                self.answers.push(Event::RegionsStarted);
             }
             Effect::Resume => {
                 assert!(self.paused);
@@ -353,7 +399,10 @@ impl World {
             Stage::New => assert_eq!(self.attempts, 0),
             Stage::Down => {
                 let rescaled = |last: &LastBarrier| last.trigger == Trigger::Rescale && last.owned_at.is_some();
-                let has_waited = self.now >= self.aborted_at.unwrap() + RESTART_PAUSE_MS;
+                // What joined others that had failed before waits with them.
+                let failed_at = self.restarting.take().map(|restarting| restarting.failed_at);
+                let since = self.aborted_at.unwrap().min(failed_at.unwrap_or(u64::MAX));
+                let has_waited = self.now >= since + RESTART_PAUSE_MS;
                 assert!(has_waited || self.last.as_ref().is_some_and(rescaled), "no pause");
             }
             other => panic!("claims while {other:?}"),
@@ -381,6 +430,7 @@ impl World {
     fn trigger(&mut self, barrier: Barrier, trigger: Trigger) {
         let epoch = barrier.epoch;
         assert!(self.checkpoint.is_none(), "two checkpoints at a time");
+        assert!(self.restarting.is_none(), "a checkpoint without some of the subtasks");
         assert!(self.last.is_none(), "a barrier after the last");
         assert!(Some(epoch) > self.restored && Some(epoch) > self.triggered, "epoch {epoch} again");
         assert_eq!(barrier.last, trigger.is_last());
@@ -412,13 +462,31 @@ impl World {
     fn over(&mut self, epoch: Epoch, started_at: u64) -> Checkpoint {
         let checkpoint = self.checkpoint.take().unwrap();
         assert_eq!((checkpoint.epoch, checkpoint.started_at), (epoch, started_at));
-        self.strays.append(&mut self.answers);
+        let of_regions = |event: &Event| matches!(event, Event::RegionsEnded | Event::RegionsStarted);
+        let (left, over): (Vec<_>, Vec<_>) = std::mem::take(&mut self.answers).into_iter().partition(of_regions);
+        self.answers = left;
+        self.strays.extend(over);
         self.strays.extend([
             Event::Written { epoch },
             Event::Owned { epoch },
             Event::Declined { epoch, failure: failure("late") },
         ]);
         checkpoint
+    }
+
+    fn end_regions(&mut self, regions: BTreeSet<RegionId>) {
+        assert!(self.stage == Stage::Running && self.stopped_at.is_none());
+        let is_settled = |checkpoint: &Checkpoint| checkpoint.ordered && !checkpoint.trigger.is_last();
+        assert!(self.checkpoint.as_ref().is_none_or(is_settled), "{:?} goes on without them", self.checkpoint);
+        self.exhausted.retain(|source| !regions.contains(&RegionId(*source as u32)));
+        let begun = RegionRestart { regions: BTreeSet::new(), failed_at: self.now, deployed: false };
+        let restarting = self.restarting.get_or_insert(begun);
+        assert!(!restarting.deployed, "what is being built is not ended");
+        restarting.regions.extend(regions);
+        assert!(restarting.regions.len() < SUBTASKS, "nobody goes on");
+        if !self.answers.contains(&Event::RegionsEnded) {
+            self.answers.push(Event::RegionsEnded);
+        }
     }
 
     fn abort(&mut self) {
@@ -455,6 +523,15 @@ impl World {
         assert!(self.unrecorded.is_empty() || patience_ended && !finished, "{:?} wait", self.unrecorded);
         assert!(!finished || last.trigger == Trigger::Finish);
         assert!(last.trigger != Trigger::Rescale || self.stopped_at.is_some());
+    }
+
+    /// Lets so many answers come, those of subtasks first.
+    pub(super) fn answer_some(&mut self, count: usize) {
+        for _ in 0..count {
+            if let Some(event) = self.answer(|_| 0, true) {
+                self.deliver(event);
+            }
+        }
     }
 
     /// Lets answers come until no more are under way.

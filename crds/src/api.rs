@@ -38,6 +38,9 @@ pub struct JobStatus {
     pub committed_epoch: Option<u64>,
     /// Epochs owned and not yet published.
     pub pending_epochs: u64,
+    /// Checkpoints that have begun, and are neither complete nor given up.
+    #[serde(default)]
+    pub checkpoints_under_way: u64,
     /// Restarts since the process began.
     pub restarts: u64,
     /// The first cause of the last failure; while the job can't start, what it waits for.
@@ -73,6 +76,7 @@ impl JobStatus {
             last_savepoint: None,
             committed_epoch: None,
             pending_epochs: 0,
+            checkpoints_under_way: 0,
             restarts: 0,
             failure: None,
             workers: Vec::new(),

@@ -125,6 +125,7 @@ impl Snapshotter {
         overtaken: Option<Overtaken>,
     ) -> Result<Option<(Ack, Held)>, SnapshotError> {
         fault::reach("before-state-upload");
+        fault::upload().await;
         let epoch = barrier.epoch;
         let (operators, chunks, times) = (Vec::new(), Vec::new(), CheckpointTimes::default());
         let mut ack = Ack { task: self.task, epoch, operators, chunks, bytes: 0, times, unaligned: None };

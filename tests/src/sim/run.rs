@@ -40,6 +40,8 @@ pub struct Played {
     pub faults: usize,
     /// Files of rows that barriers have overtaken.
     pub in_flight: u64,
+    /// Checkpoints that were owned when the next one had begun to write.
+    pub overlapping: u64,
     /// Why it is not what it should be.
     pub verdict: Result<(), String>,
     /// The last events, in words.
@@ -73,6 +75,7 @@ pub fn play(seed: u64, told: bool) -> Played {
     let _log = told.then(|| tell(run.world.clone()));
     run.world.lock().trace.told = told;
     run.world.lock().weather = usual;
+    run.world.lock().slow_writes = setting.slow_writes;
     let count = faults.len();
     for (at, fault) in faults {
         run.step(at, Step::Fault(fault));
@@ -96,6 +99,7 @@ pub fn play(seed: u64, told: bool) -> Played {
         took,
         faults: count,
         in_flight: world.in_flight,
+        overlapping: world.overlapping,
         verdict,
         tail: world.trace.tail(),
         setting: format!("{setting:?}"),

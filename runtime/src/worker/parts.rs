@@ -65,7 +65,7 @@ impl Found {
 }
 
 /// One operator's parts of one subtask, for one checkpoint.
-pub struct Parts<'a> {
+pub(super) struct Parts<'a> {
     snapshotter: &'a Snapshotter,
     epoch: Epoch,
     operator: &'a OperatorId,
@@ -75,7 +75,7 @@ pub struct Parts<'a> {
 
 /// Where all parts are, and how many bytes were uploaded.
 #[derive(Default)]
-pub struct Uploaded {
+pub(super) struct Uploaded {
     pub parts: PartsAt,
     pub bytes: u64,
 }
@@ -87,7 +87,7 @@ impl Uploaded {
     }
 
     /// As a manifest names them. Parts that were merged have one place.
-    pub fn references(&self) -> Vec<PartRef> {
+    pub(super) fn references(&self) -> Vec<PartRef> {
         let mut named = BTreeSet::new();
         let references = self.parts.iter().map(|(_, reference)| reference);
         references.filter(|part| named.insert((&part.file.path, part.batch))).cloned().collect()
@@ -95,12 +95,12 @@ impl Uploaded {
 }
 
 impl<'a> Parts<'a> {
-    pub fn new(snapshotter: &'a Snapshotter, epoch: Epoch, operator: &'a OperatorId) -> Self {
+    pub(super) fn new(snapshotter: &'a Snapshotter, epoch: Epoch, operator: &'a OperatorId) -> Self {
         Self { snapshotter, epoch, operator, files: AtomicUsize::new(0) }
     }
 
     /// Sees to it that the storage has every part, and says where.
-    pub async fn upload(&self, parts: Vec<Arc<StatePart>>) -> Result<Uploaded, SnapshotError> {
+    pub(super) async fn upload(&self, parts: Vec<Arc<StatePart>>) -> Result<Uploaded, SnapshotError> {
         let Found { mut durable, fresh, spilled, mut theirs } = Found::of(parts);
         let (mut uploaded, merged) = {
             let (uploaded, merged) = tokio::join!(self.write(fresh, spilled), self.merge(&mut durable));
@@ -118,8 +118,8 @@ impl<'a> Parts<'a> {
             durable.extend(again.durable);
             theirs = again.theirs;
         }
-        uploaded.parts.extend(durable);
-        Ok(uploaded)
+        durable.append(&mut uploaded.parts);
+        Ok(Uploaded { parts: durable, ..uploaded })
     }
 
     async fn write(&self, fresh: Fresh<RecordBatch>, spilled: Fresh<Arc<SpilledRows>>) -> Result<Uploaded, SnapshotError> {

@@ -38,6 +38,9 @@ pub struct JobStatus {
     pub committed_epoch: Option<u64>,
     /// Epochs owned and not yet published.
     pub pending_epochs: u64,
+    /// Checkpoints that have begun, and are neither complete nor given up.
+    #[serde(default)]
+    pub checkpoints_under_way: u64,
     /// Restarts since the process began.
     pub restarts: u64,
     /// Those of them in which some tasks restarted, and the others went on.
@@ -77,6 +80,7 @@ impl JobStatus {
             last_savepoint: None,
             committed_epoch: None,
             pending_epochs: 0,
+            checkpoints_under_way: 0,
             restarts: 0,
             region_restarts: 0,
             failure: None,

@@ -35,6 +35,7 @@ pub struct Metrics {
     pub publish_failures: Family<Named, Counter>,
     pub checkpoints_completed: Counter,
     pub checkpoints_failed: Counter,
+    pub checkpoints_under_way: Gauge,
     pub checkpoint_seconds: Histogram,
     pub checkpoint_alignment_seconds: Histogram,
     pub checkpoint_sync_seconds: Histogram,
@@ -67,6 +68,7 @@ impl Metrics {
             publish_failures: Family::default(),
             checkpoints_completed: Counter::default(),
             checkpoints_failed: Counter::default(),
+            checkpoints_under_way: Gauge::default(),
             checkpoint_seconds: Histogram::new(SECONDS),
             checkpoint_alignment_seconds: Histogram::new(SECONDS),
             checkpoint_sync_seconds: Histogram::new(SECONDS),
@@ -124,6 +126,11 @@ impl Metrics {
             "checkpoint_async_seconds",
             "Time of a subtask's upload, while it went on",
             self.checkpoint_async_seconds.clone(),
+        );
+        registry.register(
+            "checkpoints_under_way",
+            "Checkpoints that have begun, and are neither complete nor given up",
+            self.checkpoints_under_way.clone(),
         );
         registry.register(
             "checkpoints_unaligned",

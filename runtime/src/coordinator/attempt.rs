@@ -135,6 +135,7 @@ impl Current {
     }
 
     pub fn triggered(&mut self, epoch: Epoch, trigger: Trigger) {
+        self.kept.began(epoch);
         let checkpoint = Checkpoint { trigger, acks: Vec::new(), manifest: None, reference: None, permit: None };
         self.checkpoints.insert(epoch, checkpoint);
     }
@@ -155,8 +156,8 @@ impl Current {
                 operators.entry(operator.clone()).or_default().insert(ack.task.subtask, state.clone());
             }
         }
-        let own = checkpoint.iter().flat_map(|checkpoint| &checkpoint.acks).flat_map(|ack| ack.chunks.iter().cloned());
-        let chunks = self.pending.and(own);
+        let shares = checkpoint.iter().flat_map(|checkpoint| &checkpoint.acks);
+        let chunks = self.pending.and(shares.flat_map(|ack| ack.chunks.iter().cloned()));
         let parallelism = self.parallelism;
         let operators: Vec<OperatorState> = operators
             .into_iter()
@@ -214,8 +215,7 @@ impl Current {
         let bytes = acks.iter().map(|ack| ack.bytes).sum();
         let shares = shares(&acks);
         let chunks: Vec<ChunkRef> = acks.into_iter().flat_map(|ack| ack.chunks).collect();
-        let rows = chunks.iter().map(|chunk| chunk.rows).sum();
-        self.pending.owned(epoch, chunks);
+        let rows = self.pending.owned(epoch, chunks).iter().map(|chunk| chunk.rows).sum();
         let garbage = self.kept.completed(&manifest);
         let (path, full_bytes) = (manifest.path(), manifest.bytes());
         if let Some(saving) = self.saving.as_mut().filter(|saving| saving.epoch == epoch) {
@@ -224,9 +224,10 @@ impl Current {
         Some(Completed { manifest: path, bytes, full_bytes, rows, garbage, shares, grant: permit.grant() })
     }
 
-    /// The epoch is given up; gives what had been done for it.
-    pub fn discard(&mut self, epoch: Epoch) -> Vec<Share> {
-        self.checkpoints.remove(&epoch).map(|checkpoint| shares(&checkpoint.acks)).unwrap_or_default()
+    /// The epoch is given up; gives what had been done for it, and the files that nothing names any more.
+    pub fn discard(&mut self, epoch: Epoch) -> (Vec<Share>, BTreeSet<ObjectPath>) {
+        let done = self.checkpoints.remove(&epoch).map(|checkpoint| shares(&checkpoint.acks)).unwrap_or_default();
+        (done, self.kept.given_up(epoch))
     }
 
     /// Everything up to `epoch` is published.

@@ -182,15 +182,18 @@ impl Loop {
 
     fn show(&self) {
         let (phase, pending) = (self.machine.phase(), self.machine.pending());
+        let under_way = self.machine.under_way();
         let (restarts, failure) = (self.machine.restarts, self.machine.failure.clone());
         let region_restarts = self.machine.region_restarts;
         let metrics = &self.job.shared.metrics;
         metrics.pending_epochs.set(pending as i64);
+        metrics.checkpoints_under_way.set(under_way as i64);
         metrics.restarts.inc_by(restarts.saturating_sub(metrics.restarts.get()));
         metrics.region_restarts.inc_by(region_restarts.saturating_sub(metrics.region_restarts.get()));
         self.job.shared.update(|status| {
             status.phase = phase;
             status.pending_epochs = pending;
+            status.checkpoints_under_way = under_way;
             status.restarts = restarts;
             status.region_restarts = region_restarts;
             status.failure = failure;

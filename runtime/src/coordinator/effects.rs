@@ -286,8 +286,9 @@ impl Loop {
     }
 
     fn discard(&mut self, epoch: Epoch, cause: String, started_at: u64) {
-        let shares = self.current.as_mut().map(|current| current.discard(epoch)).unwrap_or_default();
+        let (shares, garbage) = self.current.as_mut().map(|current| current.discard(epoch)).unwrap_or_default();
         self.direct(Action::Discard(epoch));
+        self.job.io.spawn(collect::delete(self.job.store.clone(), garbage));
         let duration_ms = (env::monotonic().as_millis() as u64).saturating_sub(started_at);
         tracing::warn!(%epoch, cause, "checkpoint failed");
         self.job.shared.metrics.checkpoints_failed.inc();

@@ -150,7 +150,7 @@ impl Machine {
             (State::Recovering, Event::Started { regions, sources }) => {
                 let interval = self.spec.interval.millis();
                 let next_trigger = now + if self.restored { interval.min(FIRST_AFTER_RESTORE_MS) } else { interval };
-                self.state = State::Running(Running::new(regions, sources, next_trigger));
+                self.state = State::Running(Running::new(regions, sources, next_trigger, self.spec.at_once()));
                 Vec::new()
             }
             (State::Claiming, Event::NothingLeft) => self.abort(AfterAbort::Done(Outcome::Finished)),
@@ -267,14 +267,8 @@ impl Machine {
         let State::Running(running) = &mut self.state else { return Vec::new() };
         match event {
             Event::Acked { epoch, task } => {
-                let Some(in_flight) = running.in_flight.as_mut().filter(|in_flight| in_flight.epoch == epoch) else {
-                    return Vec::new();
-                };
-                if !in_flight.ack(task) {
-                    return Vec::new();
-                }
-                running.writing = running.in_flight.take();
-                vec![Effect::Write { epoch }]
+                running.acknowledge(epoch, task);
+                running.advance()
             }
             Event::Written { epoch } => {
                 let Some(written) = running.writing.take_if(|writing| writing.epoch == epoch) else {
@@ -339,7 +333,7 @@ impl Machine {
         let Some(done) = running.owning.take_if(|owning| owning.epoch == epoch) else { return Vec::new() };
         running.pending.insert(epoch);
         running.failures_in_row = 0;
-        running.next_trigger = (done.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
+        running.next_trigger = running.next_trigger.max(now + self.spec.min_pause.millis());
         let mut effects = vec![Effect::Completed { epoch, started_at: done.started_at }];
         if done.trigger == Trigger::Rescale && self.stop.is_none() {
             // What is not published yet the next attempt settles.
@@ -356,18 +350,15 @@ impl Machine {
             effects.push(Effect::Pause);
         }
         effects.extend(running.start_regions(now));
+        effects.extend(running.advance());
         effects
     }
 
     fn declined(&mut self, epoch: Epoch, failure: Failure, now: u64, jitter: f64) -> Vec<Effect> {
         let State::Running(running) = &mut self.state else { return Vec::new() };
-        let of = |checkpoint: &mut InFlight| checkpoint.epoch == epoch;
-        let Some(given_up) = running.in_flight.take_if(of).or_else(|| running.writing.take_if(of)) else {
-            return Vec::new();
-        };
+        let Some(given_up) = running.give_up(epoch) else { return Vec::new() };
         running.failures_in_row += 1;
-        running.next_trigger =
-            (given_up.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
+        running.next_trigger = running.next_trigger.max(now + self.spec.min_pause.millis());
         let Failure { reason, message } = failure;
         let mut effects = vec![Effect::Discard { epoch, cause: message.clone(), started_at: given_up.started_at }];
         if running.savepoint.take_if(|savepoint| *savepoint == Savepoint::Begun(epoch)).is_some() {
@@ -378,6 +369,8 @@ impl Machine {
             let failures = running.failures_in_row;
             let message = format!("checkpoint {epoch} failed, {failures} in a row: {message}");
             effects.extend(self.fail(Failure { reason, message }, now, jitter));
+        } else {
+            effects.extend(running.advance());
         }
         effects
     }
@@ -392,35 +385,24 @@ impl Machine {
         if running.restarting.is_some() {
             return running.start_regions(now);
         }
-        if let Some(in_flight) = &running.in_flight {
-            let timeout = self.spec.timeout.millis();
-            if now.saturating_sub(in_flight.started_at) >= timeout {
-                let message = format!("it took longer than {}", self.spec.timeout);
-                let (epoch, failure) = (in_flight.epoch, Failure { reason: FailureReason::TaskFailed, message });
-                return self.declined(epoch, failure, now, jitter);
-            }
-            return running.overtake(now);
+        if let Some(epoch) = running.overdue(now, self.spec.timeout.millis()) {
+            let message = format!("it took longer than {}", self.spec.timeout);
+            return self.declined(epoch, Failure { reason: FailureReason::TaskFailed, message }, now, jitter);
         }
-        if running.is_finishing() {
-            return Vec::new();
+        let overtaking = running.overtake(now);
+        if !overtaking.is_empty() {
+            return overtaking;
         }
+        let Some((trigger, _)) = running.next(self.stop).filter(|(_, at)| now >= *at) else { return Vec::new() };
         let savepoint = running.savepoint == Some(Savepoint::Asked);
-        let trigger = match self.stop {
-            Some(Last { drain: true, .. }) => Trigger::Drain,
-            Some(_) => Trigger::Stop,
-            None if running.is_exhausted() => Trigger::Finish,
-            None if savepoint && !running.paused => Trigger::Savepoint,
-            None if running.can_rescale() => Trigger::Rescale,
-            None if (now >= running.next_trigger || running.asked) && !running.paused => Trigger::Interval,
-            None => return Vec::new(),
-        };
         running.asked = false;
+        running.next_trigger = now + self.spec.interval.millis();
         let epoch = self.next_epoch;
         self.next_epoch = epoch.next();
         let mut in_flight = InFlight::new(epoch, trigger, now, running.regions.subtasks());
         let alignment = self.spec.alignment_timeout.filter(|_| trigger == Trigger::Interval);
         in_flight.overtake_at = alignment.map(|timeout| now.saturating_add(timeout.millis()));
-        running.in_flight = Some(in_flight);
+        running.in_flight.push_back(in_flight);
         let mut effects =
             vec![Effect::Trigger { barrier: Barrier { epoch, last: trigger.is_last(), open: savepoint }, trigger }];
         effects.extend(running.overtake(now));
@@ -470,21 +452,17 @@ impl Machine {
             State::New => Some(0),
             State::Restarting { at } => Some(*at),
             State::Running(Running { restarting: Some(_), .. }) => self.wakes_regions_at(),
-            State::Running(running) => match (&running.ending, &running.in_flight) {
-                (Some(ending), _) => Some(ending.give_up_at),
-                (None, Some(in_flight)) => {
-                    let given_up_at = in_flight.started_at + self.spec.timeout.millis();
-                    Some(in_flight.overtake_at.map_or(given_up_at, |at| at.min(given_up_at)))
-                }
-                // What comes next is an answer, not a time.
-                (None, None) if running.is_finishing() => None,
-                (None, None) if self.stop.is_some() || running.is_exhausted() || running.can_rescale() => Some(0),
-                (None, None) if running.paused => None,
-                (None, None) if running.asked || running.savepoint == Some(Savepoint::Asked) => Some(0),
-                (None, None) => Some(running.next_trigger),
+            State::Running(running) => match &running.ending {
+                Some(ending) => Some(ending.give_up_at),
+                None => running.wake_at(self.spec.timeout.millis(), self.stop),
             },
             _ => None,
         }
+    }
+
+    /// Checkpoints that have begun, and are neither owned nor given up.
+    pub fn under_way(&self) -> u64 {
+        if let State::Running(running) = &self.state { running.under_way() as u64 } else { 0 }
     }
 
     /// Epochs that are owned and not known to be published.

@@ -16,8 +16,8 @@ const CHUNK_ROWS: usize = 200_000;
 /// Most bytes of one chunk, as Arrow counts them.
 const CHUNK_BYTES: usize = 16 << 20;
 
-/// Keeps rows until a checkpoint that has them in its write-ahead log is completed. Those of one that was given up go
-/// into the next: its sources have moved past them. Full chunks are written ahead, and leave memory.
+/// Keeps rows until a checkpoint that has them in its write-ahead log is completed. Those of one that is undecided, or was
+/// given up, go into the next, too: its sources have moved past them. Full chunks are written ahead, and leave memory.
 #[derive(Debug)]
 pub struct Buffer {
     spill: Spill,
@@ -128,7 +128,7 @@ mod tests {
         buffer.on_batch(batch(5), &mut Output::default()).unwrap();
         let again = buffer.freeze().unwrap().chunks;
         assert_eq!(again.len(), chunks.len() + 1, "no checkpoint has completed, so all rows go into the next");
-        again.iter().for_each(|chunk| chunk.completed());
+        again.iter().for_each(|chunk| _ = chunk.completed());
         assert!(buffer.freeze().unwrap().chunks.is_empty(), "a completed checkpoint has them all");
     }
 }

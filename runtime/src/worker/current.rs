@@ -161,20 +161,14 @@ impl Current {
         self.runs.values().for_each(|run| run.control(control));
     }
 
-    /// Tells the parts of state where they are, keeps them at hand, and hands the chunks to the sinks.
+    /// Keeps what the checkpoint has at hand, and hands its chunks to the sinks, but for those of earlier ones.
     fn completed(&mut self, grant: Grant) {
         let epoch = grant.epoch();
         let (mut chunks, mut share) = (Vec::new(), Named::default());
-        for Held { mut parts, named, files, chunks: written } in self.shares.complete(epoch) {
-            for (part, reference) in &parts {
-                part.is_at(reference.clone());
-            }
-            parts.extend(named);
+        for Held { parts, files, chunks: written } in self.shares.complete(epoch) {
             share.add(Named { parts, files });
-            for HeldChunk { reference, chunk, rows } in written {
-                rows.completed();
-                chunks.push(PendingChunk { reference, rows: chunk });
-            }
+            let added = written.into_iter().filter(|chunk| chunk.rows.completed());
+            chunks.extend(added.map(|HeldChunk { reference, chunk, .. }| PendingChunk { reference, rows: chunk }));
         }
         self.worker.at_hand.completed(share);
         self.control(Control::Completed(epoch));

@@ -84,6 +84,8 @@ async fn upload_new(
     file: LocalFile,
 ) -> Result<(TableFile, KnownFile, u64), StateError> {
     let LocalFile { name, path, bytes, never_changes } = file;
+    // Several checkpoints may be under way that have it.
+    let _turn = if never_changes { Some(table.uploaded().turn(&name).await) } else { None };
     if let Some((known, identity)) = table.uploaded().get(&name) {
         return Ok((known, KnownFile::new(path, table.folder().clone(), identity), 0));
     }

@@ -31,7 +31,7 @@ use super::{
     net::address,
     store::SimStore,
     table::TablePublisher,
-    world::{Host, Pid, Shared as World},
+    world::{Host, MILLI, Micros, Pid, Shared as World},
 };
 
 const API: u16 = 8081;
@@ -106,6 +106,10 @@ pub struct Setting {
     pub interval: Duration,
     /// When barriers overtake; `None` for never.
     pub alignment_timeout: Option<Duration>,
+    /// How many checkpoints may be under way at a time.
+    pub max_concurrent: u32,
+    /// The longest that a write to the store takes, beside its way there.
+    pub slow_writes: Micros,
     pub pace: Pace,
     pub tolerable_failures: u32,
     pub orders: GeneratorSource,
@@ -153,13 +157,18 @@ impl Setting {
         // In many runs channels are full, and barriers wait for rows, or overtake them.
         let labour = Duration::from_millis(chance.one_of(&[0, 0, 3, 10, 30]));
         let channel_bytes = chance.one_of(&[32 << 10, 8 << 10, 4 << 10]);
-        let alignment_timeout = chance.happens(600).then(|| Duration::from_millis(chance.one_of(&[0, 0, 5, 50, 500])));
+        let alignment_timeout = chance.happens(500).then(|| Duration::from_millis(chance.one_of(&[0, 0, 5, 50, 500])));
+        let max_concurrent = if alignment_timeout.is_none() { chance.one_of(&[1, 2, 3, 3]) } else { 1 };
+        // With several at a time they mostly overlap.
+        let slow_writes = MILLI * if max_concurrent > 1 { chance.one_of(&[100, 600, 2500]) } else { 0 };
         Self {
             cast,
             parallelism,
             wavers: chance.happens(300),
             interval: Duration::from_millis(chance.within(200..3000)),
             alignment_timeout,
+            max_concurrent,
+            slow_writes,
             pace: Pace { labour, channel_bytes, chunk_rows },
             tolerable_failures: chance.within(0..4) as u32,
             orders,
@@ -208,6 +217,7 @@ impl Setting {
         spec.parallelism = self.parallelism_of(inside.pid);
         spec.checkpoint.interval = HumanDuration(self.interval);
         spec.checkpoint.alignment_timeout = self.alignment_timeout.map(HumanDuration);
+        spec.checkpoint.max_concurrent = self.max_concurrent;
         spec.checkpoint.tolerable_failures = self.tolerable_failures;
         let source = |(table, settings): (&SourceTable, &GeneratorSource)| SourceTable {
             name: table.name.clone(),

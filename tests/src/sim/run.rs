@@ -44,6 +44,8 @@ pub struct Played {
     /// Restarts of the coordinators' attempts, and those of them in which some regions went on.
     pub restarts: u64,
     pub region_restarts: u64,
+    /// Checkpoints that were owned when the next one had begun to write.
+    pub overlapping: u64,
     /// Why it is not what it should be.
     pub verdict: Result<(), String>,
     /// The last events, in words.
@@ -77,6 +79,7 @@ pub fn play(seed: u64, told: bool) -> Played {
     let _log = told.then(|| tell(run.world.clone()));
     run.world.lock().trace.told = told;
     run.world.lock().weather = usual;
+    run.world.lock().slow_writes = setting.slow_writes;
     let count = faults.len();
     for (at, fault) in faults {
         run.step(at, Step::Fault(fault));
@@ -102,6 +105,7 @@ pub fn play(seed: u64, told: bool) -> Played {
         in_flight: world.in_flight,
         restarts: world.metrics.iter().map(|metrics| metrics.restarts.get()).sum(),
         region_restarts: world.metrics.iter().map(|metrics| metrics.region_restarts.get()).sum(),
+        overlapping: world.overlapping,
         verdict,
         tail: world.trace.tail(),
         setting: format!("{setting:?}"),

@@ -21,6 +21,8 @@ pub struct Series {
     /// Restarts, and those of them in which some regions went on.
     pub restarts: u64,
     pub region_restarts: u64,
+    /// Checkpoints that were owned when the next one had begun to write.
+    pub overlapping: u64,
     /// Virtual seconds until the jobs had finished, together.
     pub seconds: u64,
     /// Runs that are not what they should be.
@@ -48,6 +50,7 @@ pub fn series(seeds: Range<u64>) -> Series {
                     series.in_flight += played.in_flight;
                     series.restarts += played.restarts;
                     series.region_restarts += played.region_restarts;
+                    series.overlapping += played.overlapping;
                     series.seconds += played.took / 1_000_000;
                     if played.verdict.is_err() {
                         stop.store(true, Ordering::Relaxed);

@@ -86,6 +86,12 @@ pub struct World {
     pub in_flight: u64,
     /// Epochs whose checkpoints the log has.
     pub owned: BTreeSet<u64>,
+    /// The longest that a write to the store takes, beside its way there.
+    pub slow_writes: Micros,
+    /// By attempt, the newest epoch that a file was written for.
+    pub written: BTreeMap<u64, u64>,
+    /// Checkpoints that were owned when files were already written for a later one.
+    pub overlapping: u64,
     /// The first thing that must never happen, and has.
     pub violation: Option<String>,
 }
@@ -122,6 +128,9 @@ impl Shared {
             moments: Vec::new(),
             in_flight: 0,
             owned: BTreeSet::new(),
+            slow_writes: 0,
+            written: BTreeMap::new(),
+            overlapping: 0,
             violation: None,
         })))
     }
@@ -212,11 +221,22 @@ impl World {
         name: &str,
         serve: impl FnOnce(&mut World) -> T + Send + 'static,
     ) -> oneshot::Receiver<Option<T>> {
+        self.request_taking(0, pid, name, serve)
+    }
+
+    /// As [`World::request`], of one that takes up to so long beside its way there.
+    pub fn request_taking<T: Send + 'static>(
+        &mut self,
+        longest: Micros,
+        pid: Pid,
+        name: &str,
+        serve: impl FnOnce(&mut World) -> T + Send + 'static,
+    ) -> oneshot::Receiver<Option<T>> {
         /// A client waits so long for an answer.
         const PATIENCE: Micros = 5 * SECOND;
         let (answer, answered) = oneshot::channel();
         let fate = self.fate(pid);
-        let there = self.chance.within(500..8 * MILLI);
+        let there = self.chance.within(500..8 * MILLI + longest);
         let back = self.chance.within(500..8 * MILLI);
         if fate != Fate::Done {
             self.note(format_args!("{name}: {fate:?}"));

@@ -105,7 +105,7 @@ impl Running {
 
     fn restart(&mut self, regions: BTreeSet<RegionId>, at: u64, failure: Failure) -> Vec<Effect> {
         let cause = format!("some tasks restart: {}", failure.message);
-        let given_up = self.in_flight.take().into_iter().chain(self.writing.take());
+        let given_up = self.writing.take().into_iter().chain(self.in_flight.drain(..));
         let discard = |InFlight { epoch, started_at, .. }| Effect::Discard { epoch, cause: cause.clone(), started_at };
         let mut effects: Vec<Effect> = given_up.map(discard).collect();
         self.forget_exhausted(&regions);

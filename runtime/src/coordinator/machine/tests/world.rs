@@ -1,6 +1,6 @@
 //! A world that carries out what the machine asks for, and holds it to the rules.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidegate_crds::{FixedDelay, HumanDuration, RestartSpec};
 
@@ -23,10 +23,9 @@ pub(super) enum Stage {
     Done,
 }
 
-/// What was said and heard of the checkpoint that is under way.
+/// What was said and heard of a checkpoint that is under way.
 #[derive(Debug)]
 struct Checkpoint {
-    epoch: Epoch,
     trigger: Trigger,
     started_at: u64,
     acked: BTreeSet<TaskId>,
@@ -63,6 +62,7 @@ pub(super) enum Saving {
 pub(super) struct World {
     pub(super) machine: Machine,
     max_pending: usize,
+    at_once: usize,
     pub(super) now: u64,
     pub(super) stage: Stage,
     /// Answers under way that may come in any order.
@@ -77,7 +77,9 @@ pub(super) struct World {
     logged: Option<Epoch>,
     pub(super) restored: Option<Epoch>,
     pub(super) triggered: Option<Epoch>,
-    checkpoint: Option<Checkpoint>,
+    under_way: BTreeMap<Epoch, Checkpoint>,
+    /// How often one began while another was under way.
+    pub(super) overlaps: u64,
     last: Option<LastBarrier>,
     pub(super) exhausted: BTreeSet<usize>,
     pub(super) restarting: Option<RegionRestart>,
@@ -102,12 +104,18 @@ pub(super) struct World {
 }
 
 impl World {
+    /// With one checkpoint at a time.
     pub(super) fn new(max_pending_epochs: u32) -> Self {
+        Self::with(spec(max_pending_epochs, 1))
+    }
+
+    pub(super) fn with(spec: CheckpointSpec) -> Self {
         let delay = FixedDelay { attempts: 3, delay: HumanDuration::from_secs(1) };
         let restart = Restart::new(&RestartSpec { fixed_delay: Some(delay), ..RestartSpec::default() });
         Self {
-            machine: Machine::new(spec(max_pending_epochs), restart),
-            max_pending: max_pending_epochs as usize,
+            max_pending: spec.max_pending_epochs as usize,
+            at_once: spec.at_once() as usize,
+            machine: Machine::new(spec, restart),
             now: 10_000,
             stage: Stage::New,
             answers: Vec::new(),
@@ -118,7 +126,8 @@ impl World {
             logged: None,
             restored: None,
             triggered: None,
-            checkpoint: None,
+            under_way: BTreeMap::new(),
+            overlaps: 0,
             last: None,
             exhausted: BTreeSet::new(),
             restarting: None,
@@ -150,8 +159,11 @@ impl World {
                 let effects = self.machine.step(stray.clone(), self.now, 0.0);
                 assert_eq!(effects, [], "{stray:?} counted");
             }
-            Happening::Decline => {
-                if let Some(Checkpoint { epoch, ordered: false, .. }) = self.checkpoint {
+            Happening::Decline(index) => {
+                let may_fail = self.under_way.iter().filter(|(_, checkpoint)| !checkpoint.ordered);
+                let may_fail: Vec<Epoch> = may_fail.map(|(epoch, _)| *epoch).collect();
+                if self.stage == Stage::Running && !may_fail.is_empty() {
+                    let epoch = *index.get(&may_fail);
                     self.deliver(Event::Declined { epoch, failure: failure("no room") });
                 }
             }
@@ -255,6 +267,9 @@ impl World {
         effects.into_iter().for_each(|effect| self.obey(effect));
         if self.stage == Stage::Running {
             assert_eq!(self.machine.pending(), self.unpublished.len() as u64);
+            assert_eq!(self.machine.under_way(), self.under_way.len() as u64);
+            // Those under way when the sources pause still complete, and a last one.
+            assert!(self.unpublished.len() <= self.max_pending + self.at_once);
             assert!(self.paused || self.unpublished.len() < self.max_pending, "too many epochs wait, and no pause");
             assert!(!self.paused || !self.unpublished.is_empty(), "paused for nothing");
             assert!(!self.tells_again, "subtasks that are new do not know of the pause");
@@ -270,17 +285,17 @@ impl World {
                 (self.logged, self.restored) = (*restored, *restored);
             }
             Event::Started { .. } => self.stage = Stage::Running,
-            Event::Acked { task, .. } => {
+            Event::Acked { epoch, task } => {
                 self.strays.push(event.clone());
-                self.checkpoint.as_mut().unwrap().acked.insert(*task);
+                self.under_way.get_mut(epoch).unwrap().acked.insert(*task);
             }
-            Event::Written { .. } => {
+            Event::Written { epoch } => {
                 self.strays.push(event.clone());
-                self.checkpoint.as_mut().unwrap().written = true;
+                self.under_way.get_mut(epoch).unwrap().written = true;
             }
             Event::Owned { epoch } => {
                 self.logged = Some(*epoch);
-                if let Some(checkpoint) = &mut self.checkpoint {
+                if let Some(checkpoint) = self.under_way.get_mut(epoch) {
                     checkpoint.owned = true;
                 }
             }
@@ -315,19 +330,20 @@ impl World {
             }
             Effect::Overtake { epoch } => {
                 let now = self.now;
-                let checkpoint = self.checkpoint.as_mut().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
+                let checkpoint = self.under_way.get_mut(&epoch).unwrap();
                 assert!(checkpoint.acked.len() < SUBTASKS && checkpoint.trigger == Trigger::Interval);
                 assert!(now >= checkpoint.started_at + ALIGNMENT_MS, "{checkpoint:?}");
                 assert_eq!(checkpoint.overtaken_at.replace(now), None);
             }
             Effect::Write { epoch } => {
-                let checkpoint = self.checkpoint.as_ref().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
+                let (oldest, checkpoint) = self.under_way.first_key_value().unwrap();
+                assert_eq!(*oldest, epoch, "written before the one before it is decided");
                 assert_eq!(checkpoint.acked.len(), SUBTASKS, "written before all have acknowledged");
                 self.answers.push(Event::Written { epoch });
             }
             Effect::Own { epoch, trigger } => {
                 assert!(Some(epoch) > self.logged, "{epoch} is owned after {:?}", self.logged);
-                let checkpoint = self.checkpoint.as_mut().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
+                let checkpoint = self.under_way.get_mut(&epoch).unwrap();
                 assert!(checkpoint.written && !checkpoint.ordered, "{checkpoint:?}");
                 assert_eq!(checkpoint.trigger, trigger);
                 checkpoint.ordered = true;
@@ -358,7 +374,7 @@ impl World {
                 self.saving = Some(Saving::Copying);
             }
             Effect::SavepointFailed { .. } => {
-                assert!(matches!(self.saving, Some(Saving::Begun(_))) && self.checkpoint.is_none());
+                assert!(matches!(self.saving, Some(Saving::Begun(_))) && self.under_way.is_empty());
                 self.saving = None;
             }
             Effect::Record { epoch } => {
@@ -375,7 +391,7 @@ impl World {
                 let restarting = self.restarting.as_mut().expect("regions that were ended");
                 assert!(restarting.regions == regions && !restarting.deployed);
                 assert!(!self.answers.contains(&Event::RegionsEnded), "deployed before their subtasks are gone");
-                assert!(self.checkpoint.is_none(), "the newest checkpoint is not known yet");
+                assert!(self.under_way.is_empty(), "the newest checkpoint is not known yet");
                 assert!(self.now >= restarting.failed_at + RESTART_PAUSE_MS, "no pause");
                 restarting.deployed = true;
                 self.deployed.push((regions, self.logged));
@@ -411,7 +427,8 @@ impl World {
         self.stage = Stage::Claiming;
         self.attempts += 1;
         self.strays.clear();
-        (self.triggered, self.checkpoint, self.last) = (None, None, None);
+        (self.triggered, self.last) = (None, None);
+        self.under_way.clear();
         self.exhausted.clear();
         self.publishing.clear();
         self.unpublished.clear();
@@ -429,8 +446,12 @@ impl World {
 
     fn trigger(&mut self, barrier: Barrier, trigger: Trigger) {
         let epoch = barrier.epoch;
-        assert!(self.checkpoint.is_none(), "two checkpoints at a time");
         assert!(self.restarting.is_none(), "a checkpoint without some of the subtasks");
+        assert!(self.under_way.len() < self.at_once, "too many checkpoints at a time");
+        let alone = |trigger: Trigger| trigger.is_last() || trigger == Trigger::Savepoint;
+        let is_alone = alone(trigger) || self.under_way.values().any(|checkpoint| alone(checkpoint.trigger));
+        assert!(!is_alone || self.under_way.is_empty(), "{trigger:?} beside {:?}", self.under_way);
+        self.overlaps += u64::from(!self.under_way.is_empty());
         assert!(self.last.is_none(), "a barrier after the last");
         assert!(Some(epoch) > self.restored && Some(epoch) > self.triggered, "epoch {epoch} again");
         assert_eq!(barrier.last, trigger.is_last());
@@ -445,8 +466,7 @@ impl World {
         if barrier.last {
             self.last = Some(LastBarrier { trigger, owned_at: None });
         }
-        self.checkpoint = Some(Checkpoint {
-            epoch,
+        let checkpoint = Checkpoint {
             trigger,
             started_at: self.now,
             acked: BTreeSet::new(),
@@ -454,18 +474,19 @@ impl World {
             ordered: false,
             owned: false,
             overtaken_at: None,
-        });
+        };
+        self.under_way.insert(epoch, checkpoint);
         self.answers.extend((0..SUBTASKS).map(|index| Event::Acked { epoch, task: task(index) }));
     }
 
     /// The checkpoint is completed or given up: nothing more that is said of it counts.
     fn over(&mut self, epoch: Epoch, started_at: u64) -> Checkpoint {
-        let checkpoint = self.checkpoint.take().unwrap();
-        assert_eq!((checkpoint.epoch, checkpoint.started_at), (epoch, started_at));
-        let of_regions = |event: &Event| matches!(event, Event::RegionsEnded | Event::RegionsStarted);
-        let (left, over): (Vec<_>, Vec<_>) = std::mem::take(&mut self.answers).into_iter().partition(of_regions);
-        self.answers = left;
-        self.strays.extend(over);
+        let checkpoint = self.under_way.remove(&epoch).unwrap();
+        assert_eq!(checkpoint.started_at, started_at);
+        let is_of = |answer: &mut Event| {
+            matches!(answer, Event::Acked { epoch: of, .. } | Event::Written { epoch: of } if *of == epoch)
+        };
+        self.strays.extend(self.answers.extract_if(.., is_of));
         self.strays.extend([
             Event::Written { epoch },
             Event::Owned { epoch },
@@ -477,7 +498,7 @@ impl World {
     fn end_regions(&mut self, regions: BTreeSet<RegionId>) {
         assert!(self.stage == Stage::Running && self.stopped_at.is_none());
         let is_settled = |checkpoint: &Checkpoint| checkpoint.ordered && !checkpoint.trigger.is_last();
-        assert!(self.checkpoint.as_ref().is_none_or(is_settled), "{:?} goes on without them", self.checkpoint);
+        assert!(self.under_way.values().all(is_settled), "{:?} go on without them", self.under_way);
         self.exhausted.retain(|source| !regions.contains(&RegionId(*source as u32)));
         let begun = RegionRestart { regions: BTreeSet::new(), failed_at: self.now, deployed: false };
         let restarting = self.restarting.get_or_insert(begun);
@@ -506,7 +527,7 @@ impl World {
         self.scribe.push_back(Event::Released);
         let aborted_at = self.aborted_at.unwrap();
         if self.cut_short {
-            let maybe_owned = self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.ordered);
+            let maybe_owned = self.under_way.values().any(|checkpoint| checkpoint.ordered);
             assert_eq!(self.machine.pending(), self.unpublished.len() as u64 + u64::from(maybe_owned));
             assert!(!finished);
             return;

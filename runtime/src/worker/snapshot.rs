@@ -1,6 +1,9 @@
 //! The part of a checkpoint that happens behind the task's back: encoding and uploading.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -47,6 +50,8 @@ pub struct Snapshotter {
     pub store: Arc<dyn Store>,
     pub io: Handle,
     pub reports: UnboundedSender<Report>,
+    /// Held while somebody looks where the subtask's parts are, and while some move together.
+    pub moving: Arc<Mutex<()>>,
 }
 
 /// By chunk: the epoch that it was cut in, and which of its slot's chunks it is there.
@@ -237,6 +242,11 @@ impl Snapshotter {
     pub fn spill(&self, name: &str) -> Spill {
         let prefix = format!("{}{name}-{}-", folder(self.attempt, Epoch(0)), self.task.subtask);
         Spill::new(self.store.clone(), self.io.clone(), prefix)
+    }
+
+    /// Until it is dropped, no parts of the subtask move.
+    pub(super) fn moves(&self) -> MutexGuard<'_, ()> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn put(&self, epoch: Epoch, name: &str, bytes: Bytes) -> Result<FileRef, StoreError> {

@@ -175,7 +175,8 @@ impl Aligner {
         if let Err(place) = waiting.binary_search_by_key(&barrier.epoch, |waits| waits.epoch) {
             waiting.insert(place, barrier);
         }
-        let least = self.channels.iter().filter(|channel| !channel.ended).map(|channel| channel.brought).min().flatten();
+        let least =
+            self.channels.iter().filter(|channel| !channel.ended).map(|channel| channel.brought).min().flatten();
         let aligned = waiting.iter().rposition(|waits| Some(waits.epoch) <= least).and_then(|last| {
             let newest = waiting.drain(..=last).next_back()?;
             self.delivered = Some(newest.epoch);

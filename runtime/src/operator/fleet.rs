@@ -152,6 +152,7 @@ impl<O: Operator> Fleet<O> {
                 store: Arc::new(self.store.clone()),
                 io: self.runtime.handle().clone(),
                 reports: Reports::new(Run(1), reports.clone()),
+                moving: Arc::default(),
             };
             let inside = handle.enter();
             let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().unwrap() };

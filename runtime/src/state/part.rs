@@ -4,6 +4,9 @@
 //! Several checkpoints may be under way that have the part, and it may be written ahead of them all: one writes it, the
 //! others wait, and name what that one wrote. If it fails, another one claims it. A file stays, whatever becomes of the
 //! checkpoint that it was written for: what is garbage is told by what manifests name.
+//!
+//! Where parts are merged, the file has all that the merging checkpoint knew. One that was cut before does not know all of it,
+//! and must not name that file; so a part remembers from which epoch on it is where.
 
 use std::{
     collections::BTreeSet,
@@ -18,9 +21,12 @@ use super::{
     spilled::SpilledRows,
     table::rocks::FrozenTable,
 };
-use crate::checkpoint::{
-    manifest::{FileRef, PartRef},
-    store::{ObjectPath, Store},
+use crate::{
+    checkpoint::{
+        manifest::{FileRef, PartRef},
+        store::{ObjectPath, Store},
+    },
+    ids::Epoch,
 };
 
 /// Some rows of an operator's state; see the module above.
@@ -61,8 +67,36 @@ pub enum Look {
 #[derive(Debug, Clone)]
 enum Place {
     Here(Rows),
-    Both(Rows, PartRef),
-    Durable(PartRef),
+    Both(Rows, Written),
+    Durable(Written),
+}
+
+/// Where the storage has a part's rows.
+#[derive(Debug, Clone)]
+struct Written {
+    first: PartRef,
+    /// With others, in the order in which it was merged with them: since which epoch.
+    merged: Vec<(Epoch, PartRef)>,
+}
+
+impl Written {
+    fn at(first: PartRef) -> Self {
+        Self { first, merged: Vec::new() }
+    }
+
+    fn merged_into(&self, place: PartRef, since: Epoch) -> Self {
+        let merged = self.merged.iter().cloned().chain([(since, place)]).collect();
+        Self { first: self.first.clone(), merged }
+    }
+
+    fn newest(&self) -> &PartRef {
+        self.merged.last().map_or(&self.first, |(_, place)| place)
+    }
+
+    /// Where a checkpoint of this epoch may name it.
+    fn of(&self, epoch: Epoch) -> &PartRef {
+        self.merged.iter().rev().find(|(since, _)| *since <= epoch).map_or(&self.first, |(_, place)| place)
+    }
 }
 
 /// Rows that this process has.
@@ -90,12 +124,12 @@ impl StatePart {
 
     /// A part read from a checkpoint; it needs no upload.
     pub fn restored(kind: &'static str, tag: i64, batch: RecordBatch, durable: PartRef) -> Arc<Self> {
-        Self::build(kind, tag, batch.num_rows(), Place::Both(Rows::Memory(batch), durable), false)
+        Self::build(kind, tag, batch.num_rows(), Place::Both(Rows::Memory(batch), Written::at(durable)), false)
     }
 
     /// A part of a checkpoint whose rows the operator has taken into its own structures.
     pub fn named(kind: &'static str, durable: PartRef) -> Arc<Self> {
-        Self::build(kind, durable.tag, durable.rows as usize, Place::Durable(durable), true)
+        Self::build(kind, durable.tag, durable.rows as usize, Place::Durable(Written::at(durable)), true)
     }
 
     fn build(kind: &'static str, tag: i64, rows: usize, place: Place, forget: bool) -> Arc<Self> {
@@ -108,7 +142,7 @@ impl StatePart {
         match &self.lock().place {
             Place::Here(_) => self.tag,
             // Merged with others, it has what they all have in common.
-            Place::Both(_, durable) | Place::Durable(durable) => durable.tag,
+            Place::Both(_, written) | Place::Durable(written) => written.newest().tag,
         }
     }
 
@@ -141,15 +175,16 @@ impl StatePart {
     pub fn durable(&self) -> Option<PartRef> {
         match &self.lock().place {
             Place::Here(_) => None,
-            Place::Both(_, durable) | Place::Durable(durable) => Some(durable.clone()),
+            Place::Both(_, written) | Place::Durable(written) => Some(written.newest().clone()),
         }
     }
 
-    /// Where the storage has the rows; if it does not, claims them, unless somebody else has.
-    pub fn look(self: &Arc<Self>) -> Look {
+    /// Where a checkpoint of this epoch may name the rows in the storage; if they are not there, claims them, unless somebody
+    /// else has. With epoch 0, where they were written first.
+    pub fn look(self: &Arc<Self>, epoch: Epoch) -> Look {
         let mut inner = self.lock();
         match &inner.place {
-            Place::Both(_, durable) | Place::Durable(durable) => Look::Durable(durable.clone()),
+            Place::Both(_, written) | Place::Durable(written) => Look::Durable(written.of(epoch).clone()),
             Place::Here(_) if inner.is_claimed => Look::Theirs,
             Place::Here(rows) => {
                 let rows = rows.clone();
@@ -183,7 +218,7 @@ impl StatePart {
         let mut inner = self.lock();
         inner.place = match &inner.place {
             Place::Here(_) => Place::Here(rows),
-            Place::Both(_, durable) | Place::Durable(durable) => Place::Both(rows, durable.clone()),
+            Place::Both(_, written) | Place::Durable(written) => Place::Both(rows, written.clone()),
         };
     }
 
@@ -207,16 +242,19 @@ impl Claim {
         let written = file.bytes;
         let part = &self.0;
         let (kind, tag, rows) = (part.kind.to_owned(), part.tag, part.rows as u64);
-        self.is_at(PartRef { kind, tag, rows, file, batch: 0 });
+        self.is_at(PartRef { kind, tag, rows, file, batch: 0 }, Epoch(0));
         Ok(written)
     }
 
-    /// The storage has the rows at `durable`; gives the part.
-    pub fn is_at(self, durable: PartRef) -> Arc<StatePart> {
+    /// The storage has the rows at `durable`; beside others if they were there before, for checkpoints from `since` on. Gives
+    /// the part.
+    pub fn is_at(self, durable: PartRef, since: Epoch) -> Arc<StatePart> {
         let mut inner = self.0.lock();
         inner.place = match &inner.place {
-            Place::Here(rows) | Place::Both(rows, _) if !self.0.forget => Place::Both(rows.clone(), durable),
-            _ => Place::Durable(durable),
+            Place::Here(_) if self.0.forget => Place::Durable(Written::at(durable)),
+            Place::Here(rows) => Place::Both(rows.clone(), Written::at(durable)),
+            Place::Both(rows, written) => Place::Both(rows.clone(), written.merged_into(durable, since)),
+            Place::Durable(written) => Place::Durable(written.merged_into(durable, since)),
         };
         drop(inner);
         self.0.clone()
@@ -272,34 +310,37 @@ mod tests {
     #[tokio::test]
     async fn one_writes_a_part_and_the_others_name_what_it_wrote() {
         let part = part();
-        let Look::Ours(claim, _) = part.look() else { panic!("nobody has it") };
-        assert!(matches!(part.look(), Look::Theirs));
+        let Look::Ours(claim, _) = part.look(Epoch(1)) else { panic!("nobody has it") };
+        assert!(matches!(part.look(Epoch(2)), Look::Theirs));
         let mut over = Box::pin(part.released());
         assert!(futures::poll!(&mut over).is_pending());
-        claim.is_at(at("written"));
+        claim.is_at(at("written"), Epoch(1));
         over.await;
-        assert!(matches!(part.look(), Look::Durable(found) if found == at("written")));
+        assert!(matches!(part.look(Epoch(2)), Look::Durable(found) if found == at("written")));
     }
 
     #[tokio::test]
     async fn what_could_not_be_written_is_for_the_next_one() {
         let part = part();
-        let failed = part.look();
+        let failed = part.look(Epoch(1));
         let over = part.released();
         drop(failed);
         over.await;
-        assert!(matches!(part.look(), Look::Ours(..)));
+        assert!(matches!(part.look(Epoch(2)), Look::Ours(..)));
     }
 
     #[test]
-    fn a_part_that_moves_is_where_it_was_until_it_has() {
+    fn a_part_is_where_it_was_until_it_has_moved_and_for_older_checkpoints_still() {
         let part = part();
-        part.claim().unwrap().is_at(at("first"));
+        let names = |epoch, place| matches!(part.look(Epoch(epoch)), Look::Durable(found) if found == at(place));
+        part.claim().unwrap().is_at(at("first"), Epoch(1));
         let moving = part.claim().unwrap();
         assert!(part.claim().is_none(), "one at a time");
-        assert!(matches!(part.look(), Look::Durable(found) if found == at("first")));
-        moving.is_at(at("second"));
-        assert_eq!(part.durable(), Some(at("second")));
+        assert!(names(3, "first"));
+        moving.is_at(at("second"), Epoch(3));
+        part.claim().unwrap().is_at(at("third"), Epoch(5));
+        assert!(names(2, "first") && names(3, "second") && names(4, "second") && names(5, "third"));
+        assert_eq!(part.durable(), Some(at("third")));
         assert!(part.at_hand().is_some() && part.claim().is_some());
     }
 }

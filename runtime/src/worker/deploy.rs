@@ -276,6 +276,7 @@ impl Deployment {
             store: self.store.clone(),
             io: self.io.clone(),
             reports: self.reports.clone(),
+            moving: Arc::default(),
         }
     }
 

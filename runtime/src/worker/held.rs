@@ -3,12 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::at_hand::{Copied, Named, PartsAt};
-use crate::{
-    checkpoint::manifest::ChunkRef,
-    ids::Epoch,
-    sink::Chunk,
-    state::ChunkRows,
-};
+use crate::{checkpoint::manifest::ChunkRef, ids::Epoch, sink::Chunk, state::ChunkRows};
 
 /// Of one subtask.
 #[derive(Debug, Default)]

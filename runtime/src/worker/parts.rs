@@ -3,6 +3,9 @@
 //! A checkpoint names each part where the storage has it, uploads what it does not have, and waits for what somebody else is
 //! about to upload: a checkpoint before it or behind it, of which several may be under way. If that one fails, it uploads
 //! the part itself. While it waits it has nothing claimed, so nobody waits for one who waits.
+//!
+//! Each part is named once. So where parts have been merged it names the file that all of them are in, if it was cut late
+//! enough to have them all, and else the files that they were in before; and what it has waited for where it was first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,10 +53,11 @@ struct Found {
 }
 
 impl Found {
-    fn of(parts: Vec<Arc<StatePart>>) -> Self {
+    /// For a checkpoint of this epoch.
+    fn of(parts: Vec<Arc<StatePart>>, epoch: Epoch) -> Self {
         let mut found = Self::default();
         for part in parts {
-            match part.look() {
+            match part.look(epoch) {
                 Look::Durable(reference) => found.durable.push((part, reference)),
                 Look::Ours(claim, Rows::Memory(batch)) => found.fresh.push((claim, batch)),
                 Look::Ours(claim, Rows::Spilled(rows)) => found.spilled.push((claim, rows)),
@@ -101,7 +105,10 @@ impl<'a> Parts<'a> {
 
     /// Sees to it that the storage has every part, and says where.
     pub(super) async fn upload(&self, parts: Vec<Arc<StatePart>>) -> Result<Uploaded, SnapshotError> {
-        let Found { mut durable, fresh, spilled, mut theirs } = Found::of(parts);
+        let Found { mut durable, fresh, spilled, mut theirs } = {
+            let _nothing_moves = self.snapshotter.moves();
+            Found::of(parts, self.epoch)
+        };
         let (mut uploaded, merged) = {
             let (uploaded, merged) = tokio::join!(self.write(fresh, spilled), self.merge(&mut durable));
             (uploaded?, merged)
@@ -111,7 +118,7 @@ impl<'a> Parts<'a> {
             for part in &theirs {
                 part.released().await;
             }
-            let again = Found::of(theirs);
+            let again = Found::of(theirs, Epoch(0));
             let written = self.write(again.fresh, again.spilled).await?;
             uploaded.bytes += written.bytes;
             uploaded.parts.extend(written.parts);
@@ -122,7 +129,11 @@ impl<'a> Parts<'a> {
         Ok(Uploaded { parts: durable, ..uploaded })
     }
 
-    async fn write(&self, fresh: Fresh<RecordBatch>, spilled: Fresh<Arc<SpilledRows>>) -> Result<Uploaded, SnapshotError> {
+    async fn write(
+        &self,
+        fresh: Fresh<RecordBatch>,
+        spilled: Fresh<Arc<SpilledRows>>,
+    ) -> Result<Uploaded, SnapshotError> {
         let files = self.files(fresh).into_iter().map(|(name, parts)| self.write_file(name, parts));
         let files = async { stream::iter(files).buffered(FILES_AT_ONCE).try_collect::<Vec<PartsAt>>().await };
         // One after the other, so that few of their rows are in memory.
@@ -157,7 +168,7 @@ impl<'a> Parts<'a> {
             for (claim, batch) in parts {
                 let own = bytes_of(&batch);
                 match files.last_mut() {
-                    Some((_, file)) if own <= left => file.push((claim, batch)),
+                    Some((_, file)) if left > 0 && own <= left => file.push((claim, batch)),
                     _ => {
                         files.push((self.name(kind), vec![(claim, batch)]));
                         left = FILE_BYTES;
@@ -177,7 +188,7 @@ impl<'a> Parts<'a> {
             let part = claim.part();
             let (kind, tag, rows) = (part.kind.to_owned(), part.tag(), part.rows() as u64);
             let reference = PartRef { kind, tag, rows, file: file.clone(), batch };
-            (claim.is_at(reference.clone()), reference)
+            (claim.is_at(reference.clone(), self.epoch), reference)
         };
         Ok((0..).zip(parts).map(is_at).collect())
     }
@@ -192,7 +203,8 @@ impl<'a> Parts<'a> {
         let Some(first) = due.first() else { return PartsAt::new() };
         let replaced = durable.iter().filter(|(_, reference)| due.contains(reference));
         // Where one of them has moved since, or is about to, another checkpoint merges.
-        let claims = replaced.map(|(part, reference)| part.claim().filter(|_| part.durable().as_ref() == Some(reference)));
+        let claims =
+            replaced.map(|(part, reference)| part.claim().filter(|_| part.durable().as_ref() == Some(reference)));
         let Some(claims) = claims.collect::<Option<Vec<Claim>>>() else { return PartsAt::new() };
         let (kind, name) = (first.kind.clone(), self.name(&format!("{}-merged", first.kind)));
         let merged = async {
@@ -205,7 +217,8 @@ impl<'a> Parts<'a> {
         match merged.await {
             Ok(merged) => {
                 durable.retain(|(_, reference)| !due.contains(reference));
-                claims.into_iter().map(|claim| (claim.is_at(merged.clone()), merged.clone())).collect()
+                let _together = self.snapshotter.moves();
+                claims.into_iter().map(|claim| (claim.is_at(merged.clone(), self.epoch), merged.clone())).collect()
             }
             Err(error) => {
                 let (operator, epoch) = (self.operator, self.epoch);

@@ -1,6 +1,9 @@
 //! The part of a checkpoint that happens behind the task's back: encoding and uploading.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -48,6 +51,8 @@ pub struct Snapshotter {
     pub io: Handle,
     /// Of the subtask's run.
     pub reports: Reports,
+    /// Held while somebody looks where the subtask's parts are, and while some move together.
+    pub moving: Arc<Mutex<()>>,
 }
 
 /// By chunk: the epoch that it was cut in, and which of its slot's chunks it is there.
@@ -241,6 +246,11 @@ impl Snapshotter {
         let (folder, run) = (folder(self.attempt, Epoch(0)), self.reports.run());
         let prefix = format!("{folder}{name}-{}-{run}-", self.task.subtask);
         Spill::new(self.store.clone(), self.io.clone(), prefix)
+    }
+
+    /// Until it is dropped, no parts of the subtask move.
+    pub(super) fn moves(&self) -> MutexGuard<'_, ()> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn put(&self, epoch: Epoch, name: &str, bytes: Bytes) -> Result<FileRef, StoreError> {

@@ -58,7 +58,9 @@ fn at_least_once_delivers_barriers_of_several_epochs_in_order() {
     }
     assert_eq!(aligner.aligning(), Some(Epoch(1)));
     for epoch in 1..=2 {
-        assert!(matches!(aligner.on_element(1, &barrier(epoch)), Verdict::Aligned(found) if found.epoch == Epoch(epoch)));
+        assert!(
+            matches!(aligner.on_element(1, &barrier(epoch)), Verdict::Aligned(found) if found.epoch == Epoch(epoch))
+        );
     }
     // What comes no more was given up.
     assert!(matches!(aligner.on_element(1, &barrier(4)), Verdict::Aligned(Barrier { epoch: Epoch(3), .. })));

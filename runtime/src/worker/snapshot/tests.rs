@@ -22,7 +22,7 @@ use crate::{
         Create, Listed,
         memory::{Action, Fault, MemoryStore},
     },
-    ids::SubtaskIndex,
+    ids::{Run, SubtaskIndex},
     state::{StatePart, file::read},
 };
 
@@ -90,6 +90,7 @@ impl Subtask {
             store: Arc::new(store.clone()),
             io: Handle::current(),
             reports: Reports::new(Run(1), report),
+            moving: Arc::default(),
         };
         Self { store, snapshotter, reports, parts: Vec::new(), chunks: Vec::new(), rows: 0 }
     }
@@ -103,11 +104,8 @@ impl Subtask {
     /// It learns something, and has something to put out.
     fn works(&mut self) {
         let (state, output) = (self.batch(), self.batch());
-        let part = if self.rows % 8 == 0 {
-            StatePart::new("rows", 0, state)
-        } else {
-            StatePart::write_only("keys", 0, state)
-        };
+        let part =
+            if self.rows % 8 == 0 { StatePart::new("rows", 0, state) } else { StatePart::write_only("keys", 0, state) };
         self.parts.push(part);
         self.chunks.push(ChunkRows::new(vec![output]));
     }
@@ -115,8 +113,11 @@ impl Subtask {
     /// A barrier comes. Gives how many parts and chunks there are.
     fn cut(&mut self, epoch: u64) -> (usize, usize) {
         let state = StateSnapshot { parts: self.parts.clone(), ..StateSnapshot::default() };
-        let link = |sink: Option<&str>, frozen| {
-            FrozenLink { id: OperatorId("operator".into()), sink: sink.map(str::to_owned), spill: None, frozen }
+        let link = |sink: Option<&str>, frozen| FrozenLink {
+            id: OperatorId("operator".into()),
+            sink: sink.map(str::to_owned),
+            spill: None,
+            frozen,
         };
         let links = vec![
             link(None, Frozen { state: Some(state), ..Frozen::default() }),

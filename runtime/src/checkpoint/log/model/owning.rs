@@ -42,7 +42,7 @@ pub struct Owning {
     cut: Option<Arc<Cut>>,
     /// Those behind it that are cut, with their shares.
     behind: VecDeque<(Epoch, Vec<ChunkRef>)>,
-    /// All chunks that were cut. Who makes shares hears late or never which of them are owned.
+    /// Chunks that were cut, and that who makes shares does not know to be owned.
     chunks: Vec<ChunkRef>,
     /// A record that got no answer: nothing else is appended before its outcome is known.
     unanswered: Option<Arc<Entry>>,
@@ -232,6 +232,7 @@ impl Protocol {
                 let epoch = checkpoint.epoch;
                 owning.cut = None;
                 owning.epoch = epoch;
+                owning.chunks.retain(|chunk| chunk.id.epoch > epoch);
                 owning.pending.owned(epoch, entry.own_chunks().cloned().collect());
                 if !self.keeps(Rule::NotePublished) {
                     owning.unnoted = Some(epoch);

@@ -46,13 +46,16 @@ pub fn all() -> Vec<Property<Protocol>> {
         Property::sometimes("a manifest names epochs that wait", |_, world: &World| {
             world.log.values().any(|entry| entry.chunks.len() > entry.own_chunks().count())
         }),
-        Property::sometimes("an epoch is owned with what was cut before, or none could be", |protocol, world: &World| {
-            let carries = |entry: &Arc<Entry>| {
-                let epoch = entry.checkpoint().map(|checkpoint| checkpoint.epoch);
-                entry.own_chunks().any(|chunk| Some(chunk.id.epoch) < epoch)
-            };
-            protocol.bounds.give_ups == 0 || world.log.values().any(carries)
-        }),
+        Property::sometimes(
+            "an epoch is owned with what was cut before, or none could be",
+            |protocol, world: &World| {
+                let carries = |entry: &Arc<Entry>| {
+                    let epoch = entry.checkpoint().map(|checkpoint| checkpoint.epoch);
+                    entry.own_chunks().any(|chunk| Some(chunk.id.epoch) < epoch)
+                };
+                protocol.bounds.give_ups == 0 || world.log.values().any(carries)
+            },
+        ),
         Property::sometimes("two publish at once", |_, world: &World| {
             world.lanes().filter(|lane| !lane.is_idle()).count() > 1
         }),

@@ -1,6 +1,6 @@
 //! What the protocol rests on, each as one rule that can be left out; RFC 0001 gives the reasons.
 
-use super::properties::{IN_ORDER, NO_GAP, ON_CHAIN};
+use super::properties::{IN_ORDER, NO_GAP, ON_CHAIN, ONE_CHAIN};
 
 /// A rule that a run may leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub const MUTATIONS: [(Rule, &str); 15] = [
     (Rule::CarryPending, NO_GAP),
     (Rule::CarryUndecided, NO_GAP),
     (Rule::KeepNumbers, IN_ORDER),
-    (Rule::CompleteInOrder, ON_CHAIN),
+    (Rule::CompleteInOrder, ONE_CHAIN),
     (Rule::Settle, NO_GAP),
     (Rule::NotePublished, NO_GAP),
     (Rule::InOrder, NO_GAP),

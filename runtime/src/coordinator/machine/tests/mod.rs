@@ -299,7 +299,10 @@ fn one_that_everybody_has_acknowledged_waits_until_the_one_before_is_decided() {
     // The wait for its turn is not its own.
     world.now += 5_000 - 3_000 + 1_000;
     let given_up = world.machine.step(Event::Tick, world.now, 0.0);
-    assert!(matches!(given_up[..], [Effect::Discard { epoch: Epoch(1), .. }, Effect::Write { epoch: Epoch(2) }]), "{given_up:?}");
+    assert!(
+        matches!(given_up[..], [Effect::Discard { epoch: Epoch(1), .. }, Effect::Write { epoch: Epoch(2) }]),
+        "{given_up:?}"
+    );
     assert_eq!(acknowledge(&mut world, 3), []);
     let owns = world.machine.step(Event::Written { epoch: Epoch(2) }, world.now, 0.0);
     assert_eq!(owns, [Effect::Own { epoch: Epoch(2), trigger: Trigger::Interval }]);

@@ -483,9 +483,7 @@ impl World {
     fn over(&mut self, epoch: Epoch, started_at: u64) -> Checkpoint {
         let checkpoint = self.under_way.remove(&epoch).unwrap();
         assert_eq!(checkpoint.started_at, started_at);
-        let is_of = |answer: &mut Event| {
-            matches!(answer, Event::Acked { epoch: of, .. } | Event::Written { epoch: of } if *of == epoch)
-        };
+        let is_of = |answer: &mut Event| matches!(answer, Event::Acked { epoch: of, .. } | Event::Written { epoch: of } if *of == epoch);
         self.strays.extend(self.answers.extract_if(.., is_of));
         self.strays.extend([
             Event::Written { epoch },

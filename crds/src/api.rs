@@ -38,8 +38,14 @@ pub struct JobStatus {
     pub committed_epoch: Option<u64>,
     /// Epochs owned and not yet published.
     pub pending_epochs: u64,
+    /// Checkpoints that have begun, and are neither complete nor given up.
+    #[serde(default)]
+    pub checkpoints_under_way: u64,
     /// Restarts since the process began.
     pub restarts: u64,
+    /// Those of them in which some tasks restarted, and the others went on.
+    #[serde(default)]
+    pub region_restarts: u64,
     /// The first cause of the last failure; while the job can't start, what it waits for.
     pub failure: Option<Failure>,
     /// The workers that are there, by name; that of this process too.
@@ -51,7 +57,8 @@ pub struct JobStatus {
     pub sinks: Vec<SinkStatus>,
     /// Seconds from the claim to the first record read, of the last start.
     pub recovery_seconds: Option<f64>,
-    /// The checkpoint that the last start went on from, and where its state was; none if there was no checkpoint.
+    /// The checkpoint that the last start, or restart of some tasks, went on from, and where its state was; none if there was
+    /// no checkpoint.
     #[serde(default)]
     pub last_restore: Option<RestoreStatus>,
     /// Where the checkpoints are.
@@ -73,7 +80,9 @@ impl JobStatus {
             last_savepoint: None,
             committed_epoch: None,
             pending_epochs: 0,
+            checkpoints_under_way: 0,
             restarts: 0,
+            region_restarts: 0,
             failure: None,
             workers: Vec::new(),
             sources: Vec::new(),
@@ -305,7 +314,7 @@ pub enum Phase {
     /// Publishes what was owned and not published, and loads state.
     Recovering,
     Running,
-    /// Waits before the next try.
+    /// Waits before the next try; or some tasks have failed and are not back yet, while the others go on.
     Restarting,
     /// Takes its final checkpoint.
     Stopping,

@@ -140,7 +140,24 @@ impl JobSpec {
                 ),
             ));
         }
-        for (field, value) in [("retained", checkpoint.retained), ("maxPendingEpochs", checkpoint.max_pending_epochs)] {
+        if checkpoint.max_concurrent > 1
+            && let Some(timeout) = checkpoint.alignment_timeout
+        {
+            problems.push(Problem::new(
+                "spec.checkpoint.maxConcurrent",
+                format!(
+                    "found {} beside `alignmentTimeout: {timeout}`, and a barrier that overtakes records would overtake \
+                     the one before it; accepted is one of the two: `alignmentTimeout` where records keep barriers \
+                     waiting, `maxConcurrent` where uploads take longer than the interval",
+                    checkpoint.max_concurrent
+                ),
+            ));
+        }
+        for (field, value) in [
+            ("retained", checkpoint.retained),
+            ("maxPendingEpochs", checkpoint.max_pending_epochs),
+            ("maxConcurrent", checkpoint.max_concurrent),
+        ] {
             if value == 0 {
                 problems.push(Problem::new(format!("spec.checkpoint.{field}"), "found 0; accepted is 1 or more"));
             }

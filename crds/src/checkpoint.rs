@@ -12,7 +12,9 @@ use crate::{HumanDuration, SecretRef};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("!has(self.alignmentTimeout) || !has(self.mode) || self.mode == 'ExactlyOnce'")
-        .message("alignmentTimeout needs mode ExactlyOnce: with AtLeastOnce no record waits for a barrier")
+        .message("alignmentTimeout needs mode ExactlyOnce: with AtLeastOnce no record waits for a barrier"),
+    validation = Rule::new("!has(self.alignmentTimeout) || !has(self.maxConcurrent) || self.maxConcurrent == 1")
+        .message("alignmentTimeout and maxConcurrent above 1 exclude each other: a barrier that overtakes records would overtake the one before it")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckpointSpec {
@@ -29,9 +31,14 @@ pub struct CheckpointSpec {
     /// `0s` for at once, leave it out for never. Savepoints and last checkpoints always wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alignment_timeout: Option<HumanDuration>,
-    /// Least time from the end of one checkpoint to the start of the next.
+    /// Least time from the end of one checkpoint to the start of the next. Above zero, one is under way at a time.
     #[serde(default = "none")]
     pub min_pause: HumanDuration,
+    /// How many checkpoints may be under way at a time: above 1, the next one begins after the interval, whether the one
+    /// before is complete or not. Not together with `alignmentTimeout`.
+    #[serde(default = "max_concurrent")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_concurrent: u32,
     /// How many checkpoints in a row may fail before the job does.
     #[serde(default)]
     pub tolerable_failures: u32,
@@ -48,6 +55,18 @@ pub struct CheckpointSpec {
     pub on_cancellation: OnCancellation,
     /// Where checkpoints live: exactly one kind.
     pub storage: StorageSpec,
+}
+
+impl CheckpointSpec {
+    /// How many checkpoints are under way at a time, at most: a pause between two is one after the end of the first.
+    pub fn at_once(&self) -> u32 {
+        if self.min_pause.millis() > 0 { 1 } else { self.max_concurrent.max(1) }
+    }
+
+    /// How many epochs may wait for a sink, at most: those under way when the sources pause still complete.
+    pub fn most_pending(&self) -> u32 {
+        self.max_pending_epochs.saturating_add(self.at_once() - 1)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -175,6 +194,10 @@ fn timeout() -> HumanDuration {
 
 fn none() -> HumanDuration {
     HumanDuration::from_secs(0)
+}
+
+fn max_concurrent() -> u32 {
+    1
 }
 
 fn retained() -> u32 {

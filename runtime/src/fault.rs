@@ -1,8 +1,12 @@
-//! Named places in the durable paths, where a test may kill the process; and slow operators.
+//! Named places in the durable paths, where a test may kill the process; subtasks that fail, slow operators, and slow
+//! uploads.
 //!
 //! Compiled in with the feature `fault-points` only; a release does nothing here. A test sets `TIDEGATE_FAULT` to
 //! `<place>@<n>`, and the process is killed, as by `kill -9`, when it reaches the place for the n-th time. With
-//! `TIDEGATE_LABOUR_MS` every batch keeps a task that reads from an exchange busy for so long, so that channels fill.
+//! `TIDEGATE_LABOUR_MS` every batch keeps a task that reads from an exchange busy for so long, so that channels fill. With
+//! `TIDEGATE_STRIKE`, `<subtask>@<ms>` (such as `orders[1]@500`), the subtask of that name fails once in the process, so
+//! long after it has begun to run. With `TIDEGATE_UPLOAD_MS` the upload of each share of a checkpoint begins after up to so
+//! long, so that checkpoints overlap.
 
 /// The places, for tests that go through all of them.
 pub const PLACES: &[&str] = &[
@@ -38,8 +42,18 @@ pub fn reach(_place: &str) {}
 #[inline(always)]
 pub async fn labour() {}
 
+#[cfg(not(feature = "fault-points"))]
+#[inline(always)]
+pub async fn strike(_subtask: &str) {
+    std::future::pending().await
+}
+
+#[cfg(not(feature = "fault-points"))]
+#[inline(always)]
+pub async fn upload() {}
+
 #[cfg(feature = "fault-points")]
-pub use armed::{labour, reach};
+pub use armed::{labour, reach, strike, upload};
 
 #[cfg(feature = "fault-points")]
 mod armed {
@@ -47,15 +61,24 @@ mod armed {
         process::{Command, id},
         sync::{
             LazyLock,
-            atomic::{AtomicU64, Ordering},
+            atomic::{AtomicBool, AtomicU64, Ordering},
         },
         time::Duration,
     };
 
-    static LABOUR: LazyLock<Option<Duration>> = LazyLock::new(|| {
-        let millis = std::env::var("TIDEGATE_LABOUR_MS").ok()?.parse().ok()?;
-        Some(Duration::from_millis(millis))
-    });
+    static LABOUR: LazyLock<Option<Duration>> = LazyLock::new(|| millis("TIDEGATE_LABOUR_MS"));
+    static UPLOAD: LazyLock<Option<Duration>> = LazyLock::new(|| millis("TIDEGATE_UPLOAD_MS"));
+
+    fn millis(name: &str) -> Option<Duration> {
+        std::env::var(name).ok()?.parse().ok().map(Duration::from_millis)
+    }
+
+    /// The upload of a share of a checkpoint begins: it takes as long as a test wants that to take.
+    pub async fn upload() {
+        if let Some(longest) = *UPLOAD {
+            crate::env::sleep(longest.mul_f64((crate::env::random() % 1000) as f64 / 1000.0)).await;
+        }
+    }
 
     /// A batch has been worked off: takes as long as a test wants that to take.
     pub async fn labour() {
@@ -69,6 +92,28 @@ mod armed {
         if let Some(labour) = *LABOUR {
             crate::env::sleep(labour).await;
         }
+    }
+
+    static STRIKE: LazyLock<Option<(String, Duration)>> = LazyLock::new(|| {
+        let setting = std::env::var("TIDEGATE_STRIKE").ok()?;
+        let (subtask, millis) = setting.split_once('@')?;
+        Some((subtask.to_owned(), Duration::from_millis(millis.parse().ok()?)))
+    });
+    static STRUCK: AtomicBool = AtomicBool::new(false);
+
+    /// Returns when the subtask is to fail.
+    pub async fn strike(subtask: &str) {
+        #[cfg(any(test, feature = "test-util"))]
+        if let Some(strike) = crate::simulation::ask(|doors| doors.strike(subtask)) {
+            return strike.await;
+        }
+        if let Some((_, after)) = STRIKE.as_ref().filter(|(wanted, _)| wanted == subtask) {
+            crate::env::sleep(*after).await;
+            if !STRUCK.swap(true, Ordering::SeqCst) {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     static ARMED: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {

@@ -46,6 +46,14 @@ counter!(
     /// Which of the parallel instances of an operator, from 0.
     SubtaskIndex(u32)
 );
+counter!(
+    /// Subtasks that restart together, from 0: see [`crate::worker::regions`].
+    RegionId(u32)
+);
+counter!(
+    /// One deployment of a region within an attempt. Grows over all regions of the attempt; the first is 1.
+    Run(u64)
+);
 
 /// Name of an operator in the stream graph. Made of names in the manifest and the SQL, never of positions, so that state
 /// finds its operator again after the SQL has changed elsewhere.

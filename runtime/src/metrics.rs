@@ -35,6 +35,7 @@ pub struct Metrics {
     pub publish_failures: Family<Named, Counter>,
     pub checkpoints_completed: Counter,
     pub checkpoints_failed: Counter,
+    pub checkpoints_under_way: Gauge,
     pub checkpoint_seconds: Histogram,
     pub checkpoint_alignment_seconds: Histogram,
     pub checkpoint_sync_seconds: Histogram,
@@ -47,6 +48,7 @@ pub struct Metrics {
     pub committed_epoch: Gauge,
     pub pending_epochs: Gauge,
     pub restarts: Counter,
+    pub region_restarts: Counter,
     pub restored_bytes: Family<Located, Gauge>,
 }
 
@@ -66,6 +68,7 @@ impl Metrics {
             publish_failures: Family::default(),
             checkpoints_completed: Counter::default(),
             checkpoints_failed: Counter::default(),
+            checkpoints_under_way: Gauge::default(),
             checkpoint_seconds: Histogram::new(SECONDS),
             checkpoint_alignment_seconds: Histogram::new(SECONDS),
             checkpoint_sync_seconds: Histogram::new(SECONDS),
@@ -78,6 +81,7 @@ impl Metrics {
             committed_epoch: Gauge::default(),
             pending_epochs: Gauge::default(),
             restarts: Counter::default(),
+            region_restarts: Counter::default(),
             restored_bytes: Family::default(),
         };
         metrics.register();
@@ -124,6 +128,11 @@ impl Metrics {
             self.checkpoint_async_seconds.clone(),
         );
         registry.register(
+            "checkpoints_under_way",
+            "Checkpoints that have begun, and are neither complete nor given up",
+            self.checkpoints_under_way.clone(),
+        );
+        registry.register(
             "checkpoints_unaligned",
             "Checkpoints owned whose barriers have overtaken records",
             self.checkpoints_unaligned.clone(),
@@ -143,6 +152,11 @@ impl Metrics {
         registry.register("committed_epoch", "Newest epoch published by all sinks", self.committed_epoch.clone());
         registry.register("pending_epochs", "Epochs owned and not yet published", self.pending_epochs.clone());
         registry.register("restarts", "Restarts after a failure", self.restarts.clone());
+        registry.register(
+            "region_restarts",
+            "Restarts after a failure of some tasks alone, while the others went on",
+            self.region_restarts.clone(),
+        );
         registry.register(
             "restored_bytes",
             "Bytes of state that the last start went on with, by where they were",

@@ -23,6 +23,12 @@ pub trait Doors {
     /// How long a batch keeps a task busy that reads from an exchange.
     fn labour(&self) -> Duration;
 
+    /// Comes when the subtask of this name, in this process, is to fail.
+    fn strike(&self, subtask: &str) -> BoxFuture<'static, ()>;
+
+    /// Most rows of one chunk for a sink.
+    fn chunk_rows(&self) -> usize;
+
     /// How much a channel takes before its sender waits.
     fn channel_bytes(&self) -> usize;
 

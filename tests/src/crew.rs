@@ -83,6 +83,11 @@ impl Crew {
         self.place(index, &[("TIDEGATE_FAULT", &format!("{place}@{nth}"))]);
     }
 
+    /// As [`Crew::start_worker`], one in which the subtask of this name fails so long after it has begun to run.
+    pub fn start_worker_with_strike(&mut self, index: usize, subtask: &str, after: Duration) {
+        self.place(index, &[("TIDEGATE_STRIKE", &format!("{subtask}@{}", after.as_millis()))]);
+    }
+
     fn place(&mut self, index: usize, environment: &[(&str, &str)]) {
         let started = worker(&mut self.job, &self.port, index, self.slots, environment);
         match self.workers.get_mut(index) {

@@ -1,6 +1,6 @@
 //! A job without servers that passes every order on: generated orders into files, checkpoints in a folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
     job::Job,
@@ -96,10 +96,7 @@ impl Local {
     }
 
     pub fn found(&self) -> Rows {
-        let files = std::fs::read_dir(self.output()).expect("a folder").map(|entry| entry.expect("a file").path());
-        let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
-        let read = |path| std::fs::read_to_string(path).expect("a file of lines");
-        files.flat_map(|path| read(path).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+        lines(&self.output())
     }
 
     fn workload(&self) -> Workload {
@@ -110,19 +107,31 @@ impl Local {
     }
 
     fn expected(&self) -> Rows {
-        let workload = self.workload();
-        let line = |index| {
-            let order = workload.orders.order(index);
-            let instant = chrono::DateTime::from_timestamp_millis(order.ts_ms).expect("an instant");
-            format!(
-                r#"{{"order_id":"{}","store_id":{},"amount":{}.{:02},"ts":"{}"}}"#,
-                order.id(),
-                order.store_id,
-                order.cents / 100,
-                order.cents % 100,
-                instant.format("%Y-%m-%dT%H:%M:%S%.3fZ")
-            )
-        };
-        (0..self.orders).map(line).collect()
+        passed_on(&self.workload())
     }
+}
+
+/// All lines of the files in a folder.
+pub fn lines(folder: &Path) -> Rows {
+    let files = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").path());
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    let read = |path| std::fs::read_to_string(path).expect("a file of lines");
+    files.flat_map(|path| read(path).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// The lines of a job that passes every order on as it is.
+pub fn passed_on(workload: &Workload) -> Rows {
+    let line = |index| {
+        let order = workload.orders.order(index);
+        let instant = chrono::DateTime::from_timestamp_millis(order.ts_ms).expect("an instant");
+        format!(
+            r#"{{"order_id":"{}","store_id":{},"amount":{}.{:02},"ts":"{}"}}"#,
+            order.id(),
+            order.store_id,
+            order.cents / 100,
+            order.cents % 100,
+            instant.format("%Y-%m-%dT%H:%M:%S%.3fZ")
+        )
+    };
+    (0..workload.count).map(line).collect()
 }

@@ -3,6 +3,12 @@
 //! Kept are the newest checkpoints, as many as the job asks for, with every file they name, and the log. What goes is
 //! what a checkpoint that left the kept ones named and none of them does, and, once at the start of an attempt, what
 //! earlier attempts left half done. A crash half way leaves garbage that the next start finds, never a hole.
+//!
+//! Where several checkpoints are under way, one may name a file that the next one does not and the one after does again: who
+//! makes the shares looks at each part of state at a moment of its own, and meanwhile parts are written anew elsewhere. But a
+//! part never goes back to a place where it was before. So a file goes when some checkpoint that began after the file was
+//! part of a completed one has completed without it, since all that begin from then on find its rows elsewhere; and when
+//! all that were under way at that moment are decided, without naming it either. One at a time, that is at once.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -18,24 +24,70 @@ use crate::{
     ids::{Attempt, Epoch},
 };
 
-/// The checkpoints that are kept, oldest first, each with the files it names.
+/// The checkpoints that are kept, and what left them and may not go yet.
 #[derive(Debug)]
 pub struct Kept {
     retained: usize,
-    checkpoints: VecDeque<(Epoch, BTreeSet<ObjectPath>)>,
+    /// Oldest first.
+    checkpoints: VecDeque<Checkpoint>,
     /// Stays, however old: it is being copied.
     held: Option<Epoch>,
+    /// The newest that has begun.
+    begun: Epoch,
+    /// Begun, and neither completed nor given up.
+    under_way: BTreeSet<Epoch>,
+    leaving: Vec<Leaving>,
+}
+
+#[derive(Debug)]
+struct Checkpoint {
+    epoch: Epoch,
+    /// The newest that had begun when it completed.
+    begun: Epoch,
+    files: BTreeSet<ObjectPath>,
+}
+
+/// Files that no kept checkpoint names.
+#[derive(Debug)]
+struct Leaving {
+    files: BTreeSet<ObjectPath>,
+    /// A checkpoint behind this one has to complete without them,
+    behind: Epoch,
+    /// and then all up to this one have to be decided.
+    until: Option<Epoch>,
 }
 
 impl Kept {
     pub fn new(retained: u32) -> Self {
-        Self { retained: retained.max(1) as usize, checkpoints: VecDeque::new(), held: None }
+        Self {
+            retained: retained.max(1) as usize,
+            checkpoints: VecDeque::new(),
+            held: None,
+            begun: Epoch(0),
+            under_way: BTreeSet::new(),
+            leaving: Vec::new(),
+        }
     }
 
-    /// Adds a completed checkpoint; returns the files that nothing names any more.
+    /// A checkpoint has begun.
+    pub fn began(&mut self, epoch: Epoch) {
+        self.begun = epoch;
+        self.under_way.insert(epoch);
+    }
+
+    /// Adds a completed checkpoint; returns the files that are not needed any more.
     pub fn completed(&mut self, manifest: &Manifest) -> BTreeSet<ObjectPath> {
-        self.checkpoints.push_back((manifest.epoch, manifest.files().collect()));
+        let (epoch, files): (_, BTreeSet<_>) = (manifest.epoch, manifest.files().collect());
+        self.under_way.remove(&epoch);
+        self.leaving.iter_mut().for_each(|leaving| leaving.files.retain(|file| !files.contains(file)));
+        self.checkpoints.push_back(Checkpoint { epoch, begun: self.begun, files });
         self.let_go()
+    }
+
+    /// A checkpoint is given up; returns the files that are not needed any more.
+    pub fn given_up(&mut self, epoch: Epoch) -> BTreeSet<ObjectPath> {
+        self.under_way.remove(&epoch);
+        self.garbage_by_now()
     }
 
     /// From now on the checkpoint of this epoch stays.
@@ -43,7 +95,7 @@ impl Kept {
         self.held = Some(epoch);
     }
 
-    /// The checkpoint that was held may go; returns the files that nothing names any more.
+    /// The checkpoint that was held may go; returns the files that are not needed any more.
     pub fn release(&mut self) -> BTreeSet<ObjectPath> {
         self.held = None;
         self.let_go()
@@ -53,17 +105,34 @@ impl Kept {
     fn let_go(&mut self) -> BTreeSet<ObjectPath> {
         let old = self.checkpoints.len().saturating_sub(self.retained);
         let mut newer = self.checkpoints.split_off(old);
-        let (held, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.checkpoints).into_iter().partition(|(epoch, _)| Some(*epoch) == self.held);
+        let (held, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.checkpoints)
+            .into_iter()
+            .partition(|checkpoint| Some(checkpoint.epoch) == self.held);
         self.checkpoints.extend(held);
         self.checkpoints.append(&mut newer);
-        let mut gone: BTreeSet<ObjectPath> = gone.into_iter().flat_map(|(_, files)| files).collect();
-        gone.retain(|file| !self.names(file));
-        gone
+        for Checkpoint { begun, mut files, .. } in gone {
+            files.retain(|file| !self.names(file));
+            self.leaving.push(Leaving { files, behind: begun, until: None });
+        }
+        self.garbage_by_now()
+    }
+
+    /// What has left, and nothing under way or to come can name.
+    fn garbage_by_now(&mut self) -> BTreeSet<ObjectPath> {
+        let newest = self.checkpoints.back().map(|checkpoint| checkpoint.epoch);
+        let (first, last) = (self.under_way.first().copied(), self.under_way.last().copied().unwrap_or_default());
+        for leaving in self.leaving.iter_mut().filter(|leaving| newest > Some(leaving.behind)) {
+            leaving.until.get_or_insert(last);
+        }
+        let is_over = |until: Epoch| first.is_none_or(|first| first > until);
+        let (gone, leaving): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.leaving).into_iter().partition(|leaving| leaving.until.is_some_and(is_over));
+        self.leaving = leaving;
+        gone.into_iter().flat_map(|leaving| leaving.files).collect()
     }
 
     fn names(&self, file: &ObjectPath) -> bool {
-        self.checkpoints.iter().any(|(_, files)| files.contains(file))
+        self.checkpoints.iter().any(|checkpoint| checkpoint.files.contains(file))
     }
 
     /// What is garbage among `listed`, at the start of `attempt`: everything of earlier attempts that is not named.
@@ -142,3 +211,6 @@ pub async fn delete_all(store: &dyn Store) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_crds::api::{CheckpointTimes, InFlightRecords, RestoreStatus, RestoredBytes};
+use tidegate_crds::api::{CheckpointTimes, InFlightRecords, RestoreStatus};
 
-use super::workers::WorkerId;
+use super::{regions::Restarting, staff::Staff};
 use crate::{
     checkpoint::{
         CommitPermit, Grant,
@@ -18,7 +18,11 @@ use crate::{
     env,
     ids::{Attempt, Epoch, OperatorId, Revision, SubtaskIndex},
     job::JobPlan,
-    worker::protocol::{Ack, TaskId},
+    worker::{
+        protocol::{Ack, TaskId},
+        regions::Regions,
+        topology::Topology,
+    },
 };
 
 pub struct Current {
@@ -26,10 +30,11 @@ pub struct Current {
     pub lineage: String,
     /// How many subtasks each operator has.
     pub parallelism: u32,
-    /// The checkpoint that it goes on from.
-    pub restored_from: Option<CheckpointRef>,
-    /// Those that subtasks were given to; none before there are enough slots.
-    workers: BTreeMap<WorkerId, Progress>,
+    /// The newest checkpoint: the one that it goes on from, until it owns one.
+    pub newest: Option<CheckpointRef>,
+    pub staff: Staff,
+    /// Regions that restart while the others go on.
+    pub restarting: Option<Restarting>,
     kept: Kept,
     checkpoints: BTreeMap<Epoch, Checkpoint>,
     pending: Pending,
@@ -43,15 +48,6 @@ struct Saving {
     epoch: Epoch,
     /// Once it has completed.
     manifest: Option<Manifest>,
-}
-
-/// How far a worker has come.
-#[derive(Debug, Default)]
-struct Progress {
-    subtasks: Vec<SubtaskIndex>,
-    /// Once its subtasks are built.
-    ready: Option<RestoredBytes>,
-    published: Option<Epoch>,
 }
 
 /// A checkpoint on its way to be owned.
@@ -87,15 +83,16 @@ pub struct Completed {
 }
 
 impl Current {
-    pub fn new(claimed: &Claimed, kept: Kept) -> Self {
+    pub fn new(claimed: &Claimed, kept: Kept, plan: &JobPlan) -> Self {
         let restored_from = claimed.restored_from.as_ref().map(|checkpoint| &checkpoint.manifest);
         let is_beginning = |path: &&ObjectPath| parse_folder(path).is_some_and(|(attempt, _)| attempt == Attempt(0));
         Self {
             attempt: claimed.journal.attempt(),
             lineage: claimed.lineage.clone(),
             parallelism: claimed.parallelism,
-            restored_from: claimed.restored_from.clone(),
-            workers: BTreeMap::new(),
+            newest: claimed.restored_from.clone(),
+            staff: Staff::new(Regions::of(&Topology::of(&plan.graph), claimed.parallelism)),
+            restarting: None,
             kept,
             checkpoints: BTreeMap::new(),
             pending: Pending::default(),
@@ -126,57 +123,19 @@ impl Current {
         self.kept.release()
     }
 
-    /// Subtasks are given to workers.
-    pub fn placed(&mut self, places: BTreeMap<WorkerId, Vec<SubtaskIndex>>) {
-        let begun = |(worker, subtasks)| (worker, Progress { subtasks, ..Progress::default() });
-        self.workers = places.into_iter().map(begun).collect();
-    }
-
-    pub fn is_placed(&self) -> bool {
-        !self.workers.is_empty()
-    }
-
-    pub fn workers(&self) -> impl Iterator<Item = WorkerId> {
-        self.workers.keys().copied()
-    }
-
-    /// The subtasks of a worker.
-    pub fn subtasks(&self, worker: WorkerId) -> &[SubtaskIndex] {
-        self.workers.get(&worker).map_or(&[], |progress| &progress.subtasks)
-    }
-
     /// What the sweep has left in the store.
     pub fn recovered(&mut self, kept: Kept) {
         self.kept = kept;
     }
 
-    /// A worker has built its subtasks.
-    pub fn ready(&mut self, worker: WorkerId, restored: RestoredBytes) {
-        if let Some(progress) = self.workers.get_mut(&worker) {
-            progress.ready = Some(restored);
-        }
-    }
-
-    pub fn all_ready(&self) -> bool {
-        self.is_placed() && self.workers.values().all(|progress| progress.ready.is_some())
-    }
-
-    /// What the workers that are ready have restored; none without a checkpoint to go on from.
+    /// What the workers have restored to go on from the newest checkpoint; none without one.
     pub fn restored(&self) -> Option<RestoreStatus> {
-        let epoch = self.restored_from.as_ref()?.epoch.0;
-        let bytes = self.workers.values().filter_map(|progress| progress.ready).sum();
-        Some(RestoreStatus { epoch, bytes })
-    }
-
-    /// A worker has published everything up to `epoch`; gives the newest epoch that all have, if that is a new one.
-    pub fn published_by(&mut self, worker: WorkerId, epoch: Epoch) -> Option<Epoch> {
-        let least = |workers: &BTreeMap<WorkerId, Progress>| workers.values().map(|progress| progress.published).min();
-        let before = least(&self.workers);
-        self.workers.get_mut(&worker)?.published = Some(epoch);
-        least(&self.workers).filter(|_| least(&self.workers) > before).flatten()
+        let epoch = self.newest.as_ref()?.epoch.0;
+        Some(RestoreStatus { epoch, bytes: self.staff.restored() })
     }
 
     pub fn triggered(&mut self, epoch: Epoch, trigger: Trigger) {
+        self.kept.began(epoch);
         let checkpoint = Checkpoint { trigger, acks: Vec::new(), manifest: None, reference: None, permit: None };
         self.checkpoints.insert(epoch, checkpoint);
     }
@@ -197,8 +156,8 @@ impl Current {
                 operators.entry(operator.clone()).or_default().insert(ack.task.subtask, state.clone());
             }
         }
-        let own = checkpoint.iter().flat_map(|checkpoint| &checkpoint.acks).flat_map(|ack| ack.chunks.iter().cloned());
-        let chunks = self.pending.and(own);
+        let shares = checkpoint.iter().flat_map(|checkpoint| &checkpoint.acks);
+        let chunks = self.pending.and(shares.flat_map(|ack| ack.chunks.iter().cloned()));
         let parallelism = self.parallelism;
         let operators: Vec<OperatorState> = operators
             .into_iter()
@@ -233,8 +192,13 @@ impl Current {
         }
     }
 
-    pub fn reference(&mut self, epoch: Epoch) -> Option<CheckpointRef> {
-        self.checkpoints.get(&epoch).and_then(|checkpoint| checkpoint.reference.clone())
+    /// The checkpoint as the log will have it, which is about to be written.
+    pub fn owning(&mut self, epoch: Epoch) -> Option<CheckpointRef> {
+        let reference = self.checkpoints.get(&epoch).and_then(|checkpoint| checkpoint.reference.clone());
+        if reference.is_some() {
+            self.staff.may_be_owned(epoch);
+        }
+        reference
     }
 
     pub fn owned(&mut self, permit: CommitPermit) {
@@ -245,13 +209,13 @@ impl Current {
 
     /// The epoch is owned: its chunks wait to be published, and files that no checkpoint names any more are garbage.
     pub fn completed(&mut self, epoch: Epoch) -> Option<Completed> {
-        let Checkpoint { acks, manifest, permit, .. } = self.checkpoints.remove(&epoch)?;
-        let (manifest, permit) = (manifest?, permit?);
+        let Checkpoint { acks, manifest, reference, permit, .. } = self.checkpoints.remove(&epoch)?;
+        let (manifest, reference, permit) = (manifest?, reference?, permit?);
+        self.newest = Some(reference);
         let bytes = acks.iter().map(|ack| ack.bytes).sum();
         let shares = shares(&acks);
         let chunks: Vec<ChunkRef> = acks.into_iter().flat_map(|ack| ack.chunks).collect();
-        let rows = chunks.iter().map(|chunk| chunk.rows).sum();
-        self.pending.owned(epoch, chunks);
+        let rows = self.pending.owned(epoch, chunks).iter().map(|chunk| chunk.rows).sum();
         let garbage = self.kept.completed(&manifest);
         let (path, full_bytes) = (manifest.path(), manifest.bytes());
         if let Some(saving) = self.saving.as_mut().filter(|saving| saving.epoch == epoch) {
@@ -260,9 +224,10 @@ impl Current {
         Some(Completed { manifest: path, bytes, full_bytes, rows, garbage, shares, grant: permit.grant() })
     }
 
-    /// The epoch is given up; gives what had been done for it.
-    pub fn discard(&mut self, epoch: Epoch) -> Vec<Share> {
-        self.checkpoints.remove(&epoch).map(|checkpoint| shares(&checkpoint.acks)).unwrap_or_default()
+    /// The epoch is given up; gives what had been done for it, and the files that nothing names any more.
+    pub fn discard(&mut self, epoch: Epoch) -> (Vec<Share>, BTreeSet<ObjectPath>) {
+        let done = self.checkpoints.remove(&epoch).map(|checkpoint| shares(&checkpoint.acks)).unwrap_or_default();
+        (done, self.kept.given_up(epoch))
     }
 
     /// Everything up to `epoch` is published.

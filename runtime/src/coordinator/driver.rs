@@ -26,6 +26,7 @@ use super::{
     savepoints::Wish,
     scribe::{self, Answer, Order},
     shared::Shared,
+    staff::Loss,
     workers::{Change, WorkerId, Workers},
 };
 use crate::{
@@ -140,6 +141,7 @@ impl Coordinator {
                 }
                 () = wake => {
                     this.claim_when_staffed();
+                    this.give_up_stuck();
                     Some(Event::Tick)
                 }
             };
@@ -180,14 +182,20 @@ impl Loop {
 
     fn show(&self) {
         let (phase, pending) = (self.machine.phase(), self.machine.pending());
+        let under_way = self.machine.under_way();
         let (restarts, failure) = (self.machine.restarts, self.machine.failure.clone());
+        let region_restarts = self.machine.region_restarts;
         let metrics = &self.job.shared.metrics;
         metrics.pending_epochs.set(pending as i64);
+        metrics.checkpoints_under_way.set(under_way as i64);
         metrics.restarts.inc_by(restarts.saturating_sub(metrics.restarts.get()));
+        metrics.region_restarts.inc_by(region_restarts.saturating_sub(metrics.region_restarts.get()));
         self.job.shared.update(|status| {
             status.phase = phase;
             status.pending_epochs = pending;
+            status.checkpoints_under_way = under_way;
             status.restarts = restarts;
+            status.region_restarts = region_restarts;
             status.failure = failure;
         });
     }
@@ -195,7 +203,7 @@ impl Loop {
     /// Shows the workers, and what runs where.
     pub(super) fn show_workers(&self) {
         let workers = self.job.workers.statuses(|worker| {
-            let subtasks = self.current.iter().flat_map(|current| current.subtasks(worker));
+            let subtasks = self.current.iter().flat_map(|current| current.staff.subtasks(worker));
             subtasks.map(|subtask| subtask.0).collect()
         });
         self.job.shared.update(|status| status.workers = workers);
@@ -273,7 +281,7 @@ impl Loop {
         self.job.shared.update(|status| status.attempt = Some(attempt.0));
         let kept = Kept::new(self.job.plan.spec.checkpoint.retained);
         self.job.shared.parallelism(claimed.parallelism);
-        self.current = Some(Current::new(&claimed, kept));
+        self.current = Some(Current::new(&claimed, kept, &self.job.plan));
         self.claimed = Some(claimed);
         Event::Claimed { attempt, restored }
     }
@@ -315,26 +323,38 @@ impl Loop {
             Change::Joined => {
                 self.claim_when_staffed();
                 self.deploy();
+                self.deploy_regions();
                 self.free_idle();
                 None
             }
             Change::Said(worker, notice) => return self.take_in(worker, notice),
             Change::Lost { worker, name, cause } => {
-                let concerned = self.current.as_ref().is_some_and(|current| !current.subtasks(worker).is_empty());
+                self.job.shared.worker_lost(worker);
+                let loss = self.current.as_mut().map_or(Loss::Nothing, |current| current.staff.lose(worker));
                 let message = format!("worker `{name}` is lost: {cause}");
-                concerned.then_some(Event::Failed(Failure { reason: FailureReason::WorkerLost, message }))
+                let failure = Failure { reason: FailureReason::WorkerLost, message };
+                match loss {
+                    Loss::Nothing => None,
+                    Loss::Regions(regions) => Some(Event::RegionsFailed { regions, failure }),
+                    Loss::Everything => Some(Event::Failed(failure)),
+                }
             }
         };
         self.show_workers();
         event
     }
 
-    fn take_in(&mut self, worker: WorkerId, Notice { attempt, news }: Notice) -> Option<Event> {
+    fn take_in(&mut self, worker: WorkerId, Notice { attempt, run, news }: Notice) -> Option<Event> {
         let current = self.current.as_mut().filter(|current| current.attempt == attempt)?;
+        let region = match run {
+            // A run that has ended, or is to end, has nothing more to say.
+            Some(run) => Some(current.staff.region(run)?),
+            None => None,
+        };
         Some(match news {
             News::Ready(restored) => {
-                current.ready(worker, restored);
-                return self.start_when_ready();
+                current.staff.ready(worker, restored);
+                return self.start_when_ready().or_else(|| self.run_regions_when_ready());
             }
             News::NotReady(failure) => failed_start(failure),
             News::Acked(ack) => {
@@ -348,8 +368,12 @@ impl Loop {
                 self.job.shared.lag(&source, subtask, lag);
                 return None;
             }
-            News::Failed(failure) => Event::Failed(failure),
-            News::Published(epoch) => Event::Published { epoch: current.published_by(worker, epoch)? },
+            News::Failed(failure) => match region {
+                Some(region) => Event::RegionsFailed { regions: [region].into(), failure },
+                None => Event::Failed(failure),
+            },
+            News::Ended(run) => return current.staff.ended(worker, run).then_some(Event::RegionsEnded),
+            News::Published(epoch) => Event::Published { epoch: current.staff.published_by(worker, epoch)? },
             News::Tried { sink, failure } => {
                 self.job.shared.sink_tried(Some(worker), &sink, failure);
                 return None;

@@ -14,14 +14,14 @@ use super::{
     place::{Former, place},
     recover::{RecoverError, recover},
     scribe::Order,
-    workers::WorkerId,
+    workers::{WorkerId, Workers},
 };
 use crate::{
     checkpoint::{claim, collect, record::Trigger},
     env,
     failure::Reason,
     fault,
-    ids::{Epoch, SubtaskIndex},
+    ids::{Epoch, RegionId, Run, SubtaskIndex},
     worker::{
         protocol::{Action, Assignment, Control},
         publish::targets,
@@ -59,12 +59,14 @@ impl Loop {
                 tracing::debug!(%epoch, "the checkpoint's barriers wait no more");
                 self.direct(Action::Overtake(epoch));
             }
+            Effect::EndRegions { regions, failure } => return self.end_regions(&regions, &failure),
+            Effect::StartRegions { regions } => self.start_regions(regions),
             Effect::SavepointBegun { epoch } => self.savepoint_begun(epoch),
             Effect::Save { .. } => self.save(),
             Effect::SavepointFailed { cause } => self.savepoint_failed(cause),
             Effect::Write { epoch } => self.write(epoch),
             Effect::Own { epoch, trigger } => {
-                let written = self.current.as_mut().and_then(|current| current.reference(epoch));
+                let written = self.current.as_mut().and_then(|current| current.owning(epoch));
                 if let Some(checkpoint) = written {
                     self.order(Order::Own { checkpoint, trigger });
                 }
@@ -113,9 +115,9 @@ impl Loop {
     }
 
     /// Orders every worker that has subtasks.
-    fn direct(&self, action: Action) {
+    pub(super) fn direct(&self, action: Action) {
         if let Some(current) = &self.current {
-            current.workers().for_each(|worker| self.job.workers.order(worker, current.attempt, action.clone()));
+            current.staff.workers().for_each(|worker| self.job.workers.order(worker, current.attempt, action.clone()));
         }
     }
 
@@ -151,7 +153,7 @@ impl Loop {
         self.job.workers.count() >= self.job.expected || env::monotonic() >= since + SPREAD_PATIENCE
     }
 
-    fn wait_for_slots(&self, found: u32) {
+    pub(super) fn wait_for_slots(&self, found: u32) {
         let needed = self.parallelism();
         let message = format!("found {found} slots of workers, and {needed} subtasks need one each");
         if self.job.shared.waits_for(Some(Failure { reason: FailureReason::SlotsMissing, message })) {
@@ -189,38 +191,23 @@ impl Loop {
 
     /// Gives the subtasks of an attempt that has none placed yet to workers, if these have slots enough.
     pub(super) fn deploy(&mut self) {
-        let Some(current) = self.current.as_mut().filter(|current| !current.is_placed()) else { return };
+        let Some(current) = self.current.as_mut().filter(|current| !current.staff.is_placed()) else { return };
         let places = match place(&self.job.workers.slots(), current.parallelism, &self.former) {
             Ok(places) => places,
             Err(found) => return self.wait_for_slots(found),
         };
         self.job.shared.waits_for(None);
-        let at = |(worker, subtasks): (&WorkerId, &Vec<SubtaskIndex>)| {
-            let exchange = self.job.workers.exchange(*worker)?;
-            Some(subtasks.iter().map(|subtask| (*subtask, exchange.clone())).collect::<Vec<_>>())
-        };
-        let all: BTreeMap<SubtaskIndex, String> = places.iter().filter_map(at).flatten().collect();
-        for (worker, subtasks) in &places {
-            let mut peers = all.clone();
-            peers.retain(|subtask, _| !subtasks.contains(subtask));
-            let assignment = Assignment {
-                lineage: current.lineage.clone(),
-                parallelism: current.parallelism,
-                restored_from: current.restored_from.clone(),
-                subtasks: subtasks.clone(),
-                peers,
-            };
-            self.job.workers.order(*worker, current.attempt, Action::Deploy(assignment));
-        }
         self.former = Former { parallelism: current.parallelism, places: places.clone() };
-        current.placed(places);
+        let runs = current.staff.placed(places.clone());
+        let workers = &self.job.workers;
+        places.into_iter().for_each(|(worker, subtasks)| order_to_build(workers, current, worker, subtasks, &runs));
     }
 
     /// Workers that have no subtasks of an attempt that is placed need nothing of earlier ones.
     pub(super) fn free_idle(&self) {
-        let Some(current) = self.current.as_ref().filter(|current| current.is_placed()) else { return };
+        let Some(current) = self.current.as_ref().filter(|current| current.staff.is_placed()) else { return };
         for (worker, _) in self.job.workers.slots() {
-            if current.subtasks(worker).is_empty() {
+            if current.staff.subtasks(worker).is_empty() {
                 self.job.workers.order(worker, current.attempt, Action::StandBy);
             }
         }
@@ -228,18 +215,19 @@ impl Loop {
 
     /// Runs the tasks, once everything is settled and every worker has built its share.
     pub(super) fn start_when_ready(&mut self) -> Option<Event> {
-        if !self.is_settled || !self.current.as_ref()?.all_ready() {
+        let current = self.current.as_ref()?;
+        if !self.is_settled || !current.staff.all_ready() {
             return None;
         }
+        let (regions, restored) = (current.staff.regions().clone(), current.restored());
         self.is_settled = false;
         self.direct(Action::Start);
         let seconds = env::monotonic().saturating_sub(self.started_at).as_secs_f64();
         tracing::info!(seconds, "the job runs");
-        let restored = self.current.as_ref().and_then(Current::restored);
         self.job.shared.started(seconds, restored);
         let (tasks, parallelism) = (Topology::of(&self.job.plan.graph).tasks, self.parallelism() as usize);
         let sources = tasks.iter().filter(|task| task.inputs.is_empty()).count();
-        Some(Event::Started { subtasks: tasks.len() * parallelism, sources: sources * parallelism })
+        Some(Event::Started { regions, sources: sources * parallelism })
     }
 
     fn write(&mut self, epoch: Epoch) {
@@ -298,8 +286,9 @@ impl Loop {
     }
 
     fn discard(&mut self, epoch: Epoch, cause: String, started_at: u64) {
-        let shares = self.current.as_mut().map(|current| current.discard(epoch)).unwrap_or_default();
+        let (shares, garbage) = self.current.as_mut().map(|current| current.discard(epoch)).unwrap_or_default();
         self.direct(Action::Discard(epoch));
+        self.job.io.spawn(collect::delete(self.job.store.clone(), garbage));
         let duration_ms = (env::monotonic().as_millis() as u64).saturating_sub(started_at);
         tracing::warn!(%epoch, cause, "checkpoint failed");
         self.job.shared.metrics.checkpoints_failed.inc();
@@ -343,12 +332,32 @@ impl Loop {
             self.savepoint_failed("the attempt that took it has ended".to_owned());
         }
         if let Some(current) = self.current.take() {
-            self.job.workers.cancel(current.attempt, current.workers().collect()).await;
+            self.job.workers.cancel(current.attempt, current.staff.workers().collect()).await;
         }
         self.job.shared.nobody_runs();
         self.show_workers();
         Event::Aborted
     }
+}
+
+/// Has a worker build its subtasks of these regions, from the newest checkpoint.
+pub(super) fn order_to_build(
+    workers: &Workers,
+    current: &Current,
+    worker: WorkerId,
+    subtasks: Vec<SubtaskIndex>,
+    runs: &BTreeMap<RegionId, Run>,
+) {
+    let at = |(worker, subtasks): (WorkerId, Vec<SubtaskIndex>)| {
+        let exchange = workers.exchange(worker)?;
+        Some(subtasks.into_iter().map(move |subtask| (subtask, exchange.clone())))
+    };
+    let elsewhere = current.staff.places().into_iter().filter(|(other, _)| *other != worker);
+    let peers = elsewhere.filter_map(at).flatten().collect();
+    let (lineage, restored_from) = (current.lineage.clone(), current.newest.clone());
+    let (parallelism, runs) = (current.parallelism, runs.clone());
+    let assignment = Assignment { lineage, parallelism, restored_from, runs, subtasks, peers };
+    workers.order(worker, current.attempt, Action::Deploy(assignment));
 }
 
 /// What barriers have overtaken, of all subtasks; `None` when every barrier was aligned.

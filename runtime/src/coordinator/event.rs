@@ -1,12 +1,14 @@
 //! What the [`super::machine`] is told, and what it asks for.
 
+use std::collections::BTreeSet;
+
 use tidegate_crds::api::Failure;
 
 use crate::{
     checkpoint::record::Trigger,
     element::Barrier,
-    ids::{Attempt, Epoch},
-    worker::protocol::TaskId,
+    ids::{Attempt, Epoch, RegionId},
+    worker::{protocol::TaskId, regions::Regions},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,8 @@ pub enum Event {
     Settled,
     /// The tasks run.
     Started {
-        subtasks: usize,
+        regions: Regions,
+        /// How many source subtasks there are.
         sources: usize,
     },
     Acked {
@@ -53,6 +56,15 @@ pub enum Event {
     },
     /// Something without which the attempt can't go on.
     Failed(Failure),
+    /// Something without which these regions can't go on. The others can.
+    RegionsFailed {
+        regions: BTreeSet<RegionId>,
+        failure: Failure,
+    },
+    /// The subtasks of all regions that were to end are gone.
+    RegionsEnded,
+    /// The regions that were deployed again run.
+    RegionsStarted,
     /// The job can't or must not be run by this process.
     Refused(Failure),
     /// There is nothing to run: an earlier attempt has finished the job.
@@ -142,6 +154,15 @@ pub enum Effect {
     },
     Pause,
     Resume,
+    /// Ends the subtasks of some regions, for the failure.
+    EndRegions {
+        regions: BTreeSet<RegionId>,
+        failure: Failure,
+    },
+    /// Deploys regions whose subtasks are gone again, from the newest checkpoint, and runs them.
+    StartRegions {
+        regions: BTreeSet<RegionId>,
+    },
     /// Tears the tasks down, for the failure if there is one.
     Abort {
         failure: Option<Failure>,

@@ -7,6 +7,8 @@
 //!     +------------------------+              after the checkpoint of a rescale, at once
 //! ```
 //!
+//! When only some regions have failed, they restart within the attempt, and the others go on ([`regions`]).
+//!
 //! Each start is an attempt of its own: after a failure the job is claimed anew, which also fences whatever the failed
 //! attempt has still under way. Late answers of an older attempt are told by its number and ignored.
 
@@ -28,6 +30,7 @@ use crate::{
     ids::{Attempt, Epoch},
 };
 
+mod regions;
 mod running;
 
 /// A job that goes on from a checkpoint takes the next one so soon, whatever the interval: its readers have waited enough.
@@ -51,6 +54,8 @@ pub struct Machine {
     /// Epochs that waited to be published when the tasks ended.
     left_pending: u64,
     pub restarts: u64,
+    /// Those of them in which some regions went on.
+    pub region_restarts: u64,
     /// First cause of the last failure.
     pub failure: Option<Failure>,
 }
@@ -103,6 +108,7 @@ impl Machine {
             next_epoch: Epoch(1),
             left_pending: 0,
             restarts: 0,
+            region_restarts: 0,
             failure: None,
         }
     }
@@ -112,6 +118,7 @@ impl Machine {
             State::New | State::Claiming => Phase::Claiming,
             State::Recovering => Phase::Recovering,
             State::Running(running) if running.is_stopping() || self.stop.is_some() => Phase::Stopping,
+            State::Running(Running { restarting: Some(_), .. }) => Phase::Restarting,
             State::Running(_) => Phase::Running,
             State::Restarting { .. } | State::Aborting { then: AfterAbort::Restart { .. } | AfterAbort::Rescale } => {
                 Phase::Restarting
@@ -140,19 +147,23 @@ impl Machine {
                 vec![Effect::Settle]
             }
             (State::Recovering, Event::Settled) => vec![Effect::Start],
-            (State::Recovering, Event::Started { subtasks, sources }) => {
+            (State::Recovering, Event::Started { regions, sources }) => {
                 let interval = self.spec.interval.millis();
                 let next_trigger = now + if self.restored { interval.min(FIRST_AFTER_RESTORE_MS) } else { interval };
-                self.state = State::Running(Running::new(subtasks, sources, next_trigger));
+                self.state = State::Running(Running::new(regions, sources, next_trigger, self.spec.at_once()));
                 Vec::new()
             }
             (State::Claiming, Event::NothingLeft) => self.abort(AfterAbort::Done(Outcome::Finished)),
             (State::Claiming | State::Recovering | State::Running(_), Event::Refused(failure)) => {
                 self.abort_for(Some(failure.clone()), AfterAbort::Done(Outcome::Failed(failure)))
             }
-            (State::Claiming | State::Recovering | State::Running(_), Event::Failed(failure)) => {
-                self.fail(failure, now, jitter)
+            (State::Running(_), Event::RegionsFailed { regions, failure }) => {
+                self.fail_regions(regions, failure, now, jitter)
             }
+            (
+                State::Claiming | State::Recovering | State::Running(_),
+                Event::Failed(failure) | Event::RegionsFailed { failure, .. },
+            ) => self.fail(failure, now, jitter),
             (State::Claiming | State::Restarting { .. } | State::New, Event::Stop(_)) => self.finish(Outcome::Stopped),
             (State::Recovering, Event::Stop(_)) | (State::Running(_), Event::Stop(Stop::AtOnce)) => {
                 self.abort(AfterAbort::Release { finished: false })
@@ -200,22 +211,33 @@ impl Machine {
     }
 
     fn fail(&mut self, failure: Failure, now: u64, jitter: f64) -> Vec<Effect> {
-        let failure = self.repeats.note(failure, now);
-        self.failure = Some(failure.clone());
+        let failure = self.note(failure, now);
         if self.stop.is_some() {
             // What is owned stays owned; the next start goes on from there.
             return self.abort_for(Some(failure), AfterAbort::Done(Outcome::Stopped));
         }
-        match self.restart.on_failure(now, jitter) {
-            Some(pause) => {
-                self.restarts += 1;
-                self.abort_for(Some(failure), AfterAbort::Restart { at: now + pause })
-            }
-            None => {
-                let outcome = Outcome::Failed(given_up(&failure));
-                self.abort_for(Some(failure), AfterAbort::Done(outcome))
-            }
+        match self.next_try(now, jitter) {
+            Some(at) => self.abort_for(Some(failure), AfterAbort::Restart { at }),
+            None => self.give_up(failure),
         }
+    }
+
+    fn note(&mut self, failure: Failure, now: u64) -> Failure {
+        let failure = self.repeats.note(failure, now);
+        self.failure = Some(failure.clone());
+        failure
+    }
+
+    /// When what has failed is to be tried again, if at all.
+    fn next_try(&mut self, now: u64, jitter: f64) -> Option<u64> {
+        let pause = self.restart.on_failure(now, jitter)?;
+        self.restarts += 1;
+        Some(now + pause)
+    }
+
+    fn give_up(&mut self, failure: Failure) -> Vec<Effect> {
+        let outcome = Outcome::Failed(given_up(&failure));
+        self.abort_for(Some(failure), AfterAbort::Done(outcome))
     }
 
     fn aborted(&mut self) -> Vec<Effect> {
@@ -245,14 +267,8 @@ impl Machine {
         let State::Running(running) = &mut self.state else { return Vec::new() };
         match event {
             Event::Acked { epoch, task } => {
-                let Some(in_flight) = running.in_flight.as_mut().filter(|in_flight| in_flight.epoch == epoch) else {
-                    return Vec::new();
-                };
-                if !in_flight.ack(task) {
-                    return Vec::new();
-                }
-                running.writing = running.in_flight.take();
-                vec![Effect::Write { epoch }]
+                running.acknowledge(epoch, task);
+                running.advance()
             }
             Event::Written { epoch } => {
                 let Some(written) = running.writing.take_if(|writing| writing.epoch == epoch) else {
@@ -305,6 +321,8 @@ impl Machine {
                 running.rescale = true;
                 self.tick(now, jitter)
             }
+            Event::RegionsEnded => running.regions_ended(now),
+            Event::RegionsStarted => running.regions_started(now, self.spec.interval.millis()),
             Event::Tick => self.tick(now, jitter),
             _ => Vec::new(),
         }
@@ -315,7 +333,7 @@ impl Machine {
         let Some(done) = running.owning.take_if(|owning| owning.epoch == epoch) else { return Vec::new() };
         running.pending.insert(epoch);
         running.failures_in_row = 0;
-        running.next_trigger = (done.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
+        running.next_trigger = running.next_trigger.max(now + self.spec.min_pause.millis());
         let mut effects = vec![Effect::Completed { epoch, started_at: done.started_at }];
         if done.trigger == Trigger::Rescale && self.stop.is_none() {
             // What is not published yet the next attempt settles.
@@ -331,18 +349,16 @@ impl Machine {
             running.paused = true;
             effects.push(Effect::Pause);
         }
+        effects.extend(running.start_regions(now));
+        effects.extend(running.advance());
         effects
     }
 
     fn declined(&mut self, epoch: Epoch, failure: Failure, now: u64, jitter: f64) -> Vec<Effect> {
         let State::Running(running) = &mut self.state else { return Vec::new() };
-        let of = |checkpoint: &mut InFlight| checkpoint.epoch == epoch;
-        let Some(given_up) = running.in_flight.take_if(of).or_else(|| running.writing.take_if(of)) else {
-            return Vec::new();
-        };
+        let Some(given_up) = running.give_up(epoch) else { return Vec::new() };
         running.failures_in_row += 1;
-        running.next_trigger =
-            (given_up.started_at + self.spec.interval.millis()).max(now + self.spec.min_pause.millis());
+        running.next_trigger = running.next_trigger.max(now + self.spec.min_pause.millis());
         let Failure { reason, message } = failure;
         let mut effects = vec![Effect::Discard { epoch, cause: message.clone(), started_at: given_up.started_at }];
         if running.savepoint.take_if(|savepoint| *savepoint == Savepoint::Begun(epoch)).is_some() {
@@ -353,6 +369,8 @@ impl Machine {
             let failures = running.failures_in_row;
             let message = format!("checkpoint {epoch} failed, {failures} in a row: {message}");
             effects.extend(self.fail(Failure { reason, message }, now, jitter));
+        } else {
+            effects.extend(running.advance());
         }
         effects
     }
@@ -364,35 +382,27 @@ impl Machine {
             let release = AfterAbort::Release { finished: finished && recorded };
             return if now >= give_up_at { self.abort(release) } else { Vec::new() };
         }
-        if let Some(in_flight) = &running.in_flight {
-            let timeout = self.spec.timeout.millis();
-            if now.saturating_sub(in_flight.started_at) >= timeout {
-                let message = format!("it took longer than {}", self.spec.timeout);
-                let (epoch, failure) = (in_flight.epoch, Failure { reason: FailureReason::TaskFailed, message });
-                return self.declined(epoch, failure, now, jitter);
-            }
-            return running.overtake(now);
+        if running.restarting.is_some() {
+            return running.start_regions(now);
         }
-        if running.is_finishing() {
-            return Vec::new();
+        if let Some(epoch) = running.overdue(now, self.spec.timeout.millis()) {
+            let message = format!("it took longer than {}", self.spec.timeout);
+            return self.declined(epoch, Failure { reason: FailureReason::TaskFailed, message }, now, jitter);
         }
+        let overtaking = running.overtake(now);
+        if !overtaking.is_empty() {
+            return overtaking;
+        }
+        let Some((trigger, _)) = running.next(self.stop).filter(|(_, at)| now >= *at) else { return Vec::new() };
         let savepoint = running.savepoint == Some(Savepoint::Asked);
-        let trigger = match self.stop {
-            Some(Last { drain: true, .. }) => Trigger::Drain,
-            Some(_) => Trigger::Stop,
-            None if running.is_exhausted() => Trigger::Finish,
-            None if savepoint && !running.paused => Trigger::Savepoint,
-            None if running.can_rescale() => Trigger::Rescale,
-            None if (now >= running.next_trigger || running.asked) && !running.paused => Trigger::Interval,
-            None => return Vec::new(),
-        };
         running.asked = false;
+        running.next_trigger = now + self.spec.interval.millis();
         let epoch = self.next_epoch;
         self.next_epoch = epoch.next();
-        let mut in_flight = InFlight::new(epoch, trigger, now, running.subtasks);
+        let mut in_flight = InFlight::new(epoch, trigger, now, running.regions.subtasks());
         let alignment = self.spec.alignment_timeout.filter(|_| trigger == Trigger::Interval);
         in_flight.overtake_at = alignment.map(|timeout| now.saturating_add(timeout.millis()));
-        running.in_flight = Some(in_flight);
+        running.in_flight.push_back(in_flight);
         let mut effects =
             vec![Effect::Trigger { barrier: Barrier { epoch, last: trigger.is_last(), open: savepoint }, trigger }];
         effects.extend(running.overtake(now));
@@ -406,6 +416,10 @@ impl Machine {
     /// The job is to end after a last checkpoint.
     fn stop_after(&mut self, last: Last, now: u64, jitter: f64) -> Vec<Effect> {
         let State::Running(running) = &mut self.state else { return Vec::new() };
+        if running.restarting.is_some() {
+            // As before a start: what is owned stays owned, and nobody knows when the others would be back.
+            return self.abort(AfterAbort::Release { finished: false });
+        }
         if last.savepoint {
             running.savepoint.get_or_insert(Savepoint::Asked);
         } else {
@@ -437,21 +451,18 @@ impl Machine {
         match &self.state {
             State::New => Some(0),
             State::Restarting { at } => Some(*at),
-            State::Running(running) => match (&running.ending, &running.in_flight) {
-                (Some(ending), _) => Some(ending.give_up_at),
-                (None, Some(in_flight)) => {
-                    let given_up_at = in_flight.started_at + self.spec.timeout.millis();
-                    Some(in_flight.overtake_at.map_or(given_up_at, |at| at.min(given_up_at)))
-                }
-                // What comes next is an answer, not a time.
-                (None, None) if running.is_finishing() => None,
-                (None, None) if self.stop.is_some() || running.is_exhausted() || running.can_rescale() => Some(0),
-                (None, None) if running.paused => None,
-                (None, None) if running.asked || running.savepoint == Some(Savepoint::Asked) => Some(0),
-                (None, None) => Some(running.next_trigger),
+            State::Running(Running { restarting: Some(_), .. }) => self.wakes_regions_at(),
+            State::Running(running) => match &running.ending {
+                Some(ending) => Some(ending.give_up_at),
+                None => running.wake_at(self.spec.timeout.millis(), self.stop),
             },
             _ => None,
         }
+    }
+
+    /// Checkpoints that have begun, and are neither owned nor given up.
+    pub fn under_way(&self) -> u64 {
+        if let State::Running(running) = &self.state { running.under_way() as u64 } else { 0 }
     }
 
     /// Epochs that are owned and not known to be published.

@@ -4,7 +4,8 @@
 //! and no I/O. [`tracker`] counts who has acknowledged a checkpoint, [`restart`] says how long to wait after a failure, [`repeats`]
 //! whether it came again.
 //! [`driver`] hears what happens and has the effects done ([`effects`]), [`workers`] knows who is there, [`place`] says
-//! which subtasks run where, [`savepoints`] does what the job is asked for while it runs, [`api`] shows it all.
+//! which subtasks run where, [`staff`] who has them and how far each is, [`regions`] restarts some of them while the others go
+//! on, [`savepoints`] does what the job is asked for while it runs, [`api`] shows it all.
 
 pub mod api;
 pub mod attempt;
@@ -18,10 +19,12 @@ pub mod owner;
 mod place;
 pub mod prepare;
 pub mod recover;
+mod regions;
 mod repeats;
 pub mod restart;
 mod savepoints;
 pub mod scribe;
 pub mod shared;
+mod staff;
 pub mod tracker;
 pub mod workers;

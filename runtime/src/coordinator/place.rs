@@ -58,6 +58,23 @@ pub fn place(workers: &[(WorkerId, u32)], parallelism: u32, former: &Former) -> 
     Ok(placed.filter(|(_, own)| !own.is_empty()).collect())
 }
 
+/// Gives more subtasks to workers that have some, without moving any: each to the worker with a free slot that has fewest.
+/// Fails with the number of slots there are, if they are too few.
+pub fn place_beside(workers: &[(WorkerId, u32)], places: &Places, more: &[SubtaskIndex]) -> Result<Places, u32> {
+    let mut placed = places.clone();
+    for subtask in more {
+        let had = |worker: &WorkerId| placed.get(worker).map_or(0, |own: &Vec<SubtaskIndex>| own.len() as u32);
+        let free = workers.iter().filter(|(worker, slots)| had(worker) < *slots);
+        let Some((worker, _)) = free.min_by_key(|(worker, _)| had(worker)) else {
+            return Err(workers.iter().map(|(_, slots)| slots).sum());
+        };
+        let own = placed.entry(*worker).or_default();
+        own.push(*subtask);
+        own.sort_unstable();
+    }
+    Ok(placed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +119,21 @@ mod tests {
     #[test]
     fn a_worker_that_is_not_needed_stands_by() {
         assert_eq!(shares(&[2, 2, 2], 2), Ok(vec![vec![0], vec![1]]));
+    }
+
+    #[test]
+    fn the_subtasks_of_a_lost_worker_go_to_free_slots_and_no_other_moves() {
+        let left = places(&[(0, &[0, 2, 4]), (1, &[1])]);
+        let cases: [(&[(u32, u32)], Result<Places, u32>); 4] = [
+            (&[(0, 4), (1, 4)], Ok(places(&[(0, &[0, 2, 4]), (1, &[1, 3, 5])]))),
+            (&[(0, 4), (1, 2)], Ok(places(&[(0, &[0, 2, 4, 5]), (1, &[1, 3])]))),
+            (&[(0, 4), (1, 2), (7, 2)], Ok(places(&[(0, &[0, 2, 4]), (1, &[1, 5]), (7, &[3])]))),
+            (&[(0, 3), (1, 2)], Err(5)),
+        ];
+        for (workers, expected) in cases {
+            let workers: Vec<(WorkerId, u32)> = workers.iter().map(|(id, slots)| (WorkerId(*id), *slots)).collect();
+            assert_eq!(place_beside(&workers, &left, &[SubtaskIndex(3), SubtaskIndex(5)]), expected, "{workers:?}");
+        }
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl Shared {
         }
     }
 
+    /// A worker that is lost tries no more.
+    pub fn worker_lost(&self, worker: WorkerId) {
+        self.lock().failing.values_mut().for_each(|failing| _ = failing.remove(&Some(worker)));
+    }
+
     /// How far a source's reader is behind; nothing, while it is not known.
     pub fn lag(&self, source: &str, reader: SubtaskIndex, lag: Option<u64>) {
         self.lock().lags.tell(source, reader, lag);
@@ -134,11 +139,14 @@ impl Shared {
 
     /// The tasks run, so long after the claim, with state that was read from here.
     pub fn started(&self, seconds: f64, restored: Option<RestoreStatus>) {
+        self.update(|status| status.recovery_seconds = Some(seconds));
+        self.restored(restored);
+    }
+
+    /// Tasks go on with state that was read from here.
+    pub fn restored(&self, restored: Option<RestoreStatus>) {
         self.metrics.restored(restored.map(|restored| restored.bytes).unwrap_or_default());
-        self.update(|status| {
-            status.recovery_seconds = Some(seconds);
-            status.last_restore = restored;
-        });
+        self.update(|status| status.last_restore = restored);
     }
 
     /// So many subtasks of each operator begin to run.

@@ -24,9 +24,9 @@ use crate::{
     },
 };
 
-/// A worker whose subtasks have not ended so long after they were to is given up: whatever it still does is of an attempt
-/// that can own nothing more.
-const LONGEST_END: Duration = Duration::from_secs(20);
+/// A worker whose subtasks have not ended so long after they were to is given up: whatever they still do is of an attempt
+/// that can own nothing more, or of a run that does not count.
+pub const LONGEST_END: Duration = Duration::from_secs(20);
 
 /// A worker, for as long as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -175,7 +175,7 @@ impl Workers {
         let all_gone = async {
             while !left.is_empty() {
                 match self.next().await {
-                    Change::Said(worker, Notice { attempt: of, news: News::Cancelled }) if of == attempt => {
+                    Change::Said(worker, Notice { attempt: of, news: News::Cancelled, .. }) if of == attempt => {
                         left.remove(&worker);
                     }
                     Change::Lost { worker, .. } => {
@@ -192,6 +192,11 @@ impl Workers {
                 }
             }
         }
+    }
+
+    /// Takes a worker for lost; whatever it still does, nobody hears of it.
+    pub fn give_up(&mut self, worker: WorkerId, cause: &str) {
+        self.lose(worker, cause.to_owned());
     }
 
     /// What happens next. Cancel safe.

@@ -2,13 +2,16 @@
 //!
 //! A barrier on one channel says that what follows on it belongs to the next epoch. Until the barrier has come on every
 //! channel, what follows it is held, so that the state that is frozen at the barrier has seen every row before it and
-//! none after it. With `AtLeastOnce` nothing is held, and rows may count for both epochs after a failure.
+//! none after it. With `AtLeastOnce` nothing is held, and rows may count for both epochs after a failure. Then barriers of
+//! several epochs may be under way at a time; with what is held, the later ones are behind the first.
 //!
 //! A barrier that waits too long may *overtake*: it is delivered at once, nothing is held, and what each channel brings
 //! before its barrier is in flight at the cut: it is for the [`super::capture`] to have, and delivered as usual.
 //!
 //! The aligner only decides; whoever owns the channels keeps what it holds, and offers it again, in order, when the
 //! barrier has been delivered.
+
+use std::collections::VecDeque;
 
 use crate::{
     element::{Barrier, Element},
@@ -46,8 +49,10 @@ pub struct Overtaking {
 pub struct Aligner {
     channels: Vec<Channel>,
     exactly_once: bool,
-    /// The barrier that is being aligned.
+    /// The barrier that is being aligned; the oldest of several.
     current: Option<Barrier>,
+    /// Those behind it that have come on some channel, where nothing is held.
+    behind: VecDeque<Barrier>,
     /// The newest that has been delivered. On channels that it has overtaken it is still to come.
     delivered: Option<Epoch>,
     watermark: EventTime,
@@ -57,15 +62,18 @@ pub struct Aligner {
 struct Channel {
     watermark: EventTime,
     at_barrier: bool,
+    /// The newest barrier that it has brought.
+    brought: Option<Epoch>,
     idle: bool,
     ended: bool,
 }
 
 impl Aligner {
     pub fn new(channels: usize, exactly_once: bool) -> Self {
-        let channel = Channel { watermark: EventTime::MIN, at_barrier: false, idle: false, ended: false };
-        let (current, delivered) = (None, None);
-        Self { channels: vec![channel; channels], exactly_once, current, delivered, watermark: EventTime::MIN }
+        let (watermark, brought) = (EventTime::MIN, None);
+        let channel = Channel { watermark, at_barrier: false, brought, idle: false, ended: false };
+        let (current, behind, delivered) = (None, VecDeque::new(), None);
+        Self { channels: vec![channel; channels], exactly_once, current, behind, delivered, watermark }
     }
 
     /// Whether elements of this channel are being held.
@@ -97,7 +105,8 @@ impl Aligner {
                 state.idle = true;
                 self.advance()
             }
-            Element::Barrier(barrier) => self.on_barrier(channel, *barrier),
+            Element::Barrier(barrier) if self.exactly_once => self.on_barrier(channel, *barrier),
+            Element::Barrier(barrier) => self.on_passed_barrier(channel, *barrier),
             Element::End => {
                 state.ended = true;
                 state.watermark = EventTime::MAX;
@@ -151,6 +160,31 @@ impl Aligner {
         } else {
             verdict
         }
+    }
+
+    /// Where nothing is held, each channel goes on to the barriers of later epochs, in order. A barrier is delivered when the
+    /// last channel has brought it, or one of a later epoch: then it was given up there, and comes no more.
+    fn on_passed_barrier(&mut self, channel: usize, barrier: Barrier) -> Verdict {
+        if self.delivered >= Some(barrier.epoch) {
+            return Verdict::Consumed;
+        }
+        if let Some(state) = self.channels.get_mut(channel) {
+            state.brought = state.brought.max(Some(barrier.epoch));
+        }
+        let mut waiting: VecDeque<Barrier> = self.current.take().into_iter().chain(self.behind.drain(..)).collect();
+        if let Err(place) = waiting.binary_search_by_key(&barrier.epoch, |waits| waits.epoch) {
+            waiting.insert(place, barrier);
+        }
+        let least =
+            self.channels.iter().filter(|channel| !channel.ended).map(|channel| channel.brought).min().flatten();
+        let aligned = waiting.iter().rposition(|waits| Some(waits.epoch) <= least).and_then(|last| {
+            let newest = waiting.drain(..=last).next_back()?;
+            self.delivered = Some(newest.epoch);
+            Some(newest)
+        });
+        self.current = waiting.pop_front();
+        self.behind = waiting;
+        aligned.map_or(Verdict::Consumed, Verdict::Aligned)
     }
 
     fn advance(&mut self) -> Verdict {

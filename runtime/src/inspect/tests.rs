@@ -22,7 +22,7 @@ use crate::{
         },
     },
     exchange::partition::key_group,
-    ids::{Attempt, Epoch, OperatorId},
+    ids::{Attempt, Epoch, OperatorId, Run},
     state::{
         file,
         table::{Changes, Table as _, group, rocks::RocksTable},
@@ -85,7 +85,7 @@ async fn table(checkpoint_store: &MemoryStore, backend: &Backend, keys: &[(u128,
     table.write(&changes).unwrap();
     let frozen = table.freeze(|_| unreachable!("it is not written as rows")).unwrap();
     let store: Arc<dyn Store> = Arc::new(checkpoint_store.clone());
-    let to = Destination { store: &store, attempt: Attempt(1), epoch: Epoch(7), name: "table".into() };
+    let to = Destination { store: &store, attempt: Attempt(1), run: Run(1), epoch: Epoch(7), name: "table".into() };
     upload(&to, &frozen).await.unwrap().0.into_iter().map(|(file, _)| file).collect()
 }
 

@@ -55,7 +55,7 @@ pub(super) fn sink(index: usize, spec: &SinkSpec, job: &JobSpec) -> Result<SinkT
             SinkTarget::Direct(Box::new(move |_| Ok(Box::new(KafkaWriter::new(&name, &kafka, delivery)?))))
         }
         SinkSpec { click_house: Some(table), .. } => {
-            let pending = job.checkpoint.max_pending_epochs;
+            let pending = job.checkpoint.most_pending();
             let field = format!("spec.sinks[{index}]");
             SinkTarget::Published(Arc::new(ClickHousePublisher::new(&name, &field, table, delivery, pending)?))
         }

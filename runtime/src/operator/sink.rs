@@ -16,11 +16,13 @@ const CHUNK_ROWS: usize = 200_000;
 /// Most bytes of one chunk, as Arrow counts them.
 const CHUNK_BYTES: usize = 16 << 20;
 
-/// Keeps rows until a checkpoint that has them in its write-ahead log is completed. Those of one that was given up go
-/// into the next: its sources have moved past them. Full chunks are written ahead, and leave memory.
+/// Keeps rows until a checkpoint that has them in its write-ahead log is completed. Those of one that is undecided, or was
+/// given up, go into the next, too: its sources have moved past them. Full chunks are written ahead, and leave memory.
 #[derive(Debug)]
 pub struct Buffer {
     spill: Spill,
+    /// Most rows of one chunk.
+    chunk_rows: usize,
     /// The chunk that is being filled.
     open: Vec<RecordBatch>,
     rows: usize,
@@ -30,12 +32,12 @@ pub struct Buffer {
 
 impl Buffer {
     pub fn new(spill: Spill) -> Self {
-        Self { spill, open: Vec::new(), rows: 0, bytes: 0, cut: Vec::new() }
+        Self { spill, chunk_rows: chunk_rows(), open: Vec::new(), rows: 0, bytes: 0, cut: Vec::new() }
     }
 
     fn add(&mut self, batch: RecordBatch) {
         let size = batch.get_array_memory_size();
-        if self.rows + batch.num_rows() > CHUNK_ROWS || self.bytes + size > CHUNK_BYTES {
+        if self.rows + batch.num_rows() > self.chunk_rows || self.bytes + size > CHUNK_BYTES {
             self.close(true);
         }
         self.rows += batch.num_rows();
@@ -59,8 +61,8 @@ impl Buffer {
 
 impl Operator for Buffer {
     fn on_batch(&mut self, batch: RecordBatch, _: &mut Output) -> Result<(), OperatorError> {
-        for from in (0..batch.num_rows()).step_by(CHUNK_ROWS) {
-            self.add(batch.slice(from, CHUNK_ROWS.min(batch.num_rows() - from)));
+        for from in (0..batch.num_rows()).step_by(self.chunk_rows) {
+            self.add(batch.slice(from, self.chunk_rows.min(batch.num_rows() - from)));
         }
         Ok(())
     }
@@ -74,6 +76,14 @@ impl Operator for Buffer {
         self.close(false);
         Ok(Frozen { chunks: self.cut.clone(), ..Frozen::default() })
     }
+}
+
+fn chunk_rows() -> usize {
+    #[cfg(any(test, feature = "test-util"))]
+    if let Some(rows) = crate::simulation::ask(|doors| doors.chunk_rows()) {
+        return rows;
+    }
+    CHUNK_ROWS
 }
 
 /// Writes through, without the write-ahead log.
@@ -118,7 +128,7 @@ mod tests {
         buffer.on_batch(batch(5), &mut Output::default()).unwrap();
         let again = buffer.freeze().unwrap().chunks;
         assert_eq!(again.len(), chunks.len() + 1, "no checkpoint has completed, so all rows go into the next");
-        again.iter().for_each(|chunk| chunk.completed());
+        again.iter().for_each(|chunk| _ = chunk.completed());
         assert!(buffer.freeze().unwrap().chunks.is_empty(), "a completed checkpoint has them all");
     }
 }

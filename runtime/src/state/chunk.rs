@@ -1,7 +1,7 @@
 //! Rows that a sink has to publish, until a checkpoint has them.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -13,11 +13,14 @@ use crate::checkpoint::{
     manifest::FileRef,
     store::{ObjectPath, Store},
 };
+use crate::ids::Epoch;
 
 /// The rows of one chunk of the write-ahead log: in memory, in a file, or both.
 #[derive(Debug)]
 pub struct ChunkRows {
     rows: u64,
+    /// The epoch that it was cut in, and which of its slot's chunks it is there.
+    number: OnceLock<(Epoch, u32)>,
     /// Held while the rows are written, so that they are written once.
     place: Mutex<Place>,
     completed: AtomicBool,
@@ -34,7 +37,12 @@ impl ChunkRows {
     pub fn new(batches: Vec<RecordBatch>) -> Arc<Self> {
         let rows = batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
         let place = Mutex::new(Place { batches, durable: None });
-        Arc::new(Self { rows, place, completed: AtomicBool::new(false) })
+        Arc::new(Self { rows, number: OnceLock::new(), place, completed: AtomicBool::new(false) })
+    }
+
+    /// A barrier has cut it. It keeps the number that the first one gives it.
+    pub fn cut(&self, epoch: Epoch, index: u32) -> (Epoch, u32) {
+        *self.number.get_or_init(|| (epoch, index))
     }
 
     pub fn rows(&self) -> u64 {
@@ -69,10 +77,10 @@ impl ChunkRows {
         (!place.batches.is_empty()).then(|| place.batches.clone())
     }
 
-    /// A checkpoint whose manifest names the chunk has completed. Told before the next barrier, so that no chunk is in
-    /// two completed checkpoints.
-    pub fn completed(&self) {
-        self.completed.store(true, Ordering::Release);
+    /// A checkpoint whose shares name the chunk has completed: it is no part of those that are cut from now on. False if
+    /// that was told before, of an earlier one.
+    pub fn completed(&self) -> bool {
+        !self.completed.swap(true, Ordering::AcqRel)
     }
 
     pub fn is_completed(&self) -> bool {

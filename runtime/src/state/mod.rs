@@ -25,5 +25,5 @@ pub use adapt::{Misfit, adapt, widen};
 pub use backend::Backend;
 pub use chunk::ChunkRows;
 pub use error::StateError;
-pub use part::{Found, Rows, StatePart, StateSnapshot, bytes_of, retain_distinct};
+pub use part::{Claim, Look, Rows, StatePart, StateSnapshot, bytes_of, retain_distinct};
 pub use spill::Spill;

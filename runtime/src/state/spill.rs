@@ -70,8 +70,9 @@ impl Spill {
 
     /// Begins to write a part of state that nobody reads. If that fails it stays in memory, and the barrier tries again.
     pub fn part(&self, part: &Arc<StatePart>) {
-        let (part, store, path) = (part.clone(), self.inner.store.clone(), self.path());
-        self.start(async move { part.write(store.as_ref(), path).await });
+        let Some(claim) = part.claim() else { return };
+        let (store, path) = (self.inner.store.clone(), self.path());
+        self.start(async move { claim.write(store.as_ref(), path).await });
     }
 
     fn path(&self) -> ObjectPath {

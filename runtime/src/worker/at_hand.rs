@@ -28,6 +28,9 @@ use crate::{
 /// A table's file, or one of rows, on the local disk, and the pieces that the checkpoint storage has it in.
 pub type Copied = (Vec<FileRef>, KnownFile);
 
+/// Parts, and where the storage has them.
+pub type PartsAt = Vec<(Arc<StatePart>, PartRef)>;
+
 /// What a process has of the newest checkpoint. Clones are the same one.
 #[derive(Debug, Clone, Default)]
 pub struct AtHand {
@@ -45,7 +48,7 @@ struct Shelf {
 /// What subtasks have uploaded or named for a checkpoint.
 #[derive(Debug, Default)]
 pub struct Named {
-    pub parts: Vec<(Arc<StatePart>, PartRef)>,
+    pub parts: PartsAt,
     pub files: Vec<Copied>,
 }
 

@@ -1,4 +1,4 @@
-//! Putting a worker's subtasks together: operators with their state, channels between them, one subtask a slot.
+//! Putting the subtasks of a run together: operators with their state, channels between them, one subtask a slot.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use super::{
     in_flight,
     keyed_task::{Entry, KeyedTask},
     protocol::{Control, TaskId},
-    report::Report,
+    report::{Report, Reports},
     restore::{RestoreError, Restored},
     slot::{Slots, Subtask},
     snapshot::Snapshotter,
@@ -48,7 +48,7 @@ use crate::{
     state::Backend,
 };
 
-/// What all subtasks of an attempt in this process share.
+/// What all subtasks of a run in this process share.
 #[derive(Clone)]
 pub struct Deployment {
     pub plan: Arc<JobPlan>,
@@ -59,15 +59,16 @@ pub struct Deployment {
     pub store: Arc<dyn Store>,
     /// Where state is kept.
     pub backend: Backend,
-    /// Those that are here.
-    pub subtasks: BTreeSet<SubtaskIndex>,
+    /// Those of the run that are here.
+    pub tasks: BTreeSet<TaskId>,
     /// Where the others are: `host:port` of their worker's exchange.
     pub peers: BTreeMap<SubtaskIndex, String>,
     /// Where rows from other workers come in.
     pub post: Post,
     /// The runtime for uploads.
     pub io: Handle,
-    pub reports: UnboundedSender<Report>,
+    /// Of the run.
+    pub reports: Reports,
 }
 
 /// What a source subtask is told by.
@@ -76,8 +77,9 @@ struct Hears {
     urge: Arc<Urge>,
 }
 
-/// Subtasks that are ready to run.
+/// Subtasks of a run that are ready to run.
 pub struct Ready {
+    pub reports: Reports,
     slots: Vec<Vec<Subtask>>,
     /// To each source subtask.
     pub controls: Vec<UnboundedSender<Control>>,
@@ -88,8 +90,8 @@ pub struct Ready {
 }
 
 impl Ready {
-    pub fn start(self, reports: &UnboundedSender<Report>) -> std::io::Result<Slots> {
-        Slots::start(self.slots, reports)
+    pub fn start(self) -> std::io::Result<Slots> {
+        Slots::start(self.slots, &self.reports)
     }
 }
 
@@ -121,39 +123,37 @@ impl Reason for DeployError {
 
 impl Deployment {
     /// Builds every subtask that is here, with its state: on threads of their own, all at once.
-    pub async fn build(&self, restored: Restored) -> Result<Ready, DeployError> {
-        let restored = Arc::new(restored);
+    pub async fn build(&self, restored: Arc<Restored>) -> Result<Ready, DeployError> {
         let topology = Topology::of(&self.plan.graph);
-        let places = Places { here: self.subtasks.clone(), elsewhere: &self.peers };
-        let mut wiring = Wiring::new(&topology, self.attempt, self.parallelism, self.plan.exactly_once(), places);
+        let places = Places { here: &self.tasks, elsewhere: &self.peers };
+        let run = (self.attempt, self.reports.run());
+        let mut wiring = Wiring::new(&topology, run, self.parallelism, self.plan.exactly_once(), places);
         let mut slots: BTreeMap<SubtaskIndex, Vec<Subtask>> = BTreeMap::new();
         let (mut controls, mut urges) = (Vec::new(), Vec::new());
         let mut keyed = JoinSet::new();
-        for (task, shape) in topology.tasks.iter().enumerate() {
-            for subtask in self.subtasks.iter().copied() {
-                let id = TaskId { task, subtask };
-                let edges = wiring.edges(&self.plan, shape, id);
-                if let Some(gate) = wiring.gate(id) {
-                    urges.push(gate.urge());
-                    let (this, shape, restored) = (self.clone(), shape.clone(), restored.clone());
-                    env::spawn_busy(&mut keyed, move || this.keyed(id, &shape, gate, edges, &restored));
-                    continue;
-                }
-                let (control, told) = unbounded_channel();
-                controls.push(control);
-                let urge = Arc::<Urge>::default();
-                urges.push(urge.clone());
-                let hears = Hears { control: told, urge };
-                let ready = self.source(id, shape, edges, hears, &restored).await?;
-                slots.entry(subtask).or_default().push(ready);
+        for id in self.tasks.iter().copied() {
+            let Some(shape) = topology.tasks.get(id.task) else { continue };
+            let edges = wiring.edges(&self.plan, shape, id);
+            if let Some(gate) = wiring.gate(id) {
+                urges.push(gate.urge());
+                let (this, shape, restored) = (self.clone(), shape.clone(), restored.clone());
+                env::spawn_busy(&mut keyed, move || this.keyed(id, &shape, gate, edges, &restored));
+                continue;
             }
+            let (control, told) = unbounded_channel();
+            controls.push(control);
+            let urge = Arc::<Urge>::default();
+            urges.push(urge.clone());
+            let hears = Hears { control: told, urge };
+            let ready = self.source(id, shape, edges, hears, &restored).await?;
+            slots.entry(id.subtask).or_default().push(ready);
         }
         while let Some(ready) = keyed.join_next().await {
             let ready = ready.map_err(|panic| DeployError::Panicked(panic.to_string()))??;
             slots.entry(ready.id.subtask).or_default().push(ready);
         }
         let leaving = wiring.connect(&self.post, &self.reports);
-        Ok(Ready { slots: slots.into_values().collect(), controls, urges, leaving })
+        Ok(Ready { reports: self.reports.clone(), slots: slots.into_values().collect(), controls, urges, leaving })
     }
 
     fn keyed(
@@ -192,10 +192,7 @@ impl Deployment {
         let context = ReaderContext { subtask: id.subtask, parallelism: self.parallelism };
         let reader = table.source.reader(context, splits.clone()).await?;
         let (reports, read) = (self.reports.clone(), source.clone());
-        let tell = move |lag| {
-            // Nobody listens any more when the attempt has ended.
-            let _gone = reports.send(Report::Lag { source: read.clone(), subtask: id.subtask, lag });
-        };
+        let tell = move |lag| reports.send(Report::Lag { source: read.clone(), subtask: id.subtask, lag });
         let watch = |probe| LagWatch::start(probe, &self.io, tell);
         let lag = reader.lag_probe().map(watch);
         let watermark = table.watermark.as_ref();
@@ -279,6 +276,7 @@ impl Deployment {
             store: self.store.clone(),
             io: self.io.clone(),
             reports: self.reports.clone(),
+            moving: Arc::default(),
         }
     }
 

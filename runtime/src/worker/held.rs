@@ -2,21 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::at_hand::{Copied, Named};
-use crate::{
-    checkpoint::manifest::{ChunkRef, PartRef},
-    ids::Epoch,
-    sink::Chunk,
-    state::{ChunkRows, StatePart},
-};
+use super::at_hand::{Copied, Named, PartsAt};
+use crate::{checkpoint::manifest::ChunkRef, ids::Epoch, sink::Chunk, state::ChunkRows};
 
 /// Of one subtask.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// Parts that were uploaded for it, and where they are.
-    pub parts: Vec<(Arc<StatePart>, PartRef)>,
-    /// Parts that were there before, and are named again.
-    pub named: Vec<(Arc<StatePart>, PartRef)>,
+    /// Its parts of state, uploaded for it or before.
+    pub parts: PartsAt,
     /// Files of tables on the local disk.
     pub files: Vec<Copied>,
     pub chunks: Vec<HeldChunk>,
@@ -49,14 +42,13 @@ impl Shares {
     pub fn left(&mut self) -> Named {
         let mut left = Named::default();
         for held in std::mem::take(&mut self.by_epoch).into_values().flatten() {
-            let parts = held.parts.into_iter().chain(held.named).collect();
-            left.add(Named { parts, files: held.files });
+            left.add(Named { parts: held.parts, files: held.files });
         }
         left
     }
 
-    /// The shares of a checkpoint that has completed. Those of earlier ones go: what came after its checkpoint was given
-    /// up is part of this one.
+    /// The shares of a checkpoint that has completed. Those of earlier ones go: they came after their checkpoint was given
+    /// up, and this one has what they had. Those of later ones stay, since theirs are undecided.
     pub fn complete(&mut self, epoch: Epoch) -> Vec<Held> {
         let later = self.by_epoch.split_off(&epoch.next());
         std::mem::replace(&mut self.by_epoch, later).remove(&epoch).unwrap_or_default()

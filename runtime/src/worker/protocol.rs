@@ -1,6 +1,7 @@
 //! What a coordinator and its workers tell each other.
 //!
-//! Everything is of one attempt; what is said of an older one no longer counts. In one process the values themselves go
+//! Everything is of one attempt, and what a subtask says is of one run of its region ([`super::regions`]); what is said of
+//! an older one no longer counts. In one process the values themselves go
 //! over channels, between two as JSON ([`crate::link`]).
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use crate::{
         record::CheckpointRef,
     },
     element::Barrier,
-    ids::{Attempt, Epoch, OperatorId, SubtaskIndex},
+    ids::{Attempt, Epoch, OperatorId, RegionId, Run, SubtaskIndex},
 };
 
 /// One subtask of one task.
@@ -47,11 +48,12 @@ pub struct Order {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Action {
-    /// Build subtasks, with their state, and say when they are ready.
+    /// Build subtasks, with their state, and say when they are ready. Beside those that are there, if these are of the same
+    /// attempt.
     Deploy(Assignment),
     /// Keep nothing for this attempt: its subtasks are elsewhere.
     StandBy,
-    /// All workers are ready: run.
+    /// All workers are ready: run what does not yet.
     Start,
     /// Told to every source subtask.
     Control(Control),
@@ -61,11 +63,13 @@ pub enum Action {
     Completed(Grant),
     /// The epoch is given up: what it had belongs to the next one.
     Discard(Epoch),
+    /// End the subtasks of these runs, and say of each when they are gone. The others go on.
+    End(Vec<Run>),
     /// End all subtasks, and say when they are gone.
     Cancel,
 }
 
-/// A worker's share of an attempt.
+/// A worker's share of some regions of an attempt.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Assignment {
     /// Of the chunks that will be published.
@@ -74,7 +78,9 @@ pub struct Assignment {
     pub parallelism: u32,
     /// The checkpoint to go on from.
     pub restored_from: Option<CheckpointRef>,
-    /// Which subtasks, of every task.
+    /// The regions, and which run of each this is.
+    pub runs: BTreeMap<RegionId, Run>,
+    /// Which subtasks, of every task of these regions.
     pub subtasks: Vec<SubtaskIndex>,
     /// Where the others are: `host:port` of their worker's exchange.
     pub peers: BTreeMap<SubtaskIndex, String>,
@@ -98,12 +104,14 @@ pub enum Control {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Notice {
     pub attempt: Attempt,
+    /// Whose subtask says it; none for what the worker says of itself.
+    pub run: Option<Run>,
     pub news: News,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum News {
-    /// Every subtask is built, of state that was read from here.
+    /// Every subtask of the last `Deploy` is built, of state that was read from here.
     Ready(RestoredBytes),
     /// A subtask could not be built.
     NotReady(Failure),
@@ -121,6 +129,8 @@ pub enum News {
     Published(Epoch),
     /// A try to publish has failed, or, without a failure, one has gone well after that.
     Tried { sink: String, failure: Option<String> },
+    /// The subtasks of this run are gone.
+    Ended(Run),
     /// Every subtask is gone.
     Cancelled,
 }

@@ -1,12 +1,35 @@
 //! What a subtask tells its worker.
 
 use tidegate_crds::api::Failure;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     held::Held,
     protocol::{Ack, TaskId},
 };
-use crate::ids::{Epoch, SubtaskIndex};
+use crate::ids::{Epoch, Run, SubtaskIndex};
+
+/// Where the subtasks of a run report. What comes when the run has ended is known as its own.
+#[derive(Debug, Clone)]
+pub struct Reports {
+    run: Run,
+    to: UnboundedSender<(Run, Report)>,
+}
+
+impl Reports {
+    pub fn new(run: Run, to: UnboundedSender<(Run, Report)>) -> Self {
+        Self { run, to }
+    }
+
+    pub fn run(&self) -> Run {
+        self.run
+    }
+
+    pub fn send(&self, report: Report) {
+        // The worker does not listen any more when its share of the attempt has ended.
+        let _gone = self.to.send((self.run, report));
+    }
+}
 
 #[derive(Debug)]
 pub enum Report {

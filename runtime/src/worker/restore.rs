@@ -1,7 +1,10 @@
 //! Reading state back: for each subtask, what the former subtasks that shared its key groups have left. What the process
 //! still has of it is not read again ([`Supply`]).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -119,6 +122,14 @@ impl Takes {
         }
     }
 
+    /// Of these operators only. For a job that can have the whole checkpoint.
+    #[must_use]
+    pub fn only(mut self, operators: &BTreeSet<OperatorId>) -> Self {
+        self.operators.retain(|id, _| operators.contains(id));
+        self.drops_the_rest = true;
+        self
+    }
+
     /// Whether the job can have what the manifest names, as far as the manifest tells.
     pub fn fits(&self, manifest: &Manifest) -> Result<(), RestoreError> {
         if manifest.trigger == Trigger::Drain {
@@ -232,7 +243,7 @@ impl Restored {
     /// What a keyed subtask takes over.
     pub fn keyed(&self, operator: &OperatorId, range: KeyRange) -> Result<Vec<RestoredState>, RestoreError> {
         let Some(state) = self.operators.get(operator) else { return Ok(Vec::new()) };
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         (0..)
             .zip(&state.subtasks)
             .filter(|(index, _)| overlap(range, former(state, *index, self.max_parallelism)))
@@ -247,7 +258,7 @@ impl Restored {
     fn rows(
         &self,
         subtask: &SubtaskState,
-        seen: &mut std::collections::BTreeSet<(ObjectPath, u32)>,
+        seen: &mut BTreeSet<(ObjectPath, u32)>,
     ) -> Result<Vec<RestoredPart>, RestoreError> {
         let mut parts = Vec::new();
         for reference in &subtask.parts {

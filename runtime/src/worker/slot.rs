@@ -6,12 +6,16 @@ use futures::future::LocalBoxFuture;
 use tidegate_crds::api::{Failure, FailureReason};
 use tokio::{
     runtime::Builder,
-    sync::{mpsc::UnboundedSender, oneshot, watch},
+    sync::{oneshot, watch},
     task::{JoinSet, LocalSet},
 };
 
-use super::{keyed_task::TaskError, protocol::TaskId, report::Report};
-use crate::{env, failure::Reason};
+use super::{
+    keyed_task::TaskError,
+    protocol::TaskId,
+    report::{Report, Reports},
+};
+use crate::{env, failure::Reason, fault};
 
 /// A subtask that is ready to run; made on any thread, run on its slot's.
 pub struct Subtask {
@@ -29,7 +33,7 @@ impl Subtask {
     }
 }
 
-/// The threads of a deployed job. Dropping it tears the tasks down.
+/// The threads of a run. Dropping it tears the tasks down.
 #[derive(Debug)]
 pub struct Slots {
     stop: watch::Sender<bool>,
@@ -38,7 +42,7 @@ pub struct Slots {
 
 impl Slots {
     /// Starts one thread for each list of subtasks.
-    pub fn start(slots: Vec<Vec<Subtask>>, reports: &UnboundedSender<Report>) -> std::io::Result<Self> {
+    pub fn start(slots: Vec<Vec<Subtask>>, reports: &Reports) -> std::io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         #[cfg(any(test, feature = "test-util"))]
         if crate::simulation::is_inside() {
@@ -82,12 +86,7 @@ async fn until_stopped(mut stopped: watch::Receiver<bool>) {
 
 /// Slots without threads of their own: in a simulation all processes share one.
 #[cfg(any(test, feature = "test-util"))]
-async fn together(
-    subtasks: Vec<Subtask>,
-    stopped: watch::Receiver<bool>,
-    reports: UnboundedSender<Report>,
-    end: oneshot::Sender<()>,
-) {
+async fn together(subtasks: Vec<Subtask>, stopped: watch::Receiver<bool>, reports: Reports, end: oneshot::Sender<()>) {
     let mut tasks = JoinSet::new();
     for subtask in subtasks {
         tasks.spawn_local(watched(subtask, reports.clone()));
@@ -98,12 +97,20 @@ async fn together(
 }
 
 /// Runs a subtask and reports how it ended, a panic included.
-async fn watched(subtask: Subtask, reports: UnboundedSender<Report>) {
+async fn watched(subtask: Subtask, reports: Reports) {
     let task = subtask.id;
     // In a set, so that it is dropped with this future.
     let mut running = JoinSet::new();
     running.spawn_local((subtask.run)());
-    let report = match running.join_next().await {
+    let ended = tokio::select! {
+        biased;
+        () = fault::strike(&subtask.name) => {
+            let message = "struck by a test".to_owned();
+            return reports.send(failed(&subtask.name, Failure { reason: FailureReason::TaskFailed, message }));
+        }
+        ended = running.join_next() => ended,
+    };
+    let report = match ended {
         Some(Ok(Ok(()))) => Report::Ended(task),
         Some(Ok(Err(error))) => failed(&subtask.name, error.failure()),
         None => return,
@@ -112,7 +119,7 @@ async fn watched(subtask: Subtask, reports: UnboundedSender<Report>) {
             failed(&subtask.name, Failure { reason: FailureReason::TaskFailed, message: panic.to_string() })
         }
     };
-    let _gone = reports.send(report);
+    reports.send(report);
 }
 
 fn failed(task: &str, failure: Failure) -> Report {

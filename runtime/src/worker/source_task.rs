@@ -7,14 +7,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     chain::{Chain, FrozenLink},
     edge::Edge,
     keyed_task::{TaskError, Waited, cut, send},
     protocol::Control,
-    report::Report,
+    report::{Report, Reports},
     snapshot::Snapshotter,
 };
 use crate::{
@@ -46,7 +46,7 @@ pub struct SourceTask {
     pub urge: Arc<Urge>,
     pub snapshotter: Snapshotter,
     pub control: UnboundedReceiver<Control>,
-    pub reports: UnboundedSender<Report>,
+    pub reports: Reports,
     pub records: Counter,
     /// Positions of epochs that have been cut and not yet completed.
     pub positions: BTreeMap<Epoch, Vec<SplitState>>,
@@ -131,7 +131,7 @@ impl SourceTask {
             }
             Fetched::Exhausted => {
                 self.chain.watermark(EventTime::MAX)?;
-                let _gone = self.reports.send(Report::Exhausted(self.snapshotter.task));
+                self.reports.send(Report::Exhausted(self.snapshotter.task));
                 return Ok(true);
             }
         }

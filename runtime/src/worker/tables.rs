@@ -21,7 +21,7 @@ use crate::{
         store::{ObjectPath, Store},
     },
     env,
-    ids::{Attempt, Epoch},
+    ids::{Attempt, Epoch, Run},
     state::{
         StateError, StatePart,
         file::{self, FileError, LocalRows},
@@ -45,6 +45,7 @@ const PARTS_WAITING: usize = 1;
 pub struct Destination<'a> {
     pub store: &'a Arc<dyn Store>,
     pub attempt: Attempt,
+    pub run: Run,
     pub epoch: Epoch,
     /// What the files of the subtask's operator begin with.
     pub name: String,
@@ -52,9 +53,9 @@ pub struct Destination<'a> {
 
 impl Destination<'_> {
     /// Of a file that belongs to the table, and not to one epoch: the epochs that name it may come to nothing, and the
-    /// next one names it all the same.
+    /// next one names it all the same. The tables of two runs number their files alike.
     fn of_table(&self, name: &str) -> String {
-        format!("{}{}-{name}", folder(self.attempt, Epoch(0)), self.name)
+        format!("{}{}-{}-{name}", folder(self.attempt, Epoch(0)), self.name, self.run)
     }
 
     fn of_epoch(&self, name: &str) -> String {
@@ -83,6 +84,8 @@ async fn upload_new(
     file: LocalFile,
 ) -> Result<(TableFile, KnownFile, u64), StateError> {
     let LocalFile { name, path, bytes, never_changes } = file;
+    // Several checkpoints may be under way that have it.
+    let _turn = if never_changes { Some(table.uploaded().turn(&name).await) } else { None };
     if let Some((known, identity)) = table.uploaded().get(&name) {
         return Ok((known, KnownFile::new(path, table.folder().clone(), identity), 0));
     }

@@ -5,12 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::sync::mpsc::UnboundedSender;
-
 use super::{
     edge::Edge,
     protocol::TaskId,
-    report::Report,
+    report::{Report, Reports},
     topology::{TaskShape, Topology},
 };
 use crate::{
@@ -25,23 +23,24 @@ use crate::{
         },
     },
     failure::Reason,
-    ids::{Attempt, SubtaskIndex},
+    ids::{Attempt, Run, SubtaskIndex},
     job::JobPlan,
 };
 
 /// A task that ends takes its channels with it: who finds one broken leaves the first word to who knows why.
 const FIRST_WORD: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Which subtasks are here, and where the others are.
+/// Which subtasks of a run are here, and where the others are.
 #[derive(Debug)]
 pub struct Places<'a> {
-    pub here: BTreeSet<SubtaskIndex>,
+    pub here: &'a BTreeSet<TaskId>,
     /// `host:port` of their worker's exchange.
     pub elsewhere: &'a BTreeMap<SubtaskIndex, String>,
 }
 
 pub struct Wiring<'a> {
     attempt: Attempt,
+    run: Run,
     parallelism: u32,
     places: Places<'a>,
     inputs: Vec<Vec<usize>>,
@@ -53,9 +52,16 @@ pub struct Wiring<'a> {
 
 impl<'a> Wiring<'a> {
     /// With `aligned`, receiving ends hold what is behind a barrier until it has come on all channels.
-    pub fn new(topology: &Topology, attempt: Attempt, parallelism: u32, aligned: bool, places: Places<'a>) -> Self {
+    pub fn new(
+        topology: &Topology,
+        (attempt, run): (Attempt, Run),
+        parallelism: u32,
+        aligned: bool,
+        places: Places<'a>,
+    ) -> Self {
         let mut wiring = Self {
             attempt,
+            run,
             parallelism,
             places,
             inputs: topology.tasks.iter().map(|task| task.inputs.clone()).collect(),
@@ -63,13 +69,11 @@ impl<'a> Wiring<'a> {
             senders: BTreeMap::new(),
             leaving: Vec::new(),
         };
-        for (task, shape) in topology.tasks.iter().enumerate().filter(|(_, shape)| !shape.inputs.is_empty()) {
-            for subtask in &wiring.places.here {
-                let id = TaskId { task, subtask: *subtask };
-                let (senders, gate) = channels(shape.inputs.len() * parallelism as usize, aligned);
-                wiring.gates.insert(id, gate);
-                wiring.senders.extend((0..).zip(senders).map(|(channel, sender)| ((id, channel), sender)));
-            }
+        for id in wiring.places.here {
+            let Some(shape) = topology.tasks.get(id.task).filter(|shape| !shape.inputs.is_empty()) else { continue };
+            let (senders, gate) = channels(shape.inputs.len() * parallelism as usize, aligned);
+            wiring.gates.insert(*id, gate);
+            wiring.senders.extend((0..).zip(senders).map(|(channel, sender)| ((*id, channel), sender)));
         }
         wiring
     }
@@ -106,15 +110,19 @@ impl<'a> Wiring<'a> {
     fn sender(&mut self, to: TaskId, channel: usize) -> Option<Sender> {
         let Some(peer) = self.places.elsewhere.get(&to.subtask) else { return self.senders.remove(&(to, channel)) };
         let (sender, outbox) = outbox();
-        let id = ChannelId { attempt: self.attempt, task: to.task, subtask: to.subtask, channel };
+        let id = self.id(to, channel);
         self.leaving.push(Leaving { id, peer: peer.clone(), outbox });
         Some(sender)
     }
 
+    fn id(&self, to: TaskId, channel: usize) -> ChannelId {
+        ChannelId { attempt: self.attempt, run: self.run, task: to.task, subtask: to.subtask, channel }
+    }
+
     /// Once every subtask has its edges: has the channels from other workers expected, and gives those to them.
-    pub fn connect(self, post: &Post, reports: &UnboundedSender<Report>) -> Vec<Leaving> {
-        for ((to, channel), sender) in self.senders {
-            let id = ChannelId { attempt: self.attempt, task: to.task, subtask: to.subtask, channel };
+    pub fn connect(mut self, post: &Post, reports: &Reports) -> Vec<Leaving> {
+        for ((to, channel), sender) in std::mem::take(&mut self.senders) {
+            let id = self.id(to, channel);
             sender.comes_from_afar();
             let reports = reports.clone();
             let broken = Box::new(move |cause| {
@@ -127,8 +135,8 @@ impl<'a> Wiring<'a> {
 }
 
 /// Reports a broken channel, after those who may know the cause.
-pub async fn tell(cause: ChannelError, reports: UnboundedSender<Report>) {
+pub async fn tell(cause: ChannelError, reports: Reports) {
     env::sleep(FIRST_WORD).await;
-    // Nobody listens any more when the attempt has ended, as it mostly has.
-    let _gone = reports.send(Report::Failed(cause.failure()));
+    // The run has mostly ended by then.
+    reports.send(Report::Failed(cause.failure()));
 }

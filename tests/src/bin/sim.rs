@@ -39,10 +39,12 @@ fn one(seed: u64) -> ExitCode {
 }
 
 fn show(played: &Played) {
-    let Played { seed, digest, events, took, faults, in_flight, verdict, setting, .. } = played;
+    let Played { seed, digest, events, took, faults, in_flight, overlapping, restarts, region_restarts, .. } = played;
+    let Played { verdict, setting, .. } = played;
     println!("seed {seed}: {setting}");
     println!(
-        "{faults} faults, {in_flight} files of rows in flight, {events} events, finished after {} virtual s, trace {digest:016x}",
+        "{faults} faults, {restarts} restarts ({region_restarts} of regions alone), {in_flight} files of rows in flight, \
+         {overlapping} overlapping checkpoints, {events} events, finished after {} virtual s, trace {digest:016x}",
         took / 1_000_000
     );
     match verdict {
@@ -60,10 +62,14 @@ fn many(from: u64, count: u64) -> ExitCode {
         println!("play it again with `make sim SEED={}`", failed.seed);
     }
     println!(
-        "{} seeds, {} faults, {} files of rows in flight, {} events, {} virtual s, in {:.1} s",
+        "{} seeds, {} faults, {} restarts ({} of regions alone), {} files of rows in flight, {} overlapping checkpoints, \
+         {} events, {} virtual s, in {:.1} s",
         played.runs,
         played.faults,
+        played.restarts,
+        played.region_restarts,
         played.in_flight,
+        played.overlapping,
         played.events,
         played.seconds,
         began.elapsed().as_secs_f64()

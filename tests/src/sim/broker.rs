@@ -20,8 +20,8 @@ use super::{
 #[derive(Debug, Default)]
 pub struct Broker {
     producers: BTreeMap<String, Producer>,
-    /// Committed rows, in the reference's words.
-    pub rows: Vec<String>,
+    /// Committed rows by sink, in the reference's words.
+    pub rows: BTreeMap<String, Vec<String>>,
     /// By key: what the newest committed marker says.
     markers: BTreeMap<String, Marker>,
 }
@@ -63,10 +63,10 @@ impl Broker {
         Ok(())
     }
 
-    fn commit(&mut self, id: &str, epoch: u64) -> Result<usize, Fenced> {
+    fn commit(&mut self, sink: String, id: &str, epoch: u64) -> Result<usize, Fenced> {
         let Some((rows, marker)) = self.producer(id, epoch)?.open.take() else { return Ok(0) };
         let count = rows.len();
-        self.rows.extend(rows);
+        self.rows.entry(sink).or_default().extend(rows);
         if let Some(marker) = marker {
             self.markers.insert(id.to_owned(), marker);
         }
@@ -120,9 +120,9 @@ impl Publisher for TopicPublisher {
         self.ask(&name("rows"), move |world| world.broker.send(&of, epoch, rows)).await?.map_err(fenced)?;
         let of = id.clone();
         self.ask(&name("marker"), move |world| world.broker.mark(&of, epoch, marker)).await?.map_err(fenced)?;
-        let noted = name("commit");
+        let (noted, sink) = (name("commit"), self.sink.clone());
         let commit = move |world: &mut World| {
-            let committed = world.broker.commit(&id, epoch);
+            let committed = world.broker.commit(sink, &id, epoch);
             if committed.is_ok() {
                 world.publishes(marker.0);
             }

@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use tidegate::simulation::{Connection, Doors, Listening};
+use tokio::sync::oneshot;
 
 use super::{
     net,
@@ -32,6 +33,8 @@ pub struct Pace {
     pub labour: Duration,
     /// How much a channel takes.
     pub channel_bytes: usize,
+    /// Rows that a chunk for a sink takes: what is more is written ahead of its barrier.
+    pub chunk_rows: usize,
 }
 
 impl Doors for Inside {
@@ -55,6 +58,21 @@ impl Doors for Inside {
 
     fn labour(&self) -> Duration {
         self.pace.labour
+    }
+
+    fn strike(&self, subtask: &str) -> BoxFuture<'static, ()> {
+        let (strike, struck) = oneshot::channel();
+        self.world.lock().strikes.insert((self.pid, subtask.to_owned()), strike);
+        async {
+            if struck.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        .boxed()
+    }
+
+    fn chunk_rows(&self) -> usize {
+        self.pace.chunk_rows
     }
 
     fn channel_bytes(&self) -> usize {

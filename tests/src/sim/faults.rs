@@ -53,6 +53,10 @@ pub enum Fault {
     Break {
         draw: u64,
     },
+    /// A subtask fails, and its process goes on.
+    Fail {
+        draw: u64,
+    },
     /// Somebody asks for something, where `host` is a coordinator.
     Ask {
         host: Host,
@@ -95,7 +99,7 @@ pub enum Wish {
 pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros) -> Vec<(Micros, Fault)> {
     let mut faults = Vec::new();
     // How many of each, at most: some runs have much of one kind, others little of all.
-    let kinds: [(u64, fn(&mut Chance, &[Host]) -> Fault); 10] = [
+    let kinds: [(u64, fn(&mut Chance, &[Host]) -> Fault); 11] = [
         (6, crash),
         (8, ambush),
         (4, part),
@@ -105,6 +109,7 @@ pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros) -> Vec<(Micros, F
         (2, cut_off),
         (2, slow),
         (4, break_one),
+        (8, fail_one),
         (3, ask),
     ];
     for (most, kind) in kinds {
@@ -177,6 +182,10 @@ fn slow(chance: &mut Chance, hosts: &[Host]) -> Fault {
 
 fn break_one(chance: &mut Chance, _: &[Host]) -> Fault {
     Fault::Break { draw: chance.draw() }
+}
+
+fn fail_one(chance: &mut Chance, _: &[Host]) -> Fault {
+    Fault::Fail { draw: chance.draw() }
 }
 
 fn ask(chance: &mut Chance, hosts: &[Host]) -> Fault {

@@ -1,7 +1,7 @@
 //! What the processes run: the store-sales job, by a coordinator and its workers, or by two rivals that each run it whole.
+//! In many runs the job has a second pipeline, which passes rows on without an exchange.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -31,7 +31,7 @@ use super::{
     net::address,
     store::SimStore,
     table::TablePublisher,
-    world::{Host, Pid, Shared as World},
+    world::{Host, MILLI, Micros, Pid, Shared as World},
 };
 
 const API: u16 = 8081;
@@ -50,6 +50,7 @@ spec:
     - name: orders
       generator: { count: 1, duplicates: 0.1, outOfOrder: 0.2, maxDelay: 5s }
       watermark: { column: ts, delay: 5s }
+    {more_sources}
   sql: |
     {counted_orders}
     CREATE VIEW minute_sales AS
@@ -58,9 +59,11 @@ spec:
       GROUP BY window_start, window_end, store_id;
     INSERT INTO table_sink SELECT * FROM minute_sales;
     INSERT INTO topic_sink SELECT * FROM minute_sales;
+    {more_sql}
   sinks:
     - { name: table_sink, files: { path: /nowhere } }
     - { name: topic_sink, files: { path: /nowhere } }
+    {more_sinks}
   parallelism: 2
   stateTtl: 1h
   checkpoint:
@@ -76,6 +79,13 @@ const UNIQUE: &str = "CREATE VIEW counted_orders AS
       WHERE n = 1;";
 /// As often as it comes.
 const ALL: &str = "CREATE VIEW counted_orders AS SELECT order_id, store_id, amount, ts FROM orders;";
+
+/// The second pipeline: its source, its SQL, its sink.
+const PASSED_ON: [&str; 3] = [
+    "- { name: returns, generator: { count: 1 } }",
+    "INSERT INTO passed_sink SELECT order_id, store_id, amount, ts FROM returns;",
+    "- { name: passed_sink, files: { path: /nowhere } }",
+];
 
 /// Who takes part.
 #[derive(Debug, Clone, Copy)]
@@ -96,9 +106,15 @@ pub struct Setting {
     pub interval: Duration,
     /// When barriers overtake; `None` for never.
     pub alignment_timeout: Option<Duration>,
+    /// How many checkpoints may be under way at a time.
+    pub max_concurrent: u32,
+    /// The longest that a write to the store takes, beside its way there.
+    pub slow_writes: Micros,
     pub pace: Pace,
     pub tolerable_failures: u32,
     pub orders: GeneratorSource,
+    /// What the second pipeline reads, where there is one.
+    pub returns: Option<GeneratorSource>,
     pub memory: Memory,
 }
 
@@ -125,25 +141,38 @@ impl Setting {
             let fewest = parallelism.div_ceil(u32::from(workers));
             Cast::Crew { workers, slots: fewest + chance.within(0..3) as u32 }
         };
-        let mut orders = document(UNIQUE).spec.sources[0].generator.clone().expect("a generator");
+        let mut orders = document(UNIQUE, false).spec.sources[0].generator.clone().expect("a generator");
         orders.seed = chance.draw();
         orders.count = Some(chance.within(600..2000));
         orders.rate = Some(chance.within(20..100));
         orders.stores = chance.within(3..30);
         orders.step_micros = chance.within(200_000..1_500_000);
+        let returns = chance.happens(600).then(|| GeneratorSource {
+            seed: chance.draw(),
+            count: Some(chance.within(300..2000)),
+            rate: Some(chance.within(20..100)),
+            ..orders.clone()
+        });
+        let chunk_rows = chance.one_of(&[200_000, 40, 10, 5]);
         // In many runs channels are full, and barriers wait for rows, or overtake them.
         let labour = Duration::from_millis(chance.one_of(&[0, 0, 3, 10, 30]));
         let channel_bytes = chance.one_of(&[32 << 10, 8 << 10, 4 << 10]);
-        let alignment_timeout = chance.happens(600).then(|| Duration::from_millis(chance.one_of(&[0, 0, 5, 50, 500])));
+        let alignment_timeout = chance.happens(500).then(|| Duration::from_millis(chance.one_of(&[0, 0, 5, 50, 500])));
+        let max_concurrent = if alignment_timeout.is_none() { chance.one_of(&[1, 2, 3, 3]) } else { 1 };
+        // With several at a time they mostly overlap.
+        let slow_writes = MILLI * if max_concurrent > 1 { chance.one_of(&[100, 600, 2500]) } else { 0 };
         Self {
             cast,
             parallelism,
             wavers: chance.happens(300),
             interval: Duration::from_millis(chance.within(200..3000)),
             alignment_timeout,
-            pace: Pace { labour, channel_bytes },
+            max_concurrent,
+            slow_writes,
+            pace: Pace { labour, channel_bytes, chunk_rows },
             tolerable_failures: chance.within(0..4) as u32,
             orders,
+            returns,
             memory: if chance.happens(250) { Memory::None } else { Memory::Plenty },
         }
     }
@@ -174,48 +203,57 @@ impl Setting {
     }
 
     fn plan(&self, inside: &Inside) -> JobPlan {
-        static PLANNED: OnceLock<[JobPlan; 2]> = OnceLock::new();
-        let plan = |counted| JobPlan::new(&document(counted), Arc::new(Metrics::new())).expect("a plan");
-        let [of_unique, of_all] = PLANNED.get_or_init(|| [plan(UNIQUE), plan(ALL)]);
-        let planned = match self.memory {
+        static PLANNED: OnceLock<[[JobPlan; 2]; 2]> = OnceLock::new();
+        let plan =
+            |counted, passes| JobPlan::new(&document(counted, passes), Arc::new(Metrics::new())).expect("a plan");
+        let plans = |counted| [plan(counted, false), plan(counted, true)];
+        let [of_unique, of_all] = PLANNED.get_or_init(|| [plans(UNIQUE), plans(ALL)]);
+        let [alone, with_second] = match self.memory {
             Memory::Plenty => of_unique,
             Memory::None => of_all,
         };
+        let planned = if self.returns.is_some() { with_second } else { alone };
         let mut spec = planned.spec.clone();
         spec.parallelism = self.parallelism_of(inside.pid);
         spec.checkpoint.interval = HumanDuration(self.interval);
         spec.checkpoint.alignment_timeout = self.alignment_timeout.map(HumanDuration);
+        spec.checkpoint.max_concurrent = self.max_concurrent;
         spec.checkpoint.tolerable_failures = self.tolerable_failures;
-        let table = &planned.sources[0];
-        let source = SourceTable {
+        let source = |(table, settings): (&SourceTable, &GeneratorSource)| SourceTable {
             name: table.name.clone(),
             schema: table.schema.clone(),
             watermark: table.watermark.clone(),
             format: table.format.clone(),
-            source: Arc::new(Generator::new(&table.name, &self.orders).expect("valid settings")),
+            source: Arc::new(Generator::new(&table.name, settings).expect("valid settings")),
         };
+        let sources = planned.sources.iter().zip([&self.orders].into_iter().chain(&self.returns)).map(source).collect();
         let (world, pid) = (inside.world.clone(), inside.pid);
         let table = TablePublisher { world: world.clone(), pid, sink: "table_sink".to_owned() };
-        let topic = TopicPublisher { world, pid, sink: "topic_sink".to_owned() };
-        let sinks = [
-            (table.sink.clone(), SinkTarget::Published(Arc::new(table))),
-            (topic.sink.clone(), SinkTarget::Published(Arc::new(topic))),
-        ];
+        let topic = |sink: &str| TopicPublisher { world: world.clone(), pid, sink: sink.to_owned() };
+        let topics = ["topic_sink", "passed_sink"].into_iter().take(planned.sinks.len() - 1).map(topic);
+        let topics = topics.map(|topic| (topic.sink.clone(), SinkTarget::Published(Arc::new(topic))));
+        let sinks = topics.chain([(table.sink.clone(), SinkTarget::Published(Arc::new(table)))]).collect();
+        let metrics = Arc::new(Metrics::new());
+        world.lock().metrics.push(metrics.clone());
         JobPlan {
             name: planned.name.clone(),
             id: planned.id.clone(),
             spec,
             graph: planned.graph.clone(),
-            sources: vec![source],
-            sinks: BTreeMap::from(sinks),
-            metrics: Arc::new(Metrics::new()),
+            sources,
+            sinks,
+            metrics,
             digest: planned.digest.clone(),
         }
     }
 }
 
-fn document(counted_orders: &str) -> StreamJob {
-    StreamJob::from_yaml(&DOCUMENT.replace("{counted_orders}", counted_orders)).expect("a valid document")
+fn document(counted_orders: &str, passes_on: bool) -> StreamJob {
+    let [sources, sql, sinks] = if passes_on { PASSED_ON } else { [""; 3] };
+    let parts =
+        [("counted_orders", counted_orders), ("more_sources", sources), ("more_sql", sql), ("more_sinks", sinks)];
+    let fill = |text: String, (name, part): (&str, &str)| text.replace(&format!("{{{name}}}"), part);
+    StreamJob::from_yaml(&parts.into_iter().fold(DOCUMENT.to_owned(), fill)).expect("a valid document")
 }
 
 /// As `tidegate coordinator` and `tidegate run`, without a command line.

@@ -13,6 +13,7 @@ use super::{
     ledger,
     panics::panics,
     process::Process,
+    table::passed_on,
     telling::tell,
     world::{Host, Micros, Pid, SECOND, Shared, Weather},
 };
@@ -40,6 +41,11 @@ pub struct Played {
     pub faults: usize,
     /// Files of rows that barriers have overtaken.
     pub in_flight: u64,
+    /// Restarts of the coordinators' attempts, and those of them in which some regions went on.
+    pub restarts: u64,
+    pub region_restarts: u64,
+    /// Checkpoints that were owned when the next one had begun to write.
+    pub overlapping: u64,
     /// Why it is not what it should be.
     pub verdict: Result<(), String>,
     /// The last events, in words.
@@ -73,6 +79,7 @@ pub fn play(seed: u64, told: bool) -> Played {
     let _log = told.then(|| tell(run.world.clone()));
     run.world.lock().trace.told = told;
     run.world.lock().weather = usual;
+    run.world.lock().slow_writes = setting.slow_writes;
     let count = faults.len();
     for (at, fault) in faults {
         run.step(at, Step::Fault(fault));
@@ -96,6 +103,9 @@ pub fn play(seed: u64, told: bool) -> Played {
         took,
         faults: count,
         in_flight: world.in_flight,
+        restarts: world.metrics.iter().map(|metrics| metrics.restarts.get()).sum(),
+        region_restarts: world.metrics.iter().map(|metrics| metrics.region_restarts.get()).sum(),
+        overlapping: world.overlapping,
         verdict,
         tail: world.trace.tail(),
         setting: format!("{setting:?}"),
@@ -295,6 +305,12 @@ impl Run {
             Fault::Slow { a, b, most } => self.world.lock().slow(a, b, most),
             Fault::Ask { host, wish } => self.ask(host, wish),
             Fault::Break { draw } => self.world.lock().break_one(draw),
+            Fault::Fail { draw } => {
+                let struck = self.world.lock().strike_one(draw);
+                if let Some(pid) = struck {
+                    self.run_process(pid);
+                }
+            }
         }
     }
 
@@ -353,9 +369,15 @@ impl Run {
             Memory::Plenty => reference(&workload),
             Memory::None => reference_with_duplicates(&workload),
         };
-        for (sink, rows) in [("table", &world.table.rows), ("topic", &world.broker.rows)] {
-            let found: Rows = rows.iter().cloned().collect();
-            let difference = found.difference(&expected);
+        let passed_on = self.setting.returns.as_ref().map(|returns| passed_on_of(&Workload::of(returns)));
+        let topic = |sink: &str| world.broker.rows.get(sink).into_iter().flatten().cloned().collect::<Rows>();
+        let mut sinks = vec![
+            ("table", world.table.rows.iter().cloned().collect::<Rows>(), &expected),
+            ("topic", topic("topic_sink"), &expected),
+        ];
+        sinks.extend(passed_on.iter().map(|expected| ("passed on", topic("passed_sink"), expected)));
+        for (sink, found, expected) in sinks {
+            let difference = found.difference(expected);
             if !difference.is_empty() {
                 let first: Vec<_> = difference.iter().take(5).cloned().collect();
                 return Err(format!(
@@ -399,4 +421,10 @@ impl Run {
             self.remove(host, true);
         }
     }
+}
+
+/// What the second pipeline must put out.
+fn passed_on_of(workload: &Workload) -> Rows {
+    let orders = (0..workload.count).map(|index| workload.orders.order(index));
+    orders.map(|order| passed_on(&order.id(), order.store_id, order.cents.into(), order.ts_ms)).collect()
 }

@@ -18,6 +18,11 @@ pub struct Series {
     pub events: u64,
     /// Files of rows that barriers have overtaken.
     pub in_flight: u64,
+    /// Restarts, and those of them in which some regions went on.
+    pub restarts: u64,
+    pub region_restarts: u64,
+    /// Checkpoints that were owned when the next one had begun to write.
+    pub overlapping: u64,
     /// Virtual seconds until the jobs had finished, together.
     pub seconds: u64,
     /// Runs that are not what they should be.
@@ -43,6 +48,9 @@ pub fn series(seeds: Range<u64>) -> Series {
                     series.faults += played.faults as u64;
                     series.events += played.events;
                     series.in_flight += played.in_flight;
+                    series.restarts += played.restarts;
+                    series.region_restarts += played.region_restarts;
+                    series.overlapping += played.overlapping;
                     series.seconds += played.took / 1_000_000;
                     if played.verdict.is_err() {
                         stop.store(true, Ordering::Relaxed);

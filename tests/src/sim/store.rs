@@ -12,6 +12,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate::checkpoint::{
+    manifest::parse_folder,
     record::{Body, LOG, Record},
     store::{Create, Listed, ObjectPath, Store, StoreError},
 };
@@ -21,6 +22,9 @@ use super::{
     faults::Moment,
     world::{Pid, Shared, World},
 };
+
+/// What is done to a file of a checkpoint, in the words of errors.
+const WRITE: &str = "write";
 
 #[derive(Debug, Default)]
 pub struct Objects(BTreeMap<String, Bytes>);
@@ -70,6 +74,9 @@ impl World {
                 if !self.owned.insert(checkpoint.epoch.0) {
                     self.violate(format!("epoch {} is owned twice", checkpoint.epoch));
                 }
+                if let Some((attempt, epoch)) = parse_folder(&checkpoint.manifest) {
+                    self.overlapping += u64::from(self.written.get(&attempt.0).is_some_and(|newest| *newest > epoch.0));
+                }
                 Moment::Owned
             }
         };
@@ -90,8 +97,11 @@ impl SimStore {
         path: &str,
         serve: impl FnOnce(&mut World) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let answered: oneshot::Receiver<Option<T>> =
-            self.world.lock().request(self.pid, &format!("{action} {path}"), serve);
+        let answered: oneshot::Receiver<Option<T>> = {
+            let mut world = self.world.lock();
+            let longest = if action == WRITE { world.slow_writes } else { 0 };
+            world.request_taking(longest, self.pid, &format!("{action} {path}"), serve)
+        };
         answered.await.ok().flatten().ok_or_else(|| StoreError::Failed {
             action,
             path: path.to_owned(),
@@ -116,9 +126,13 @@ impl Store for SimStore {
                 world.moments.push(Moment::ManifestWritten);
             }
             world.in_flight += u64::from(name.contains("/in-flight-"));
+            if let Some((attempt, epoch)) = parse_folder(&ObjectPath(name.clone())) {
+                let newest = world.written.entry(attempt.0).or_default();
+                *newest = epoch.0.max(*newest);
+            }
             world.objects.0.insert(name, bytes);
         };
-        self.ask("write", &path.0, put).await
+        self.ask(WRITE, &path.0, put).await
     }
 
     async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {

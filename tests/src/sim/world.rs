@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate::coordinator::api::Request;
+use tidegate::{coordinator::api::Request, metrics::Metrics};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{broker::Broker, chance::Chance, faults::Moment, net::Net, store::Objects, table::Table, trace::Trace};
@@ -71,6 +71,10 @@ pub struct World {
     pub clocks: BTreeMap<Host, i64>,
     /// Systems that a host can't reach, until when.
     pub cut_off: BTreeMap<Host, Micros>,
+    /// What makes a subtask fail, by the process it is in and its name.
+    pub strikes: BTreeMap<(Pid, String), oneshot::Sender<()>>,
+    /// What all processes have counted.
+    pub metrics: Vec<Arc<Metrics>>,
     pub net: Net,
     pub objects: Objects,
     pub broker: Broker,
@@ -82,6 +86,12 @@ pub struct World {
     pub in_flight: u64,
     /// Epochs whose checkpoints the log has.
     pub owned: BTreeSet<u64>,
+    /// The longest that a write to the store takes, beside its way there.
+    pub slow_writes: Micros,
+    /// By attempt, the newest epoch that a file was written for.
+    pub written: BTreeMap<u64, u64>,
+    /// Checkpoints that were owned when files were already written for a later one.
+    pub overlapping: u64,
     /// The first thing that must never happen, and has.
     pub violation: Option<String>,
 }
@@ -108,6 +118,8 @@ impl Shared {
             desks: BTreeMap::new(),
             clocks: BTreeMap::new(),
             cut_off: BTreeMap::new(),
+            strikes: BTreeMap::new(),
+            metrics: Vec::new(),
             net: Net::default(),
             objects: Objects::default(),
             broker: Broker::default(),
@@ -116,6 +128,9 @@ impl Shared {
             moments: Vec::new(),
             in_flight: 0,
             owned: BTreeSet::new(),
+            slow_writes: 0,
+            written: BTreeMap::new(),
+            overlapping: 0,
             violation: None,
         })))
     }
@@ -177,6 +192,16 @@ impl World {
         self.lives.iter().find(|(_, living)| **living == pid).map(|(host, _)| *host)
     }
 
+    /// Lets one of the subtasks that run fail, chosen by `draw`; gives its process.
+    pub fn strike_one(&mut self, draw: u64) -> Option<Pid> {
+        self.strikes.retain(|_, strike| !strike.is_closed());
+        let chosen = self.strikes.keys().nth(draw as usize % self.strikes.len().max(1)).cloned()?;
+        self.note(format_args!("subtask {} fails", chosen.1));
+        // It was not closed a moment ago.
+        let _struck = self.strikes.remove(&chosen)?.send(());
+        Some(chosen.0)
+    }
+
     /// What becomes of a process's next request to a system.
     pub fn fate(&mut self, pid: Pid) -> Fate {
         if self.host(pid).and_then(|host| self.cut_off.get(&host)).is_some_and(|until| self.now < *until) {
@@ -196,11 +221,22 @@ impl World {
         name: &str,
         serve: impl FnOnce(&mut World) -> T + Send + 'static,
     ) -> oneshot::Receiver<Option<T>> {
+        self.request_taking(0, pid, name, serve)
+    }
+
+    /// As [`World::request`], of one that takes up to so long beside its way there.
+    pub fn request_taking<T: Send + 'static>(
+        &mut self,
+        longest: Micros,
+        pid: Pid,
+        name: &str,
+        serve: impl FnOnce(&mut World) -> T + Send + 'static,
+    ) -> oneshot::Receiver<Option<T>> {
         /// A client waits so long for an answer.
         const PATIENCE: Micros = 5 * SECOND;
         let (answer, answered) = oneshot::channel();
         let fate = self.fate(pid);
-        let there = self.chance.within(500..8 * MILLI);
+        let there = self.chance.within(500..8 * MILLI + longest);
         let back = self.chance.within(500..8 * MILLI);
         if fate != Fate::Done {
             self.note(format_args!("{name}: {fate:?}"));

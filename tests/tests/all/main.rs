@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed step is a failed test
 
 mod broken;
+mod concurrent;
 mod counterparts;
 mod kafka;
 mod kubernetes;
+mod regions;
 mod sim;
 mod store_sales;
 mod supervised;

@@ -30,5 +30,7 @@ fn jobs_are_exact_whatever_goes_wrong() {
         );
     }
     assert!(played.faults > played.runs, "{played:?} proves little");
+    assert!(played.runs == 1 || 2 * played.region_restarts > played.runs, "regions are to restart: {played:?}");
     assert!(played.runs == 1 || played.in_flight > played.runs, "barriers are to overtake rows: {played:?}");
+    assert!(played.runs == 1 || played.overlapping > played.runs, "checkpoints are to overlap: {played:?}");
 }

@@ -68,6 +68,10 @@ struct Bounds {
     epochs: u64,
     /// How many chunks, one transaction each, an epoch has.
     chunks: u32,
+    /// How many checkpoints may be under way at a time.
+    at_once: u8,
+    /// How many may come to nothing, though nobody fails.
+    give_ups: u8,
 }
 
 /// What can happen next. Coordinators go by their index, in the order in which they first wrote; so they may change it.
@@ -77,8 +81,10 @@ enum Act {
     Look { coordinator: usize, look: Look },
     /// It creates the record that it decided on.
     Claim { coordinator: usize, answer: Answer },
-    /// An owner cuts the next epoch and writes its manifest.
+    /// An owner cuts the next epoch, and writes its manifest if the one before is decided.
     Cut { coordinator: usize },
+    /// It gives the oldest undecided checkpoint up.
+    GiveUp { coordinator: usize },
     /// It appends to its attempt.
     Append { coordinator: usize, append: Append, answer: Answer },
     /// It finds that its worker is gone.
@@ -108,7 +114,7 @@ impl Model for Protocol {
     type Action = Act;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.bounds.faults)]
+        vec![World::new(&self.bounds)]
     }
 
     fn actions(&self, world: &World, acts: &mut Vec<Act>) {
@@ -128,6 +134,7 @@ impl Model for Protocol {
             Act::Look { coordinator, look } => self.look(&mut world, coordinator, look),
             Act::Claim { coordinator, answer } => self.claim(&mut world, coordinator, answer),
             Act::Cut { coordinator } => self.cut(&mut world, coordinator),
+            Act::GiveUp { coordinator } => self.give_up(&mut world, coordinator),
             Act::Append { coordinator, append, answer } => self.append(&mut world, coordinator, append, answer),
             Act::MissWorker { coordinator } | Act::FindSealed { coordinator } => {
                 world.coordinators[coordinator] = Coordinator::Idle;

@@ -51,6 +51,26 @@ fn at_least_once_holds_nothing() {
 }
 
 #[test]
+fn at_least_once_delivers_barriers_of_several_epochs_in_order() {
+    let mut aligner = Aligner::new(2, false);
+    for epoch in 1..=3 {
+        assert_eq!(aligner.on_element(0, &barrier(epoch)), Verdict::Consumed, "channel 1 has brought none");
+    }
+    assert_eq!(aligner.aligning(), Some(Epoch(1)));
+    for epoch in 1..=2 {
+        assert!(
+            matches!(aligner.on_element(1, &barrier(epoch)), Verdict::Aligned(found) if found.epoch == Epoch(epoch))
+        );
+    }
+    // What comes no more was given up.
+    assert!(matches!(aligner.on_element(1, &barrier(4)), Verdict::Aligned(Barrier { epoch: Epoch(3), .. })));
+    assert!(matches!(aligner.on_element(0, &barrier(4)), Verdict::Aligned(Barrier { epoch: Epoch(4), .. })));
+    assert_eq!(aligner.on_element(0, &barrier(5)), Verdict::Consumed);
+    assert_eq!(aligner.on_element(1, &Element::End), Verdict::Consumed);
+    assert!(matches!(aligner.on_element(0, &barrier(6)), Verdict::Aligned(Barrier { epoch: Epoch(6), .. })));
+}
+
+#[test]
 fn a_given_up_barrier_is_overtaken_by_the_next() {
     let mut aligner = Aligner::new(2, true);
     assert_eq!(aligner.on_element(0, &barrier(1)), Verdict::Consumed);
@@ -96,6 +116,34 @@ fn what_is_over_or_always_waits_does_not_overtake() {
 }
 
 proptest! {
+    /// Where nothing is held, too, every barrier is delivered once, in order, and when the last channel has brought it.
+    #[test]
+    fn at_least_once_delivers_every_barrier_with_the_last_channel(
+        channels in 1_usize..4,
+        epochs in 1_u64..6,
+        order in prop::collection::vec(any::<prop::sample::Index>(), 30),
+    ) {
+        let mut aligner = Aligner::new(channels, false);
+        let mut brought = vec![0; channels];
+        let mut delivered = 0;
+        for index in order {
+            let ready: Vec<usize> = (0..channels).filter(|channel| brought[*channel] < epochs).collect();
+            if ready.is_empty() {
+                break;
+            }
+            let channel = *index.get(&ready);
+            brought[channel] += 1;
+            let verdict = aligner.on_element(channel, &barrier(brought[channel]));
+            let least = *brought.iter().min().unwrap();
+            if least > delivered {
+                delivered = least;
+                prop_assert!(matches!(verdict, Verdict::Aligned(found) if found.epoch == Epoch(delivered)));
+            } else {
+                prop_assert_eq!(verdict, Verdict::Consumed);
+            }
+        }
+    }
+
     /// Whatever the interleaving: between two delivered barriers lie exactly the rows that their channels had
     /// between theirs, each channel's in order.
     #[test]

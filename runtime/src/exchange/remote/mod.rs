@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     exchange::remote::frame::FrameError,
     failure::Reason,
-    ids::{Attempt, SubtaskIndex},
+    ids::{Attempt, Run, SubtaskIndex},
 };
 
 /// Bytes that may be under way on one stream.
@@ -31,6 +31,8 @@ const LONGEST_MESSAGE: usize = 1 << 30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ChannelId {
     pub attempt: Attempt,
+    /// Of both ends: a channel joins subtasks of one region.
+    pub run: Run,
     /// Index in the topology.
     pub task: usize,
     pub subtask: SubtaskIndex,
@@ -40,8 +42,8 @@ pub struct ChannelId {
 
 impl fmt::Display for ChannelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { attempt, task, subtask, channel } = self;
-        write!(f, "channel {channel} into subtask {subtask} of task {task}, attempt {attempt}")
+        let Self { attempt, run, task, subtask, channel } = self;
+        write!(f, "channel {channel} into subtask {subtask} of task {task}, attempt {attempt}, run {run}")
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     element::Element,
     exchange::local::Sender,
-    ids::Attempt,
+    ids::{Attempt, Run},
     net::Listener,
     tls::{ListenError, Security},
 };
@@ -72,6 +72,11 @@ impl Post {
     /// Channels of an attempt that has ended are no longer expected.
     pub fn forget(&self, attempt: Attempt) {
         self.lock().retain(|id, _| id.attempt != attempt);
+    }
+
+    /// Channels of a run that has ended are no longer expected.
+    pub fn forget_run(&self, attempt: Attempt, run: Run) {
+        self.lock().retain(|id, _| (id.attempt, id.run) != (attempt, run));
     }
 
     fn take(&self, id: &ChannelId) -> Option<Inbox> {

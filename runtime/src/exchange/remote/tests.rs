@@ -20,7 +20,7 @@ use crate::{
         gate::{Delivery, Gate},
         local::{Sender, channels, outbox},
     },
-    ids::{Epoch, EventTime},
+    ids::{Epoch, EventTime, Run},
     tls::{self, Security},
 };
 
@@ -81,7 +81,7 @@ fn nonsense_is_refused() {
 }
 
 fn id(channel: usize) -> ChannelId {
-    ChannelId { attempt: Attempt(4), task: 1, subtask: SubtaskIndex(2), channel }
+    ChannelId { attempt: Attempt(4), run: Run(7), task: 1, subtask: SubtaskIndex(2), channel }
 }
 
 /// A channel from this process to this process, by way of the network.
@@ -221,6 +221,23 @@ async fn who_is_not_expected_or_not_there_is_told() {
     assert!(unknown.contains("is not expected here"), "{unknown}");
     let nobody = refusal("127.0.0.1:1".into(), &Security::Plain).await;
     assert!(nobody.contains("can't be reached") && nobody.contains("refused"), "{nobody}");
+}
+
+#[tokio::test]
+async fn who_belongs_to_a_run_that_has_ended_is_not_let_into_the_next() {
+    let (post, peer) = listen(&Security::Plain).await;
+    let (mut senders, _gate) = channels(2, true);
+    let next = ChannelId { run: Run(8), ..id(0) };
+    for of in [id(0), next] {
+        post.expect(of, Inbox { sender: senders.remove(0), broken: Box::new(|_| {}) });
+    }
+    post.forget_run(Attempt(4), Run(7));
+    let late = refusal(peer.to_string(), &Security::Plain).await;
+    assert!(late.contains("run 7 is not expected here"), "{late}");
+    let (sender, outbox) = outbox();
+    sender.push(Element::End).unwrap();
+    let connection = connection(&peer.to_string(), &Security::Plain).unwrap();
+    Leaving { id: next, peer: peer.to_string(), outbox }.carry(connection).await.expect("the next run's is let in");
 }
 
 /// A job's own.

@@ -15,7 +15,7 @@ use crate::{
             memory::{Action, Fault, MemoryStore},
         },
     },
-    ids::Attempt,
+    ids::{Attempt, Run},
     memory::MemoryLimit,
     state::{
         StatePart,
@@ -154,7 +154,7 @@ async fn table(world: &World, numbers: Range<i64>) -> (FrozenTable, Vec<(TableFi
     }
     let frozen = table.freeze(|_| unreachable!("it is not written as rows")).unwrap();
     let store: Arc<dyn Store> = Arc::new(world.store.clone());
-    let to = Destination { store: &store, attempt: Attempt(1), epoch: Epoch(1), name: "table".into() };
+    let to = Destination { store: &store, attempt: Attempt(1), run: Run(1), epoch: Epoch(1), name: "table".into() };
     let (files, _) = upload(&to, &frozen).await.unwrap();
     (frozen, files)
 }

@@ -1,25 +1,31 @@
 //! A worker over several attempts: what it is asked to go on from, it has.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use tidegate_crds::{StateBackend, StreamJob};
-use tokio::task::JoinHandle;
+use tidegate_crds::{
+    StateBackend, StreamJob,
+    api::{Failure, RestoredBytes},
+};
+use tokio::{sync::mpsc::unbounded_channel, task::JoinHandle};
 
 use super::*;
 use crate::{
     checkpoint::{
         CommitPermit,
-        manifest::OperatorState,
+        manifest::{Manifest, OperatorState},
         record::CheckpointRef,
         sample,
         store::memory::{Action as Request, Fault, MemoryStore},
     },
     element::Barrier,
     env,
-    ids::SubtaskIndex,
+    ids::{Attempt, Epoch, RegionId, Run, SubtaskIndex},
     memory::MemoryLimit,
     metrics::Metrics,
-    worker::{protocol::Ack, topology::Topology},
+    worker::{
+        protocol::{Ack, Assignment, Control},
+        topology::Topology,
+    },
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -61,7 +67,7 @@ struct Employed {
     orders: UnboundedSender<Order>,
     notices: UnboundedReceiver<Notice>,
     running: JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Employed {
@@ -80,7 +86,7 @@ impl Employed {
         };
         let ((orders, ordered), (notice, notices)) = (unbounded_channel(), unbounded_channel());
         let running = tokio::spawn(worker.run(ordered, notice));
-        Self { plan, store, orders, notices, running, _folder: folder }
+        Self { plan, store, orders, notices, running, folder }
     }
 
     fn order(&self, attempt: u64, action: Action) {
@@ -88,15 +94,20 @@ impl Employed {
     }
 
     fn deploy(&self, attempt: u64, restored_from: Option<CheckpointRef>) {
-        let (subtasks, peers) = (vec![SubtaskIndex(0)], BTreeMap::new());
+        self.deploy_as(attempt, Run(1), restored_from);
+    }
+
+    fn deploy_as(&self, attempt: u64, run: Run, restored_from: Option<CheckpointRef>) {
+        let (subtasks, peers, runs) = (vec![SubtaskIndex(0)], BTreeMap::new(), [(RegionId(0), run)].into());
         let lineage = "sales".to_owned();
-        self.order(attempt, Action::Deploy(Assignment { lineage, parallelism: 1, restored_from, subtasks, peers }));
+        let assignment = Assignment { lineage, parallelism: 1, restored_from, runs, subtasks, peers };
+        self.order(attempt, Action::Deploy(assignment));
     }
 
     /// The next news of a kind.
     async fn hear<T>(&mut self, kind: impl Fn(News) -> Option<T>) -> T {
         loop {
-            let notice = env::within(PATIENCE, self.notices.recv()).await.expect("news").expect("a worker");
+            let notice = self.next_notice().await;
             if let News::Failed(failure) = &notice.news {
                 panic!("{failure:?}");
             }
@@ -106,10 +117,18 @@ impl Employed {
         }
     }
 
+    async fn next_notice(&mut self) -> Notice {
+        env::within(PATIENCE, self.notices.recv()).await.expect("news").expect("a worker")
+    }
+
+    fn trigger(&self, epoch: Epoch) {
+        self.order(1, Action::Control(Control::Trigger(Barrier { epoch, last: false, open: false })));
+    }
+
     /// Has a checkpoint taken, written and completed.
     async fn checkpoint(&mut self) -> CheckpointRef {
         let epoch = Epoch(1);
-        self.order(1, Action::Control(Control::Trigger(Barrier { epoch, last: false, open: false })));
+        self.trigger(epoch);
         let mut manifest = sample::manifest(1, epoch.0, Vec::new());
         manifest.operators.clear();
         for _ in Topology::of(&self.plan.graph).tasks {
@@ -156,6 +175,72 @@ async fn a_worker_goes_on_without_reading_what_it_has_until_it_is_told_to_stand_
     let not_ready = |news| if let News::NotReady(failure) = news { Some(failure) } else { None };
     let failure = employed.hear(not_ready).await;
     assert!(failure.message.contains("injected fault"), "it kept nothing: {failure:?}");
+    drop(employed.orders);
+    employed.running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_ends_and_the_next_goes_on_from_what_is_at_hand_in_the_same_attempt() {
+    let mut employed = Employed::new();
+    let ready = |news| if let News::Ready(restored) = news { Some(restored) } else { None };
+    employed.deploy(1, None);
+    employed.hear(ready).await;
+    employed.order(1, Action::Start);
+    employed.hear(|news| matches!(news, News::Exhausted(_)).then_some(())).await;
+    let checkpoint = employed.checkpoint().await;
+    employed.order(1, Action::End(vec![Run(1)]));
+    employed.hear(|news| matches!(news, News::Ended(Run(1))).then_some(())).await;
+    employed.trigger(Epoch(2));
+
+    for state in ["state-", "table-"] {
+        employed.store.fail(Request::Get, state, Fault::Before, u32::MAX);
+    }
+    employed.deploy_as(1, Run(2), Some(checkpoint));
+    assert_eq!(employed.hear(ready).await.remote_bytes, 0);
+    employed.order(1, Action::Start);
+    employed.trigger(Epoch(3));
+    // All of the new run, and of no epoch that the run before was to take.
+    let mut acks = 0;
+    while acks < Topology::of(&employed.plan.graph).tasks.len() {
+        let Notice { run, news, .. } = employed.next_notice().await;
+        match news {
+            News::Acked(Ack { epoch, .. }) => {
+                assert_eq!((run, epoch), (Some(Run(2)), Epoch(3)));
+                acks += 1;
+            }
+            News::Failed(Failure { message, .. }) => panic!("{message}"),
+            _ => {}
+        }
+    }
+    drop(employed.orders);
+    employed.running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_run_has_uploaded_for_a_checkpoint_is_published_after_its_end() {
+    let mut employed = Employed::new();
+    employed.deploy(1, None);
+    employed.hear(|news| matches!(news, News::Ready(_)).then_some(())).await;
+    employed.order(1, Action::Start);
+    employed.hear(|news| matches!(news, News::Exhausted(_)).then_some(())).await;
+    employed.trigger(Epoch(1));
+    let mut rows = 0;
+    for _ in Topology::of(&employed.plan.graph).tasks {
+        let acked = |news| if let News::Acked(ack) = news { Some(ack) } else { None };
+        rows += employed.hear(acked).await.chunks.iter().map(|chunk| chunk.rows).sum::<u64>();
+    }
+    assert!(rows > 0, "the windows are closed: all is read");
+    employed.order(1, Action::End(vec![Run(1)]));
+    employed.hear(|news| matches!(news, News::Ended(Run(1))).then_some(())).await;
+    // It was being owned meanwhile.
+    let permit = CommitPermit::for_test_in(Epoch(1), Arc::new(employed.store.clone()));
+    employed.order(1, Action::Completed(permit.grant()));
+    employed.hear(|news| matches!(news, News::Published(Epoch(1))).then_some(())).await;
+    let published = std::fs::read_dir(employed.folder.path()).unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        path.extension().is_some_and(|extension| extension == "jsonl").then(|| std::fs::read_to_string(path).unwrap())
+    });
+    assert_eq!(published.map(|text| text.lines().count() as u64).sum::<u64>(), rows);
     drop(employed.orders);
     employed.running.await.unwrap();
 }

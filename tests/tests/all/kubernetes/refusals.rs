@@ -6,7 +6,7 @@ use tidegate_tests::platform::{JobName, Platform};
 use super::platform;
 
 /// Refused by the API server: the field set, and what the answer must have.
-const BY_APPLY: [(&str, &str, &[&str]); 11] = [
+const BY_APPLY: [(&str, &str, &[&str]); 12] = [
     ("spec.paralelism", "2", &["unknown field", "spec.paralelism"]),
     ("spec.parallelism", "200", &["spec.parallelism", "accepted is a parallelism from 1 to maxParallelism"]),
     ("spec.sources[0].files", "{ path: /data/* }", &["spec.sources[0]", "exactly one of kafka, files, generator"]),
@@ -19,6 +19,11 @@ const BY_APPLY: [(&str, &str, &[&str]); 11] = [
         "spec.checkpoint",
         "{ mode: AtLeastOnce, alignmentTimeout: 5s, storage: { s3: { bucket: checkpoints } } }",
         &["spec.checkpoint", "alignmentTimeout needs mode ExactlyOnce"],
+    ),
+    (
+        "spec.checkpoint",
+        "{ maxConcurrent: 3, alignmentTimeout: 5s, storage: { s3: { bucket: checkpoints } } }",
+        &["spec.checkpoint", "alignmentTimeout and maxConcurrent above 1 exclude each other"],
     ),
     ("spec.checkpoint.interval", "\"5\"", &["spec.checkpoint.interval", "should match"]),
     (

@@ -129,7 +129,11 @@ impl Protocol {
     fn settling(&self, world: &World, checkpoint: Option<&CheckpointRef>, committed: Option<Epoch>) -> Option<Lane> {
         let pending = Pending::inherited(world.manifest(checkpoint?), committed);
         let settles = !pending.is_empty() && self.keeps(Rule::Settle);
-        settles.then(|| Lane::new(self, pending.into_epochs().flat_map(|(_, chunks)| chunks)))
+        settles.then(|| {
+            let mut lane = Lane::new(self);
+            pending.into_epochs().for_each(|(epoch, chunks)| lane.add(self, epoch, &chunks));
+            lane
+        })
     }
 
     /// Creates a record: whether it is there now, or `None` when that is not known.

@@ -90,7 +90,9 @@ impl Protocol {
     fn owner_acts(&self, world: &World, coordinator: usize, owning: &Owning, acts: &mut Vec<Act>) -> Vec<Sending> {
         let mut sending = vec![Sending::Nothing];
         if !owning.is_sealed(world) {
-            acts.extend(owning.can_cut(self.bounds.epochs).then_some(Act::Cut { coordinator }));
+            acts.extend(owning.can_cut(&self.bounds).then_some(Act::Cut { coordinator }));
+            let gives_up = world.give_ups > 0 && owning.can_give_up(&self.bounds);
+            acts.extend(gives_up.then_some(Act::GiveUp { coordinator }));
             for append in owning.appends() {
                 let answers = world.answers(owning.place());
                 acts.extend(answers.iter().map(|&answer| Act::Append { coordinator, append, answer }));

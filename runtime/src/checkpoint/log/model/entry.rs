@@ -10,7 +10,7 @@ use crate::{
         manifest::ChunkRef,
         record::{Body, CheckpointRef, Record},
     },
-    ids::{Attempt, Seq},
+    ids::{Attempt, Epoch, Seq},
 };
 
 /// Where a record is.
@@ -23,6 +23,8 @@ pub struct Entry {
     pub record: Record,
     /// What the manifest of a `CheckpointCompleted` names.
     pub chunks: Vec<ChunkRef>,
+    /// The newest epoch that was owned before: what was cut up to it was, too.
+    owned_before: Epoch,
     /// Hash of the above. Every state is hashed, and its entries, which never change, are most of it.
     digest: u64,
 }
@@ -46,17 +48,21 @@ impl Entry {
         let record = Record { record_id, at_ms: 0, body };
         let mut hasher = DefaultHasher::new();
         (author, &record, &chunks).hash(&mut hasher);
-        Self { author, record, chunks, digest: hasher.finish() }
+        Self { author, record, chunks, owned_before: Epoch(0), digest: hasher.finish() }
+    }
+
+    /// Says which epoch was owned before.
+    pub fn behind(self, owned_before: Epoch) -> Self {
+        Self { owned_before, ..self }
     }
 
     pub fn checkpoint(&self) -> Option<&CheckpointRef> {
         if let Body::CheckpointCompleted { checkpoint, .. } = &self.record.body { Some(checkpoint) } else { None }
     }
 
-    /// The chunks of the checkpoint's own epoch.
+    /// The chunks that are owned with it, and were not before.
     pub fn own_chunks(&self) -> impl Iterator<Item = &ChunkRef> {
-        let epoch = self.checkpoint().map(|checkpoint| checkpoint.epoch);
-        self.chunks.iter().filter(move |chunk| Some(chunk.id.epoch) == epoch)
+        self.chunks.iter().filter(|chunk| chunk.id.epoch > self.owned_before)
     }
 }
 

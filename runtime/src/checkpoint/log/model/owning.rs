@@ -1,9 +1,9 @@
 //! One who has the job, or believes so: settles what it inherited, cuts epochs, owns them, and notes what is published.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    Protocol,
+    Bounds, Protocol,
     coordinator::Coordinator,
     entry::{Entry, Name, Place},
     publisher::Lane,
@@ -36,8 +36,14 @@ pub struct Owning {
     /// What was inherited is published first, and then noted.
     pub settling: Option<Lane>,
     pending: Pending,
+    /// Newest epoch that was cut.
+    newest: Epoch,
     /// The next checkpoint, when its manifest is written.
     cut: Option<Arc<Cut>>,
+    /// Those behind it that are cut, with their shares.
+    behind: VecDeque<(Epoch, Vec<ChunkRef>)>,
+    /// Chunks that were cut, and that who makes shares does not know to be owned.
+    chunks: Vec<ChunkRef>,
     /// A record that got no answer: nothing else is appended before its outcome is known.
     unanswered: Option<Arc<Entry>>,
     /// Newest epoch that is published and not noted in the log.
@@ -73,7 +79,10 @@ impl Owning {
             epoch,
             settling,
             pending: Pending::default(),
+            newest: epoch,
             cut: None,
+            behind: VecDeque::new(),
+            chunks: Vec::new(),
             unanswered: None,
             unnoted: None,
         }
@@ -94,8 +103,15 @@ impl Owning {
         self.settling.as_ref().is_none_or(Lane::is_idle)
     }
 
-    pub fn can_cut(&self, epochs: u64) -> bool {
-        self.settling.is_none() && self.cut.is_none() && self.epoch.0 < epochs
+    pub fn can_cut(&self, bounds: &Bounds) -> bool {
+        let under_way = usize::from(self.cut.is_some()) + self.behind.len();
+        self.settling.is_none() && under_way < usize::from(bounds.at_once) && self.newest.0 < bounds.epochs
+    }
+
+    /// Whether the next checkpoint can still come to nothing. The last one of the job can't: what it has would be lost.
+    pub fn can_give_up(&self, bounds: &Bounds) -> bool {
+        let is_last = |cut: &Arc<Cut>| cut.checkpoint.epoch.0 == bounds.epochs;
+        self.unanswered.is_none() && self.cut.as_ref().is_some_and(|cut| !is_last(cut))
     }
 
     pub fn appends(&self) -> Vec<Append> {
@@ -122,7 +138,7 @@ impl Owning {
             }
             _ => (Body::EpochCommitted { epoch: self.unnoted.unwrap_or_default() }, Vec::new()),
         };
-        Arc::new(Entry::new(self.me, self.place(), body, chunks))
+        Arc::new(Entry::new(self.me, self.place(), body, chunks).behind(self.epoch))
     }
 
     /// Everything up to `epoch` is published.
@@ -138,21 +154,55 @@ impl Owning {
 }
 
 impl Protocol {
-    /// The rows of the next epoch are fixed, and the manifest names them beside what waits now.
+    /// The rows of the next epoch are fixed, and its shares name them beside all that was cut before.
     pub fn cut(&self, world: &mut World, coordinator: usize) {
         let Some(owning) = world.coordinators[coordinator].owning_mut() else { return };
-        let name = owning.me.to_string();
-        let epoch = owning.epoch.next();
+        let epoch = owning.newest.next();
         let folder = folder(owning.attempt, epoch);
-        let own = (0..self.bounds.chunks).map(|index| ChunkRef {
-            id: ChunkId { lineage: "job".to_owned(), sink: "out".to_owned(), slot: 0, epoch, index },
-            rows: 1,
-            file: FileRef { path: ObjectPath(format!("{folder}{index}")), bytes: 1, xxh3: name.clone() },
-        });
+        let own: Vec<ChunkRef> = (0..self.bounds.chunks)
+            .map(|index| ChunkRef {
+                id: ChunkId { lineage: "job".to_owned(), sink: "out".to_owned(), slot: 0, epoch, index },
+                rows: 1,
+                file: FileRef { path: ObjectPath(format!("{folder}{index}")), bytes: 1, xxh3: owning.me.to_string() },
+            })
+            .collect();
+        owning.newest = epoch;
+        owning.chunks.extend(own.iter().cloned());
+        let mut shares = if self.keeps(Rule::CarryUndecided) { owning.chunks.clone() } else { own };
+        if !self.keeps(Rule::KeepNumbers) {
+            shares.retain(|chunk| chunk.id.epoch > owning.epoch);
+            for (index, chunk) in (0..).zip(&mut shares) {
+                (chunk.id.epoch, chunk.id.index) = (epoch, index);
+            }
+        }
+        if self.keeps(Rule::CompleteInOrder) {
+            owning.behind.push_back((epoch, shares));
+        } else {
+            let before = owning.cut.take().map(|cut| (cut.checkpoint.epoch, cut.chunks.clone()));
+            owning.behind.extend(before);
+            owning.behind.push_front((epoch, shares));
+        }
+        self.write(owning);
+    }
+
+    /// The manifest of the next checkpoint names what its shares add to what waits now; unless one before it is undecided.
+    fn write(&self, owning: &mut Owning) {
+        if owning.cut.is_some() {
+            return;
+        }
+        let Some((epoch, shares)) = owning.behind.pop_front() else { return };
         let waiting = if self.keeps(Rule::CarryPending) { owning.pending.clone() } else { Pending::default() };
-        let chunks = waiting.and(own);
-        let checkpoint = CheckpointRef { epoch, manifest: ObjectPath(format!("{folder}manifest.json")), sha256: name };
-        owning.cut = Some(Arc::new(Cut { checkpoint, chunks }));
+        let manifest = ObjectPath(format!("{}manifest.json", folder(owning.attempt, epoch)));
+        let checkpoint = CheckpointRef { epoch, manifest, sha256: owning.me.to_string() };
+        owning.cut = Some(Arc::new(Cut { checkpoint, chunks: waiting.and(shares) }));
+    }
+
+    /// The next checkpoint comes to nothing: what it had belongs to those behind it.
+    pub fn give_up(&self, world: &mut World, coordinator: usize) {
+        world.give_ups -= 1;
+        let Some(owning) = world.coordinators[coordinator].owning_mut() else { return };
+        owning.cut = None;
+        self.write(owning);
     }
 
     pub fn append(&self, world: &mut World, coordinator: usize, append: Append, answer: Answer) {
@@ -182,10 +232,12 @@ impl Protocol {
                 let epoch = checkpoint.epoch;
                 owning.cut = None;
                 owning.epoch = epoch;
+                owning.chunks.retain(|chunk| chunk.id.epoch > epoch);
                 owning.pending.owned(epoch, entry.own_chunks().cloned().collect());
                 if !self.keeps(Rule::NotePublished) {
                     owning.unnoted = Some(epoch);
                 }
+                self.write(owning);
                 if self.keeps(Rule::OwnFirst) {
                     self.hand_out(world, coordinator, entry);
                 }

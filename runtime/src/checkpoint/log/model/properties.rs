@@ -1,6 +1,9 @@
 //! What must hold in every state, and what must happen in some, or the world would be too small to show anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use stateright::{Model, Property};
 
@@ -8,7 +11,7 @@ use super::{Protocol, entry::Entry, publisher::Lane, world::World};
 use crate::{
     checkpoint::{
         log::{AttemptLog, summarize},
-        manifest::ChunkRef,
+        manifest::{ChunkRef, parse_folder},
         record::Body,
     },
     ids::{Attempt, Epoch, Seq},
@@ -23,14 +26,16 @@ pub const EVERYTHING: &str = "when nobody fails any more, everything gets publis
 
 pub fn all() -> Vec<Property<Protocol>> {
     vec![
-        Property::always(IN_ORDER, |_, world: &World| world.topic.is_sorted_by(|a, b| a.id < b.id)),
+        Property::always(IN_ORDER, |_, world: &World| {
+            world.topic.is_sorted_by(|a, b| a.id < b.id && rows(a) < rows(b))
+        }),
         Property::always(NO_GAP, |protocol, world: &World| {
-            let seen: BTreeSet<_> = world.topic.iter().map(|chunk| (chunk.id.epoch.0, chunk.id.index)).collect();
+            let seen: BTreeSet<_> = world.topic.iter().map(|chunk| rows(chunk)).collect();
             protocol.all_chunks().zip(&seen).all(|(wanted, seen)| wanted == *seen)
         }),
         Property::always(ON_CHAIN, |_, world: &World| {
             let chain = chain(world);
-            world.topic.iter().all(|chunk| chain.get(&chunk.id.epoch).is_some_and(|chunks| chunks.contains(&&**chunk)))
+            world.topic.iter().all(|chunk| chain.values().any(|chunks| chunks.contains(&&**chunk)))
         }),
         Property::always(ONE_CHAIN, |_, world: &World| is_one_chain(world)),
         Property::always(ONE_OWNER, |_, world: &World| has_one_owner(world)),
@@ -41,6 +46,16 @@ pub fn all() -> Vec<Property<Protocol>> {
         Property::sometimes("a manifest names epochs that wait", |_, world: &World| {
             world.log.values().any(|entry| entry.chunks.len() > entry.own_chunks().count())
         }),
+        Property::sometimes(
+            "an epoch is owned with what was cut before, or none could be",
+            |protocol, world: &World| {
+                let carries = |entry: &Arc<Entry>| {
+                    let epoch = entry.checkpoint().map(|checkpoint| checkpoint.epoch);
+                    entry.own_chunks().any(|chunk| Some(chunk.id.epoch) < epoch)
+                };
+                protocol.bounds.give_ups == 0 || world.log.values().any(carries)
+            },
+        ),
         Property::sometimes("two publish at once", |_, world: &World| {
             world.lanes().filter(|lane| !lane.is_idle()).count() > 1
         }),
@@ -50,6 +65,13 @@ pub fn all() -> Vec<Property<Protocol>> {
             world.late.values().any(|entry| is_gone(entry.author))
         }),
     ]
+}
+
+/// Which rows these are: the epoch that they came in, and which of its chunks, whatever they are called.
+fn rows(chunk: &ChunkRef) -> (u64, u32) {
+    let epoch = parse_folder(&chunk.file.path).map_or(0, |(_, epoch)| epoch.0);
+    let index = chunk.file.path.0.rsplit('/').next().and_then(|index| index.parse().ok());
+    (epoch, index.unwrap_or_default())
 }
 
 impl Protocol {

@@ -7,15 +7,22 @@ use super::{
     rules::Rule,
     world::{Answer, At, World},
 };
-use crate::{checkpoint::manifest::ChunkRef, sink::kafka::Marker};
+use crate::{checkpoint::manifest::ChunkRef, ids::Epoch, sink::kafka::Marker};
 
 /// Chunks that wait for one publisher, and how far it is with the first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lane {
-    pub chunks: VecDeque<Arc<ChunkRef>>,
+    chunks: VecDeque<Waiting>,
     step: Step,
     /// Somebody else has taken the transactional id since.
     is_fenced: bool,
+}
+
+/// A chunk, and the epoch that owns it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Waiting {
+    owner: Epoch,
+    chunk: Arc<ChunkRef>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,9 +38,20 @@ enum Step {
 }
 
 impl Lane {
-    pub fn new(protocol: &Protocol, chunks: impl IntoIterator<Item = ChunkRef>) -> Self {
-        let chunks = chunks.into_iter().map(Arc::new).collect();
-        Self { chunks, step: protocol.first_step(), is_fenced: false }
+    pub fn new(protocol: &Protocol) -> Self {
+        Self { chunks: VecDeque::new(), step: protocol.first_step(), is_fenced: false }
+    }
+
+    /// Puts the chunks of an epoch behind what it has; with a rule less, before it.
+    pub fn add<'a>(&mut self, protocol: &Protocol, owner: Epoch, chunks: impl IntoIterator<Item = &'a ChunkRef>) {
+        for chunk in chunks {
+            let waiting = Waiting { owner, chunk: Arc::new(chunk.clone()) };
+            if protocol.keeps(Rule::InOrder) {
+                self.chunks.push_back(waiting);
+            } else {
+                self.chunks.push_front(waiting);
+            }
+        }
     }
 
     pub fn is_idle(&self) -> bool {
@@ -42,7 +60,8 @@ impl Lane {
 
     /// What a commit that is sent now would publish, if the broker takes it.
     pub fn commit(&self) -> Option<&Arc<ChunkRef>> {
-        self.chunks.front().filter(|_| self.step == Step::Commit && !self.is_fenced)
+        let first = self.chunks.front().filter(|_| self.step == Step::Commit && !self.is_fenced);
+        first.map(|waiting| &waiting.chunk)
     }
 
     /// Somebody takes the transactional id.
@@ -83,7 +102,7 @@ impl Protocol {
         let is_hasty = world.lanes().any(Lane::holds_id);
         let newest = world.topic.iter().map(|chunk| Marker::of(&chunk.id)).max();
         let Some(lane) = world.lane(at) else { return };
-        let Some(chunk) = lane.chunks.front().cloned() else { return };
+        let Some(Waiting { chunk, .. }) = lane.chunks.front().cloned() else { return };
         match lane.step {
             Step::Init => self.take_id(world, at),
             Step::Refused => {
@@ -127,9 +146,8 @@ impl Protocol {
     fn published(&self, world: &mut World, at: At) {
         let Some(lane) = world.lane(at) else { return };
         (lane.step, lane.is_fenced) = (self.first_step(), false);
-        let Some(chunk) = lane.chunks.pop_front() else { return };
-        let epoch = chunk.id.epoch;
-        let (is_idle, is_last) = (lane.is_idle(), lane.chunks.iter().all(|waits| waits.id.epoch != epoch));
+        let Some(Waiting { owner: epoch, .. }) = lane.chunks.pop_front() else { return };
+        let (is_idle, is_last) = (lane.is_idle(), lane.chunks.iter().all(|waits| waits.owner != epoch));
         match at {
             At::Coordinator(index) if is_idle => {
                 if let Some(owning) = world.coordinators[index].owning_mut() {

@@ -1,6 +1,6 @@
 //! What the protocol rests on, each as one rule that can be left out; RFC 0001 gives the reasons.
 
-use super::properties::{IN_ORDER, NO_GAP, ON_CHAIN};
+use super::properties::{IN_ORDER, NO_GAP, ON_CHAIN, ONE_CHAIN};
 
 /// A rule that a run may leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,12 @@ pub enum Rule {
     OwnFirst,
     /// A manifest names all that waits to be published.
     CarryPending,
+    /// A share names the chunks of epochs before it that are undecided or were given up.
+    CarryUndecided,
+    /// A chunk keeps the number of its first cut.
+    KeepNumbers,
+    /// Checkpoints complete in the order of their epochs.
+    CompleteInOrder,
     /// What was owned before is published before the attempt runs.
     Settle,
     /// An epoch is noted as published when it is.
@@ -32,12 +38,15 @@ pub enum Rule {
 }
 
 /// Every rule, and the damage that is done without it.
-pub const MUTATIONS: [(Rule, &str); 12] = [
+pub const MUTATIONS: [(Rule, &str); 15] = [
     (Rule::Seal, ON_CHAIN),
     (Rule::ReadBack, ON_CHAIN),
     (Rule::Numbers, ON_CHAIN),
     (Rule::OwnFirst, ON_CHAIN),
     (Rule::CarryPending, NO_GAP),
+    (Rule::CarryUndecided, NO_GAP),
+    (Rule::KeepNumbers, IN_ORDER),
+    (Rule::CompleteInOrder, ONE_CHAIN),
     (Rule::Settle, NO_GAP),
     (Rule::NotePublished, NO_GAP),
     (Rule::InOrder, NO_GAP),

@@ -10,12 +10,17 @@ use stateright::{Checker, HasDiscoveries};
 use super::{rules::MUTATIONS, *};
 use crate::env;
 
-const DEFAULT: [Bounds; 2] = [Bounds { faults: 3, epochs: 2, chunks: 1 }, Bounds { faults: 1, epochs: 2, chunks: 2 }];
-const LARGE: [Bounds; 3] = [
-    Bounds { faults: 4, epochs: 2, chunks: 1 },
-    Bounds { faults: 3, epochs: 2, chunks: 2 },
-    Bounds { faults: 2, epochs: 3, chunks: 1 },
-];
+const DEFAULT: [Bounds; 3] = [one_at_a_time(3, 2, 1), one_at_a_time(1, 2, 2), several(1, 2)];
+const LARGE: [Bounds; 4] = [one_at_a_time(4, 2, 1), one_at_a_time(3, 2, 2), one_at_a_time(2, 3, 1), several(2, 3)];
+
+const fn one_at_a_time(faults: u8, epochs: u64, chunks: u32) -> Bounds {
+    Bounds { faults, epochs, chunks, at_once: 1, give_ups: 0 }
+}
+
+/// Two checkpoints at a time, of which one may be given up.
+const fn several(faults: u8, epochs: u64) -> Bounds {
+    Bounds { faults, epochs, chunks: 1, at_once: 2, give_ups: 1 }
+}
 
 #[test]
 fn whatever_fails_nothing_is_lost_or_repeated() {
@@ -38,7 +43,9 @@ fn whatever_fails_nothing_is_lost_or_repeated() {
 fn without_any_one_rule_something_is_lost_or_repeated() {
     for (rule, damage) in MUTATIONS {
         let run = |faults, depth| {
-            let protocol = Protocol { without: Some(rule), bounds: Bounds { faults, epochs: 2, chunks: 1 } };
+            let of_several = matches!(rule, Rule::CarryUndecided | Rule::KeepNumbers | Rule::CompleteInOrder);
+            let bounds = if of_several { several(faults, 2) } else { one_at_a_time(faults, 2, 1) };
+            let protocol = Protocol { without: Some(rule), bounds };
             let found = HasDiscoveries::AllOf(BTreeSet::from([damage]));
             protocol.checker().finish_when(found).target_max_depth(depth).spawn_bfs().join()
         };
@@ -59,10 +66,12 @@ fn without_any_one_rule_something_is_lost_or_repeated() {
 /// Or the property that everything gets published, which looks where a run ends, would say nothing of one that does not.
 #[test]
 fn no_run_goes_on_for_ever() {
-    let protocol = Protocol { without: None, bounds: Bounds { faults: 2, epochs: 2, chunks: 1 } };
-    let mut is_under_way = HashMap::new();
-    visit(&protocol, &protocol.init_states()[0], &mut is_under_way);
-    println!("{} states, and no way back to one", is_under_way.len());
+    for bounds in [one_at_a_time(2, 2, 1), several(1, 2)] {
+        let protocol = Protocol { without: None, bounds };
+        let mut is_under_way = HashMap::new();
+        visit(&protocol, &protocol.init_states()[0], &mut is_under_way);
+        println!("{bounds:?}: {} states, and no way back to one", is_under_way.len());
+    }
 }
 
 /// Depth first, by the hash of a state.

@@ -1,12 +1,9 @@
 //! The processes that publish for an attempt, one at a time for each; two attempts may have theirs at once.
 
-use std::sync::Arc;
-
 use super::{
     Act, Protocol,
     entry::Entry,
     publisher::Lane,
-    rules::Rule,
     world::{At, World},
 };
 use crate::ids::Attempt;
@@ -40,12 +37,8 @@ impl Protocol {
         let Some(owning) = world.coordinators[coordinator].owning() else { return };
         let worker = &mut world.workers[Worker::index(owning.attempt)];
         let Some(worker) = worker.as_mut().filter(|worker| worker.attempt == owning.started) else { return };
-        for chunk in entry.own_chunks().cloned().map(Arc::new) {
-            if self.keeps(Rule::InOrder) {
-                worker.lane.chunks.push_back(chunk);
-            } else {
-                worker.lane.chunks.push_front(chunk);
-            }
+        if let Some(checkpoint) = entry.checkpoint() {
+            worker.lane.add(self, checkpoint.epoch, entry.own_chunks());
         }
     }
 
@@ -55,7 +48,7 @@ impl Protocol {
         let Some(owning) = world.coordinators[coordinator].owning().filter(|owning| owning.settling.is_none()) else {
             return;
         };
-        let worker = Worker { attempt: owning.started.clone(), lane: Lane::new(self, None) };
+        let worker = Worker { attempt: owning.started.clone(), lane: Lane::new(self) };
         let before = world.workers[Worker::index(owning.attempt)].replace(worker);
         world.late_commits.extend(before.iter().filter_map(|before| before.lane.commit().cloned()));
     }

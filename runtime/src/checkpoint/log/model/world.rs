@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    Bounds,
     coordinator::Coordinator,
     entry::{Entry, Name, Place},
     owning::Owning,
@@ -32,6 +33,8 @@ pub struct World {
     pub workers: [Option<Worker>; 2],
     /// How many faults may still happen.
     pub faults: u8,
+    /// How many checkpoints may still come to nothing.
+    pub give_ups: u8,
 }
 
 /// What its sender hears of a request.
@@ -50,7 +53,7 @@ pub enum At {
 }
 
 impl World {
-    pub fn new(faults: u8) -> Self {
+    pub fn new(bounds: &Bounds) -> Self {
         Self {
             log: BTreeMap::new(),
             late: BTreeMap::new(),
@@ -58,7 +61,8 @@ impl World {
             late_commits: Vec::new(),
             coordinators: [Coordinator::Idle, Coordinator::Idle],
             workers: [None, None],
-            faults,
+            faults: bounds.faults,
+            give_ups: bounds.give_ups,
         }
     }
 

@@ -5,8 +5,16 @@ use tidegate_crds::{HumanDuration, StorageSpec};
 
 use self::world::{Saving, Stage, World};
 use super::{super::event as stop, *};
-use crate::{ids::SubtaskIndex, worker::protocol::TaskId};
+use crate::{
+    ids::{RegionId, SubtaskIndex},
+    worker::{
+        protocol::TaskId,
+        regions::Regions,
+        topology::{TaskShape, Topology},
+    },
+};
 
+mod regions;
 mod world;
 
 const SUBTASKS: usize = 3;
@@ -15,14 +23,16 @@ const RESTART_PAUSE_MS: u64 = 1_000;
 const ALIGNMENT_MS: u64 = 400;
 const FAR: u64 = 1_000_000_000;
 
-fn spec(max_pending_epochs: u32) -> CheckpointSpec {
+/// With several checkpoints at a time there is no pause between them, and no barrier overtakes.
+fn spec(max_pending_epochs: u32, max_concurrent: u32) -> CheckpointSpec {
     let millis = |millis| HumanDuration(std::time::Duration::from_millis(millis));
     CheckpointSpec {
         mode: tidegate_crds::CheckpointMode::ExactlyOnce,
         interval: millis(1_000),
         timeout: millis(5_000),
-        alignment_timeout: Some(millis(ALIGNMENT_MS)),
-        min_pause: millis(300),
+        alignment_timeout: (max_concurrent == 1).then(|| millis(ALIGNMENT_MS)),
+        min_pause: millis(if max_concurrent == 1 { 300 } else { 0 }),
+        max_concurrent,
         tolerable_failures: 1,
         retained: 1,
         max_pending_epochs,
@@ -33,6 +43,12 @@ fn spec(max_pending_epochs: u32) -> CheckpointSpec {
 
 fn task(index: usize) -> TaskId {
     TaskId { task: 0, subtask: SubtaskIndex(index as u32) }
+}
+
+/// One task without an exchange: each of its subtasks is a region, with the same number.
+fn regions() -> Regions {
+    let task = TaskShape { nodes: Vec::new(), edges: Vec::new(), inputs: Vec::new() };
+    Regions::of(&Topology { tasks: vec![task] }, SUBTASKS as u32)
 }
 
 fn failure(message: &str) -> Failure {
@@ -47,7 +63,7 @@ enum Happening {
     /// An answer comes that no longer counts: a repeat, or one about an epoch or an attempt that is over.
     Stray(Index),
     /// A share of the checkpoint could not be uploaded, or its manifest not written.
-    Decline,
+    Decline(Index),
     /// Milliseconds pass.
     Wait(u64),
     Exhaust(usize),
@@ -58,23 +74,26 @@ enum Happening {
     /// Somebody wants another parallelism.
     Rescale,
     Fail,
+    /// Some subtasks fail, or those of a lost worker; the bits say which.
+    FailSome(u32),
     Stop(stop::Last),
     /// A stop without a last checkpoint.
     StopAtOnce,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::{Answer, Ask, Decline, Exhaust, Fail, Rescale, Save, Stop, StopAtOnce, Stray, Wait};
+    use Happening::{Answer, Ask, Decline, Exhaust, Fail, FailSome, Rescale, Save, Stop, StopAtOnce, Stray, Wait};
     prop_oneof![
         40 => any::<Index>().prop_map(Answer),
         8 => any::<Index>().prop_map(Stray),
         12 => (0_u64..2_500).prop_map(Wait),
-        2 => Just(Decline),
+        2 => any::<Index>().prop_map(Decline),
         1 => (0..SOURCES).prop_map(Exhaust),
         1 => Just(Ask),
         2 => Just(Save),
         1 => Just(Rescale),
         1 => Just(Fail),
+        3 => (1..1_u32 << SUBTASKS).prop_map(FailSome),
         1 => any::<(bool, bool)>().prop_map(|(savepoint, drain)| Stop(stop::Last { savepoint, drain })),
         1 => Just(StopAtOnce),
     ]
@@ -87,10 +106,11 @@ proptest! {
     fn whatever_happens_the_rules_are_kept_and_a_stop_ends(
         happenings in prop::collection::vec(happening(), 0..150),
         max_pending_epochs in 1_u32..4,
+        max_concurrent in 1_u32..4,
         sinks_answer in any::<bool>(),
         final_checkpoint in any::<bool>(),
     ) {
-        let mut world = World::new(max_pending_epochs);
+        let mut world = World::with(spec(max_pending_epochs, max_concurrent));
         world.tick();
         for happening in &happenings {
             world.happens(happening);
@@ -102,13 +122,13 @@ proptest! {
 /// What a machine in its first checkpoint does at each time.
 fn overtakes(alignment_ms: Option<u64>, trigger: Event, times: &[u64]) -> Vec<u64> {
     let millis = |millis| HumanDuration(std::time::Duration::from_millis(millis));
-    let spec = CheckpointSpec { alignment_timeout: alignment_ms.map(millis), ..spec(3) };
+    let spec = CheckpointSpec { alignment_timeout: alignment_ms.map(millis), ..spec(3, 1) };
     let mut machine = Machine::new(spec, Restart::new(&tidegate_crds::RestartSpec::default()));
     let start = [
         Event::Tick,
         Event::Claimed { attempt: Attempt(1), restored: None },
         Event::Settled,
-        Event::Started { subtasks: SUBTASKS, sources: SOURCES },
+        Event::Started { regions: regions(), sources: SOURCES },
     ];
     start.into_iter().for_each(|event| _ = machine.step(event, 0, 0.0));
     let mut overtaken = Vec::new();
@@ -188,7 +208,7 @@ fn a_stop_at_once_takes_no_checkpoint_and_cuts_a_stop_short_that_takes_its_time(
 
 #[test]
 fn a_job_that_gives_up_says_so_and_names_the_first_cause() {
-    let mut machine = Machine::new(spec(3), Restart::Never);
+    let mut machine = Machine::new(spec(3, 1), Restart::Never);
     machine.step(Event::Tick, 0, 0.0);
     let first = Failure { reason: FailureReason::SinkUnfit, message: "no table".into() };
     machine.step(Event::Failed(first.clone()), 0, 0.0);
@@ -237,5 +257,78 @@ fn a_rescale_goes_on_at_once_and_counts_as_no_restart() {
     world.answer_all(true);
     assert_eq!((world.attempts, world.stage, world.machine.restarts), (2, Stage::Running, 0));
     assert_eq!(world.restored, Some(Epoch(1)));
+    world.stops(true, true);
+}
+
+/// A world whose job runs with so many checkpoints under way, each an interval after the one before.
+fn with_under_way(count: u32) -> World {
+    let mut world = World::with(spec(10, 3));
+    world.tick();
+    world.answer_all(true);
+    for _ in 0..count {
+        world.now += 1_000;
+        world.tick();
+    }
+    assert_eq!(world.machine.under_way(), u64::from(count));
+    world
+}
+
+/// Everybody acknowledges the checkpoint.
+fn acknowledge(world: &mut World, epoch: u64) -> Vec<Effect> {
+    let acked = |index| Event::Acked { epoch: Epoch(epoch), task: task(index) };
+    (0..SUBTASKS).flat_map(|index| world.machine.step(acked(index), world.now, 0.0)).collect()
+}
+
+#[test]
+fn checkpoints_begin_an_interval_after_each_other_up_to_so_many() {
+    let mut world = with_under_way(3);
+    assert_eq!((world.triggered, world.overlaps), (Some(Epoch(3)), 2));
+    world.now += 1_500;
+    world.tick();
+    assert_eq!(world.triggered, Some(Epoch(3)), "a fourth waits");
+    world.answer_all(true);
+    world.tick();
+    assert_eq!(world.triggered, Some(Epoch(4)), "which is late by now");
+    world.stops(true, true);
+}
+
+#[test]
+fn one_that_everybody_has_acknowledged_waits_until_the_one_before_is_decided() {
+    let mut world = with_under_way(3);
+    assert_eq!(acknowledge(&mut world, 2), []);
+    // The wait for its turn is not its own.
+    world.now += 5_000 - 3_000 + 1_000;
+    let given_up = world.machine.step(Event::Tick, world.now, 0.0);
+    assert!(
+        matches!(given_up[..], [Effect::Discard { epoch: Epoch(1), .. }, Effect::Write { epoch: Epoch(2) }]),
+        "{given_up:?}"
+    );
+    assert_eq!(acknowledge(&mut world, 3), []);
+    let owns = world.machine.step(Event::Written { epoch: Epoch(2) }, world.now, 0.0);
+    assert_eq!(owns, [Effect::Own { epoch: Epoch(2), trigger: Trigger::Interval }]);
+    let completed = world.machine.step(Event::Owned { epoch: Epoch(2) }, world.now, 0.0);
+    assert!(matches!(completed[..], [Effect::Completed { .. }, Effect::Write { epoch: Epoch(3) }]), "{completed:?}");
+}
+
+#[test]
+fn a_stop_lets_those_under_way_come_to_their_end_and_nothing_begins_behind_it() {
+    let mut world = with_under_way(2);
+    world.stop(true);
+    assert_eq!((world.triggered, world.machine.phase()), (Some(Epoch(2)), Phase::Stopping));
+    world.stops(true, true);
+    assert_eq!(world.triggered, Some(Epoch(3)));
+}
+
+#[test]
+fn with_a_pause_between_them_there_is_one_at_a_time() {
+    let min_pause = HumanDuration(std::time::Duration::from_millis(1));
+    let mut world = World::with(CheckpointSpec { min_pause, ..spec(3, 3) });
+    world.tick();
+    world.answer_all(true);
+    for _ in 0..3 {
+        world.now += 1_000;
+        world.tick();
+    }
+    assert_eq!((world.machine.under_way(), world.overlaps), (1, 0));
     world.stops(true, true);
 }

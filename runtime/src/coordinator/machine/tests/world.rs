@@ -1,14 +1,14 @@
 //! A world that carries out what the machine asks for, and holds it to the rules.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidegate_crds::{FixedDelay, HumanDuration, RestartSpec};
 
 use super::{
     super::{super::event as stop, *},
-    ALIGNMENT_MS, FAR, Happening, RESTART_PAUSE_MS, SOURCES, SUBTASKS, failure, spec, task,
+    ALIGNMENT_MS, FAR, Happening, RESTART_PAUSE_MS, SOURCES, SUBTASKS, failure, regions, spec, task,
 };
-use crate::worker::protocol::TaskId;
+use crate::{ids::RegionId, worker::protocol::TaskId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -23,10 +23,9 @@ pub(super) enum Stage {
     Done,
 }
 
-/// What was said and heard of the checkpoint that is under way.
+/// What was said and heard of a checkpoint that is under way.
 #[derive(Debug)]
 struct Checkpoint {
-    epoch: Epoch,
     trigger: Trigger,
     started_at: u64,
     acked: BTreeSet<TaskId>,
@@ -43,6 +42,15 @@ struct LastBarrier {
     owned_at: Option<u64>,
 }
 
+/// Regions that restart while the others go on.
+#[derive(Debug)]
+pub(super) struct RegionRestart {
+    pub(super) regions: BTreeSet<RegionId>,
+    failed_at: u64,
+    /// They are being built.
+    deployed: bool,
+}
+
 /// The savepoint that is in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Saving {
@@ -54,6 +62,7 @@ pub(super) enum Saving {
 pub(super) struct World {
     pub(super) machine: Machine,
     max_pending: usize,
+    at_once: usize,
     pub(super) now: u64,
     pub(super) stage: Stage,
     /// Answers under way that may come in any order.
@@ -68,9 +77,16 @@ pub(super) struct World {
     logged: Option<Epoch>,
     pub(super) restored: Option<Epoch>,
     pub(super) triggered: Option<Epoch>,
-    checkpoint: Option<Checkpoint>,
+    under_way: BTreeMap<Epoch, Checkpoint>,
+    /// How often one began while another was under way.
+    pub(super) overlaps: u64,
     last: Option<LastBarrier>,
-    exhausted: BTreeSet<usize>,
+    pub(super) exhausted: BTreeSet<usize>,
+    pub(super) restarting: Option<RegionRestart>,
+    /// Regions that were deployed again, from which epoch.
+    pub(super) deployed: Vec<(BTreeSet<RegionId>, Option<Epoch>)>,
+    /// Subtasks that are new have to be told to pause.
+    tells_again: bool,
     unpublished: BTreeSet<Epoch>,
     unrecorded: BTreeSet<Epoch>,
     paused: bool,
@@ -88,12 +104,18 @@ pub(super) struct World {
 }
 
 impl World {
+    /// With one checkpoint at a time.
     pub(super) fn new(max_pending_epochs: u32) -> Self {
+        Self::with(spec(max_pending_epochs, 1))
+    }
+
+    pub(super) fn with(spec: CheckpointSpec) -> Self {
         let delay = FixedDelay { attempts: 3, delay: HumanDuration::from_secs(1) };
         let restart = Restart::new(&RestartSpec { fixed_delay: Some(delay), ..RestartSpec::default() });
         Self {
-            machine: Machine::new(spec(max_pending_epochs), restart),
-            max_pending: max_pending_epochs as usize,
+            max_pending: spec.max_pending_epochs as usize,
+            at_once: spec.at_once() as usize,
+            machine: Machine::new(spec, restart),
             now: 10_000,
             stage: Stage::New,
             answers: Vec::new(),
@@ -104,9 +126,13 @@ impl World {
             logged: None,
             restored: None,
             triggered: None,
-            checkpoint: None,
+            under_way: BTreeMap::new(),
+            overlaps: 0,
             last: None,
             exhausted: BTreeSet::new(),
+            restarting: None,
+            deployed: Vec::new(),
+            tells_again: false,
             unpublished: BTreeSet::new(),
             unrecorded: BTreeSet::new(),
             paused: false,
@@ -133,8 +159,11 @@ impl World {
                 let effects = self.machine.step(stray.clone(), self.now, 0.0);
                 assert_eq!(effects, [], "{stray:?} counted");
             }
-            Happening::Decline => {
-                if let Some(Checkpoint { epoch, ordered: false, .. }) = self.checkpoint {
+            Happening::Decline(index) => {
+                let may_fail = self.under_way.iter().filter(|(_, checkpoint)| !checkpoint.ordered);
+                let may_fail: Vec<Epoch> = may_fail.map(|(epoch, _)| *epoch).collect();
+                if self.stage == Stage::Running && !may_fail.is_empty() {
+                    let epoch = *index.get(&may_fail);
                     self.deliver(Event::Declined { epoch, failure: failure("no room") });
                 }
             }
@@ -142,12 +171,17 @@ impl World {
                 self.now += millis;
                 self.tick();
             }
-            Happening::Exhaust(source) if self.stage == Stage::Running => {
+            Happening::Exhaust(source) if self.stage == Stage::Running && self.runs(*source) => {
                 self.exhausted.insert(*source);
                 self.deliver(Event::Exhausted { task: task(*source) });
             }
             Happening::Ask => self.deliver(Event::CheckpointAsked),
             Happening::Fail => self.deliver(Event::Failed(failure("broken"))),
+            Happening::FailSome(bits) => {
+                let regions = (0..SUBTASKS as u32).filter(|region| bits & (1 << region) > 0).map(RegionId);
+                // What does not run has nothing to fail, but its worker may be lost.
+                self.deliver(Event::RegionsFailed { regions: regions.collect(), failure: failure("broken") });
+            }
             Happening::Save if self.machine.phase() == Phase::Running && self.saving.is_none() => {
                 self.saving = Some(Saving::Asked);
                 self.deliver(Event::SavepointAsked);
@@ -160,6 +194,11 @@ impl World {
             Happening::StopAtOnce => self.stop(false),
             Happening::Stray(_) | Happening::Exhaust(_) | Happening::Save | Happening::Rescale => {}
         }
+    }
+
+    fn runs(&self, subtask: usize) -> bool {
+        let region = RegionId(subtask as u32);
+        self.restarting.as_ref().is_none_or(|restarting| !restarting.regions.contains(&region))
     }
 
     pub(super) fn stop(&mut self, final_checkpoint: bool) {
@@ -176,6 +215,7 @@ impl World {
         let running = self.stage == Stage::Running;
         self.drains |= running && last.drain && self.stopped_at.is_none();
         self.stopped_at.get_or_insert(self.now);
+        self.cut_short |= self.restarting.is_some();
         if !last.savepoint {
             self.hurried_at.get_or_insert(self.now);
         } else if running {
@@ -227,8 +267,13 @@ impl World {
         effects.into_iter().for_each(|effect| self.obey(effect));
         if self.stage == Stage::Running {
             assert_eq!(self.machine.pending(), self.unpublished.len() as u64);
+            assert_eq!(self.machine.under_way(), self.under_way.len() as u64);
+            // Those under way when the sources pause still complete, and a last one.
+            assert!(self.unpublished.len() <= self.max_pending + self.at_once);
             assert!(self.paused || self.unpublished.len() < self.max_pending, "too many epochs wait, and no pause");
             assert!(!self.paused || !self.unpublished.is_empty(), "paused for nothing");
+            assert!(!self.tells_again, "subtasks that are new do not know of the pause");
+            assert_eq!(self.machine.phase() == Phase::Restarting, self.restarting.is_some());
         }
         count
     }
@@ -240,22 +285,26 @@ impl World {
                 (self.logged, self.restored) = (*restored, *restored);
             }
             Event::Started { .. } => self.stage = Stage::Running,
-            Event::Acked { task, .. } => {
+            Event::Acked { epoch, task } => {
                 self.strays.push(event.clone());
-                self.checkpoint.as_mut().unwrap().acked.insert(*task);
+                self.under_way.get_mut(epoch).unwrap().acked.insert(*task);
             }
-            Event::Written { .. } => {
+            Event::Written { epoch } => {
                 self.strays.push(event.clone());
-                self.checkpoint.as_mut().unwrap().written = true;
+                self.under_way.get_mut(epoch).unwrap().written = true;
             }
             Event::Owned { epoch } => {
                 self.logged = Some(*epoch);
-                if let Some(checkpoint) = &mut self.checkpoint {
+                if let Some(checkpoint) = self.under_way.get_mut(epoch) {
                     checkpoint.owned = true;
                 }
             }
             Event::Published { epoch } => self.unpublished = self.unpublished.split_off(&epoch.next()),
             Event::Recorded { epoch } => self.unrecorded = self.unrecorded.split_off(&epoch.next()),
+            Event::RegionsStarted => {
+                self.restarting = None;
+                self.tells_again = self.paused;
+            }
             Event::Aborted if self.stage == Stage::Aborting => self.stage = Stage::Down,
             _ => {}
         }
@@ -273,7 +322,7 @@ impl World {
             }
             Effect::Start => {
                 assert_eq!(self.stage, Stage::Recovering);
-                self.answers.push(Event::Started { subtasks: SUBTASKS, sources: SOURCES });
+                self.answers.push(Event::Started { regions: regions(), sources: SOURCES });
             }
             Effect::Trigger { barrier, trigger } => {
                 assert!(running);
@@ -281,19 +330,20 @@ impl World {
             }
             Effect::Overtake { epoch } => {
                 let now = self.now;
-                let checkpoint = self.checkpoint.as_mut().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
+                let checkpoint = self.under_way.get_mut(&epoch).unwrap();
                 assert!(checkpoint.acked.len() < SUBTASKS && checkpoint.trigger == Trigger::Interval);
                 assert!(now >= checkpoint.started_at + ALIGNMENT_MS, "{checkpoint:?}");
                 assert_eq!(checkpoint.overtaken_at.replace(now), None);
             }
             Effect::Write { epoch } => {
-                let checkpoint = self.checkpoint.as_ref().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
+                let (oldest, checkpoint) = self.under_way.first_key_value().unwrap();
+                assert_eq!(*oldest, epoch, "written before the one before it is decided");
                 assert_eq!(checkpoint.acked.len(), SUBTASKS, "written before all have acknowledged");
                 self.answers.push(Event::Written { epoch });
             }
             Effect::Own { epoch, trigger } => {
                 assert!(Some(epoch) > self.logged, "{epoch} is owned after {:?}", self.logged);
-                let checkpoint = self.checkpoint.as_mut().filter(|checkpoint| checkpoint.epoch == epoch).unwrap();
+                let checkpoint = self.under_way.get_mut(&epoch).unwrap();
                 assert!(checkpoint.written && !checkpoint.ordered, "{checkpoint:?}");
                 assert_eq!(checkpoint.trigger, trigger);
                 checkpoint.ordered = true;
@@ -324,7 +374,7 @@ impl World {
                 self.saving = Some(Saving::Copying);
             }
             Effect::SavepointFailed { .. } => {
-                assert!(matches!(self.saving, Some(Saving::Begun(_))) && self.checkpoint.is_none());
+                assert!(matches!(self.saving, Some(Saving::Begun(_))) && self.under_way.is_empty());
                 self.saving = None;
             }
             Effect::Record { epoch } => {
@@ -332,8 +382,20 @@ impl World {
                 self.scribe.push_back(Event::Recorded { epoch });
             }
             Effect::Pause => {
-                assert!(!self.paused && self.unpublished.len() >= self.max_pending);
+                let told_again = std::mem::take(&mut self.tells_again);
+                assert!(told_again || !self.paused && self.unpublished.len() >= self.max_pending);
                 self.paused = true;
+            }
+            Effect::EndRegions { regions, .. } => self.end_regions(regions),
+            Effect::StartRegions { regions } => {
+                let restarting = self.restarting.as_mut().expect("regions that were ended");
+                assert!(restarting.regions == regions && !restarting.deployed);
+                assert!(!self.answers.contains(&Event::RegionsEnded), "deployed before their subtasks are gone");
+                assert!(self.under_way.is_empty(), "the newest checkpoint is not known yet");
+                assert!(self.now >= restarting.failed_at + RESTART_PAUSE_MS, "no pause");
+                restarting.deployed = true;
+                self.deployed.push((regions, self.logged));
+                self.answers.push(Event::RegionsStarted);
             }
             Effect::Resume => {
                 assert!(self.paused);
@@ -353,7 +415,10 @@ impl World {
             Stage::New => assert_eq!(self.attempts, 0),
             Stage::Down => {
                 let rescaled = |last: &LastBarrier| last.trigger == Trigger::Rescale && last.owned_at.is_some();
-                let has_waited = self.now >= self.aborted_at.unwrap() + RESTART_PAUSE_MS;
+                // What joined others that had failed before waits with them.
+                let failed_at = self.restarting.take().map(|restarting| restarting.failed_at);
+                let since = self.aborted_at.unwrap().min(failed_at.unwrap_or(u64::MAX));
+                let has_waited = self.now >= since + RESTART_PAUSE_MS;
                 assert!(has_waited || self.last.as_ref().is_some_and(rescaled), "no pause");
             }
             other => panic!("claims while {other:?}"),
@@ -362,7 +427,8 @@ impl World {
         self.stage = Stage::Claiming;
         self.attempts += 1;
         self.strays.clear();
-        (self.triggered, self.checkpoint, self.last) = (None, None, None);
+        (self.triggered, self.last) = (None, None);
+        self.under_way.clear();
         self.exhausted.clear();
         self.publishing.clear();
         self.unpublished.clear();
@@ -380,7 +446,12 @@ impl World {
 
     fn trigger(&mut self, barrier: Barrier, trigger: Trigger) {
         let epoch = barrier.epoch;
-        assert!(self.checkpoint.is_none(), "two checkpoints at a time");
+        assert!(self.restarting.is_none(), "a checkpoint without some of the subtasks");
+        assert!(self.under_way.len() < self.at_once, "too many checkpoints at a time");
+        let alone = |trigger: Trigger| trigger.is_last() || trigger == Trigger::Savepoint;
+        let is_alone = alone(trigger) || self.under_way.values().any(|checkpoint| alone(checkpoint.trigger));
+        assert!(!is_alone || self.under_way.is_empty(), "{trigger:?} beside {:?}", self.under_way);
+        self.overlaps += u64::from(!self.under_way.is_empty());
         assert!(self.last.is_none(), "a barrier after the last");
         assert!(Some(epoch) > self.restored && Some(epoch) > self.triggered, "epoch {epoch} again");
         assert_eq!(barrier.last, trigger.is_last());
@@ -395,8 +466,7 @@ impl World {
         if barrier.last {
             self.last = Some(LastBarrier { trigger, owned_at: None });
         }
-        self.checkpoint = Some(Checkpoint {
-            epoch,
+        let checkpoint = Checkpoint {
             trigger,
             started_at: self.now,
             acked: BTreeSet::new(),
@@ -404,21 +474,38 @@ impl World {
             ordered: false,
             owned: false,
             overtaken_at: None,
-        });
+        };
+        self.under_way.insert(epoch, checkpoint);
         self.answers.extend((0..SUBTASKS).map(|index| Event::Acked { epoch, task: task(index) }));
     }
 
     /// The checkpoint is completed or given up: nothing more that is said of it counts.
     fn over(&mut self, epoch: Epoch, started_at: u64) -> Checkpoint {
-        let checkpoint = self.checkpoint.take().unwrap();
-        assert_eq!((checkpoint.epoch, checkpoint.started_at), (epoch, started_at));
-        self.strays.append(&mut self.answers);
+        let checkpoint = self.under_way.remove(&epoch).unwrap();
+        assert_eq!(checkpoint.started_at, started_at);
+        let is_of = |answer: &mut Event| matches!(answer, Event::Acked { epoch: of, .. } | Event::Written { epoch: of } if *of == epoch);
+        self.strays.extend(self.answers.extract_if(.., is_of));
         self.strays.extend([
             Event::Written { epoch },
             Event::Owned { epoch },
             Event::Declined { epoch, failure: failure("late") },
         ]);
         checkpoint
+    }
+
+    fn end_regions(&mut self, regions: BTreeSet<RegionId>) {
+        assert!(self.stage == Stage::Running && self.stopped_at.is_none());
+        let is_settled = |checkpoint: &Checkpoint| checkpoint.ordered && !checkpoint.trigger.is_last();
+        assert!(self.under_way.values().all(is_settled), "{:?} go on without them", self.under_way);
+        self.exhausted.retain(|source| !regions.contains(&RegionId(*source as u32)));
+        let begun = RegionRestart { regions: BTreeSet::new(), failed_at: self.now, deployed: false };
+        let restarting = self.restarting.get_or_insert(begun);
+        assert!(!restarting.deployed, "what is being built is not ended");
+        restarting.regions.extend(regions);
+        assert!(restarting.regions.len() < SUBTASKS, "nobody goes on");
+        if !self.answers.contains(&Event::RegionsEnded) {
+            self.answers.push(Event::RegionsEnded);
+        }
     }
 
     fn abort(&mut self) {
@@ -438,7 +525,7 @@ impl World {
         self.scribe.push_back(Event::Released);
         let aborted_at = self.aborted_at.unwrap();
         if self.cut_short {
-            let maybe_owned = self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.ordered);
+            let maybe_owned = self.under_way.values().any(|checkpoint| checkpoint.ordered);
             assert_eq!(self.machine.pending(), self.unpublished.len() as u64 + u64::from(maybe_owned));
             assert!(!finished);
             return;
@@ -455,6 +542,15 @@ impl World {
         assert!(self.unrecorded.is_empty() || patience_ended && !finished, "{:?} wait", self.unrecorded);
         assert!(!finished || last.trigger == Trigger::Finish);
         assert!(last.trigger != Trigger::Rescale || self.stopped_at.is_some());
+    }
+
+    /// Lets so many answers come, those of subtasks first.
+    pub(super) fn answer_some(&mut self, count: usize) {
+        for _ in 0..count {
+            if let Some(event) = self.answer(|_| 0, true) {
+                self.deliver(event);
+            }
+        }
     }
 
     /// Lets answers come until no more are under way.

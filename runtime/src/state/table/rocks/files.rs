@@ -36,11 +36,22 @@ pub(super) fn is_list(name: &str) -> bool {
 #[derive(Debug, Default)]
 pub struct Uploaded {
     files: Mutex<BTreeMap<String, (TableFile, Identity)>>,
+    /// Held while a file is uploaded, by its name.
+    turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Uploaded {
     pub fn get(&self, name: &str) -> Option<(TableFile, Identity)> {
         self.lock().get(name).cloned()
+    }
+
+    /// Waits until no other checkpoint uploads the file: it may have done so then.
+    pub async fn turn(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.entry(name.to_owned()).or_default().clone()
+        };
+        turn.lock_owned().await
     }
 
     /// The file is in the storage, and stays there for as long as the table has it.
@@ -53,6 +64,8 @@ impl Uploaded {
     /// A file that the table does not have any more never comes back.
     pub(super) fn retain(&self, names: &[String]) {
         self.lock().retain(|name, _| names.contains(name));
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|name, turn| names.contains(name) || Arc::strong_count(turn) > 1);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (TableFile, Identity)>> {

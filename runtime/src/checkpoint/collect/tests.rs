@@ -1,0 +1,120 @@
+use proptest::{prelude::*, sample::Index};
+
+use super::*;
+use crate::checkpoint::{manifest::FileRef, sample};
+
+/// A completed checkpoint that names these files.
+fn checkpoint(epoch: u64, files: &[&str]) -> Manifest {
+    let named = |name: &&str| FileRef::of(ObjectPath((*name).to_owned()), b"state");
+    sample::manifest(1, epoch, files.iter().map(named).collect())
+}
+
+/// What of the files of state goes; manifests aside.
+fn state(gone: BTreeSet<ObjectPath>) -> Vec<String> {
+    gone.into_iter().map(|path| path.0).filter(|path| !path.ends_with("manifest.json")).collect()
+}
+
+#[test]
+fn one_at_a_time_what_nobody_names_goes_when_the_next_completes() {
+    let mut kept = Kept::new(1);
+    for (epoch, files, gone) in [(1, ["a", "b"], vec![]), (2, ["b", "c"], vec!["a"]), (3, ["c", "d"], vec!["b"])] {
+        kept.began(Epoch(epoch));
+        assert_eq!(state(kept.completed(&checkpoint(epoch, &files))), gone);
+    }
+}
+
+#[test]
+fn what_one_under_way_may_name_stays_until_it_is_decided() {
+    for completes in [true, false] {
+        let mut kept = Kept::new(1);
+        kept.completed(&checkpoint(1, &["a", "b"]));
+        kept.began(Epoch(2));
+        kept.began(Epoch(3));
+        // 2 has both files in one; 3 looked before they were.
+        assert_eq!(state(kept.completed(&checkpoint(2, &["both"]))), [""; 0]);
+        if completes {
+            assert_eq!(state(kept.completed(&checkpoint(3, &["a", "b"]))), [""; 0], "the next one names what 2 has");
+        } else {
+            assert_eq!(state(kept.given_up(Epoch(3))), ["a", "b"]);
+        }
+        kept.began(Epoch(4));
+        let gone = state(kept.completed(&checkpoint(4, &["both"])));
+        assert_eq!(gone, if completes { vec!["a", "b"] } else { vec![] });
+    }
+}
+
+/// Something that happens to a subtask's one part of state, or to the checkpoints that name it.
+#[derive(Debug, Clone)]
+enum Happening {
+    /// A checkpoint begins.
+    Begin,
+    /// One under way looks where the part is, if it has not yet.
+    Look(Index),
+    /// The part is written anew elsewhere.
+    Move,
+    /// The oldest under way is decided.
+    Decide { completes: bool },
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whenever shares are made, and in whichever order: no file goes that a kept checkpoint names, and in the end none
+    /// stays that none names.
+    #[test]
+    fn nothing_goes_that_a_checkpoint_names(
+        retained in 1_u32..3,
+        happenings in prop::collection::vec(prop_oneof![
+            3 => Just(Happening::Begin),
+            4 => any::<Index>().prop_map(Happening::Look),
+            3 => Just(Happening::Move),
+            3 => prop::bool::weighted(0.7).prop_map(|completes| Happening::Decide { completes }),
+        ], 0..120),
+    ) {
+        let mut kept = Kept::new(retained);
+        let (mut place, mut next, mut gone) = (0, 1, BTreeSet::new());
+        let mut under_way: Vec<(u64, Option<usize>)> = Vec::new();
+        let mut completed: Vec<Manifest> = Vec::new();
+        let mut used = BTreeSet::from([0]);
+        let settle = [Happening::Decide { completes: true }, Happening::Decide { completes: true }, Happening::Begin];
+        for happening in happenings.into_iter().chain(settle.into_iter().cycle().take(400)) {
+            match happening {
+                Happening::Begin => {
+                    kept.began(Epoch(next));
+                    under_way.push((next, None));
+                    next += 1;
+                }
+                Happening::Look(index) if !under_way.is_empty() => {
+                    let chosen = index.index(under_way.len());
+                    under_way[chosen].1.get_or_insert(place);
+                }
+                Happening::Move => {
+                    place += 1;
+                    used.insert(place);
+                }
+                Happening::Decide { completes } if !under_way.is_empty() => {
+                    let (epoch, named) = under_way.remove(0);
+                    let garbage = if completes {
+                        let named = named.unwrap_or(place).to_string();
+                        completed.push(checkpoint(epoch, &[&named]));
+                        kept.completed(&completed[completed.len() - 1])
+                    } else {
+                        kept.given_up(Epoch(epoch))
+                    };
+                    gone.extend(garbage);
+                    for manifest in completed.iter().rev().take(retained as usize) {
+                        let lost: Vec<_> = manifest.files().filter(|file| gone.contains(file)).collect();
+                        prop_assert!(lost.is_empty(), "{lost:?} of epoch {}", manifest.epoch);
+                    }
+                }
+                Happening::Look(_) | Happening::Decide { .. } => {}
+            }
+        }
+        // All that was ever named is gone, but for what the kept ones name: everything has long come to rest.
+        let stay: BTreeSet<ObjectPath> =
+            completed.iter().rev().take(retained as usize).flat_map(Manifest::files).collect();
+        let named: BTreeSet<ObjectPath> = completed.iter().flat_map(Manifest::files).collect();
+        let forgotten: Vec<_> = named.difference(&stay).filter(|file| !gone.contains(*file)).collect();
+        prop_assert!(under_way.len() > 1 || forgotten.is_empty(), "{forgotten:?}");
+    }
+}

@@ -186,13 +186,13 @@ async fn a_silent_worker_that_wakes_changes_nothing_for_the_regions_it_had() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_lost_while_it_publishes_takes_everything_with_it() {
-    let (job, document) = TwoPipelines::new((100_000, 50_000), (1_100_000, 250_000), "1h");
+    let (job, document) = TwoPipelines::new((100_000, 50_000), (1_300_000, 250_000), "1h");
     let mut crew = Crew::start_expecting(WORKERS, document, 2, 1);
     crew.start_worker_with_fault(2, "files-between-chunks", 1);
     let running = |status: &JobStatus| status.phase == Phase::Running;
     crew.coordinator().wait_for("the job to run", PATIENCE, running).await;
     // More rows than a chunk of each subtask takes, in one epoch.
-    while read(&mut crew, "returns").await < 750_000 {
+    while read(&mut crew, "returns").await < 950_000 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (code, body) = crew.coordinator().ask_for_checkpoint(PATIENCE).await;

@@ -23,9 +23,12 @@ use crate::{
     },
 };
 
-/// Keys of the first level; each further one has four times as many as the one before.
-const FIRST_LEVEL: u64 = 1 << 18;
+/// Bytes of the first level, a power of two as of all. Each further one has four times as many as the one before, or as
+/// many as there are.
+const FIRST_LEVEL: u64 = 512 << 10;
 const GROWTH: u64 = 4;
+/// A level can't have more.
+const LARGEST_LEVEL: u64 = 128 << 20;
 /// Split-block Bloom filters of so many bits a key take one new key in a hundred for a known one.
 const BITS_A_KEY: u64 = 11;
 /// A filter that has no room left is made anew if so small a share of its keys is left in the table.
@@ -35,7 +38,7 @@ pub struct Filter {
     engine: Engine,
     /// Key groups of the table.
     groups: Range<u32>,
-    levels: Vec<Level>,
+    levels: Levels,
     state: State,
 }
 
@@ -44,7 +47,7 @@ enum State {
     Whole,
     /// Those that came since are in a level; a thread collects the others.
     Collecting {
-        collected: Receiver<Level>,
+        collected: Receiver<Levels>,
         /// The thread goes on while this is there.
         _wanted: Arc<()>,
     },
@@ -52,25 +55,55 @@ enum State {
     GivenUp,
 }
 
+#[derive(Default)]
+struct Levels(Vec<Level>);
+
 struct Level {
     bits: Sbbf,
     keys: u64,
     room: u64,
-    _bytes: Reserved,
+    bytes: u64,
+    _reserved: Reserved,
 }
 
 impl Level {
-    fn new(engine: &Engine, keys: u64) -> Option<Self> {
-        // A filter has a power of two of bytes.
-        let bytes = (keys * BITS_A_KEY / 8).next_power_of_two();
+    fn new(engine: &Engine, bytes: u64) -> Option<Self> {
         let reserved = engine.reserve(bytes)?;
         let room = bytes * 8 / BITS_A_KEY;
-        Some(Self { bits: Sbbf::new_with_num_of_bytes(bytes as usize), keys: 0, room, _bytes: reserved })
+        Some(Self { bits: Sbbf::new_with_num_of_bytes(bytes as usize), keys: 0, room, bytes, _reserved: reserved })
+    }
+}
+
+impl Levels {
+    fn keys(&self) -> u64 {
+        self.0.iter().map(|level| level.keys).sum()
     }
 
-    fn add(&mut self, hash: u128) {
-        self.bits.insert(&bytes(hash)[..]);
-        self.keys += 1;
+    fn has(&self, hash: u128) -> bool {
+        self.0.iter().any(|level| level.bits.check(&bytes(hash)[..]))
+    }
+
+    /// False when there is no room for the key, and no memory for another level.
+    #[must_use]
+    fn add(&mut self, hash: u128, engine: &Engine) -> bool {
+        let is_full = self.0.last().is_none_or(|level| level.keys >= level.room);
+        if is_full && !self.grow(self.0.last().map_or(FIRST_LEVEL, |level| level.bytes * GROWTH), engine) {
+            return false;
+        }
+        if let Some(level) = self.0.last_mut() {
+            level.bits.insert(&bytes(hash)[..]);
+            level.keys += 1;
+        }
+        true
+    }
+
+    /// Adds a level of so many bytes, or of as many as there are. False when that is not even enough for a first one.
+    fn grow(&mut self, bytes: u64, engine: &Engine) -> bool {
+        let sizes = std::iter::successors(Some(bytes.min(LARGEST_LEVEL)), |bytes| Some(bytes / 2));
+        let level = sizes.take_while(|bytes| *bytes >= FIRST_LEVEL).find_map(|bytes| Level::new(engine, bytes));
+        let has_grown = level.is_some();
+        self.0.extend(level);
+        has_grown
     }
 }
 
@@ -82,24 +115,20 @@ fn bytes(hash: u128) -> [u8; 8] {
 impl Filter {
     /// Of a table without entries.
     pub fn new(engine: Engine, groups: Range<u32>) -> Self {
-        Self { engine, groups, levels: Vec::new(), state: State::Whole }
+        Self { engine, groups, levels: Levels::default(), state: State::Whole }
     }
 
     /// Begins anew, with the keys of a table; those that are not in it yet have to be added again.
     pub fn collect(&mut self, table: &RocksTable) {
-        self.levels.clear();
-        // Keys that come meanwhile need a level of their own.
-        let level = Level::new(&self.engine, table.count().max(FIRST_LEVEL));
-        self.state = State::GivenUp;
-        let Some(level) = level else { return };
+        self.give_up();
         let wanted = Arc::new(());
         let (send, collected) = channel();
-        let (table, groups, is_wanted) = (table.clone(), self.groups.clone(), Arc::downgrade(&wanted));
-        let started = env::spawn_thread("filter", move || match all_keys(&table, groups, level, &is_wanted) {
-            Ok(level) => {
-                // Nobody waits for it when the task has ended.
-                let _ended = send.send(level);
-            }
+        let (table, groups, engine) = (table.clone(), self.groups.clone(), self.engine.clone());
+        let is_wanted = Arc::downgrade(&wanted);
+        let started = env::spawn_thread("filter", move || match all_keys(&table, groups, &engine, &is_wanted) {
+            // Nobody waits for it when the task has ended.
+            Ok(Some(levels)) => _ = send.send(levels),
+            Ok(None) => {}
             Err(error) => tracing::warn!(error = crate::error_chain(&error), "no filter was made of a table's keys"),
         });
         match started {
@@ -112,9 +141,10 @@ impl Filter {
     pub fn settle(&mut self) {
         let State::Collecting { collected, .. } = &self.state else { return };
         match collected.try_recv() {
-            Ok(level) => {
-                // Looked at first: it has most keys. What is added goes into the last.
-                self.levels.insert(0, level);
+            Ok(Levels(mut levels)) => {
+                // Most keys are there, so they are looked at first. What is added goes into the last one.
+                levels.append(&mut self.levels.0);
+                self.levels = Levels(levels);
                 self.state = State::Whole;
             }
             Err(TryRecvError::Empty) => {}
@@ -124,33 +154,19 @@ impl Filter {
 
     /// True of a key that was surely never added.
     pub fn is_new(&self, hash: u128) -> bool {
-        matches!(self.state, State::Whole) && !self.levels.iter().any(|level| level.bits.check(&bytes(hash)[..]))
+        matches!(self.state, State::Whole) && !self.levels.has(hash)
     }
 
     /// Adds a key. False when there is no room for it any more: then it is time for [`Filter::renew`].
     #[must_use]
     pub fn add(&mut self, hash: u128) -> bool {
-        if matches!(self.state, State::GivenUp) {
-            return true;
-        }
-        let is_full = self.levels.last().is_none_or(|level| level.keys >= level.room);
-        if is_full {
-            let keys = self.levels.last().map_or(FIRST_LEVEL, |level| level.room * GROWTH);
-            match Level::new(&self.engine, keys) {
-                Some(level) => self.levels.push(level),
-                None => return false,
-            }
-        }
-        if let Some(level) = self.levels.last_mut() {
-            level.add(hash);
-        }
-        true
+        matches!(self.state, State::GivenUp) || self.levels.add(hash, &self.engine)
     }
 
     /// There is no room: begins anew with what is left in the table, if that is worth it, or gives up. Keys that are not in
     /// the table yet have to be added again.
     pub fn renew(&mut self, table: &RocksTable) {
-        let keys: u64 = self.levels.iter().map(|level| level.keys).sum();
+        let keys = self.levels.keys();
         if matches!(self.state, State::Whole) && table.count() < keys / WORTH_RENEWING {
             self.collect(table);
         } else {
@@ -161,25 +177,31 @@ impl Filter {
 
     /// From now on no key is known to be new.
     pub fn give_up(&mut self) {
-        self.levels.clear();
+        self.levels = Levels::default();
         self.state = State::GivenUp;
     }
 }
 
-/// All keys of a table, unless nobody wants to know any more.
+/// All keys of a table; nothing if there is too little memory, or nobody wants to know any more.
 fn all_keys(
     table: &RocksTable,
-    mut groups: Range<u32>,
-    mut level: Level,
+    groups: Range<u32>,
+    engine: &Engine,
     wanted: &Weak<()>,
-) -> Result<Level, TableError> {
-    while let Some(group) = groups.next().filter(|_| wanted.strong_count() > 0) {
+) -> Result<Option<Levels>, TableError> {
+    let mut levels = Levels::default();
+    let likely = (table.count() * BITS_A_KEY).div_ceil(8).next_power_of_two().max(FIRST_LEVEL);
+    let mut fits = levels.grow(likely, engine);
+    for group in groups {
+        if !fits || wanted.strong_count() == 0 {
+            return Ok(None);
+        }
         table.scan_groups(group..group + 1, &mut |key, value| {
-            level.add(entry(key, value)?.0);
+            fits = fits && levels.add(entry(key, value)?.0, engine);
             Ok(())
         })?;
     }
-    Ok(level)
+    Ok(fits.then_some(levels))
 }
 
 #[cfg(test)]
@@ -212,7 +234,7 @@ mod tests {
         for hash in hashes(0..2_000_000) {
             assert!(filter.add(hash));
         }
-        assert!(filter.levels.len() > 1);
+        assert!(filter.levels.0.len() > 1);
         assert!(hashes(0..2_000_000).into_iter().all(|hash| !filter.is_new(hash)));
         let known = hashes(2_000_000..2_100_000).into_iter().filter(|hash| !filter.is_new(*hash)).count();
         assert!(known < 3_000, "{known} of 100,000 new keys are looked up");

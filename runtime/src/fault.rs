@@ -45,7 +45,7 @@ pub async fn labour() {}
 #[cfg(not(feature = "fault-points"))]
 #[inline(always)]
 pub async fn strike(_subtask: &str) {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[cfg(not(feature = "fault-points"))]
@@ -113,7 +113,7 @@ mod armed {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     static ARMED: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {

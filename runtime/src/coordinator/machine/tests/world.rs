@@ -85,8 +85,8 @@ pub(super) struct World {
     pub(super) restarting: Option<RegionRestart>,
     /// Regions that were deployed again, from which epoch.
     pub(super) deployed: Vec<(BTreeSet<RegionId>, Option<Epoch>)>,
-    /// Subtasks that are new have to be told to pause.
-    tells_again: bool,
+    /// Regions that run again and have not heard of the pause.
+    untold: BTreeSet<RegionId>,
     unpublished: BTreeSet<Epoch>,
     unrecorded: BTreeSet<Epoch>,
     paused: bool,
@@ -132,7 +132,7 @@ impl World {
             exhausted: BTreeSet::new(),
             restarting: None,
             deployed: Vec::new(),
-            tells_again: false,
+            untold: BTreeSet::new(),
             unpublished: BTreeSet::new(),
             unrecorded: BTreeSet::new(),
             paused: false,
@@ -272,7 +272,7 @@ impl World {
             assert!(self.unpublished.len() <= self.max_pending + self.at_once);
             assert!(self.paused || self.unpublished.len() < self.max_pending, "too many epochs wait, and no pause");
             assert!(!self.paused || !self.unpublished.is_empty(), "paused for nothing");
-            assert!(!self.tells_again, "subtasks that are new do not know of the pause");
+            assert!(self.untold.is_empty(), "{:?} do not know of the pause", self.untold);
             assert_eq!(self.machine.phase() == Phase::Restarting, self.restarting.is_some());
         }
         count
@@ -302,8 +302,8 @@ impl World {
             Event::Published { epoch } => self.unpublished = self.unpublished.split_off(&epoch.next()),
             Event::Recorded { epoch } => self.unrecorded = self.unrecorded.split_off(&epoch.next()),
             Event::RegionsStarted => {
-                self.restarting = None;
-                self.tells_again = self.paused;
+                let restarted = self.restarting.take().map(|restarting| restarting.regions);
+                self.untold = restarted.filter(|_| self.paused).unwrap_or_default();
             }
             Event::Aborted if self.stage == Stage::Aborting => self.stage = Stage::Down,
             _ => {}
@@ -382,7 +382,7 @@ impl World {
                 self.scribe.push_back(Event::Recorded { epoch });
             }
             Effect::Pause => {
-                let told_again = std::mem::take(&mut self.tells_again);
+                let told_again = !std::mem::take(&mut self.untold).is_empty();
                 assert!(told_again || !self.paused && self.unpublished.len() >= self.max_pending);
                 self.paused = true;
             }

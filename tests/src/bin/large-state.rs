@@ -88,7 +88,8 @@ async fn checkpoint(subtask: &mut Deduplicate, epoch: Epoch, store: &Arc<dyn Sto
     let (reports, mut inbox) = unbounded_channel();
     let task = TaskId { task: 0, subtask: SubtaskIndex(0) };
     let (store, io, attempt) = (store.clone(), Handle::current(), Attempt(1));
-    let snapshotter = Snapshotter { task, attempt, lineage: "large".to_owned(), store, io, reports };
+    let snapshotter =
+        Snapshotter { task, attempt, lineage: "large".to_owned(), store, io, reports, moving: Arc::default() };
     let begun = tidegate::env::monotonic();
     let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().expect("a frozen table") };
     let sync = tidegate::env::monotonic().saturating_sub(begun);

@@ -95,8 +95,26 @@ killed_at! {
         "before-manifest"@4, "after-manifest"@3, "before-own"@4, "after-own"@3, "after-own"@4;
     killed_while_overlapping_checkpoints_are_published_and_collected:
         "before-epoch-committed"@3, "collecting"@4, "after-epoch-committed"@4, "collecting"@9;
-    killed_while_what_overlapping_checkpoints_left_is_published:
-        "after-own"@4, "recovery-settling"@1, "recovery-settled"@1, "after-own"@3, "recovery-claimed"@1;
+}
+
+#[test]
+fn what_overlapping_checkpoints_left_is_published_once() {
+    let local = Local::new(ORDERS);
+    let mut job = overlapping(local.unique_job());
+    // Each epoch has rows.
+    let faults = [
+        ("after-own", 4),
+        ("recovery-settling", 1),
+        ("recovery-settled", 1),
+        ("after-own", 3),
+        ("recovery-claimed", 1),
+    ];
+    for (place, nth) in faults {
+        let end = job.start_with_fault(place, nth).wait(PATIENCE);
+        assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
+    }
+    job.finish(PATIENCE);
+    assert_eq!(local.assert_none_lost(), 0, "rows are there twice");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

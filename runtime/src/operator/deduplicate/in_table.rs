@@ -58,6 +58,13 @@ pub struct InTable {
     found: Sighted,
 }
 
+/// What is known of a key without asking the table.
+enum Known {
+    Seen(i64),
+    New,
+    Nothing,
+}
+
 impl InTable {
     /// In a folder whose name begins with `name`.
     pub fn new(range: KeyRange, engine: Engine, name: String) -> Result<Self, TableError> {
@@ -105,18 +112,22 @@ impl InTable {
         }
     }
 
-    /// What is known of a key without asking the table; nothing if the table has to be asked.
-    fn known(&mut self, hash: u128) -> Option<Option<i64>> {
+    /// What is known of a key without asking the table.
+    fn known(&mut self, hash: u128) -> Known {
         if let Some(time) = self.recent.get(hash) {
-            return Some(Some(time));
+            return Known::Seen(time);
         }
         if self.filter.is_new(hash) {
-            return Some(None);
+            return Known::New;
         }
-        let unwritten = std::iter::once(&self.young).chain(self.sealed.iter().rev().flatten().map(Arc::as_ref));
-        let time = unwritten.filter_map(|sighted| sighted.get(hash)).next()?;
-        self.recent.put(hash, time);
-        Some(Some(time))
+        let mut unwritten = std::iter::once(&self.young).chain(self.sealed.iter().rev().flatten().map(Arc::as_ref));
+        match unwritten.find_map(|sighted| sighted.get(hash)) {
+            Some(time) => {
+                self.recent.put(hash, time);
+                Known::Seen(time)
+            }
+            None => Known::Nothing,
+        }
     }
 
     /// Finds out what was known of each row's key before the batch.
@@ -125,11 +136,15 @@ impl InTable {
         before.clear();
         asked.clear();
         for (hash, time) in sights.iter() {
-            let known = if sights.is_late(time) { Some(None) } else { self.known(hash) };
-            if known.is_none() {
-                asked.push(self.key(hash));
-            }
-            before.push(known.flatten());
+            let known = if sights.is_late(time) { Known::New } else { self.known(hash) };
+            before.push(match known {
+                Known::Seen(time) => Some(time),
+                Known::New => None,
+                Known::Nothing => {
+                    asked.push(self.key(hash));
+                    None
+                }
+            });
         }
         self.found.clear();
         if !asked.is_empty() {

@@ -37,8 +37,10 @@ impl Behind {
                 }
                 let result = step(&table);
                 let has_failed = result.is_err();
+                // The owner is gone after its last barrier, and the checkpoint waits for the steps that are left.
+                let _owner_gone = told.send(result);
                 // After a step that failed the table is not what the owner thinks it is.
-                if told.send(result).is_err() || has_failed {
+                if has_failed {
                     break;
                 }
             }

@@ -1,10 +1,11 @@
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
 use arrow::array::{Int64Array, RecordBatch};
 
 use super::*;
 use crate::{
     checkpoint::manifest::TableFile,
+    env,
     state::{
         StatePart,
         known_file::Identity,
@@ -144,6 +145,46 @@ fn entries_that_were_forgotten_vanish_when_files_are_merged() {
     table.forget(900).unwrap();
     table.merge().unwrap();
     assert_eq!(times(&table), (900..1_000).collect());
+}
+
+/// Takes in the entries of some numbers, as an owner does that sorts them itself.
+fn take_in(table: &RocksTable, numbers: std::ops::Range<i64>) -> Result<(), TableError> {
+    let mut entries: Vec<_> = numbers
+        .map(|number| ([&group(number as u32 % GROUPS)[..], &number.to_be_bytes()].concat(), number.to_le_bytes()))
+        .collect();
+    entries.sort_unstable();
+    table.take_in(|add| entries.iter().try_for_each(|(key, value)| add(key, value)))
+}
+
+#[tokio::test]
+async fn what_was_handed_over_before_a_table_is_frozen_is_in_it_also_when_the_owner_is_gone_by_then() {
+    let parent = tempfile::tempdir().unwrap();
+    let engine = engine(parent.path());
+    let table = RocksTable::create(&engine, "table").unwrap();
+    let mut behind = Behind::start(table.clone()).unwrap();
+    behind.step(|table| {
+        env::pause(Duration::from_millis(50));
+        take_in(table, 0..100)
+    });
+    behind.step(|table| take_in(table, 50..200));
+    let frozen = behind.freeze(encode);
+    behind.step(|table| take_in(table, 200..300));
+    drop(behind);
+    let carried = carry(&engine, &frozen.frozen().await.unwrap(), 0..GROUPS);
+    let restored = RocksTable::restore(&engine, "again", 0..GROUPS, &[carried], i64::MIN).unwrap();
+    assert_eq!(times(&restored), (0..200).collect());
+}
+
+#[tokio::test]
+async fn after_a_step_that_failed_a_table_is_not_frozen_and_the_owner_is_told_why() {
+    let parent = tempfile::tempdir().unwrap();
+    let engine = engine(parent.path());
+    let mut behind = Behind::start(RocksTable::create(&engine, "table").unwrap()).unwrap();
+    behind.step(|table| take_in(table, 0..100));
+    behind.step(|_| Err(TableError::Damaged("a test".to_owned())));
+    let frozen = behind.freeze(encode);
+    assert!(matches!(frozen.frozen().await, Err(TableError::Unwritten)));
+    assert!(matches!(behind.settle(0), Err(TableError::Damaged(_))));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
+use tidegate_crds::StreamJobStatus;
 use tidegate_tests::platform::OPERATOR_NAMESPACE;
 
 use super::{Case, platform};
@@ -22,8 +23,9 @@ async fn a_pod_that_is_killed_and_one_that_is_deleted() {
     let (_, other) = platform.committed_after(&case.job, epoch + 1).await;
     println!("deletion of the pod to committed output: {:.1} s", deleted.elapsed().as_secs_f64());
     assert_ne!(other.name, pod.name);
-    let status = platform.wait(&case.job, "the restart is counted", |status| status.restarts > 0).await;
-    assert!(status.attempt > Some(2), "{status:?}");
+    // The operator looks now and then, and may have seen the restart in the first pod only.
+    let seen = |status: &StreamJobStatus| status.restarts > 0 && status.attempt > Some(2);
+    platform.wait(&case.job, "the restart and the third attempt are seen", seen).await;
     case.finish_exact(&platform).await;
 }
 

@@ -50,6 +50,14 @@ impl Process {
         committed.unwrap_or_else(|| panic!("the job has ended before epoch {epoch}:\n{}", self.log()))
     }
 
+    /// Records of a source that the process has read, those that it has read again among them.
+    pub async fn records_read(&mut self, source: &str, patience: Duration) -> u64 {
+        let (_, metrics) = self.get("/metrics", patience).await;
+        let name = format!("tidegate_source_records_total{{name=\"{source}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        count.map_or(0, |count| count.parse().expect("a number"))
+    }
+
     /// Status code and body of the answer to a request to stop.
     pub async fn ask_to_stop(&mut self, body: &str, patience: Duration) -> (u16, String) {
         self.post("/v1/stop", body, patience).await

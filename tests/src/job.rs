@@ -85,6 +85,14 @@ impl Job {
         self.start_as("run", &[], &[("TIDEGATE_FAULT", &format!("{place}@{nth}"))])
     }
 
+    /// Starts the job once for each of these places, and has it killed there when it reaches it for the n-th time.
+    pub fn kill_at_each(&mut self, faults: &[(&str, u64)], patience: Duration) {
+        for (place, nth) in faults {
+            let end = self.start_with_fault(place, *nth).wait(patience);
+            assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
+        }
+    }
+
     /// Starts a process of the job: `run`, or one of several as `coordinator` or `worker`.
     pub fn start_as(&mut self, role: &str, options: &[String], environment: &[(&str, &str)]) -> Process {
         self.starts += 1;

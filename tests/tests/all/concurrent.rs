@@ -71,10 +71,7 @@ async fn a_job_of_overlapping_checkpoints_is_exact_whenever_it_is_killed() {
 fn exact_after(faults: &[(&str, u64)]) {
     let local = Local::new(ORDERS);
     let mut job = overlapping(local.sales_job());
-    for (place, nth) in faults {
-        let end = job.start_with_fault(place, *nth).wait(PATIENCE);
-        assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
-    }
+    job.kill_at_each(faults, PATIENCE);
     local.sales_job().finish(PATIENCE);
     local.assert_sales();
 }
@@ -109,10 +106,7 @@ fn what_overlapping_checkpoints_left_is_published_once() {
         ("after-own", 3),
         ("recovery-claimed", 1),
     ];
-    for (place, nth) in faults {
-        let end = job.start_with_fault(place, nth).wait(PATIENCE);
-        assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
-    }
+    job.kill_at_each(&faults, PATIENCE);
     job.finish(PATIENCE);
     assert_eq!(local.assert_none_lost(), 0, "rows are there twice");
 }
@@ -138,10 +132,7 @@ async fn overlapping_checkpoints_of_several_workers_survive_them() {
 fn at_least_once_overlapping_checkpoints_lose_no_row() {
     let local = Local::new(ORDERS);
     let mut job = overlapping(local.unique_job()).set("spec.checkpoint.mode", "AtLeastOnce");
-    for (place, nth) in [("after-own", 3), ("after-state-upload", 14), ("before-own", 4), ("after-own", 2)] {
-        let end = job.start_with_fault(place, nth).wait(PATIENCE);
-        assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
-    }
+    job.kill_at_each(&[("after-own", 3), ("after-state-upload", 14), ("before-own", 4), ("after-own", 2)], PATIENCE);
     job.finish(PATIENCE);
     println!("{} repeats", local.assert_none_lost());
 }

@@ -86,10 +86,7 @@ impl TwoPipelines {
 async fn read(crew: &mut Crew, source: &str) -> u64 {
     let mut sum = 0;
     for worker in 0..crew.workers().len() {
-        let (_, metrics) = crew.worker(worker).get("/metrics", PATIENCE).await;
-        let name = format!("tidegate_source_records_total{{name=\"{source}\"}} ");
-        let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
-        sum += count.map_or(0, |count| count.parse::<u64>().unwrap());
+        sum += crew.worker(worker).records_read(source, PATIENCE).await;
     }
     sum
 }

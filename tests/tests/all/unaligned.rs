@@ -33,10 +33,7 @@ async fn until_full(process: &mut Process) {
     let (mut before, mut since) = (0, std::time::Instant::now());
     let deadline = since + PATIENCE;
     while since.elapsed() < Duration::from_millis(300) {
-        let (_, metrics) = process.get("/metrics", PATIENCE).await;
-        let read =
-            metrics.lines().find_map(|line| line.strip_prefix("tidegate_source_records_total{name=\"orders\"} "));
-        let read = read.map_or(0, |count| count.parse::<u64>().unwrap());
+        let read = process.records_read("orders", PATIENCE).await;
         // A full channel lets a batch in for every one that is worked off.
         if read == 0 || read > before + 50_000 {
             (before, since) = (read, std::time::Instant::now());
@@ -87,10 +84,7 @@ async fn a_checkpoint_of_full_channels_is_done_in_the_time_of_a_batch_and_not_of
 fn exact_after(faults: &[(&str, u64)], alignment_timeout: &str) {
     let local = Local::new(ORDERS);
     let mut job = steady(&local, 10, alignment_timeout).set("spec.checkpoint.interval", "50ms");
-    for (place, nth) in faults {
-        let end = job.start_with_fault(place, *nth).wait(PATIENCE);
-        assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
-    }
+    job.kill_at_each(faults, PATIENCE);
     local.sales_job().finish(PATIENCE);
     local.assert_sales();
 }
@@ -135,10 +129,7 @@ async fn until_running_with_rows_under_way(process: &mut Process) {
     process.wait_for("the job to run", PATIENCE, |status| status.phase == Phase::Running).await;
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
-        let (_, metrics) = process.get("/metrics", PATIENCE).await;
-        let read =
-            metrics.lines().find_map(|line| line.strip_prefix("tidegate_source_records_total{name=\"orders\"} "));
-        if read.is_some_and(|count| count.parse::<u64>().unwrap() > 40_000) {
+        if process.records_read("orders", PATIENCE).await > 40_000 {
             return;
         }
         assert!(std::time::Instant::now() < deadline, "nothing is read");
@@ -175,10 +166,7 @@ fn at_least_once_loses_no_row_whenever_it_is_killed() {
         .set("spec.sources[0].generator.rate", RATE / 2)
         .env("TIDEGATE_LABOUR_MS", 5);
     let faults = [("after-own", 2), ("before-own", 1), ("after-state-upload", 6), ("after-own", 1), ("after-own", 1)];
-    for (place, nth) in faults {
-        let end = job.start_with_fault(place, nth).wait(PATIENCE);
-        assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
-    }
+    job.kill_at_each(&faults, PATIENCE);
     job.finish(PATIENCE);
     println!("{} repeats", local.assert_none_lost());
 }

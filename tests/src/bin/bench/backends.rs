@@ -25,21 +25,10 @@ pub async fn table(bench: &Bench) -> String {
         let expected = reference_of_first_orders(&workload, |store| store % PUT_OUT == 0);
         for backend in BACKENDS {
             println!("==> the first orders of {keys} stores with {backend}: {} rounds", bench.rounds);
-            let mut rounds = Vec::new();
-            for round in 0..bench.rounds {
-                let name = format!("backends-{keys}-{}-{round}", backend.to_lowercase());
-                let run = bench.world.results(&name, &orders).await;
-                let job = bench
-                    .world
-                    .job(&run, &name)
-                    .set("spec.checkpoint.interval", "1s")
-                    .set("spec.stateTtl", "1000h")
-                    .set("spec.stateBackend", backend)
-                    .set("spec.sql", first_orders(PUT_OUT));
-                let mut job = bench.settings.iter().fold(job, |job, (path, value)| job.set(path, value));
-                rounds.push(measure::whole(&mut job).await);
-                bench.world.assert_rows(&run, &expected).await;
-            }
+            let name = format!("backends-{keys}-{}", backend.to_lowercase());
+            let fields =
+                [("spec.stateTtl", "1000h"), ("spec.stateBackend", backend), ("spec.sql", &first_orders(PUT_OUT))];
+            let rounds = bench.rounds(&name, &orders, &expected, &fields).await;
             lines.push(format!("{keys:>12} {backend:>10} {}", measure::state_line(&rounds, workload.count)));
         }
     }

@@ -24,19 +24,7 @@ pub async fn table(bench: &Bench) -> String {
         let workload = Workload::with_stores(6, bench.workload.count, keys);
         let orders = bench.world.store_sales(&name, &workload).await.orders;
         let expected = reference_of_days(&workload, |store| store % PUT_OUT == 0);
-        let mut rounds = Vec::new();
-        for round in 0..bench.rounds {
-            let name = format!("{name}-{round}");
-            let run = bench.world.results(&name, &orders).await;
-            let job = bench
-                .world
-                .job(&run, &name)
-                .set("spec.checkpoint.interval", "1s")
-                .set("spec.sql", sales_of_days(PUT_OUT));
-            let mut job = bench.settings.iter().fold(job, |job, (path, value)| job.set(path, value));
-            rounds.push(measure::whole(&mut job).await);
-            bench.world.assert_rows(&run, &expected).await;
-        }
+        let rounds = bench.rounds(&name, &orders, &expected, &[("spec.sql", &sales_of_days(PUT_OUT))]).await;
         lines.push(format!("{keys:>12} {}", measure::state_line(&rounds, workload.count)));
     }
     lines.join("\n")

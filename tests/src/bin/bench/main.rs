@@ -23,8 +23,12 @@ mod stage;
 mod variant;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use measure::Figures;
 use stage::Duty;
-use tidegate_tests::{oracle::Workload, world::World};
+use tidegate_tests::{
+    oracle::{Rows, Workload},
+    world::World,
+};
 
 /// Measures the store-sales job against real servers.
 #[derive(Debug, Parser)]
@@ -84,6 +88,24 @@ pub struct Bench {
     pub orders: String,
     pub settings: Vec<(String, String)>,
     pub rounds: usize,
+}
+
+impl Bench {
+    /// Runs the job on a topic as often as asked for, with checkpoints every second and these fields set, and compares the
+    /// rows each time.
+    async fn rounds(&self, name: &str, orders: &str, expected: &Rows, fields: &[(&str, &str)]) -> Vec<Figures> {
+        let mut rounds = Vec::new();
+        for round in 0..self.rounds {
+            let name = format!("{name}-{round}");
+            let run = self.world.results(&name, orders).await;
+            let job = self.world.job(&run, &name).set("spec.checkpoint.interval", "1s");
+            let job = fields.iter().fold(job, |job, (path, value)| job.set(path, value));
+            let mut job = self.settings.iter().fold(job, |job, (path, value)| job.set(path, value));
+            rounds.push(measure::whole(&mut job).await);
+            self.world.assert_rows(&run, expected).await;
+        }
+        rounds
+    }
 }
 
 fn main() {

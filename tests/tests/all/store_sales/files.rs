@@ -1,6 +1,6 @@
 //! Orders into files, with no server at all: killed while the chunks of an epoch are published.
 
-use tidegate_tests::{job::End, local::Local, world::PATIENCE};
+use tidegate_tests::{local::Local, world::PATIENCE};
 
 const ORDERS: u64 = 900_000;
 
@@ -19,10 +19,7 @@ fn killed_around_the_publication_of_small_epochs() {
 fn exact_after(faults: &[(&str, u64)], interval: &str) {
     let local = Local::new(ORDERS);
     let mut job = local.job().set("spec.checkpoint.interval", interval);
-    for (place, nth) in faults {
-        let end = job.start_with_fault(place, *nth).wait(PATIENCE);
-        assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
-    }
+    job.kill_at_each(faults, PATIENCE);
     job.finish(PATIENCE);
     local.assert_exact();
 }

@@ -24,10 +24,7 @@ async fn exact_after(name: &str, faults: &[(&str, u64)]) {
     };
     let run = world.store_sales(name, &workload).await;
     let mut job = world.job(&run, name).set("spec.checkpoint.retained", 1).set("spec.checkpoint.interval", interval);
-    for (place, nth) in faults {
-        let end = job.start_with_fault(place, *nth).wait(PATIENCE);
-        assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
-    }
+    job.kill_at_each(faults, PATIENCE);
     job.finish(PATIENCE);
     world.assert_exact(&run, &workload).await;
 }

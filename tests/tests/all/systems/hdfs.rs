@@ -9,7 +9,6 @@ use tidegate::{
 use tidegate_crds::{HdfsStorage, api::FailureReason};
 use tidegate_tests::{
     counterparts::{Hdfs, Wire, hdfs, wire::Fault},
-    job::End,
     local::Local,
     world::PATIENCE as JOB_PATIENCE,
 };
@@ -186,10 +185,7 @@ async fn a_job_that_was_killed_goes_on_from_its_checkpoint() {
     let local = Local::new(200_000);
     let url = spec(hdfs.namenode(), hdfs.user()).url;
     let mut job = local.job_in_hdfs(&url, hdfs.user()).set("spec.checkpoint.interval", "100ms");
-    for place in ["after-own", "before-epoch-committed"] {
-        let end = job.start_with_fault(place, 1).wait(JOB_PATIENCE);
-        assert_eq!(end, End::Killed, "the job was to be killed at `{place}`");
-    }
+    job.kill_at_each(&[("after-own", 1), ("before-epoch-committed", 1)], JOB_PATIENCE);
     job.finish(JOB_PATIENCE);
     local.assert_exact();
 }

@@ -42,9 +42,7 @@ pub fn by_bucket(keys: &[ArrayRef], rows: usize) -> Result<Vec<Vec<u32>>, ArrowE
     for (row, hash) in (0..).zip(hash_rows(keys, rows)?) {
         // By the highest bits: the lowest make the key group, of which a subtask has only some.
         let bucket = (hash >> (u128::BITS - BUCKETS.trailing_zeros())) as usize;
-        if let Some(rows) = rows_of.get_mut(bucket) {
-            rows.push(row);
-        }
+        rows_of[bucket].push(row);
     }
     Ok(rows_of)
 }

@@ -89,9 +89,13 @@ mod tests {
     use crate::{job::JobPlan, metrics::Metrics, worker::topology::TaskShape};
 
     /// Tasks by what they read from.
-    fn regions(inputs: &[&[usize]], parallelism: u32) -> Vec<Vec<u32>> {
+    fn topology(inputs: &[&[usize]]) -> Topology {
         let task = |inputs: &&[usize]| TaskShape { nodes: Vec::new(), edges: Vec::new(), inputs: inputs.to_vec() };
-        let regions = Regions::of(&Topology { tasks: inputs.iter().map(task).collect() }, parallelism);
+        Topology { tasks: inputs.iter().map(task).collect() }
+    }
+
+    fn regions(inputs: &[&[usize]], parallelism: u32) -> Vec<Vec<u32>> {
+        let regions = Regions::of(&topology(inputs), parallelism);
         let region = |task, subtask| regions.region(TaskId { task, subtask: SubtaskIndex(subtask) }).unwrap().0;
         let found = (0..inputs.len()).map(|task| (0..parallelism).map(|subtask| region(task, subtask)).collect());
         let found: Vec<Vec<u32>> = found.collect();
@@ -170,8 +174,7 @@ spec:
 
     #[test]
     fn a_lost_worker_concerns_the_regions_of_its_subtasks() {
-        let task = |inputs: &[usize]| TaskShape { nodes: Vec::new(), edges: Vec::new(), inputs: inputs.to_vec() };
-        let regions = Regions::of(&Topology { tasks: vec![task(&[]), task(&[0]), task(&[])] }, 3);
+        let regions = Regions::of(&topology(&[&[], &[0], &[]]), 3);
         let at = |subtasks: &[u32]| {
             let subtasks: Vec<SubtaskIndex> = subtasks.iter().copied().map(SubtaskIndex).collect();
             regions.at(&subtasks).into_iter().map(|region| region.0).collect::<Vec<_>>()

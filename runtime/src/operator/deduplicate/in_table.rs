@@ -95,10 +95,6 @@ impl InTable {
         Ok(())
     }
 
-    fn key(&self, hash: u128) -> Key {
-        key_of(hash, self.range.max_parallelism)
-    }
-
     /// Adds a key to the filter.
     fn filter_in(&mut self, hash: u128) {
         if self.filter.add(hash) {
@@ -141,7 +137,7 @@ impl InTable {
                 Known::Seen(time) => Some(time),
                 Known::New => None,
                 Known::Nothing => {
-                    asked.push(self.key(hash));
+                    asked.push(key_of(hash, self.range.max_parallelism));
                     None
                 }
             });

@@ -46,7 +46,7 @@ impl ByBucket {
         for source in &self.sources {
             match source {
                 Source::Memory(batch, rows_of) => {
-                    let rows: Vec<u32> = rows_of.get(wanted.clone()).unwrap_or_default().concat();
+                    let rows: Vec<u32> = rows_of[wanted.clone()].concat();
                     batches.push(take_record_batch(batch, &UInt32Array::from(rows))?);
                 }
                 Source::Spilled(rows) => batches.extend(rows.of_buckets(wanted)?),

@@ -10,9 +10,13 @@ use std::{
 
 use tidegate_crds::StateBackend;
 
-pub use self::budget::{Budget, Share};
+pub use self::{
+    budget::{Budget, Share},
+    footprint::footprint,
+};
 
 mod budget;
+mod footprint;
 
 /// Where neither a cgroup nor the machine says anything.
 const UNKNOWN: u64 = 4 << 30;

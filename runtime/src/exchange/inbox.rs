@@ -5,21 +5,18 @@
 //! marker is in the queue, whatever the receiver is busy with.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use arrow::{
-    array::{Array, ArrayData, RecordBatch},
-    buffer::NullBuffer,
-};
+use arrow::array::RecordBatch;
 use tokio::sync::{Notify, oneshot};
 
 use super::{
     align::Overtaking,
     capture::{Capture, Caught},
 };
-use crate::{element::Element, ids::EventTime};
+use crate::{element::Element, ids::EventTime, memory::footprint};
 
 /// Bytes that may be under way on one channel before its sender waits.
 const CHANNEL_BYTES: usize = 1 << 20;
@@ -236,21 +233,6 @@ pub fn cost(element: &Element) -> usize {
         Element::Batch(batch) => footprint(batch).max(UNIT),
         Element::Watermark(_) | Element::Idle | Element::Barrier(_) | Element::End => UNIT,
     }
-}
-
-/// Bytes that a batch keeps in memory. What came from another worker lies in one piece that all its columns share.
-fn footprint(batch: &RecordBatch) -> usize {
-    let mut allocations = BTreeMap::new();
-    batch.columns().iter().for_each(|column| look_at(&column.to_data(), &mut allocations));
-    allocations.into_values().sum()
-}
-
-fn look_at(data: &ArrayData, allocations: &mut BTreeMap<usize, usize>) {
-    let nulls = data.nulls().map(NullBuffer::buffer);
-    for buffer in data.buffers().iter().chain(nulls) {
-        allocations.insert(buffer.data_ptr().as_ptr() as usize, buffer.capacity());
-    }
-    data.child_data().iter().for_each(|child| look_at(child, allocations));
 }
 
 fn limit() -> usize {

@@ -4,7 +4,7 @@ use tidegate_crds::StateBackend;
 
 use super::{
     KeyRange, Named, Operator, OperatorError, RestoredState,
-    deduplicate::{Columns, Deduplicate, Dropped, InTable, Overflowing, Seen},
+    deduplicate::{Columns, Deduplicate, Dropped, InTable, Overflowing, Seen, Waiting},
     map::Map,
     sink::{Buffer, Direct},
     window::{LateRows, Window},
@@ -96,7 +96,8 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
                     Box::new(InTable::new(range, engine, folder).map_err(failed)?)
                 }
             };
-            let mut operator = Deduplicate::new(name, columns, context.range, ttl, dropped, seen);
+            let waiting = Waiting::new(&columns, context.backend, format!("{}-{}-waiting", node.id, range.subtask));
+            let mut operator = Deduplicate::new(name, columns, range, ttl, dropped, seen, waiting);
             operator.restore(context.states(&node.id)?)?;
             Built { spill: Some(spill), ..Built::new(operator) }
         }

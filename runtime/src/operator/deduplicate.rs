@@ -7,22 +7,20 @@
 //! with a probability of 10⁻²⁵. With a time to live, a key is forgotten when the watermark is that far past it. Where that
 //! is kept, in memory or on the local disk, is not the operator's business ([`Seen`]).
 
-use std::collections::BTreeSet;
-
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMillisecondArray},
+    array::{ArrayRef, BooleanArray, RecordBatch},
     compute::filter_record_batch,
     datatypes::SchemaRef,
-    error::ArrowError,
 };
 use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
 
 use super::{Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredState, rowtime};
 use crate::{
+    checkpoint::manifest::PartRef,
     exchange::partition::hash_rows,
     ids::EventTime,
-    state::{StateError, StatePart, StateSnapshot, adapt},
+    state::{StateError, StateSnapshot, adapt},
 };
 
 mod filter;
@@ -32,6 +30,7 @@ mod keys;
 mod overflowing;
 mod recent;
 mod seen;
+mod waiting;
 
 use self::seen::{FormerKeys, Noted, Remembers, Sights};
 pub use self::{
@@ -39,6 +38,7 @@ pub use self::{
     keys::{KEYS, all_keys},
     overflowing::Overflowing,
     seen::Seen,
+    waiting::Waiting,
 };
 
 /// Kind of the parts that hold rows the watermark has not passed yet.
@@ -77,9 +77,7 @@ pub struct Deduplicate {
     seen: Box<dyn Seen>,
     /// What it said of the rows of a batch. Kept over calls to save allocations.
     noted: Vec<Noted>,
-    waiting: Vec<Waiting>,
-    /// Rows in `waiting` that an earlier one has replaced since.
-    superseded: BTreeSet<(u128, i64)>,
+    waiting: Waiting,
     swept_at: EventTime,
 }
 
@@ -91,15 +89,6 @@ struct Remembered {
     key_types: Vec<String>,
 }
 
-/// Rows that came together, with what is needed to tell which of them count.
-struct Waiting {
-    batch: RecordBatch,
-    hashes: Vec<u128>,
-    times: TimestampMillisecondArray,
-    first: i64,
-    last: i64,
-}
-
 impl Deduplicate {
     pub fn new(
         name: Named,
@@ -108,6 +97,7 @@ impl Deduplicate {
         ttl_ms: Option<i64>,
         dropped: Dropped,
         seen: Box<dyn Seen>,
+        waiting: Waiting,
     ) -> Self {
         Self {
             name,
@@ -121,8 +111,7 @@ impl Deduplicate {
             emitted: EventTime::MIN,
             seen,
             noted: Vec::new(),
-            waiting: Vec::new(),
-            superseded: BTreeSet::new(),
+            waiting,
             swept_at: EventTime::MIN,
         }
     }
@@ -150,10 +139,11 @@ impl Deduplicate {
                 match part.reference.kind.as_str() {
                     KEYS => former.parts.push(part),
                     WAITING => {
-                        let rows = part.batch().map_err(|cause| self.name.state(cause))?;
-                        let rows = adapt(&rows, &self.input)
+                        let written = part.batch().map_err(|cause| self.name.state(cause))?;
+                        let rows = adapt(&written, &self.input)
                             .map_err(|misfit| self.name.restore(crate::error_chain(&misfit)))?;
-                        self.wait(&rows).map_err(|cause| self.name.arrow(cause))?;
+                        let durable = (rows.schema() == written.schema()).then_some(part.reference);
+                        self.wait(&rows, durable).map_err(|cause| self.name.state(cause))?;
                     }
                     other => {
                         let accepted = format!("found a part `{other}`; accepted are {KEYS} and {WAITING}");
@@ -177,14 +167,10 @@ impl Deduplicate {
     }
 
     /// Puts rows of a checkpoint back among those that wait. Each is the winner of its key.
-    fn wait(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let batch = self.range.filter(batch, &self.key_columns(batch))?;
-        if batch.num_rows() > 0 {
-            let hashes = hash_rows(&self.key_columns(&batch), batch.num_rows())?;
-            let times = rowtime::millis(batch.column(self.time))?;
-            self.waiting.extend(Waiting::new(batch, hashes, times));
-        }
-        Ok(())
+    fn wait(&mut self, batch: &RecordBatch, durable: Option<PartRef>) -> Result<(), StateError> {
+        let own = self.range.filter(batch, &self.key_columns(batch))?;
+        let durable = durable.filter(|_| own.num_rows() == batch.num_rows());
+        self.waiting.restore(own, durable)
     }
 
     /// Of the keys that are remembered, a hash is kept, which depends on their types.
@@ -210,7 +196,7 @@ impl Deduplicate {
                 Noted::Late => late += 1,
                 Noted::New => {}
                 Noted::Earlier { replaced } => {
-                    self.superseded.insert((hashes[row], *replaced));
+                    self.waiting.supersede(hashes[row], *replaced);
                     duplicates += 1;
                 }
                 Noted::NotEarlier => duplicates += 1,
@@ -219,57 +205,21 @@ impl Deduplicate {
         self.dropped.late.inc_by(late);
         self.dropped.duplicates.inc_by(duplicates);
         if late + duplicates == 0 {
-            self.waiting.extend(Waiting::new(batch, hashes, times));
-        } else {
-            let mask: BooleanArray = self.noted.iter().map(|noted| Some(noted.wins())).collect();
-            self.waiting
-                .extend(Waiting::new(batch, hashes, times).map(|rows| rows.filter(&mask)).transpose()?.flatten());
+            return self.waiting.add(batch);
         }
-        Ok(())
+        let wins: BooleanArray = self.noted.iter().map(|noted| Some(noted.wins())).collect();
+        self.waiting.add(filter_record_batch(&batch, &wins)?)
     }
 
-    /// Puts out what the watermark has passed. A batch waits as a whole until its last row is passed, which delays the
-    /// watermark downstream a little and saves cutting the batch; only one that has waited for long is cut.
-    fn emit(&mut self, out: &mut Output) -> Result<(), ArrowError> {
-        let watermark = self.watermark.0;
-        let mut waiting = Vec::with_capacity(self.waiting.len());
-        let mut held = EventTime(watermark);
-        for rows in std::mem::take(&mut self.waiting) {
-            if rows.last <= watermark {
-                self.put_out(rows, out)?;
-            } else if rows.first > watermark || watermark - rows.first < CUT_AFTER_MS && watermark != i64::MAX {
-                held = held.min(EventTime(rows.first.saturating_sub(1)));
-                waiting.push(rows);
-            } else {
-                let passed: BooleanArray = rows.times.values().iter().map(|time| Some(*time <= watermark)).collect();
-                let rest = arrow::compute::not(&passed)?;
-                waiting.extend(rows.filter(&rest)?);
-                if let Some(passed) = rows.filter(&passed)? {
-                    self.put_out(passed, out)?;
-                }
-            }
+    /// Puts out what the watermark has passed. Whether there is more of it.
+    fn put_out(&mut self, out: &mut Output) -> Result<bool, StateError> {
+        let Some(promised) = self.waiting.put_out(self.watermark, out)? else { return Ok(true) };
+        if promised > self.emitted {
+            self.emitted = promised;
+            out.watermark(promised);
         }
-        self.waiting = waiting;
-        if held > self.emitted {
-            self.emitted = held;
-            out.watermark(held);
-        }
-        Ok(())
-    }
-
-    fn put_out(&mut self, rows: Waiting, out: &mut Output) -> Result<(), ArrowError> {
-        if self.superseded.is_empty() {
-            out.batch(rows.batch);
-            return Ok(());
-        }
-        let count: BooleanArray = rows
-            .hashes
-            .iter()
-            .zip(rows.times.values())
-            .map(|(hash, time)| Some(!self.superseded.remove(&(*hash, *time))))
-            .collect();
-        out.batch(filter_record_batch(&rows.batch, &count)?);
-        Ok(())
+        self.sweep()?;
+        Ok(false)
     }
 
     /// Forgets keys whose time to live is over.
@@ -285,38 +235,9 @@ impl Deduplicate {
 
     fn snapshot(&mut self) -> Result<Frozen, StateError> {
         let Remembers { mut parts, table } = self.seen.freeze()?;
-        let mut superseded = self.superseded.clone();
-        for rows in &self.waiting {
-            let batch = if superseded.is_empty() {
-                rows.batch.clone()
-            } else {
-                // Each is one row: after its key was forgotten, a row with the same time may count again.
-                let count = rows.hashes.iter().zip(rows.times.values());
-                let count: BooleanArray = count.map(|(hash, time)| Some(!superseded.remove(&(*hash, *time)))).collect();
-                filter_record_batch(&rows.batch, &count)?
-            };
-            parts.push(StatePart::new(WAITING, rows.first, batch));
-        }
+        parts.extend(self.waiting.parts()?);
         let value = serde_json::json!({ "watermark": self.watermark, "keyTypes": self.key_types() });
         Ok(Frozen { state: Some(StateSnapshot { value, parts, table }), ..Frozen::default() })
-    }
-}
-
-/// A batch that only partly lies behind the watermark is cut when the watermark is so far past its first row.
-const CUT_AFTER_MS: i64 = 1_000;
-
-impl Waiting {
-    fn new(batch: RecordBatch, hashes: Vec<u128>, times: TimestampMillisecondArray) -> Option<Self> {
-        let first = arrow::compute::min(&times)?;
-        let last = arrow::compute::max(&times)?;
-        Some(Self { batch, hashes, times, first, last })
-    }
-
-    fn filter(&self, keep: &BooleanArray) -> Result<Option<Self>, ArrowError> {
-        let batch = filter_record_batch(&self.batch, keep)?;
-        let hashes = self.hashes.iter().zip(keep.values()).filter(|(_, keep)| *keep).map(|(hash, _)| *hash).collect();
-        let times = arrow::compute::filter(&self.times, keep)?;
-        Ok(Self::new(batch, hashes, TimestampMillisecondArray::from(times.to_data())))
     }
 }
 
@@ -327,9 +248,11 @@ impl Operator for Deduplicate {
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<bool, OperatorError> {
         self.watermark = self.watermark.max(watermark);
-        self.emit(out).map_err(|cause| self.name.arrow(cause))?;
-        self.sweep().map_err(|cause| self.name.state(cause))?;
-        Ok(false)
+        self.put_out(out).map_err(|cause| self.name.state(cause))
+    }
+
+    fn go_on(&mut self, out: &mut Output) -> Result<bool, OperatorError> {
+        self.put_out(out).map_err(|cause| self.name.state(cause))
     }
 
     fn watermark(&self) -> EventTime {

@@ -11,6 +11,7 @@
 mod adapt;
 mod backend;
 mod chunk;
+mod departed;
 mod error;
 pub mod file;
 pub mod known_file;
@@ -24,6 +25,7 @@ pub mod typed;
 pub use adapt::{Misfit, adapt, widen};
 pub use backend::Backend;
 pub use chunk::ChunkRows;
+pub use departed::Departed;
 pub use error::StateError;
 pub use part::{Claim, Look, Rows, StatePart, StateSnapshot, bytes_of, retain_distinct};
 pub use spill::Spill;

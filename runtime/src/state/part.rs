@@ -222,6 +222,14 @@ impl StatePart {
         };
     }
 
+    /// Its operator does not read the rows any more: they leave this process if the storage has them.
+    pub fn let_go(&self) {
+        let mut inner = self.lock();
+        if let Place::Both(_, written) = &inner.place {
+            inner.place = Place::Durable(written.clone());
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         // A place is replaced as a whole: a panic elsewhere leaves it usable.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

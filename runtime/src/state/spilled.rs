@@ -70,6 +70,13 @@ impl SpillFolder {
         writer.finish()
     }
 
+    /// Writes rows that are only read all together.
+    pub fn write_whole(&self, batch: &RecordBatch) -> Result<SpilledRows, FileError> {
+        let mut writer = self.writer(batch.schema())?;
+        writer.add(0, batch)?;
+        writer.finish()
+    }
+
     /// A new file for rows of this schema.
     pub fn writer(&self, schema: SchemaRef) -> Result<SpillWriter, FileError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);

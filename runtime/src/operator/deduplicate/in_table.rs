@@ -32,10 +32,11 @@ use crate::{
 const KEY_BYTES: usize = GROUP_BYTES + 16;
 /// Keys of a checkpoint that are noted at a time.
 const RESTORED_AT_ONCE: usize = 1 << 14;
-/// Bytes of a key in memory, about.
-const BYTES_OF_A_KEY: usize = 32;
-/// Steps that the table may be behind: what two barriers or full memories hand over.
-const MOST_BEHIND: usize = 4;
+/// Steps that the table may be behind: what a barrier hands over, or two full memories.
+const MOST_BEHIND: usize = 2;
+/// Memories of new keys that there are at the same time: the one that is filled, those that are behind, and a sorted copy of
+/// the one that is being written.
+const MEMORIES: usize = 2 + MOST_BEHIND;
 
 type Key = [u8; KEY_BYTES];
 
@@ -49,6 +50,8 @@ pub struct InTable {
     filter: Filter,
     /// Not in the table yet.
     young: Sighted,
+    /// So many keys of them at most.
+    room: usize,
     /// What is handed over to be written, by step; nothing of a step that writes nothing.
     sealed: VecDeque<Option<Arc<Sighted>>>,
     /// Of one batch: what was known of each row's key before it, which keys the table was asked for, and what it has of
@@ -73,15 +76,16 @@ impl InTable {
             behind: Behind::start(table.clone())?,
             filter: Filter::new(engine.clone(), range.groups()),
             range,
-            engine,
             name,
             table,
             recent: Recent::new(),
             young: Sighted::default(),
+            room: room(&engine),
             sealed: VecDeque::new(),
             before: Vec::new(),
             asked: Vec::new(),
             found: Sighted::default(),
+            engine,
         })
     }
 
@@ -165,7 +169,7 @@ impl InTable {
 
     /// What is much goes to the disk.
     fn keep_bounded(&mut self) -> Result<(), TableError> {
-        if self.young.len() * BYTES_OF_A_KEY >= self.engine.buffer_bytes() {
+        if self.young.len() >= self.room {
             self.seal();
             self.settle(MOST_BEHIND)?;
         }
@@ -177,8 +181,9 @@ impl InTable {
         if self.young.len() == 0 {
             return;
         }
-        let sealed = Arc::new(std::mem::take(&mut self.young));
-        self.young.reserve(sealed.len());
+        // Other tables may have come, or gone, since the last time.
+        self.room = room(&self.engine);
+        let sealed = Arc::new(std::mem::replace(&mut self.young, Sighted::with_room(self.room)));
         self.sealed.push_back(Some(sealed.clone()));
         let max_parallelism = self.range.max_parallelism;
         self.behind.step(move |table| {
@@ -195,6 +200,11 @@ impl InTable {
         self.sealed.drain(..written.min(self.sealed.len()));
         Ok(())
     }
+}
+
+/// How many new keys may be in memory.
+fn room(engine: &Engine) -> usize {
+    Sighted::room_in(engine.unwritten_bytes() / MEMORIES)
 }
 
 fn key_of(hash: u128, max_parallelism: u32) -> Key {

@@ -145,6 +145,17 @@ impl Sighted {
         self.0.reserve(count, |seen| seen.hash[0]);
     }
 
+    /// How many keys fit into so many bytes: those of the largest table that does. It has a power of two of places, each with
+    /// one byte beside it, of which seven in eight are taken.
+    pub fn room_in(bytes: usize) -> usize {
+        let places = 1 << (bytes / (size_of::<Sight>() + 1)).max(64).ilog2();
+        places / 8 * 7
+    }
+
+    pub fn with_room(count: usize) -> Self {
+        Self(HashTable::with_capacity(count))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (u128, i64)> {
         self.0.iter().map(|seen| (whole(seen.hash), seen.time))
     }

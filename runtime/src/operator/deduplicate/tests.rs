@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::{
-    array::{AsArray, Int64Array, StringArray, TimestampMillisecondArray},
+    array::{Array, AsArray, Int64Array, StringArray, TimestampMillisecondArray},
     datatypes::{DataType, Field, Int64Type, Schema, TimeUnit},
 };
 use proptest::prelude::*;
@@ -50,9 +50,22 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
     (0..batch.num_rows()).map(|row| Row { key: key(row), time: times.value(row), id: ids.value(row) }).collect()
 }
 
-fn subtask(range: KeyRange, ttl_ms: Option<i64>, dropped: &Dropped, seen: Box<dyn Seen>) -> Deduplicate {
+fn subtask(range: KeyRange, ttl_ms: Option<i64>, dropped: &Dropped, spill: Spill, backend: &Backend) -> Deduplicate {
     let columns = Columns { input: batch(&[]).schema(), keys: vec![2], time: 1 };
-    Deduplicate::new(Named(OperatorId("dedup".into())), columns, range, ttl_ms, dropped.clone(), seen)
+    build(columns, range, ttl_ms, dropped, spill, backend)
+}
+
+fn build(
+    columns: Columns,
+    range: KeyRange,
+    ttl_ms: Option<i64>,
+    dropped: &Dropped,
+    spill: Spill,
+    backend: &Backend,
+) -> Deduplicate {
+    let waiting = Waiting::new(&columns, backend, "waiting".into());
+    let (name, seen) = (Named(OperatorId("dedup".into())), seen(range, spill, backend));
+    Deduplicate::new(name, columns, range, ttl_ms, dropped.clone(), seen, waiting)
 }
 
 fn seen(range: KeyRange, spill: Spill, backend: &Backend) -> Box<dyn Seen> {
@@ -62,10 +75,9 @@ fn seen(range: KeyRange, spill: Spill, backend: &Backend) -> Box<dyn Seen> {
     }
 }
 
-fn in_memory(range: KeyRange) -> Box<dyn Seen> {
+fn in_memory() -> (Spill, Backend) {
     let spill = Spill::new(Arc::new(MemoryStore::new()), tokio::runtime::Handle::current(), "data/1/0/".into());
-    let backend = Backend::new(StateBackend::Memory, "unused".into(), PLENTY);
-    seen(range, spill, &backend)
+    (spill, Backend::new(StateBackend::Memory, "unused".into(), PLENTY))
 }
 
 /// More than any of these tests needs.
@@ -84,7 +96,7 @@ fn fleet_writing_ahead(
     let dropped = Dropped::default();
     let counters = dropped.clone();
     let fleet = Fleet::new(parallelism, vec![2], part_rows, memory, move |range, states, spill, backend| {
-        let mut operator = subtask(range, ttl_ms, &counters, seen(range, spill, backend));
+        let mut operator = subtask(range, ttl_ms, &counters, spill, backend);
         operator.restore(states).unwrap();
         operator
     });
@@ -414,7 +426,8 @@ async fn a_part_of_an_unknown_kind_is_refused() {
         parts,
         table: None,
     };
-    let mut operator = subtask(range, None, &Dropped::default(), in_memory(range));
+    let (spill, backend) = in_memory();
+    let mut operator = subtask(range, None, &Dropped::default(), spill, &backend);
     let part = RestoredPart::new(reference, batch(&[row(1, 1, 1)]));
     let unknown = operator.restore(vec![state(1.into(), vec![part])]).unwrap_err().to_string();
     assert!(unknown.contains("`dedup`") && unknown.contains("found a part `partial`; accepted are"), "{unknown}");
@@ -431,7 +444,8 @@ async fn a_part_of_an_unknown_kind_is_refused() {
 #[tokio::test]
 async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
     let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
-    let mut before = subtask(range, None, &Dropped::default(), in_memory(range));
+    let (spill, backend) = in_memory();
+    let mut before = subtask(range, None, &Dropped::default(), spill.clone(), &backend);
     let mut out = Output::default();
     before.on_batch(batch(&[row(1, 5, 1)]), &mut out).unwrap();
     let state = before.freeze().unwrap().state.unwrap();
@@ -445,8 +459,7 @@ async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
     let mut fields = vec![Arc::new(Field::new("note", DataType::Utf8, true))];
     fields.extend(batch(&[]).schema().fields().iter().cloned());
     let columns = Columns { input: Arc::new(Schema::new(fields)), keys: vec![3], time: 2 };
-    let dropped = Dropped::default();
-    let mut now = Deduplicate::new(Named(OperatorId("dedup".into())), columns, range, None, dropped, in_memory(range));
+    let mut now = build(columns, range, None, &Dropped::default(), spill, &backend);
     now.restore(vec![RestoredState { value: state.value.clone(), parts: parts.collect(), table: None }]).unwrap();
     now.on_watermark(EventTime(10), &mut out).unwrap();
     let put_out = out.elements.iter().find_map(|emitted| match emitted {
@@ -462,7 +475,8 @@ async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
 async fn rows_in_flight_count_as_of_the_time_where_they_were_going_to() {
     let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
     let dropped = Dropped::default();
-    let mut operator = subtask(range, None, &dropped, in_memory(range));
+    let (spill, backend) = in_memory();
+    let mut operator = subtask(range, None, &dropped, spill, &backend);
     let mut value = operator.freeze().unwrap().state.unwrap().value;
     // Of two that were cut at different times, and are one now.
     let states = [60, 10].map(|watermark: i64| {
@@ -480,4 +494,41 @@ async fn rows_in_flight_count_as_of_the_time_where_they_were_going_to() {
         panic!("{out:?}")
     };
     assert_eq!(rows(passed), [row(1, 15, 1)]);
+}
+
+#[test]
+fn rows_that_wait_are_uploaded_once_and_again_where_one_of_them_was_replaced() {
+    let (mut fleet, _) = fleet(1, None);
+    let waiting = |states: &[SubtaskState]| -> Vec<PartRef> {
+        states[0].parts.iter().filter(|part| part.kind == WAITING).cloned().collect()
+    };
+    fleet.rows(&batch(&[row(1, 50, 1), row(2, 50, 2)]));
+    fleet.rows(&batch(&[row(3, 70, 3)]));
+    let first = waiting(&fleet.checkpoint(true));
+    assert_eq!((waiting(&fleet.checkpoint(true)), fleet.uploads()), (first.clone(), 0));
+    fleet.restart(1);
+    assert_eq!((waiting(&fleet.checkpoint(true)), fleet.uploads()), (first.clone(), 0), "also after a restart");
+    fleet.rows(&batch(&[row(1, 40, 4)]));
+    let second = waiting(&fleet.checkpoint(true));
+    assert!(second.contains(&first[1]) && !second.contains(&first[0]), "{second:?}");
+    assert_eq!(emitted(fleet.watermark(100)), [row(1, 40, 4), row(2, 50, 2), row(3, 70, 3)]);
+}
+
+#[test]
+fn rows_that_wait_leave_memory_when_it_is_short_and_are_put_out_all_the_same() {
+    let (mut fleet, _) = fleet_writing_ahead(1, None, usize::MAX, MemoryLimit::given(1 << 10));
+    let rows: Vec<Row> = (0..=255).map(|key| row(key, 10 + i64::from(key), i64::from(key))).collect();
+    for rows in rows.chunks(8) {
+        fleet.rows(&batch(rows));
+        assert!(fleet.in_memory() <= 512, "{} bytes are in memory", fleet.in_memory());
+    }
+    fleet.rows(&batch(&[row(200, 5, 1000)]));
+    fleet.restart(2);
+    let put_out: Vec<Row> = [100, 300].into_iter().flat_map(|watermark| emitted(fleet.watermark(watermark))).collect();
+    let expected = rows.iter().map(|found| if found.key == Some(200) { row(200, 5, 1000) } else { found.clone() });
+    let mut expected: Vec<Row> = expected.collect();
+    expected.sort();
+    let mut put_out = put_out;
+    put_out.sort();
+    assert_eq!(put_out, expected);
 }

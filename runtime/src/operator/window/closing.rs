@@ -8,7 +8,7 @@ use super::{
     error::WindowError,
     run::Run,
 };
-use crate::state::{Rows, spilled::BUCKETS};
+use crate::state::{Departed, Rows, spilled::BUCKETS};
 
 #[derive(Default)]
 pub struct Closing {
@@ -51,8 +51,8 @@ impl Closing {
         self.ended.iter().flat_map(|ended| &ended.runs).map(Run::in_memory).sum()
     }
 
-    /// The groups of the next share.
-    pub fn next(&mut self, shape: &Shape) -> Result<Option<Groups>, WindowError> {
+    /// The groups of the next share. Runs that are done with depart.
+    pub fn next(&mut self, shape: &Shape, departed: &mut Departed) -> Result<Option<Groups>, WindowError> {
         let Some(ended) = self.ended.front_mut() else { return Ok(None) };
         let partials = if ended.shares == 1 {
             read_all(&at_hand(&ended.runs))?
@@ -68,7 +68,8 @@ impl Closing {
         };
         ended.next += 1;
         if ended.next == ended.shares {
-            self.ended.pop_front();
+            let done = self.ended.pop_front().into_iter().flat_map(|ended| ended.runs);
+            done.for_each(|run| run.depart(departed));
         }
         Ok(Some(shape.merge(&partials)?))
     }

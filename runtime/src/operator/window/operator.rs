@@ -230,7 +230,7 @@ impl Window {
 
     /// Puts out some of what has ended, and in the end the watermark that said so. Whether there is more.
     fn put_out(&mut self, out: &mut Output) -> Result<bool, WindowError> {
-        if let Some(mut groups) = self.closing.next(&self.shape)? {
+        if let Some(mut groups) = self.closing.next(&self.shape, self.partials.departed())? {
             let (keys, values) = groups.take_values()?;
             out.batch(self.output(&keys, &values)?);
         }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     memory::Share,
-    state::{Backend, Rows, StatePart, bytes_of, spilled::SpillFolder},
+    state::{Backend, Departed, Rows, StatePart, bytes_of, spilled::SpillFolder},
 };
 
 /// A window has at least so many runs before any are merged.
@@ -26,6 +26,7 @@ pub struct Partials {
     windows: BTreeMap<i64, Vec<Run>>,
     merging: Option<Merging>,
     in_memory: u64,
+    departed: Departed,
     share: Share,
     backend: Backend,
     /// What the local folder is named by.
@@ -40,6 +41,7 @@ impl Partials {
             windows: BTreeMap::new(),
             merging: None,
             in_memory: 0,
+            departed: Departed::default(),
             share: backend.budget().share(),
             backend: backend.clone(),
             name,
@@ -84,6 +86,11 @@ impl Partials {
         Some(runs)
     }
 
+    /// Where runs of windows that were taken go when they are done with.
+    pub fn departed(&mut self) -> &mut Departed {
+        &mut self.departed
+    }
+
     /// How many bytes may be put together at a time.
     pub fn at_once(&self) -> u64 {
         self.share.even() / 4
@@ -93,13 +100,21 @@ impl Partials {
     /// operator has `others` bytes more.
     pub fn keep_bounded(&mut self, others: u64) -> Result<(), WindowError> {
         self.take_merged()?;
-        self.share.set(self.in_memory + others);
+        self.count(others);
+        if self.share.is_over() {
+            self.departed.release();
+            self.count(others);
+        }
         if self.share.is_over() {
             let wanted = self.share.even() / 2;
             while self.in_memory > wanted && self.spill_largest()? {}
-            self.share.set(self.in_memory + others);
+            self.count(others);
         }
         Ok(())
+    }
+
+    fn count(&mut self, others: u64) {
+        self.share.set(self.in_memory + self.departed.bytes() + others);
     }
 
     /// Merges a window's newest runs as long as the older one is not much larger: their number stays logarithmic, and a
@@ -122,7 +137,7 @@ impl Partials {
         if rows <= MERGED_AT_ONCE && !newest.iter().any(Run::is_spilled) {
             let at_hand: Vec<Rows> = newest.iter().flat_map(Run::at_hand).collect();
             let merged = merge(&self.shape, start, &at_hand)?;
-            runs.truncate(from);
+            runs.drain(from..).for_each(|run| run.depart(&mut self.departed));
             runs.push(merged);
         } else if self.merging.is_none() {
             let newest = newest.to_vec();
@@ -137,7 +152,8 @@ impl Partials {
         let Some(merging) = self.merging.take() else { return Ok(()) };
         let (start, merged) = (merging.start, merged?);
         if let Some(runs) = self.windows.get_mut(&start) {
-            runs.splice(merging.from..merging.from + merging.count, [merged]);
+            let replaced = runs.splice(merging.from..merging.from + merging.count, [merged]);
+            replaced.for_each(|run| run.depart(&mut self.departed));
             self.merge(start)?;
         }
         self.recount();

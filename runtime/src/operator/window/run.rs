@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 
 use super::{accumulate::Shape, error::WindowError};
 use crate::state::{
-    Rows, StatePart, bytes_of,
+    Departed, Rows, StatePart, bytes_of,
     spilled::{SpillFolder, SpilledRows},
 };
 
@@ -77,6 +77,14 @@ impl Run {
     /// The rows. Parts of a window that is open are at hand: in memory, or on the local disk.
     pub fn at_hand(&self) -> impl Iterator<Item = Rows> {
         self.parts.iter().filter_map(|part| part.at_hand())
+    }
+
+    /// The operator needs it no more.
+    pub fn depart(self, departed: &mut Departed) {
+        for part in self.parts {
+            let bytes = part.batch().map_or(0, |batch| bytes_of(&batch));
+            departed.add(&part, bytes);
+        }
     }
 
     /// Writes what is in memory to the local disk.

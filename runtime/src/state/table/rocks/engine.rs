@@ -12,14 +12,20 @@ use crate::state::local::{LocalError, LocalFolder, Scratch};
 
 /// Below this a table could hardly keep its own indexes.
 const LEAST: u64 = 16 << 20;
-/// Of the budget, for what is not written to files yet: one of so many parts.
-const WRITE_BUFFERS: u64 = 4;
-/// And for filters over all keys of a table.
+/// Of the budget, one of so many parts is for filters over all keys of a table;
 const FILTERS: u64 = 4;
+/// one for entries that owners of tables have not written yet;
+const UNWRITTEN: u64 = 8;
+/// one for pieces of files that are on their way from or to the checkpoint storage. What is left is for cached blocks,
+const TRANSFERS: u64 = 8;
+/// and of that, one for the tables' own write buffers.
+const WRITE_BUFFERS: u64 = 4;
 /// A table's own write buffer. What is in one is written at the barrier while the task waits, so it is kept small.
 const LARGEST_BUFFER: u64 = 16 << 20;
 const SMALLEST_BUFFER: u64 = 1 << 20;
-/// Pieces of files that are on their way from or to the checkpoint storage, at most.
+/// More that is not written would make the steps longer in which it is.
+const MOST_UNWRITTEN: u64 = 64 << 20;
+/// Pieces under way at the same time.
 const MOST_TRANSFERS: u64 = 8;
 
 /// The local folder, and the memory that tables may use. Clones are the same one.
@@ -35,6 +41,7 @@ struct Shared {
     buffers: WriteBufferManager,
     /// Bytes that filters may still take.
     filters: AtomicU64,
+    tables: AtomicU64,
     transfers: Semaphore,
 }
 
@@ -50,6 +57,17 @@ impl Drop for Reserved {
     }
 }
 
+/// A table that is open.
+pub(super) struct Open {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.tables.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Engine {
     /// Bytes of a piece that is uploaded or downloaded at once.
     pub const PIECE: u64 = 16 << 20;
@@ -58,13 +76,14 @@ impl Engine {
     pub fn new(folder: LocalFolder, budget: u64) -> Self {
         let budget = budget.max(LEAST);
         let filters = budget / FILTERS;
-        let cache = Cache::new_lru_cache((budget - filters) as usize);
-        let share = (budget / WRITE_BUFFERS) as usize;
+        let cached = budget - filters - budget / UNWRITTEN - budget / TRANSFERS;
+        let cache = Cache::new_lru_cache(cached as usize);
+        let share = (cached / WRITE_BUFFERS) as usize;
         // Writers are not stalled beyond it: a task that waits here would hold the flush that it waits for.
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(share, false, cache.clone());
-        let transfers = Semaphore::new((budget / 4 / Self::PIECE).clamp(2, MOST_TRANSFERS) as usize);
-        let filters = AtomicU64::new(filters);
-        Self { shared: Arc::new(Shared { folder, budget, cache, buffers, filters, transfers }) }
+        let transfers = Semaphore::new((budget / TRANSFERS / Self::PIECE).clamp(2, MOST_TRANSFERS) as usize);
+        let (filters, tables) = (AtomicU64::new(filters), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { folder, budget, cache, buffers, filters, tables, transfers }) }
     }
 
     pub fn folder(&self) -> &LocalFolder {
@@ -103,8 +122,20 @@ impl Engine {
         &self.shared.buffers
     }
 
-    /// Bytes that one table may keep in memory before it writes them to a file.
-    pub fn buffer_bytes(&self) -> usize {
-        (self.shared.budget / WRITE_BUFFERS / 4).clamp(SMALLEST_BUFFER, LARGEST_BUFFER) as usize
+    /// Bytes that a table keeps in a write buffer before it writes them to a file.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        (self.shared.budget / 16).clamp(SMALLEST_BUFFER, LARGEST_BUFFER) as usize
+    }
+
+    /// Bytes that the owner of a table may keep in memory before it has them written.
+    pub fn unwritten_bytes(&self) -> usize {
+        let all = self.shared.budget / UNWRITTEN;
+        (all / self.shared.tables.load(Ordering::Relaxed).max(1)).min(MOST_UNWRITTEN) as usize
+    }
+
+    /// One table more, until this is dropped.
+    pub(super) fn open(&self) -> Open {
+        self.shared.tables.fetch_add(1, Ordering::Relaxed);
+        Open { shared: self.shared.clone() }
     }
 }

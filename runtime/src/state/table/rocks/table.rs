@@ -15,7 +15,7 @@ use rocksdb::{
 };
 
 use super::{
-    engine::Engine,
+    engine::{Engine, Open},
     files::{self, Downloaded, Uploaded},
     frozen::{Encode, FrozenTable},
     options,
@@ -39,6 +39,7 @@ struct Inner {
     oldest: Arc<AtomicI64>,
     uploaded: Arc<Uploaded>,
     write: WriteOptions,
+    _open: Open,
 }
 
 /// Names what failed in `folder`.
@@ -109,8 +110,9 @@ impl RocksTable {
     fn open(engine: &Engine, folder: Scratch, is_new: bool, uploaded: Uploaded) -> Result<Self, TableError> {
         let oldest = Arc::new(AtomicI64::new(i64::MIN));
         let db = open(folder.path(), options::table(engine, oldest.clone()), is_new)?;
-        let (engine, write) = (engine.clone(), options::write());
-        Ok(Self { inner: Arc::new(Inner { db, folder, engine, oldest, uploaded: Arc::new(uploaded), write }) })
+        let (_open, uploaded, write) = (engine.open(), Arc::new(uploaded), options::write());
+        let engine = engine.clone();
+        Ok(Self { inner: Arc::new(Inner { db, folder, engine, oldest, uploaded, write, _open }) })
     }
 
     /// Takes over what a former table has of some key groups.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    CheckpointSpec, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec, RestoreFrom, RunState,
-    SecretRef, SinkSpec, SourceSpec, StateBackend, StreamJobStatus, WorkerPods,
+    CheckpointSpec, ExchangeCompression, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec,
+    RestoreFrom, RunState, SecretRef, SinkSpec, SourceSpec, StateBackend, StreamJobStatus, WorkerPods,
 };
 
 pub(crate) const API_VERSION: &str = "tidegate.dev/v1alpha1";
@@ -110,6 +110,10 @@ pub struct JobSpec {
     /// memory.
     #[serde(default, skip_serializing_if = "StateBackend::is_default")]
     pub state_backend: StateBackend,
+    /// How rows on their way to another worker are compressed: `None`, the default, or `LZ4`, where the network is the
+    /// bottleneck.
+    #[serde(default, skip_serializing_if = "ExchangeCompression::is_default")]
+    pub exchange_compression: ExchangeCompression,
     /// When checkpoints are taken, and where they are kept.
     pub checkpoint: CheckpointSpec,
     /// What the job begins with, while it has no checkpoint of its own. Afterwards this is not looked at.

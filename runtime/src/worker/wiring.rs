@@ -96,7 +96,7 @@ impl<'a> Wiring<'a> {
             *nth += 1;
             let receivers =
                 (0..self.parallelism).map(|subtask| TaskId { task: edge.to, subtask: SubtaskIndex(subtask) });
-            let senders = receivers.filter_map(|receiver| self.sender(receiver, channel)).collect();
+            let senders = receivers.filter_map(|receiver| self.sender(plan, receiver, channel)).collect();
             edges.push(Edge { keys: edge.keys.clone(), max_parallelism: plan.spec.max_parallelism, senders });
         }
         edges
@@ -107,11 +107,11 @@ impl<'a> Wiring<'a> {
         input * self.parallelism as usize + from.0 as usize
     }
 
-    fn sender(&mut self, to: TaskId, channel: usize) -> Option<Sender> {
+    fn sender(&mut self, plan: &JobPlan, to: TaskId, channel: usize) -> Option<Sender> {
         let Some(peer) = self.places.elsewhere.get(&to.subtask) else { return self.senders.remove(&(to, channel)) };
         let (sender, outbox) = outbox();
-        let id = self.id(to, channel);
-        self.leaving.push(Leaving { id, peer: peer.clone(), outbox });
+        let (id, peer, compression) = (self.id(to, channel), peer.clone(), plan.spec.exchange_compression);
+        self.leaving.push(Leaving { id, peer, outbox, compression });
         Some(sender)
     }
 

@@ -6,14 +6,15 @@ use arrow::{
     array::{ArrayRef, RecordBatch},
     datatypes::{Schema, SchemaRef},
     error::ArrowError,
-    ipc::{
-        MessageHeader, reader, root_as_message,
-        writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions},
-    },
 };
 use arrow_flight::{FlightData, utils::flight_data_to_arrow_batch};
+use arrow_ipc::{
+    CompressionType, MessageHeader, reader, root_as_message,
+    writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions},
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tidegate_crds::ExchangeCompression;
 
 use crate::{
     element::{Barrier, Element},
@@ -47,18 +48,21 @@ pub struct Encoder {
     context: IpcWriteContext,
 }
 
-impl Default for Encoder {
-    fn default() -> Self {
-        Self {
+impl Encoder {
+    /// The reader sees by itself how rows are compressed.
+    pub fn new(compression: ExchangeCompression) -> Result<Self, ArrowError> {
+        let compression = match compression {
+            ExchangeCompression::None => None,
+            ExchangeCompression::Lz4 => Some(CompressionType::LZ4_FRAME),
+        };
+        Ok(Self {
             schema: None,
             dictionaries: DictionaryTracker::new(false),
-            options: IpcWriteOptions::default(),
+            options: IpcWriteOptions::default().try_with_compression(compression)?,
             context: IpcWriteContext::default(),
-        }
+        })
     }
-}
 
-impl Encoder {
     /// The messages that bring an element.
     pub fn encode(&mut self, element: &Element) -> Result<Vec<FlightData>, FrameError> {
         let signal = match element {

@@ -2,6 +2,7 @@
 
 use arrow_flight::{FlightData, flight_service_client::FlightServiceClient};
 use futures::stream;
+use tidegate_crds::ExchangeCompression;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
@@ -26,6 +27,7 @@ pub struct Leaving {
     /// Where the receiving worker's exchange is.
     pub peer: String,
     pub outbox: Outbox,
+    pub compression: ExchangeCompression,
 }
 
 impl Leaving {
@@ -59,7 +61,7 @@ impl Leaving {
     }
 
     async fn feed(&mut self, messages: mpsc::Sender<FlightData>) -> Result<(), FrameError> {
-        let mut encoder = Encoder::default();
+        let mut encoder = Encoder::new(self.compression)?;
         let mut next = vec![metadata(&self.id)?];
         loop {
             for message in next {

@@ -5,6 +5,7 @@ use arrow::{
     datatypes::{Int32Type, Int64Type},
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tidegate_crds::ExchangeCompression;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
@@ -52,18 +53,33 @@ fn what_is_written_is_read() {
         Element::Batch(batch(0, 100).slice(40, 7)),
         Element::End,
     ];
-    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
-    for element in &elements {
-        let messages = encoder.encode(element).unwrap();
-        let mut read = messages.iter().filter_map(|message| decoder.decode(message).unwrap());
-        assert_eq!(format!("{:?}", read.next().unwrap()), format!("{element:?}"));
-        assert!(read.next().is_none());
+    for compression in [ExchangeCompression::None, ExchangeCompression::Lz4] {
+        let (mut encoder, mut decoder) = (Encoder::new(compression).unwrap(), Decoder::default());
+        for element in &elements {
+            let messages = encoder.encode(element).unwrap();
+            let mut read = messages.iter().filter_map(|message| decoder.decode(message).unwrap());
+            assert_eq!(format!("{:?}", read.next().unwrap()), format!("{element:?}"));
+            assert!(read.next().is_none());
+        }
     }
 }
 
 #[test]
+fn compressed_rows_take_fewer_bytes() {
+    let bytes = |compression| -> usize {
+        let messages = Encoder::new(compression).unwrap().encode(&Element::Batch(batch(0, 1000))).unwrap();
+        messages.iter().map(|message| message.data_body.len()).sum()
+    };
+    assert!(bytes(ExchangeCompression::Lz4) < bytes(ExchangeCompression::None));
+}
+
+fn encoder() -> Encoder {
+    Encoder::new(ExchangeCompression::None).unwrap()
+}
+
+#[test]
 fn a_schema_is_sent_once() {
-    let mut encoder = Encoder::default();
+    let mut encoder = encoder();
     let first = encoder.encode(&Element::Batch(batch(0, 5))).unwrap();
     let next = encoder.encode(&Element::Batch(batch(0, 5))).unwrap();
     assert_eq!((first.len(), next.len()), (3, 1), "schema, dictionary, rows; then rows");
@@ -72,7 +88,7 @@ fn a_schema_is_sent_once() {
 #[test]
 fn nonsense_is_refused() {
     let mut decoder = Decoder::default();
-    let rows_first = Encoder::default().encode(&Element::Batch(batch(0, 1))).unwrap();
+    let rows_first = encoder().encode(&Element::Batch(batch(0, 1))).unwrap();
     assert!(decoder.decode(&rows_first[2]).unwrap_err().to_string().contains("before their schema"));
     assert!(decoder.decode(&frame::metadata(&"hello").unwrap()).is_err());
     let mut header = rows_first[0].clone();
@@ -88,7 +104,8 @@ fn id(channel: usize) -> ChannelId {
 fn channel(post: &Post, peer: SocketAddr, security: &Security, sender: Sender, channel: usize) -> Sender {
     post.expect(id(channel), Inbox { sender, broken: Box::new(|cause| panic!("{cause}")) });
     let (sender, outbox) = outbox();
-    let mut leaving = Leaving { id: id(channel), peer: peer.to_string(), outbox };
+    let mut leaving =
+        Leaving { id: id(channel), peer: peer.to_string(), outbox, compression: ExchangeCompression::None };
     let connection = connection(&leaving.peer, security).unwrap();
     tokio::spawn(async move { leaving.carry(connection).await.unwrap() });
     sender
@@ -197,7 +214,7 @@ async fn a_stream_that_ends_too_early_is_told() {
     let inbox = Inbox { sender: senders.remove(0), broken: Box::new(move |cause| told.send(cause).unwrap()) };
     post.expect(id(0), inbox);
     let (sender, outbox) = outbox();
-    let mut leaving = Leaving { id: id(0), peer: peer.to_string(), outbox };
+    let mut leaving = Leaving { id: id(0), peer: peer.to_string(), outbox, compression: ExchangeCompression::None };
     sender.send(Element::Batch(batch(0, 1))).await.unwrap();
     drop(sender);
     let carried = leaving.carry(connection(&peer.to_string(), &Security::Plain).unwrap()).await;
@@ -208,7 +225,11 @@ async fn a_stream_that_ends_too_early_is_told() {
 async fn refusal(peer: String, security: &Security) -> String {
     let (_sender, outbox) = outbox();
     let connection = connection(&peer, security).unwrap();
-    Leaving { id: id(0), peer, outbox }.carry(connection).await.unwrap_err().to_string()
+    Leaving { id: id(0), peer, outbox, compression: ExchangeCompression::None }
+        .carry(connection)
+        .await
+        .unwrap_err()
+        .to_string()
 }
 
 #[tokio::test]
@@ -237,7 +258,10 @@ async fn who_belongs_to_a_run_that_has_ended_is_not_let_into_the_next() {
     let (sender, outbox) = outbox();
     sender.push(Element::End).unwrap();
     let connection = connection(&peer.to_string(), &Security::Plain).unwrap();
-    Leaving { id: next, peer: peer.to_string(), outbox }.carry(connection).await.expect("the next run's is let in");
+    Leaving { id: next, peer: peer.to_string(), outbox, compression: ExchangeCompression::None }
+        .carry(connection)
+        .await
+        .expect("the next run's is let in");
 }
 
 /// A job's own.

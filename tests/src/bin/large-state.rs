@@ -33,6 +33,9 @@ struct Arguments {
     memory: u64,
     #[arg(long, default_value_t = 2)]
     parallelism: u32,
+    /// Between checkpoints. The job is killed when one says that the state is large enough, so there must be several.
+    #[arg(long, default_value = "2s")]
+    interval: String,
 }
 
 const EXAMPLE: &str = "store-sales-local.yaml";
@@ -57,7 +60,7 @@ async fn main() {
         .set("spec.sources[0].generator", &settings)
         .set("spec.sinks[0].files.path", output.display())
         .set("spec.checkpoint.storage.local.path", folder.join("checkpoints").display())
-        .set("spec.checkpoint.interval", "10s")
+        .set("spec.checkpoint.interval", &arguments.interval)
         .set("spec.stateBackend", "RocksDB")
         .set("spec.parallelism", arguments.parallelism)
         .env("TIDEGATE_LOCAL_FOLDER", folder.join("local").display())

@@ -82,6 +82,8 @@ fn in_memory() -> (Spill, Backend) {
 
 /// More than any of these tests needs.
 const PLENTY: MemoryLimit = MemoryLimit::given(64 << 20);
+/// Less than the rows of any of them.
+const LITTLE: MemoryLimit = MemoryLimit::given(1 << 10);
 
 fn fleet(parallelism: u32, ttl_ms: Option<i64>) -> (Fleet<Deduplicate>, Dropped) {
     fleet_writing_ahead(parallelism, ttl_ms, usize::MAX, PLENTY)
@@ -293,7 +295,7 @@ proptest! {
         parallelism in 1_u32..4,
         ttl_ms in prop::option::of(100_i64..200),
     ) {
-        play(steps, parallelism, ttl_ms, MemoryLimit::given(1 << 10), |_| StateBackend::Memory);
+        play(steps, parallelism, ttl_ms, LITTLE, |_| StateBackend::Memory);
     }
 
     #[test]
@@ -320,7 +322,7 @@ fn emitted(outputs: Outputs) -> Vec<Row> {
 
 #[test]
 fn keys_that_memory_is_too_short_for_are_in_a_table_and_known_after_a_restart() {
-    let (mut fleet, dropped) = fleet_writing_ahead(2, None, usize::MAX, MemoryLimit::given(1 << 10));
+    let (mut fleet, dropped) = fleet_writing_ahead(2, None, usize::MAX, LITTLE);
     let rows: Vec<Row> = (0..200).map(|key| row(key, 10, i64::from(key))).collect();
     fleet.rows(&batch(&rows));
     assert_eq!(fleet.in_memory(), 0, "what is in a table is not in memory");
@@ -363,8 +365,8 @@ fn a_key_that_came_again_after_its_time_to_live_is_remembered_over_a_restart() {
 /// Rows may be further ahead of the watermark than the time to live is long.
 #[test]
 fn a_row_is_not_taken_for_an_equal_one_that_was_superseded_before_its_key_was_forgotten() {
-    for restarts in [false, true] {
-        let (mut fleet, _) = fleet(1, Some(10));
+    for (restarts, memory) in [(false, PLENTY), (true, PLENTY), (false, LITTLE), (true, LITTLE)] {
+        let (mut fleet, _) = fleet_writing_ahead(1, Some(10), usize::MAX, memory);
         fleet.rows(&batch(&[row(1, 100, 1)]));
         fleet.rows(&batch(&[row(1, 20, 2)]));
         assert_eq!(emitted(fleet.watermark(50)), [row(1, 20, 2)]);
@@ -372,7 +374,7 @@ fn a_row_is_not_taken_for_an_equal_one_that_was_superseded_before_its_key_was_fo
         if restarts {
             fleet.restart(1);
         }
-        assert_eq!(emitted(fleet.watermark(i64::MAX)), [row(1, 100, 3)], "restarts: {restarts}");
+        assert_eq!(emitted(fleet.watermark(i64::MAX)), [row(1, 100, 3)], "restarts: {restarts}, {memory:?}");
     }
 }
 
@@ -516,7 +518,7 @@ fn rows_that_wait_are_uploaded_once_and_again_where_one_of_them_was_replaced() {
 
 #[test]
 fn rows_that_wait_leave_memory_when_it_is_short_and_are_put_out_all_the_same() {
-    let (mut fleet, _) = fleet_writing_ahead(1, None, usize::MAX, MemoryLimit::given(1 << 10));
+    let (mut fleet, _) = fleet_writing_ahead(1, None, usize::MAX, LITTLE);
     let rows: Vec<Row> = (0..=255).map(|key| row(key, 10 + i64::from(key), i64::from(key))).collect();
     for rows in rows.chunks(8) {
         fleet.rows(&batch(rows));

@@ -16,7 +16,7 @@ use super::local::{LocalError, Scratch};
 use crate::{
     checkpoint::{
         manifest::FileRef,
-        store::{ObjectPath, Store, StoreError},
+        store::{Store, StoreError},
     },
     failure::Reason,
 };
@@ -31,6 +31,8 @@ pub enum FileError {
     Missing { path: String },
     #[error("the file `{path}` of a checkpoint is damaged: its bytes are not the ones that were written")]
     Damaged { path: String },
+    #[error("the file `{path}` of a checkpoint is damaged: {found} bytes are there of {written} that were written")]
+    Length { path: String, found: u64, written: u64 },
     #[error("failed to read or write Arrow rows of a checkpoint")]
     Arrow(#[from] ArrowError),
     #[error(transparent)]
@@ -42,7 +44,9 @@ pub enum FileError {
 impl Reason for FileError {
     fn reason(&self) -> FailureReason {
         match self {
-            Self::Missing { .. } | Self::Damaged { .. } | Self::Arrow(_) => FailureReason::StateUnfit,
+            Self::Missing { .. } | Self::Damaged { .. } | Self::Length { .. } | Self::Arrow(_) => {
+                FailureReason::StateUnfit
+            }
             Self::Local(_) => FailureReason::TaskFailed,
             Self::Store(error) => error.reason(),
         }
@@ -76,8 +80,12 @@ pub async fn read(store: &Arc<dyn Store>, file: &FileRef) -> Result<(SchemaRef, 
 
 /// The bytes of a file of a checkpoint, verified.
 pub async fn fetch(store: &Arc<dyn Store>, file: &FileRef) -> Result<Bytes, FileError> {
-    let path = || file.path.to_string();
-    let bytes = store.get(&file.path).await?.ok_or_else(|| FileError::Missing { path: path() })?;
+    let path = || file.to_string();
+    let bytes = file.get(store.as_ref()).await?.ok_or_else(|| FileError::Missing { path: path() })?;
+    let found = bytes.len() as u64;
+    if found != file.bytes {
+        return Err(FileError::Length { path: path(), found, written: file.bytes });
+    }
     if !file.matches(&bytes) {
         return Err(FileError::Damaged { path: path() });
     }
@@ -87,8 +95,8 @@ pub async fn fetch(store: &Arc<dyn Store>, file: &FileRef) -> Result<Bytes, File
 /// An Arrow IPC file of a checkpoint on the local disk, whose batches are read one at a time.
 #[derive(Debug)]
 pub struct LocalRows {
-    /// Of the file in the checkpoint storage.
-    pub name: ObjectPath,
+    /// Of the file, or piece, in the checkpoint storage.
+    pub name: FileRef,
     pub path: PathBuf,
     /// What the file is in.
     pub folder: Arc<Scratch>,
@@ -101,5 +109,33 @@ impl LocalRows {
         let mut reader = FileReader::try_new(opened, None)?;
         reader.set_index(index as usize).map_err(|_| damaged())?;
         Ok(reader.next().ok_or_else(damaged)??)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::store::{ObjectPath, memory::MemoryStore};
+
+    #[tokio::test]
+    async fn a_piece_is_read_alone_and_one_that_its_file_does_not_have_is_told_of() {
+        let memory = MemoryStore::new();
+        let store: Arc<dyn Store> = Arc::new(memory.clone());
+        let piece = FileRef { offset: Some(4), ..FileRef::of(ObjectPath("data/shared".into()), b"mine") };
+        for (found, expected) in [
+            ("theirsmine", Err("is damaged: its bytes are not")),
+            ("themmineandmore", Ok("mine")),
+            ("themmin", Err("`data/shared[4..8]` of a checkpoint is damaged: 3 bytes are there of 4")),
+            ("th", Err("0 bytes are there of 4")),
+        ] {
+            memory.plant("data/shared", found);
+            match (fetch(&store, &piece).await, expected) {
+                (Ok(bytes), Ok(expected)) => assert_eq!(bytes, expected, "{found}"),
+                (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{found}: {error}"),
+                other => panic!("{found}: {other:?}"),
+            }
+        }
+        memory.remove("data/shared");
+        assert!(fetch(&store, &piece).await.unwrap_err().to_string().contains("`data/shared[4..8]`"));
     }
 }

@@ -11,8 +11,11 @@ use tidegate_crds::StateBackend;
 
 use super::*;
 use crate::{
-    checkpoint::manifest::{FileRef, PartRef, SubtaskState},
-    checkpoint::store::{ObjectPath, memory::MemoryStore},
+    checkpoint::{
+        manifest::{FileRef, PartRef, SubtaskState},
+        pack::Packer,
+        store::{ObjectPath, memory::MemoryStore},
+    },
     ids::OperatorId,
     memory::MemoryLimit,
     operator::{
@@ -63,7 +66,9 @@ fn seen(range: KeyRange, spill: Spill, backend: &Backend) -> Box<dyn Seen> {
 }
 
 fn in_memory(range: KeyRange) -> Box<dyn Seen> {
-    let spill = Spill::new(Arc::new(MemoryStore::new()), tokio::runtime::Handle::current(), "data/1/0/".into());
+    let io = tokio::runtime::Handle::current();
+    let packer = Packer::eager(Arc::new(MemoryStore::new()), io.clone());
+    let spill = Spill::new(packer, io, "data/1/0/".into());
     let backend = Backend::new(StateBackend::Memory, "unused".into(), PLENTY);
     seen(range, spill, &backend)
 }

@@ -87,6 +87,7 @@ impl Subtask {
             task: TaskId { task: 0, subtask: SubtaskIndex(0) },
             attempt: Attempt(1),
             lineage: "sales".into(),
+            packer: Packer::eager(Arc::new(store.clone()), Handle::current()),
             store: Arc::new(store.clone()),
             io: Handle::current(),
             reports: Reports::new(Run(1), report),

@@ -14,6 +14,7 @@ pub const PLACES: &[&str] = &[
     "after-state-upload",
     "rows-in-flight-uploaded",
     "chunk-spilled",
+    "shared-file-uploaded",
     "before-manifest",
     "after-manifest",
     "before-own",

@@ -60,6 +60,12 @@ impl MemoryLimit {
         if self.is_own { own } else { own / 2 }
     }
 
+    /// What rows that were made into files may take on their way to the checkpoint storage: a sixteenth.
+    pub fn for_uploads(self) -> u64 {
+        let own = self.bytes / 16;
+        if self.is_own { own } else { own / 2 }
+    }
+
     /// What the files of a system say whose root is `root`.
     fn found(root: &Path) -> Option<Self> {
         let machine = machine(root);

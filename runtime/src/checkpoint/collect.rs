@@ -9,6 +9,10 @@
 //! part never goes back to a place where it was before. So a file goes when some checkpoint that began after the file was
 //! part of a completed one has completed without it, since all that begin from then on find its rows elsewhere; and when
 //! all that were under way at that moment are decided, without naming it either. One at a time, that is at once.
+//!
+//! That holds for a file that subtasks share ([`super::pack`]), though its pieces come and go one by one: it goes when nobody
+//! names any piece of it. All its pieces are there when the first of them is, so a checkpoint that begins after some
+//! completed one has named a piece finds each of them there, or elsewhere for good.
 
 use std::{
     collections::{BTreeSet, VecDeque},

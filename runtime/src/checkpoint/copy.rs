@@ -1,9 +1,7 @@
-//! Copying the state that a manifest names, file by file, from one place to another.
+//! Copying the state that a manifest names from one place to another, file by file. What was a piece of a file that several
+//! subtasks share is a file of its own in the copy.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{TryStreamExt, stream};
 use thiserror::Error;
@@ -27,12 +25,12 @@ pub struct Copied {
 
 #[derive(Debug, Error)]
 pub enum CopyError {
-    #[error("the file `{path}`, which a checkpoint in {location} names, is missing")]
-    Missing { path: ObjectPath, location: String },
+    #[error("the file `{file}`, which a checkpoint in {location} names, is missing")]
+    Missing { file: FileRef, location: String },
     #[error(
-        "the file `{path}`, which a checkpoint in {location} names, is damaged: its bytes are not the ones that were written"
+        "the file `{file}`, which a checkpoint in {location} names, is damaged: its bytes are not the ones that were written"
     )]
-    Damaged { path: ObjectPath, location: String },
+    Damaged { file: FileRef, location: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -46,8 +44,8 @@ impl Reason for CopyError {
     }
 }
 
-/// Copies all files of state to `<folder><number>.<extension>` of another store, or of the same one. Gives the manifest as it
-/// is there, with paths from `root` on, a beginning of `folder`, and without chunks.
+/// Copies all files and pieces of state to `<folder><number>.<extension>` of another store, or of the same one. Gives the
+/// manifest as it is there, with paths from `root` on, a beginning of `folder`, and without chunks.
 pub async fn copy_state(
     manifest: &Manifest,
     from: &Arc<dyn Store>,
@@ -56,23 +54,32 @@ pub async fn copy_state(
     folder: &str,
 ) -> Result<(Manifest, Copied), CopyError> {
     let mut copy = Manifest { chunks: Vec::new(), ..manifest.clone() };
-    let files: BTreeSet<FileRef> = copy.file_refs().cloned().collect();
-    let copied = Copied { files: files.len(), bytes: files.iter().map(|file| file.bytes).sum() };
-    let places: BTreeMap<ObjectPath, ObjectPath> = (0..)
-        .zip(&files)
-        .map(|(number, file): (u32, _)| {
-            let extension = file.path.0.rsplit_once('.').map_or("arrow", |(_, extension)| extension);
-            (file.path.clone(), ObjectPath(format!("{folder}{number}.{extension}")))
-        })
+    let places: BTreeMap<FileRef, ObjectPath> = (0..)
+        .zip(files(&copy))
+        .map(|(number, (file, extension)): (u32, _)| (file, ObjectPath(format!("{folder}{number}.{extension}"))))
         .collect();
-    stream::iter(files.iter().zip(places.values()).map(Ok))
+    let copied = Copied { files: places.len(), bytes: places.keys().map(|file| file.bytes).sum() };
+    stream::iter(places.iter().map(Ok))
         .try_for_each_concurrent(AT_ONCE, |(file, place)| copy_file(from, file, to, place))
         .await?;
-    copy.place_files(|path| {
-        let place = &places.get(path)?.0;
+    copy.place_files(|file| {
+        let place = &places.get(file)?.0;
         Some(ObjectPath(place.strip_prefix(root).unwrap_or(place).to_owned()))
     });
     Ok((copy, copied))
+}
+
+/// Files and pieces of state, each once, with what the names of such files end in.
+fn files(manifest: &Manifest) -> BTreeMap<FileRef, String> {
+    let mut files = BTreeMap::new();
+    for subtask in manifest.operators.iter().flat_map(|operator| &operator.subtasks) {
+        files.extend(subtask.parts.iter().map(|part| (part.file.clone(), "arrow".to_owned())));
+        for table in &subtask.table {
+            let extension = table.name.rsplit_once('.').map_or("table", |(_, extension)| extension);
+            files.extend(table.pieces.iter().map(|piece| (piece.clone(), extension.to_owned())));
+        }
+    }
+    files
 }
 
 async fn copy_file(
@@ -81,10 +88,12 @@ async fn copy_file(
     to: &Arc<dyn Store>,
     place: &ObjectPath,
 ) -> Result<(), CopyError> {
-    let (path, location) = (file.path.clone(), from.location());
-    let Some(bytes) = from.get(&path).await? else { return Err(CopyError::Missing { path, location }) };
+    let location = from.location();
+    let Some(bytes) = file.get(from.as_ref()).await? else {
+        return Err(CopyError::Missing { file: file.clone(), location });
+    };
     if !file.matches(&bytes) {
-        return Err(CopyError::Damaged { path, location });
+        return Err(CopyError::Damaged { file: file.clone(), location });
     }
     to.put(place, bytes).await?;
     fault::reach("state-copied");

@@ -1,7 +1,5 @@
 //! A checkpoint's table of contents: which file holds which state, and what waits to be published.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -18,12 +16,18 @@ use crate::{
     sink::ChunkId,
 };
 
+mod file_ref;
+
+pub use self::file_ref::{FileRef, bytes_of};
+
 /// The version this code writes, and reads.
 const FORMAT: u32 = 1;
 /// That of a manifest with tables. A program that does not know of them must not go on without them.
 const FORMAT_WITH_TABLES: u32 = 2;
 /// That of a manifest with rows in flight; the same holds for them.
 const FORMAT_WITH_ROWS_IN_FLIGHT: u32 = 3;
+/// That of a manifest that names pieces of files; a program that does not know of them would take the whole file for each.
+const FORMAT_WITH_PIECES: u32 = 4;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,16 +119,6 @@ pub struct PartRef {
     pub batch: u32,
 }
 
-/// A file of the checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FileRef {
-    pub path: ObjectPath,
-    pub bytes: u64,
-    /// XXH3, 64 bits, hexadecimal, of the whole file.
-    pub xxh3: String,
-}
-
 /// A chunk of the write-ahead log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -164,19 +158,8 @@ pub fn parse_folder(path: &ObjectPath) -> Option<(Attempt, Epoch)> {
     Some((Attempt(segments.next()?.parse().ok()?), Epoch(segments.next()?.parse().ok()?)))
 }
 
-impl FileRef {
-    pub fn of(path: ObjectPath, bytes: &[u8]) -> Self {
-        Self { path, bytes: bytes.len() as u64, xxh3: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytes)) }
-    }
-
-    /// Whether `bytes` are what was written.
-    pub fn matches(&self, bytes: &[u8]) -> bool {
-        *self == Self::of(self.path.clone(), bytes)
-    }
-}
-
 impl SubtaskState {
-    /// Every file that it needs; one is named as often as it is used.
+    /// Every file or piece that it needs; one is named as often as it is used.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         let pieces = self.table.iter().flat_map(|file| &file.pieces);
         self.parts.iter().map(|part| &part.file).chain(pieces)
@@ -191,8 +174,12 @@ impl SubtaskState {
 impl Manifest {
     pub const FORMAT: u32 = FORMAT;
 
-    /// The format of a manifest that names this state.
-    pub fn format_of(operators: &[OperatorState]) -> u32 {
+    /// The format of a manifest that names this state and these chunks.
+    pub fn format_of(operators: &[OperatorState], chunks: &[ChunkRef]) -> u32 {
+        let of_state = operators.iter().flat_map(|operator| &operator.subtasks).flat_map(SubtaskState::files);
+        if of_state.chain(chunks.iter().map(|chunk| &chunk.file)).any(|file| file.offset.is_some()) {
+            return FORMAT_WITH_PIECES;
+        }
         if operators.iter().any(|operator| operator.kind == StateKind::InFlight) {
             return FORMAT_WITH_ROWS_IN_FLIGHT;
         }
@@ -236,21 +223,22 @@ impl Manifest {
         let parse = |error: serde_json::Error| damaged(error.to_string());
         // The number first: another format may have other fields.
         let Format { format } = serde_json::from_slice(bytes).map_err(parse)?;
-        if !(FORMAT..=FORMAT_WITH_ROWS_IN_FLIGHT).contains(&format) {
-            let known = format!("this program reads formats {FORMAT} to {FORMAT_WITH_ROWS_IN_FLIGHT}");
+        if !(FORMAT..=FORMAT_WITH_PIECES).contains(&format) {
+            let known = format!("this program reads formats {FORMAT} to {FORMAT_WITH_PIECES}");
             return Err(damaged(format!("it is of format {format}, {known}")));
         }
         serde_json::from_slice(bytes).map_err(parse)
     }
 
-    /// Names files of state by other paths, where there are any.
-    pub fn place_files(&mut self, place: impl Fn(&ObjectPath) -> Option<ObjectPath>) {
+    /// Names state by the files that it was copied to, where it was: whole ones, of what may have been pieces.
+    pub fn place_files(&mut self, place: impl Fn(&FileRef) -> Option<ObjectPath>) {
         let subtasks = self.operators.iter_mut().flat_map(|operator| &mut operator.subtasks);
         for file in subtasks.flat_map(SubtaskState::files_mut) {
-            if let Some(path) = place(&file.path) {
-                file.path = path;
+            if let Some(path) = place(file) {
+                (file.path, file.offset) = (path, None);
             }
         }
+        self.format = Self::format_of(&self.operators, &self.chunks);
     }
 
     /// Every file that the checkpoint needs, its own manifest included.
@@ -258,16 +246,15 @@ impl Manifest {
         self.file_refs().map(|file| file.path.clone()).chain(std::iter::once(self.path()))
     }
 
-    /// The files of state and chunks; one is named as often as it is used.
+    /// The files and pieces of state and chunks; one is named as often as it is used.
     pub fn file_refs(&self) -> impl Iterator<Item = &FileRef> {
         let subtasks = self.operators.iter().flat_map(|operator| &operator.subtasks);
         subtasks.flat_map(SubtaskState::files).chain(self.chunks.iter().map(|chunk| &chunk.file))
     }
 
-    /// Bytes of all files of state and chunks.
+    /// Bytes of all state and chunks.
     pub fn bytes(&self) -> u64 {
-        let sizes: BTreeMap<&ObjectPath, u64> = self.file_refs().map(|file| (&file.path, file.bytes)).collect();
-        sizes.into_values().sum()
+        bytes_of(self.file_refs())
     }
 
     pub fn operator(&self, id: &OperatorId) -> Option<&OperatorState> {

@@ -12,7 +12,8 @@
 //! An attempt is one owner's time with the job. [`claim`] makes a new one and ends the one before; [`log`] holds the
 //! rules, pure; [`hand_over`] is how a new version of the job follows an old one; the [`journal`] is what the owner writes
 //! with. A checkpoint is owned when its `CheckpointCompleted` is in the journal: that single conditional create is the
-//! commit point of everything; what it holds for the sinks is [`pending`] until they have it. [`collect`] deletes what
+//! commit point of everything; what it holds for the sinks is [`pending`] until they have it. Small files are written
+//! together ([`pack`]). [`collect`] deletes what
 //! nothing needs any more; [`verify`] looks whether all is there that something does need. A [`savepoint`] is a copy of a
 //! checkpoint; with one, or with another job's checkpoint, a job can begin ([`origin`]).
 
@@ -24,6 +25,7 @@ pub mod journal;
 pub mod log;
 pub mod manifest;
 pub mod origin;
+pub mod pack;
 pub mod pending;
 mod permit;
 pub mod record;

@@ -17,13 +17,26 @@ pub fn file(store: &MemoryStore, attempt: u64, epoch: u64, name: &str) -> FileRe
     FileRef::of(ObjectPath(path), &bytes)
 }
 
+/// Writes a file that two share: 20 bytes for each, which begin with the epoch.
+pub fn shared(store: &MemoryStore, attempt: u64, epoch: u64, name: &str) -> [FileRef; 2] {
+    let path = format!("{}{name}", folder(Attempt(attempt), Epoch(epoch)));
+    let pieces = [format!("{epoch:020}"), format!("{epoch:0<20}")];
+    store.plant(&path, pieces.concat());
+    let piece = |number: usize| FileRef {
+        offset: Some(20 * number as u64),
+        ..FileRef::of(ObjectPath(path.clone()), pieces[number].as_bytes())
+    };
+    [piece(0), piece(1)]
+}
+
 /// The manifest of a checkpoint with one operator whose state is in `files`.
 pub fn manifest(attempt: u64, epoch: u64, files: Vec<FileRef>) -> Manifest {
     let part = |file| PartRef { kind: "rows".into(), tag: 0, rows: 1, file, batch: 0 };
     let subtask = SubtaskState { parts: files.into_iter().map(part).collect(), ..SubtaskState::default() };
     let id = OperatorId("operator".into());
+    let operators = vec![OperatorState { id, kind: StateKind::Deduplicate, subtasks: vec![subtask] }];
     Manifest {
-        format: Manifest::FORMAT,
+        format: Manifest::format_of(&operators, &[]),
         job: "job".into(),
         lineage: "job".into(),
         epoch: Epoch(epoch),
@@ -32,7 +45,7 @@ pub fn manifest(attempt: u64, epoch: u64, files: Vec<FileRef>) -> Manifest {
         trigger: Trigger::Interval,
         max_parallelism: 128,
         created_at_ms: 0,
-        operators: vec![OperatorState { id, kind: StateKind::Deduplicate, subtasks: vec![subtask] }],
+        operators,
         chunks: Vec::new(),
         beginning: None,
     }

@@ -17,7 +17,7 @@ use super::{
     claim::{ClaimError, read_newest},
     collect::older_manifests,
     log::AttemptLog,
-    manifest::{FileRef, Manifest, ManifestError, parse_folder},
+    manifest::{FileRef, Manifest, ManifestError, bytes_of, parse_folder},
     record::CheckpointRef,
     store::{Listed, ObjectPath, Store, StoreError},
 };
@@ -47,6 +47,8 @@ pub struct Verification {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     pub path: ObjectPath,
+    /// Of a piece of the file: where it begins.
+    pub offset: Option<u64>,
     /// The newest checkpoint that names the file.
     pub epoch: Epoch,
     pub found: Found,
@@ -55,7 +57,15 @@ pub struct Damage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     Nothing,
-    Size { found: u64, written: u64 },
+    Size {
+        found: u64,
+        written: u64,
+    },
+    /// So many bytes, where a piece ends later.
+    Short {
+        found: u64,
+        end: u64,
+    },
     OtherBytes,
 }
 
@@ -71,10 +81,15 @@ pub enum VerifyError {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, named by epoch {}: ", self.path, self.epoch)?;
+        write!(f, "{}", self.path)?;
+        if let Some(offset) = self.offset {
+            write!(f, ", from byte {offset} on")?;
+        }
+        write!(f, ", named by epoch {}: ", self.epoch)?;
         match self.found {
             Found::Nothing => f.write_str("it is missing"),
             Found::Size { found, written } => write!(f, "it has {found} bytes, {written} were written"),
+            Found::Short { found, end } => write!(f, "the file has {found} bytes, {end} or more were written"),
             Found::OtherBytes => f.write_str("its bytes are not the ones that were written"),
         }
     }
@@ -103,27 +118,38 @@ async fn has_gone_on(store: &Arc<dyn Store>, checkpoint: &CheckpointRef) -> Resu
 
 /// Reads everything that one manifest names, such as a savepoint's.
 pub async fn verify_one(store: &Arc<dyn Store>, manifest: &Manifest) -> Result<Verification, StoreError> {
-    let files = manifest.file_refs().map(|file| (&file.path, (file, manifest.epoch))).collect();
-    let damage = damage(store, &files).await?;
+    let mut wanted = Wanted::default();
+    manifest.file_refs().for_each(|file| wanted.add(file, manifest.epoch));
+    let damage = wanted.damage(store).await?;
     let whole = if damage.is_empty() { vec![manifest.epoch] } else { Vec::new() };
-    let bytes = files.values().map(|(file, _)| file.bytes).sum();
-    Ok(Verification { whole, files: files.len(), bytes, damage, ..Verification::default() })
+    Ok(Verification { whole, files: wanted.files.len(), bytes: wanted.bytes(), damage, ..Verification::default() })
 }
 
-/// What is wrong with files, by path.
-async fn damage(
-    store: &Arc<dyn Store>,
-    files: &BTreeMap<&ObjectPath, (&FileRef, Epoch)>,
-) -> Result<Vec<Damage>, StoreError> {
-    let read = stream::iter(files.values().copied())
-        .map(async |(file, epoch)| Ok::<_, StoreError>((file, epoch, look_at(store, file).await?)))
-        .buffer_unordered(READS);
-    let damage = read.try_filter_map(async |(file, epoch, found)| {
-        Ok(found.map(|found| Damage { path: file.path.clone(), epoch, found }))
-    });
-    let mut damage: Vec<Damage> = damage.try_collect().await?;
-    damage.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(damage)
+/// What has to be there: of each file, whole or in pieces, what is named, and the newest epoch that names it.
+#[derive(Default)]
+struct Wanted<'a> {
+    files: BTreeMap<&'a ObjectPath, BTreeMap<&'a FileRef, Epoch>>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Epochs come from the newest on.
+    fn add(&mut self, file: &'a FileRef, epoch: Epoch) {
+        self.files.entry(&file.path).or_default().entry(file).or_insert(epoch);
+    }
+
+    fn bytes(&self) -> u64 {
+        bytes_of(self.files.values().flat_map(BTreeMap::keys).copied())
+    }
+
+    /// What is wrong with it, by path and place. A file is read once, whole, however many pieces of it are wanted.
+    async fn damage(&self, store: &Arc<dyn Store>) -> Result<Vec<Damage>, StoreError> {
+        let look =
+            async |(path, pieces): (&&ObjectPath, _)| Ok(look_at(path, store.get(path).await?.as_deref(), pieces));
+        let read = stream::iter(&self.files).map(look).buffer_unordered(READS);
+        let mut damage: Vec<Damage> = read.try_collect::<Vec<_>>().await?.into_iter().flatten().collect();
+        damage.sort_by(|a, b| (&a.path, a.offset).cmp(&(&b.path, b.offset)));
+        Ok(damage)
+    }
 }
 
 async fn verify_from(store: &Arc<dyn Store>, newest: &CheckpointRef) -> Result<Verification, VerifyError> {
@@ -135,7 +161,7 @@ async fn verify_from(store: &Arc<dyn Store>, newest: &CheckpointRef) -> Result<V
     manifests.reverse();
 
     let mut found = Verification::default();
-    let mut wanted: BTreeMap<&ObjectPath, (&FileRef, Epoch)> = BTreeMap::new();
+    let mut wanted = Wanted::default();
     let there: BTreeSet<&ObjectPath> = paths.iter().collect();
     for (age, manifest) in manifests.iter().enumerate() {
         let missing: BTreeSet<&ObjectPath> =
@@ -146,26 +172,40 @@ async fn verify_from(store: &Arc<dyn Store>, newest: &CheckpointRef) -> Result<V
             _ => {}
         }
         for file in manifest.file_refs().filter(|file| age == 0 || there.contains(&file.path)) {
-            wanted.entry(&file.path).or_insert((file, manifest.epoch));
+            wanted.add(file, manifest.epoch);
         }
     }
-    found.files = wanted.len();
-    found.bytes = wanted.values().map(|(file, _)| file.bytes).sum();
-    found.damage = damage(store, &wanted).await?;
+    found.files = wanted.files.len();
+    found.bytes = wanted.bytes();
+    found.damage = wanted.damage(store).await?;
     found.garbage = garbage(&manifests, &listed);
     Ok(found)
 }
 
-/// What is not as it was written; none for a file that is.
-async fn look_at(store: &Arc<dyn Store>, file: &FileRef) -> Result<Option<Found>, StoreError> {
-    Ok(match store.get(&file.path).await? {
-        None => Some(Found::Nothing),
-        Some(bytes) if bytes.len() as u64 != file.bytes => {
-            Some(Found::Size { found: bytes.len() as u64, written: file.bytes })
-        }
-        Some(bytes) if !file.matches(&bytes) => Some(Found::OtherBytes),
-        Some(_) => None,
-    })
+/// What of a file, of which the store has this, is not as it was written.
+fn look_at(path: &ObjectPath, bytes: Option<&[u8]>, wanted: &BTreeMap<&FileRef, Epoch>) -> Vec<Damage> {
+    let damage = |offset, epoch, found| Damage { path: path.clone(), offset, epoch, found };
+    let Some(bytes) = bytes else {
+        // Said once, whatever would be in it.
+        let newest = wanted.values().max();
+        return newest.map(|epoch| damage(None, *epoch, Found::Nothing)).into_iter().collect();
+    };
+    let wrong = wanted.iter().filter_map(|(file, epoch)| Some(damage(file.offset, *epoch, compare(bytes, file)?)));
+    wrong.collect()
+}
+
+/// What is wrong with a file, or with a piece of one, whose file has these bytes.
+fn compare(bytes: &[u8], file: &FileRef) -> Option<Found> {
+    let found = bytes.len() as u64;
+    let piece = match file.offset {
+        None if found != file.bytes => return Some(Found::Size { found, written: file.bytes }),
+        None => bytes,
+        Some(offset) => match bytes.get(offset as usize..file.end() as usize) {
+            Some(piece) => piece,
+            None => return Some(Found::Short { found, end: file.end() }),
+        },
+    };
+    (!file.matches(piece)).then_some(Found::OtherBytes)
 }
 
 /// Files of attempts before the newest checkpoint's that no manifest names. What its own attempt writes may be needed.

@@ -1,6 +1,6 @@
 //! `tidegate inspect`: what a checkpoint storage, or a savepoint, has.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use tidegate_crds::{StorageSpec, StreamJob};
 
@@ -9,7 +9,7 @@ use crate::{
     checkpoint::{
         claim::read_newest,
         log::Ending,
-        manifest::{Manifest, SubtaskState},
+        manifest::{Manifest, SubtaskState, bytes_of},
         origin::{Origin, OriginError},
         savepoint,
         store::{self, Store, open_at},
@@ -107,8 +107,7 @@ fn print_manifest(manifest: &Manifest, committed: Option<crate::ids::Epoch>) {
         let parts = operator.subtasks.iter().flat_map(|subtask| &subtask.parts);
         let (count, rows) = parts.fold((0, 0), |(count, rows), part| (count + 1, rows + part.rows));
         let files = operator.subtasks.iter().flat_map(SubtaskState::files);
-        let files: BTreeMap<_, _> = files.map(|file| (&file.path, file.bytes)).collect();
-        let (kind, bytes) = (format!("{:?}", operator.kind), files.values().sum::<u64>());
+        let (kind, bytes) = (format!("{:?}", operator.kind), bytes_of(files));
         let subtasks = operator.subtasks.len();
         println!("{:<48} {kind:<15} {subtasks:>8} {count:>6} {rows:>12} {bytes:>14}", operator.id.0);
         for (index, subtask) in operator.subtasks.iter().enumerate().filter(|(_, subtask)| !subtask.table.is_empty()) {
@@ -125,7 +124,7 @@ fn print_manifest(manifest: &Manifest, committed: Option<crate::ids::Epoch>) {
     if pending.peek().is_some() {
         println!("\nwaits to be published (or is, and nobody has noted it)");
         for chunk in pending {
-            println!("  {} {} rows, {}", chunk.id, chunk.rows, chunk.file.path);
+            println!("  {} {} rows, {}", chunk.id, chunk.rows, chunk.file);
         }
     }
     println!("\ntables for --sql");

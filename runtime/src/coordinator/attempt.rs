@@ -167,7 +167,7 @@ impl Current {
             })
             .collect();
         let manifest = Manifest {
-            format: Manifest::format_of(&operators),
+            format: Manifest::format_of(&operators, &chunks),
             job: plan.id.clone(),
             lineage: self.lineage.clone(),
             epoch,

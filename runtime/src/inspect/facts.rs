@@ -1,9 +1,6 @@
 //! Tables of what a manifest tells: small, and made when they are asked for.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array},
@@ -12,7 +9,7 @@ use arrow::{
 
 use super::tables::tables;
 use crate::{
-    checkpoint::manifest::{FileRef, Manifest, OperatorState, SubtaskState},
+    checkpoint::manifest::{FileRef, Manifest, OperatorState, SubtaskState, bytes_of},
     ids::EventTime,
     source::SplitState,
 };
@@ -31,7 +28,11 @@ pub const FACTS: [Facts; 7] = [
     Facts { name: "operators", about: "each operator's state: how many subtasks, rows, files, bytes", rows: operators },
     Facts { name: "subtasks", about: "each subtask's watermark, rows, files, bytes", rows: subtasks },
     Facts { name: "splits", about: "how far sources have read: split, next, until, newest", rows: splits },
-    Facts { name: "files", about: "each file, what it holds of which subtask, bytes, checksum", rows: files },
+    Facts {
+        name: "files",
+        about: "each file or piece of a shared one, what it holds of which subtask, bytes, checksum",
+        rows: files,
+    },
     Facts { name: "chunks", about: "rows for sinks that were not known to be published", rows: chunks },
 ];
 
@@ -84,10 +85,11 @@ fn all_tables(manifest: &Manifest) -> Result<RecordBatch, ArrowError> {
     ])
 }
 
-/// Files, each once, and their bytes.
+/// How many files there are, shared ones among them, and the bytes that are named of them.
 fn sizes<'a>(files: impl Iterator<Item = &'a FileRef>) -> (u64, u64) {
-    let sizes: BTreeMap<_, _> = files.map(|file| (&file.path, file.bytes)).collect();
-    (sizes.len() as u64, sizes.values().sum())
+    let named: BTreeSet<&FileRef> = files.collect();
+    let paths: BTreeSet<_> = named.iter().map(|file| &file.path).collect();
+    (paths.len() as u64, bytes_of(named))
 }
 
 fn rows<'a>(subtasks: impl IntoIterator<Item = &'a SubtaskState>) -> u64 {
@@ -177,8 +179,10 @@ fn files(manifest: &Manifest) -> Result<RecordBatch, ArrowError> {
         holds: "chunk",
         file: &chunk.file,
     }));
+    let begins: UInt64Array = all.iter().map(|used| used.file.offset).collect();
     batch([
         ("path", text(all.iter().map(|used| used.file.path.0.as_str()))),
+        ("begins", Arc::new(begins)),
         ("operator", text(all.iter().map(|used| used.operator))),
         ("subtask", indices(all.iter().map(|used| used.subtask))),
         ("holds", text(all.iter().map(|used| used.holds))),
@@ -189,6 +193,7 @@ fn files(manifest: &Manifest) -> Result<RecordBatch, ArrowError> {
 
 fn chunks(manifest: &Manifest) -> Result<RecordBatch, ArrowError> {
     let all = &manifest.chunks;
+    let begins: UInt64Array = all.iter().map(|chunk| chunk.file.offset).collect();
     batch([
         ("sink", text(all.iter().map(|chunk| chunk.id.sink.as_str()))),
         ("slot", indices(all.iter().map(|chunk| chunk.id.slot))),
@@ -197,5 +202,6 @@ fn chunks(manifest: &Manifest) -> Result<RecordBatch, ArrowError> {
         ("rows", numbers(all.iter().map(|chunk| chunk.rows))),
         ("bytes", numbers(all.iter().map(|chunk| chunk.file.bytes))),
         ("path", text(all.iter().map(|chunk| chunk.file.path.0.as_str()))),
+        ("begins", Arc::new(begins)),
     ])
 }

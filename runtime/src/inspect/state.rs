@@ -19,10 +19,7 @@ use super::{
     tables::Collection,
 };
 use crate::{
-    checkpoint::{
-        manifest::{FileRef, OperatorState, SubtaskState},
-        store::ObjectPath,
-    },
+    checkpoint::manifest::{FileRef, OperatorState, SubtaskState},
     ids::SubtaskIndex,
     operator::{KeyRange, deduplicate::table_entry},
     state::{
@@ -47,7 +44,7 @@ pub struct State {
     schema: SchemaRef,
 }
 
-/// A file of rows, and which batches of it belong to which subtask.
+/// A file of rows, or a piece of one, and which batches of it belong to which subtask.
 type Parts = (FileRef, Vec<(u32, u32)>);
 
 impl State {
@@ -89,7 +86,7 @@ impl State {
                 let (_, batches) = file::read(&store, &file).await?;
                 let shown = parts.into_iter().map(|(subtask, batch)| {
                     let missing = || QueryError::Damaged {
-                        file: file.path.to_string(),
+                        file: file.to_string(),
                         found: format!("has {} batches, the manifest names batch {batch}", batches.len()),
                     };
                     shape.rows(subtask, batches.get(batch as usize).ok_or_else(missing)?)
@@ -149,20 +146,19 @@ async fn entries(
     Ok(stream::unfold(receive, |mut receive| async move { Some((receive.recv().await?, receive)) }))
 }
 
-/// The files of a collection, in the order of their paths; each part belongs to the first subtask that names it.
+/// The files and pieces of a collection, in the order of their paths; each part belongs to the first subtask that names it.
 fn files(operator: &OperatorState, collection: Collection) -> Vec<Parts> {
-    let mut files: BTreeMap<ObjectPath, (FileRef, BTreeMap<u32, u32>)> = BTreeMap::new();
+    let mut files: BTreeMap<FileRef, BTreeMap<u32, u32>> = BTreeMap::new();
     for (index, subtask) in (0..).zip(&operator.subtasks) {
         for part in subtask.parts.iter().filter(|part| part.kind == collection.kind()) {
-            let (_, batches) =
-                files.entry(part.file.path.clone()).or_insert_with(|| (part.file.clone(), BTreeMap::new()));
+            let batches = files.entry(part.file.clone()).or_default();
             batches.entry(part.batch).or_insert(index);
         }
     }
     let parts = |(file, batches): (FileRef, BTreeMap<u32, u32>)| {
         (file, batches.into_iter().map(|(batch, subtask)| (subtask, batch)).collect())
     };
-    files.into_values().map(parts).collect()
+    files.into_iter().map(parts).collect()
 }
 
 impl PartitionStream for State {

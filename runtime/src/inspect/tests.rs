@@ -10,11 +10,13 @@ use arrow::{
 };
 use serde_json::json;
 use tidegate_crds::StateBackend;
+use tokio::runtime::Handle;
 
 use super::*;
 use crate::{
     checkpoint::{
         manifest::{FileRef, OperatorState, PartRef, StateKind, SubtaskState, TableFile},
+        pack::Packer,
         sample,
         store::{
             ObjectPath,
@@ -84,8 +86,8 @@ async fn table(checkpoint_store: &MemoryStore, backend: &Backend, keys: &[(u128,
     }
     table.write(&changes).unwrap();
     let frozen = table.freeze(|_| unreachable!("it is not written as rows")).unwrap();
-    let store: Arc<dyn Store> = Arc::new(checkpoint_store.clone());
-    let to = Destination { store: &store, attempt: Attempt(1), run: Run(1), epoch: Epoch(7), name: "table".into() };
+    let packer = Packer::eager(Arc::new(checkpoint_store.clone()), Handle::current());
+    let to = Destination { packer: &packer, attempt: Attempt(1), run: Run(1), epoch: Epoch(7), name: "table".into() };
     upload(&to, &frozen).await.unwrap().0.into_iter().map(|(file, _)| file).collect()
 }
 
@@ -285,7 +287,8 @@ async fn a_file_that_is_gone_or_damaged_is_told_of() {
     let file = "data/00000001/000000000007/b-keys.arrow";
     world.store.plant(file, "not what was written");
     let all = "SELECT count(*) FROM deduplicate_orders_by_order_id_keys";
-    assert!(world.ask(all).await.unwrap_err().contains("its bytes are not the ones that were written"));
+    let said = world.ask(all).await.unwrap_err();
+    assert!(said.contains("is damaged: 20 bytes are there of"), "{said}");
     world.store.remove(file);
     let said = world.ask(all).await.unwrap_err();
     assert!(said.contains("is missing") && said.contains("ask a savepoint"), "{said}");

@@ -10,6 +10,7 @@ use super::{Emitted, KeyRange, Operator, Output, RestoredState};
 use crate::{
     checkpoint::{
         manifest::{Manifest, OperatorState, StateKind, SubtaskState},
+        pack::Packer,
         record::Trigger,
         store::{
             Store,
@@ -78,7 +79,7 @@ impl<O: Operator> Fleet<O> {
             memory,
             backend: Backend::new(StateBackend::Memory, folder.path().to_owned(), memory),
             folder,
-            runtime: runtime::Builder::new_current_thread().build().unwrap(),
+            runtime: runtime::Builder::new_current_thread().enable_time().build().unwrap(),
         };
         fleet.start(parallelism, &Restored::default());
         fleet
@@ -91,8 +92,9 @@ impl<O: Operator> Fleet<O> {
             .map(|range| {
                 let folder = crate::checkpoint::manifest::folder(self.attempt, Epoch(0));
                 let prefix = format!("{folder}state-{}-", range.subtask);
-                let (store, io) = (Arc::new(self.store.clone()), self.runtime.handle().clone());
-                let spill = Spill::with_part_rows(self.part_rows, store, io, prefix);
+                let io = self.runtime.handle().clone();
+                let packer = Packer::eager(Arc::new(self.store.clone()), io.clone());
+                let spill = Spill::with_part_rows(self.part_rows, packer, io, prefix);
                 (range, (self.build)(range, restored.keyed(&id(), range).unwrap(), spill, &self.backend))
             })
             .collect();
@@ -150,6 +152,7 @@ impl<O: Operator> Fleet<O> {
                 attempt: self.attempt,
                 lineage: "fleet".into(),
                 store: Arc::new(self.store.clone()),
+                packer: Packer::eager(Arc::new(self.store.clone()), self.runtime.handle().clone()),
                 io: self.runtime.handle().clone(),
                 reports: Reports::new(Run(1), reports.clone()),
                 moving: Arc::default(),
@@ -184,7 +187,7 @@ impl<O: Operator> Fleet<O> {
         assert!(!from_savepoint || !subtasks.iter().any(has_table), "a savepoint is of no backend");
         let operators = vec![OperatorState { id: id(), kind: StateKind::Deduplicate, subtasks }];
         let manifest = Manifest {
-            format: Manifest::format_of(&operators),
+            format: Manifest::format_of(&operators, &[]),
             job: "fleet".into(),
             lineage: "fleet".into(),
             epoch: self.epoch,

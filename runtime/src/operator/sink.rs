@@ -109,14 +109,14 @@ mod tests {
     use tokio::runtime::Handle;
 
     use super::*;
-    use crate::checkpoint::store::memory::MemoryStore;
+    use crate::checkpoint::{pack::Packer, store::memory::MemoryStore};
 
     #[tokio::test]
     async fn a_large_epoch_is_cut_into_chunks_without_losing_a_row() {
         let batch =
             |rows: i64| RecordBatch::try_from_iter([("n", Arc::new((0..rows).collect::<Int64Array>()) as _)]).unwrap();
-        let store = Arc::new(MemoryStore::default());
-        let mut buffer = Buffer::new(Spill::new(store, Handle::current(), "data/1/0/".to_owned()));
+        let packer = Packer::eager(Arc::new(MemoryStore::default()), Handle::current());
+        let mut buffer = Buffer::new(Spill::new(packer, Handle::current(), "data/1/0/".to_owned()));
         for rows in [10, 199_995, 450_000, 3] {
             buffer.on_batch(batch(rows), &mut Output::default()).unwrap();
         }

@@ -42,6 +42,10 @@ impl Backend {
         self.kind
     }
 
+    pub fn memory(&self) -> MemoryLimit {
+        self.place.memory
+    }
+
     /// What operators may keep of their state in memory, all of the process together.
     pub fn budget(&self) -> &Budget {
         &self.place.budget

@@ -11,7 +11,8 @@ use tokio::sync::Mutex;
 use super::file::{self, FileError};
 use crate::checkpoint::{
     manifest::FileRef,
-    store::{ObjectPath, Store},
+    pack::{Life, Packer},
+    store::ObjectPath,
 };
 use crate::ids::Epoch;
 
@@ -49,16 +50,14 @@ impl ChunkRows {
         self.rows
     }
 
-    /// The file that has the rows: one at `path`, unless they were written before.
-    pub async fn write(&self, store: &dyn Store, path: ObjectPath) -> Result<FileRef, FileError> {
+    /// The file that has the rows: one at `path`, or a shared one, unless they were written before.
+    pub async fn write(&self, packer: &Packer, path: ObjectPath) -> Result<FileRef, FileError> {
         let mut place = self.place.lock().await;
         if let Some(durable) = &place.durable {
             return Ok(durable.clone());
         }
         let first = place.batches.first().ok_or_else(|| FileError::Missing { path: path.to_string() })?;
-        let bytes = file::encode(&first.schema(), &place.batches)?;
-        let durable = FileRef::of(path, &bytes);
-        store.put(&durable.path, bytes).await?;
+        let durable = file::write(packer, Life::Passing, path, &first.schema(), &place.batches).await?;
         place.durable = Some(durable.clone());
         Ok(durable)
     }

@@ -23,8 +23,9 @@ use super::{
 };
 use crate::{
     checkpoint::{
-        manifest::{FileRef, PartRef},
-        store::{ObjectPath, Store},
+        manifest::PartRef,
+        pack::{Life, Packer},
+        store::ObjectPath,
     },
     ids::Epoch,
 };
@@ -241,12 +242,10 @@ impl Claim {
         &self.0
     }
 
-    /// Writes the rows, if they are in memory, to a file of their own, ahead of their barrier.
-    pub(super) async fn write(self, store: &dyn Store, path: ObjectPath) -> Result<u64, FileError> {
+    /// Writes the rows, if they are in memory, ahead of their barrier: to a file of their own, or a shared one.
+    pub(super) async fn write(self, packer: &Packer, path: ObjectPath) -> Result<u64, FileError> {
         let Some(batch) = self.0.batch() else { return Ok(0) };
-        let bytes = file::encode(&batch.schema(), [&batch])?;
-        let file = FileRef::of(path, &bytes);
-        store.put(&file.path, bytes).await?;
+        let file = file::write(packer, Life::Lasting, path, &batch.schema(), [&batch]).await?;
         let written = file.bytes;
         let part = &self.0;
         let (kind, tag, rows) = (part.kind.to_owned(), part.tag, part.rows as u64);
@@ -286,7 +285,7 @@ pub fn bytes_of(batch: &RecordBatch) -> u64 {
 /// Lists parts that were merged in one place once.
 pub fn retain_distinct(parts: &mut Vec<Arc<StatePart>>) {
     let mut places = BTreeSet::new();
-    parts.retain(|part| part.durable().is_none_or(|reference| places.insert((reference.file.path, reference.batch))));
+    parts.retain(|part| part.durable().is_none_or(|reference| places.insert((reference.file, reference.batch))));
 }
 
 /// What an operator's subtask remembers at a barrier.
@@ -304,6 +303,7 @@ mod tests {
     use arrow::array::Int64Array;
 
     use super::*;
+    use crate::checkpoint::manifest::FileRef;
 
     fn part() -> Arc<StatePart> {
         let column = Arc::new(Int64Array::from(vec![1, 2, 3]));

@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, sync::Notify};
 
 use super::{ChunkRows, StatePart, file::FileError};
 use crate::{
-    checkpoint::store::{ObjectPath, Store},
+    checkpoint::{pack::Packer, store::ObjectPath},
     fault,
 };
 
@@ -27,7 +27,7 @@ pub struct Spill {
 
 #[derive(Debug)]
 struct Inner {
-    store: Arc<dyn Store>,
+    packer: Packer,
     io: Handle,
     /// Path of the files, without their numbers.
     prefix: String,
@@ -39,23 +39,23 @@ struct Inner {
 }
 
 impl Spill {
-    /// Files are named `<prefix><n>.arrow`; nobody else uses such names.
-    pub fn new(store: Arc<dyn Store>, io: Handle, prefix: String) -> Self {
-        Self::with_part_rows(PART_ROWS, store, io, prefix)
+    /// Files that nobody shares are named `<prefix><n>.arrow`; nobody else uses such names.
+    pub fn new(packer: Packer, io: Handle, prefix: String) -> Self {
+        Self::with_part_rows(PART_ROWS, packer, io, prefix)
     }
 
     /// As [`Spill::new`], for parts of another size.
-    pub fn with_part_rows(part_rows: usize, store: Arc<dyn Store>, io: Handle, prefix: String) -> Self {
+    pub fn with_part_rows(part_rows: usize, packer: Packer, io: Handle, prefix: String) -> Self {
         let (started, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (under_way, written) = (AtomicUsize::new(0), Notify::new());
-        Self { inner: Arc::new(Inner { store, io, prefix, part_rows, started, bytes, under_way, written }) }
+        Self { inner: Arc::new(Inner { packer, io, prefix, part_rows, started, bytes, under_way, written }) }
     }
 
     /// Begins to write a chunk. If that fails the rows stay in memory, and the barrier tries again.
     pub fn chunk(&self, rows: &Arc<ChunkRows>) {
-        let (rows, store, path) = (rows.clone(), self.inner.store.clone(), self.path());
+        let (rows, packer, path) = (rows.clone(), self.inner.packer.clone(), self.path());
         self.start(async move {
-            rows.write(store.as_ref(), path).await?;
+            rows.write(&packer, path).await?;
             fault::reach("chunk-spilled");
             rows.forget().await;
             // The checkpoint counts the files of its chunks itself.
@@ -71,8 +71,8 @@ impl Spill {
     /// Begins to write a part of state that nobody reads. If that fails it stays in memory, and the barrier tries again.
     pub fn part(&self, part: &Arc<StatePart>) {
         let Some(claim) = part.claim() else { return };
-        let (store, path) = (self.inner.store.clone(), self.path());
-        self.start(async move { claim.write(store.as_ref(), path).await });
+        let (packer, path) = (self.inner.packer.clone(), self.path());
+        self.start(async move { claim.write(&packer, path).await });
     }
 
     fn path(&self) -> ObjectPath {
@@ -122,7 +122,10 @@ mod tests {
     use arrow::array::{Int64Array, RecordBatch};
 
     use super::*;
-    use crate::checkpoint::store::memory::{Action, Fault, MemoryStore};
+    use crate::checkpoint::store::{
+        Store,
+        memory::{Action, Fault, MemoryStore},
+    };
 
     fn rows() -> Arc<ChunkRows> {
         let column = Arc::new(Int64Array::from(vec![1, 2, 3]));
@@ -132,7 +135,8 @@ mod tests {
     #[tokio::test]
     async fn a_chunk_that_was_written_early_is_named_and_not_written_again() {
         let store = Arc::new(MemoryStore::default());
-        let spill = Spill::new(store.clone(), Handle::current(), "data/1/0/wal-".to_owned());
+        let packer = Packer::eager(store.clone(), Handle::current());
+        let spill = Spill::new(packer.clone(), Handle::current(), "data/1/0/wal-".to_owned());
         let chunk = rows();
         spill.chunk(&chunk);
         tokio::time::timeout(Duration::from_secs(5), async {
@@ -142,7 +146,7 @@ mod tests {
         })
         .await
         .expect("the rows leave memory");
-        let file = chunk.write(store.as_ref(), ObjectPath("data/1/7/wal-at-the-barrier".to_owned())).await.unwrap();
+        let file = chunk.write(&packer, ObjectPath("data/1/7/wal-at-the-barrier".to_owned())).await.unwrap();
         assert_eq!(file.path.0, "data/1/0/wal-0.arrow");
         assert_eq!(store.list("", None).await.unwrap().len(), 1);
     }
@@ -151,14 +155,15 @@ mod tests {
     async fn a_chunk_that_could_not_be_written_early_is_written_at_the_barrier() {
         let store = Arc::new(MemoryStore::default());
         store.fail(Action::Put, "wal-0", Fault::Before, 1);
-        let spill = Spill::new(store.clone(), Handle::current(), "data/1/0/wal-".to_owned());
+        let packer = Packer::eager(store.clone(), Handle::current());
+        let spill = Spill::new(packer.clone(), Handle::current(), "data/1/0/wal-".to_owned());
         let chunk = rows();
         for _ in 0..AT_ONCE {
             spill.chunk(&chunk);
         }
         spill.room().await;
         let path = ObjectPath("data/1/7/wal-at-the-barrier".to_owned());
-        let file = chunk.write(store.as_ref(), path).await.unwrap();
+        let file = chunk.write(&packer, path).await.unwrap();
         assert!(store.get(&file.path).await.unwrap().is_some_and(|bytes| file.matches(&bytes)));
     }
 }

@@ -31,7 +31,7 @@ use super::{
     topology::Topology,
 };
 use crate::{
-    checkpoint::{Grant, manifest::Manifest},
+    checkpoint::{Grant, manifest::Manifest, pack::Packer},
     failure::Reason,
     graph::Node,
     ids::{Attempt, Epoch, OperatorId, Run},
@@ -62,6 +62,8 @@ pub struct Current {
     ending: JoinSet<Run>,
     report: UnboundedSender<(Run, Report)>,
     reports: UnboundedReceiver<(Run, Report)>,
+    /// Of all runs: what they write goes together, and stays when a run ends.
+    packer: Packer,
     shares: Shares,
     lanes: Lanes,
     tries: UnboundedReceiver<Tried>,
@@ -71,6 +73,7 @@ impl Current {
     pub fn new(worker: Worker, attempt: Attempt, notices: UnboundedSender<Notice>) -> Self {
         let (report, reports) = unbounded_channel();
         let (tried, tries) = unbounded_channel();
+        let packer = Packer::new(worker.store.clone(), worker.io.clone(), worker.backend.memory().for_uploads());
         let lanes = Lanes::start(targets(&worker.plan, &worker.store, &tried), &worker.io);
         Self {
             worker,
@@ -82,6 +85,7 @@ impl Current {
             ending: JoinSet::new(),
             report,
             reports,
+            packer,
             shares: Shares::default(),
             lanes,
             tries,
@@ -153,7 +157,7 @@ impl Current {
 
     fn deploy(&mut self, assignment: Assignment) {
         self.counting.extend(assignment.runs.values());
-        let build = build(self.worker.clone(), self.attempt, assignment, self.report.clone());
+        let build = build(self.worker.clone(), self.attempt, self.packer.clone(), assignment, self.report.clone());
         self.building.spawn_on(build, &self.worker.io);
     }
 
@@ -216,6 +220,7 @@ impl Current {
 async fn build(
     worker: Worker,
     attempt: Attempt,
+    packer: Packer,
     assignment: Assignment,
     report: UnboundedSender<(Run, Report)>,
 ) -> Result<(Vec<Ready>, RestoredBytes), DeployError> {
@@ -260,6 +265,7 @@ async fn build(
             lineage: lineage.clone(),
             parallelism,
             store: store.clone(),
+            packer: packer.clone(),
             backend: backend.clone(),
             tasks,
             peers: peers.clone(),

@@ -27,7 +27,7 @@ use super::{
     wiring::{Places, Wiring},
 };
 use crate::{
-    checkpoint::{manifest::ManifestError, store::Store},
+    checkpoint::{manifest::ManifestError, pack::Packer, store::Store},
     env,
     exchange::{
         gate::Gate,
@@ -57,6 +57,8 @@ pub struct Deployment {
     /// How many subtasks each operator has.
     pub parallelism: u32,
     pub store: Arc<dyn Store>,
+    /// Writes their files.
+    pub packer: Packer,
     /// Where state is kept.
     pub backend: Backend,
     /// Those of the run that are here.
@@ -274,6 +276,7 @@ impl Deployment {
             attempt: self.attempt,
             lineage: self.lineage.clone(),
             store: self.store.clone(),
+            packer: self.packer.clone(),
             io: self.io.clone(),
             reports: self.reports.clone(),
             moving: Arc::default(),

@@ -33,7 +33,7 @@ pub fn due(parts: &[PartRef]) -> Vec<PartRef> {
 pub async fn read(store: &Arc<dyn Store>, parts: &[PartRef]) -> Result<RecordBatch, FileError> {
     let read = parts.iter().map(|part| async move {
         let (_, batches) = file::read(store, &part.file).await?;
-        let damaged = || FileError::Damaged { path: part.file.path.to_string() };
+        let damaged = || FileError::Damaged { path: part.file.to_string() };
         batches.into_iter().nth(part.batch as usize).ok_or_else(damaged)
     });
     let batches = try_join_all(read).await?;

@@ -6,7 +6,8 @@
 //! its tasks runs in slot *i*, a thread with a single-threaded runtime ([`slot`]); inside a task everything is a direct
 //! call ([`chain`]). [`wiring`] joins them, in this process and to others. A task has one loop: [`source_task`] where records come from a source, [`keyed_task`] where they come
 //! from an exchange. At a barrier the loop freezes its chain, sends the barrier on, and leaves the upload to
-//! [`snapshot`], which uploads what the storage does not have ([`parts`]) and keeps the number of files small ([`merge`]); several
+//! [`snapshot`], which uploads what the storage does not have ([`parts`]), small pieces of all subtasks together
+//! ([`crate::checkpoint::pack`]), and keeps the number of pieces small ([`merge`]); several
 //! checkpoints may be at that. What a barrier has overtaken on its way is
 //! [`in_flight`]. What happened is told in [`report::Report`]s. When the checkpoint has completed, [`publish`] hands its
 //! rows to the sinks. [`restore`] reads state back, from the storage or from what the process still has ([`at_hand`],

@@ -24,13 +24,9 @@ use super::{
     snapshot::{SnapshotError, Snapshotter},
 };
 use crate::{
-    checkpoint::manifest::PartRef,
+    checkpoint::{manifest::PartRef, pack::Life},
     ids::{Epoch, OperatorId},
-    state::{
-        Claim, Look, Rows, StatePart, bytes_of,
-        file::{self, FileError},
-        spilled::SpilledRows,
-    },
+    state::{Claim, Look, Rows, StatePart, bytes_of, file::FileError, spilled::SpilledRows},
 };
 
 /// Parts are put into files of about so many bytes at most: a file is in memory while it is uploaded.
@@ -94,7 +90,7 @@ impl Uploaded {
     pub(super) fn references(&self) -> Vec<PartRef> {
         let mut named = BTreeSet::new();
         let references = self.parts.iter().map(|(_, reference)| reference);
-        references.filter(|part| named.insert((&part.file.path, part.batch))).cloned().collect()
+        references.filter(|part| named.insert((&part.file, part.batch))).cloned().collect()
     }
 }
 
@@ -182,8 +178,8 @@ impl<'a> Parts<'a> {
 
     async fn write_file(&self, name: String, parts: Fresh<RecordBatch>) -> Result<PartsAt, SnapshotError> {
         let Some(schema) = parts.first().map(|(_, batch)| batch.schema()) else { return Ok(Vec::new()) };
-        let bytes = file::encode(&schema, parts.iter().map(|(_, batch)| batch))?;
-        let file = self.snapshotter.put(self.epoch, &name, bytes).await?;
+        let batches = parts.iter().map(|(_, batch)| batch);
+        let file = self.snapshotter.write(Life::Lasting, self.epoch, &name, &schema, batches).await?;
         let is_at = |(batch, (claim, _)): (u32, (Claim, RecordBatch))| {
             let part = claim.part();
             let (kind, tag, rows) = (part.kind.to_owned(), part.tag(), part.rows() as u64);
@@ -198,7 +194,7 @@ impl<'a> Parts<'a> {
     async fn merge(&self, durable: &mut PartsAt) -> PartsAt {
         let mut distinct = BTreeSet::new();
         let candidates = durable.iter().filter(|(part, _)| part.is_write_only()).map(|(_, reference)| reference);
-        let candidates = candidates.filter(|part| distinct.insert((&part.file.path, part.batch)));
+        let candidates = candidates.filter(|part| distinct.insert((&part.file, part.batch)));
         let due = merge::due(&candidates.cloned().collect::<Vec<_>>());
         let Some(first) = due.first() else { return PartsAt::new() };
         let replaced = durable.iter().filter(|(_, reference)| due.contains(reference));
@@ -209,8 +205,7 @@ impl<'a> Parts<'a> {
         let (kind, name) = (first.kind.clone(), self.name(&format!("{}-merged", first.kind)));
         let merged = async {
             let batch = merge::read(&self.snapshotter.store, &due).await?;
-            let bytes = file::encode(&batch.schema(), [&batch])?;
-            let file = self.snapshotter.put(self.epoch, &name, bytes).await?;
+            let file = self.snapshotter.write(Life::Lasting, self.epoch, &name, &batch.schema(), [&batch]).await?;
             let tag = due.iter().map(|part| part.tag).max().unwrap_or_default();
             Ok::<_, FileError>(PartRef { kind, tag, rows: batch.num_rows() as u64, file, batch: 0 })
         };

@@ -24,6 +24,7 @@ use crate::{
         claim::{Heir, read_newest},
         manifest::{FileRef, Manifest},
         origin::Origin,
+        pack::Packer,
         record::CheckpointRef,
         store::{self, Store},
     },
@@ -108,7 +109,8 @@ async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -
     // In memory, and nothing is written: whether its rows fit does not depend on where they will be.
     let backend = Backend::new(StateBackend::Memory, PathBuf::new(), MemoryLimit::of_this_process());
     let restored = Restored::load(&Supply::remote(store.clone()), &sample, &takes, &[range], &backend).await?;
-    let spill = |name: &str| Spill::new(store.clone(), Handle::current(), name.to_owned());
+    let packer = Packer::new(store.clone(), Handle::current(), backend.memory().for_uploads());
+    let spill = |name: &str| Spill::new(packer.clone(), Handle::current(), name.to_owned());
     let context = Context { plan, range, restored: &restored, backend: &backend, spill: &spill };
     for node in &plan.graph.nodes {
         match &node.kind {
@@ -142,7 +144,7 @@ fn sample(mut manifest: Manifest) -> Manifest {
             // What a table has, and whether it is ours, its subtask's value says.
             subtask.table.clear();
             subtask.parts.retain(|part| {
-                let is_smallest = smallest.get(&part.kind).is_some_and(|file| file.path == part.file.path);
+                let is_smallest = smallest.get(&part.kind).is_some_and(|file| *file == part.file);
                 // One is enough.
                 is_smallest && smallest.remove(&part.kind).is_some()
             });
@@ -164,7 +166,7 @@ mod tests {
     };
 
     fn part(kind: &str, file: &str, bytes: u64, batch: u32) -> PartRef {
-        let file = FileRef { path: ObjectPath(file.into()), bytes, xxh3: String::new() };
+        let file = FileRef { path: ObjectPath(file.into()), offset: None, bytes, xxh3: String::new() };
         PartRef { kind: kind.into(), tag: 0, rows: 1, file, batch }
     }
 

@@ -14,9 +14,8 @@ use tidegate_crds::{StateBackend, api::FailureReason};
 use super::{supply::Supply, tables};
 use crate::{
     checkpoint::{
-        manifest::{Manifest, OperatorState, PartRef, StateKind, SubtaskState},
+        manifest::{FileRef, Manifest, OperatorState, PartRef, StateKind, SubtaskState},
         record::Trigger,
-        store::ObjectPath,
     },
     failure::Reason,
     ids::{Epoch, OperatorId, SubtaskIndex},
@@ -39,13 +38,13 @@ const TABLES: usize = 4;
 #[derive(Debug, Default)]
 pub struct Restored {
     operators: BTreeMap<OperatorId, OperatorState>,
-    files: BTreeMap<ObjectPath, Loaded>,
+    files: BTreeMap<FileRef, Loaded>,
     /// By operator and former subtask.
     tables: BTreeMap<(OperatorId, u32), Downloaded>,
     max_parallelism: u32,
 }
 
-/// A file of rows.
+/// A file of rows, or a piece of one.
 #[derive(Debug)]
 enum Loaded {
     /// By place in the file: those that are wanted, or all.
@@ -59,7 +58,7 @@ pub enum RestoreError {
     #[error(transparent)]
     State(#[from] StateError),
     #[error("the checkpoint is damaged: `{file}` has {found} batches, the manifest names batch {wanted}")]
-    Batch { file: ObjectPath, found: usize, wanted: u32 },
+    Batch { file: FileRef, found: usize, wanted: u32 },
     #[error("the checkpoint is damaged: the splits of `{operator}`")]
     Splits {
         operator: OperatorId,
@@ -205,8 +204,8 @@ impl Restored {
             (0..).zip(&state.subtasks).filter(move |(index, _)| wanted(state, *index)).map(|(_, subtask)| subtask)
         });
         let parts = subtasks.flat_map(|subtask| &subtask.parts);
-        let mut by_file: BTreeMap<&ObjectPath, Vec<&PartRef>> = BTreeMap::new();
-        parts.for_each(|part| by_file.entry(&part.file.path).or_default().push(part));
+        let mut by_file: BTreeMap<&FileRef, Vec<&PartRef>> = BTreeMap::new();
+        parts.for_each(|part| by_file.entry(&part.file).or_default().push(part));
         let files = load_files(supply, by_file.into_values().collect(), backend).await?;
         let tables = states.iter().flat_map(|state| {
             let subtasks = (0..).zip(&state.subtasks).filter(|(index, _)| wanted(state, *index));
@@ -258,17 +257,16 @@ impl Restored {
     fn rows(
         &self,
         subtask: &SubtaskState,
-        seen: &mut BTreeSet<(ObjectPath, u32)>,
+        seen: &mut BTreeSet<(FileRef, u32)>,
     ) -> Result<Vec<RestoredPart>, RestoreError> {
         let mut parts = Vec::new();
         for reference in &subtask.parts {
             // After a rescale, several former subtasks may name the same rows.
-            if !seen.insert((reference.file.path.clone(), reference.batch)) {
+            if !seen.insert((reference.file.clone(), reference.batch)) {
                 continue;
             }
-            let missing =
-                |found| RestoreError::Batch { file: reference.file.path.clone(), found, wanted: reference.batch };
-            parts.push(match self.files.get(&reference.file.path).ok_or_else(|| missing(0))? {
+            let missing = |found| RestoreError::Batch { file: reference.file.clone(), found, wanted: reference.batch };
+            parts.push(match self.files.get(&reference.file).ok_or_else(|| missing(0))? {
                 Loaded::Memory(batches) => {
                     let batch = batches.get(&reference.batch).cloned();
                     RestoredPart::new(reference.clone(), batch.ok_or_else(|| missing(batches.len()))?)
@@ -286,13 +284,13 @@ async fn load_files(
     supply: &Supply,
     files: Vec<Vec<&PartRef>>,
     backend: &Backend,
-) -> Result<BTreeMap<ObjectPath, Loaded>, RestoreError> {
+) -> Result<BTreeMap<FileRef, Loaded>, RestoreError> {
     let (mut loaded, mut lacking) = (BTreeMap::new(), Vec::new());
     for parts in files {
         let Some(file) = parts.first().map(|part| &part.file) else { continue };
         match supply.rows(&parts) {
             Some(rows) => {
-                loaded.insert(file.path.clone(), Loaded::Memory(rows));
+                loaded.insert(file.clone(), Loaded::Memory(rows));
             }
             None => lacking.push(file.clone()),
         }
@@ -308,7 +306,7 @@ async fn load_files(
         }
     };
     let local = &local;
-    let downloaded: Vec<(ObjectPath, Loaded)> = stream::iter(lacking.into_iter().enumerate())
+    let downloaded: Vec<(FileRef, Loaded)> = stream::iter(lacking.into_iter().enumerate())
         .map(|(number, file)| async move {
             let loaded = match local {
                 None => {
@@ -320,7 +318,7 @@ async fn load_files(
                     Loaded::Local(Arc::new(tables::download_rows(supply, engine, &file, folder, number).await?))
                 }
             };
-            Ok::<_, RestoreError>((file.path, loaded))
+            Ok::<_, RestoreError>((file, loaded))
         })
         .buffer_unordered(DOWNLOADS)
         .try_collect()

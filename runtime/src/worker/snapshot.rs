@@ -5,8 +5,7 @@ use std::{
     time::Duration,
 };
 
-use arrow::array::RecordBatch;
-use bytes::Bytes;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::future::try_join_all;
 use thiserror::Error;
 use tidegate_crds::api::{CheckpointTimes, FailureReason, InFlightRecords};
@@ -25,6 +24,7 @@ use super::{
 use crate::{
     checkpoint::{
         manifest::{ChunkRef, FileRef, PartRef, SubtaskState, folder},
+        pack::{Life, Packer},
         store::{ObjectPath, Store, StoreError},
     },
     element::Barrier,
@@ -48,6 +48,8 @@ pub struct Snapshotter {
     pub attempt: Attempt,
     pub lineage: String,
     pub store: Arc<dyn Store>,
+    /// Writes the files of all subtasks of the attempt in this process.
+    pub packer: Packer,
     pub io: Handle,
     /// Of the subtask's run.
     pub reports: Reports,
@@ -57,6 +59,15 @@ pub struct Snapshotter {
 
 /// By chunk: the epoch that it was cut in, and which of its slot's chunks it is there.
 type Numbers = Vec<(Epoch, u32)>;
+
+/// What one operator or sink of the chain adds to a checkpoint.
+#[derive(Default)]
+struct Share {
+    operator: Option<(OperatorId, SubtaskState)>,
+    /// Uploaded, without those of chunks.
+    bytes: u64,
+    held: Held,
+}
 
 /// What a task has spent before the upload, and what has to be waited for beside its state.
 #[derive(Debug, Default)]
@@ -135,27 +146,14 @@ impl Snapshotter {
         let (operators, chunks, times) = (Vec::new(), Vec::new(), CheckpointTimes::default());
         let mut ack = Ack { task: self.task, epoch, operators, chunks, bytes: 0, times, unaligned: None };
         let mut held = Held::default();
-        for (FrozenLink { id, sink, spill, frozen: Frozen { state, chunks, flush } }, numbers) in links {
-            if let Some(flush) = flush {
-                flush.await?;
-            }
-            if let Some(StateSnapshot { value, parts, table }) = state {
-                let uploaded = Parts::new(self, epoch, &id).upload(parts).await?;
-                let mut subtask = SubtaskState { value, parts: uploaded.references(), table: Vec::new() };
-                ack.bytes += uploaded.bytes;
-                held.parts.extend(uploaded.parts);
-                if let Some(table) = table {
-                    let table = table.frozen().await.map_err(StateError::from)?;
-                    let (bytes, files) = self.upload_table(barrier, &id, table, &mut subtask).await?;
-                    ack.bytes += bytes;
-                    held.files.extend(files);
-                }
-                ack.operators.push((id, subtask));
-            }
-            ack.bytes += spill.map_or(0, |spill| spill.take_bytes());
-            if let Some(sink) = sink {
-                held.chunks.extend(self.upload_chunks(&sink, chunks.into_iter().zip(numbers)).await?);
-            }
+        // At the same time, so that what is small goes together.
+        let links = links.into_iter().map(|(link, numbers)| self.upload_link(barrier, link, numbers));
+        for Share { operator, bytes, held: Held { parts, files, chunks } } in try_join_all(links).await? {
+            ack.operators.extend(operator);
+            ack.bytes += bytes;
+            held.parts.extend(parts);
+            held.files.extend(files);
+            held.chunks.extend(chunks);
         }
         if let Some(Overtaken { operator, as_of, rows }) = overtaken {
             let Some(caught) = rows.caught().await else { return Ok(None) };
@@ -176,6 +174,32 @@ impl Snapshotter {
         Ok(Some((ack, held)))
     }
 
+    async fn upload_link(&self, barrier: Barrier, link: FrozenLink, numbers: Numbers) -> Result<Share, SnapshotError> {
+        let FrozenLink { id, sink, spill, frozen: Frozen { state, chunks, flush } } = link;
+        let mut share = Share::default();
+        if let Some(flush) = flush {
+            flush.await?;
+        }
+        if let Some(StateSnapshot { value, parts, table }) = state {
+            let uploaded = Parts::new(self, barrier.epoch, &id).upload(parts).await?;
+            let mut subtask = SubtaskState { value, parts: uploaded.references(), table: Vec::new() };
+            share.bytes += uploaded.bytes;
+            share.held.parts = uploaded.parts;
+            if let Some(table) = table {
+                let table = table.frozen().await.map_err(StateError::from)?;
+                let (bytes, files) = self.upload_table(barrier, &id, table, &mut subtask).await?;
+                share.bytes += bytes;
+                share.held.files = files;
+            }
+            share.operator = Some((id, subtask));
+        }
+        share.bytes += spill.map_or(0, |spill| spill.take_bytes());
+        if let Some(sink) = sink {
+            share.held.chunks = self.upload_chunks(&sink, chunks.into_iter().zip(numbers)).await?;
+        }
+        Ok(share)
+    }
+
     /// Rows in flight are of this checkpoint alone: the next one finds others.
     async fn upload_in_flight(
         &self,
@@ -184,8 +208,9 @@ impl Snapshotter {
         rows: Vec<(EventTime, RecordBatch)>,
     ) -> Result<SubtaskState, SnapshotError> {
         let Some((_, first)) = rows.first() else { return Ok(SubtaskState::default()) };
-        let bytes = file::encode(&first.schema(), rows.iter().map(|(_, batch)| batch))?;
-        let file = self.put(epoch, &format!("in-flight-{exchange}-{}.arrow", self.task.subtask), bytes).await?;
+        let (name, batches) =
+            (format!("in-flight-{exchange}-{}.arrow", self.task.subtask), rows.iter().map(|(_, batch)| batch));
+        let file = self.write(Life::Passing, epoch, &name, &first.schema(), batches).await?;
         fault::reach("rows-in-flight-uploaded");
         let reference = |(batch, (as_of, rows)): (u32, &(EventTime, RecordBatch))| PartRef {
             kind: in_flight::ROWS.to_owned(),
@@ -208,7 +233,7 @@ impl Snapshotter {
     ) -> Result<(u64, Vec<Copied>), SnapshotError> {
         let name = format!("table-{operator}-{}", self.task.subtask);
         let run = self.reports.run();
-        let to = Destination { store: &self.store, attempt: self.attempt, run, epoch: barrier.epoch, name };
+        let to = Destination { packer: &self.packer, attempt: self.attempt, run, epoch: barrier.epoch, name };
         if barrier.open {
             let parts = tables::write_rows(&to, table).await?;
             let bytes = parts.iter().map(|part| part.file.bytes).sum();
@@ -230,7 +255,7 @@ impl Snapshotter {
         let uploads = chunks.map(|(rows, (epoch, index))| async move {
             // Whichever checkpoint writes it, it is the same file.
             let path = ObjectPath(format!("{}wal-{sink}-{slot}-{index}.arrow", folder(self.attempt, epoch)));
-            let file = rows.write(self.store.as_ref(), path).await?;
+            let file = rows.write(&self.packer, path).await?;
             let id = ChunkId { lineage: self.lineage.clone(), sink: sink.to_owned(), slot, epoch, index };
             let reference = ChunkRef { id: id.clone(), rows: rows.rows(), file };
             let batches = rows.batches().await.unwrap_or_default();
@@ -246,7 +271,7 @@ impl Snapshotter {
     pub fn spill(&self, name: &str) -> Spill {
         let (folder, run) = (folder(self.attempt, Epoch(0)), self.reports.run());
         let prefix = format!("{folder}{name}-{}-{run}-", self.task.subtask);
-        Spill::new(self.store.clone(), self.io.clone(), prefix)
+        Spill::new(self.packer.clone(), self.io.clone(), prefix)
     }
 
     /// Until it is dropped, no parts of the subtask move.
@@ -254,11 +279,17 @@ impl Snapshotter {
         self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn put(&self, epoch: Epoch, name: &str, bytes: Bytes) -> Result<FileRef, StoreError> {
+    /// Writes batches of one schema to a file of this name, or a piece of a shared one, when there is room in memory for it.
+    pub(super) async fn write<'a>(
+        &self,
+        life: Life,
+        epoch: Epoch,
+        name: &str,
+        schema: &SchemaRef,
+        batches: impl IntoIterator<Item = &'a RecordBatch>,
+    ) -> Result<FileRef, FileError> {
         let path = ObjectPath(format!("{}{name}", folder(self.attempt, epoch)));
-        let file = FileRef::of(path.clone(), &bytes);
-        self.store.put(&path, bytes).await?;
-        Ok(file)
+        file::write(&self.packer, life, path, schema, batches).await
     }
 }
 

@@ -18,7 +18,8 @@ use super::supply::Supply;
 use crate::{
     checkpoint::{
         manifest::{FileRef, PartRef, TableFile, folder},
-        store::{ObjectPath, Store},
+        pack::{Life, Packer},
+        store::ObjectPath,
     },
     env,
     ids::{Attempt, Epoch, Run},
@@ -43,7 +44,7 @@ const PARTS_WAITING: usize = 1;
 
 /// Where a subtask's files go.
 pub struct Destination<'a> {
-    pub store: &'a Arc<dyn Store>,
+    pub packer: &'a Packer,
     pub attempt: Attempt,
     pub run: Run,
     pub epoch: Epoch,
@@ -89,16 +90,18 @@ async fn upload_new(
     if let Some((known, identity)) = table.uploaded().get(&name) {
         return Ok((known, KnownFile::new(path, table.folder().clone(), identity), 0));
     }
-    let place = if never_changes { to.of_table(&name) } else { to.of_epoch(&name) };
-    let pieces = upload_file(to.store, table.engine(), &path, &place, bytes).await?;
+    let (life, place) =
+        if never_changes { (Life::Lasting, to.of_table(&name)) } else { (Life::Passing, to.of_epoch(&name)) };
+    let pieces = upload_file(to.packer, table.engine(), life, &path, &place, bytes).await?;
     let (file, identity) = (TableFile { name, pieces }, Identity::of(&path).map_err(TableError::from)?);
     table.uploaded().add(file.clone(), identity);
     Ok((file, KnownFile::new(path, table.folder().clone(), identity), bytes))
 }
 
 async fn upload_file(
-    store: &Arc<dyn Store>,
+    packer: &Packer,
     engine: &Engine,
+    life: Life,
     path: &Path,
     place: &str,
     bytes: u64,
@@ -110,9 +113,7 @@ async fn upload_file(
         let length = (bytes - from).min(Engine::PIECE);
         let piece = read_piece(path.to_owned(), from, length).await?;
         let place = if from == 0 { place.to_owned() } else { format!("{place}.{}", pieces.len()) };
-        let reference = FileRef::of(ObjectPath(place), &piece);
-        store.put(&reference.path, piece).await.map_err(FileError::from)?;
-        pieces.push(reference);
+        pieces.push(packer.put(life, ObjectPath(place), piece).await.map_err(FileError::from)?);
         from += length;
     }
     Ok(pieces)
@@ -128,7 +129,7 @@ async fn read_piece(path: PathBuf, from: u64, length: u64) -> Result<Bytes, Tabl
     read.await?
 }
 
-/// Writes a table as rows: parts that every backend reads, each a file of its own.
+/// Writes a table as rows: parts that every backend reads, each in a file, or a piece of one, of its own.
 pub async fn write_rows(to: &Destination<'_>, table: FrozenTable) -> Result<Vec<PartRef>, StateError> {
     let (send, mut receive) = mpsc::channel::<Arc<StatePart>>(PARTS_WAITING);
     let reading = tokio::task::spawn_blocking(move || {
@@ -141,7 +142,7 @@ pub async fn write_rows(to: &Destination<'_>, table: FrozenTable) -> Result<Vec<
     while let Some(part) = receive.recv().await {
         if let Some(batch) = part.batch() {
             let place = to.of_epoch(&format!("{}-rows-{}.arrow", part.kind, parts.len()));
-            parts.push(write_part(to.store, &part, &batch, place).await?);
+            parts.push(write_part(to.packer, &part, &batch, place).await?);
         }
     }
     reading.await.map_err(|panic| TableError::Damaged(panic.to_string()))??;
@@ -149,14 +150,12 @@ pub async fn write_rows(to: &Destination<'_>, table: FrozenTable) -> Result<Vec<
 }
 
 async fn write_part(
-    store: &Arc<dyn Store>,
+    packer: &Packer,
     part: &StatePart,
     batch: &RecordBatch,
     place: String,
 ) -> Result<PartRef, StateError> {
-    let bytes = file::encode(&batch.schema(), [batch])?;
-    let file = FileRef::of(ObjectPath(place), &bytes);
-    store.put(&file.path, bytes).await.map_err(FileError::from)?;
+    let file = file::write(packer, Life::Lasting, ObjectPath(place), &batch.schema(), [batch]).await?;
     Ok(PartRef { kind: part.kind.to_owned(), tag: part.tag(), rows: part.rows() as u64, file, batch: 0 })
 }
 
@@ -177,7 +176,7 @@ pub async fn download(
     Ok(Downloaded::new(folder, files, groups)?)
 }
 
-/// Brings an Arrow file to the local disk, into `folder`.
+/// Brings an Arrow file, or a piece of a shared one, to the local disk, into `folder`.
 pub async fn download_rows(
     supply: &Supply,
     engine: &Engine,
@@ -187,7 +186,7 @@ pub async fn download_rows(
 ) -> Result<LocalRows, StateError> {
     let name = format!("{number}.arrow");
     download_file(supply, engine, std::slice::from_ref(file), folder, &name).await?;
-    Ok(LocalRows { name: file.path.clone(), path: folder.path().join(name), folder: folder.clone() })
+    Ok(LocalRows { name: file.clone(), path: folder.path().join(name), folder: folder.clone() })
 }
 
 /// Makes a file in `folder`, of what is on this disk already or else of what the storage has.

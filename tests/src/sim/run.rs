@@ -39,7 +39,7 @@ pub struct Played {
     /// Virtual time until the job had finished.
     pub took: Micros,
     pub faults: usize,
-    /// Files of rows that barriers have overtaken.
+    /// Files, or pieces of them, of rows that barriers have overtaken.
     pub in_flight: u64,
     /// Restarts of the coordinators' attempts, and those of them in which some regions went on.
     pub restarts: u64,

@@ -16,7 +16,7 @@ pub struct Series {
     pub runs: u64,
     pub faults: u64,
     pub events: u64,
-    /// Files of rows that barriers have overtaken.
+    /// Files, or pieces of them, of rows that barriers have overtaken.
     pub in_flight: u64,
     /// Restarts, and those of them in which some regions went on.
     pub restarts: u64,

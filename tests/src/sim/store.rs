@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate::checkpoint::{
-    manifest::parse_folder,
+    manifest::{Manifest, StateKind, parse_folder},
     record::{Body, LOG, Record},
     store::{Create, Listed, ObjectPath, Store, StoreError},
 };
@@ -84,6 +84,13 @@ impl World {
     }
 }
 
+/// How many subtasks' rows in flight a manifest names: each has a file, or a piece of one.
+fn rows_in_flight(manifest: &[u8]) -> u64 {
+    let Ok(manifest) = serde_json::from_slice::<Manifest>(manifest) else { return 0 };
+    let exchanges = manifest.operators.iter().filter(|operator| operator.kind == StateKind::InFlight);
+    exchanges.flat_map(|exchange| &exchange.subtasks).filter(|subtask| !subtask.parts.is_empty()).count() as u64
+}
+
 fn digest(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::default();
     hasher.write(bytes);
@@ -124,8 +131,8 @@ impl Store for SimStore {
             world.note(format_args!("put {name} {:x}", digest(&bytes)));
             if name.ends_with("manifest.json") {
                 world.moments.push(Moment::ManifestWritten);
+                world.in_flight += rows_in_flight(&bytes);
             }
-            world.in_flight += u64::from(name.contains("/in-flight-"));
             if let Some((attempt, epoch)) = parse_folder(&ObjectPath(name.clone())) {
                 let newest = world.written.entry(attempt.0).or_default();
                 *newest = epoch.0.max(*newest);

@@ -82,7 +82,7 @@ pub struct World {
     pub weather: Weather,
     /// What has become durable since the run last looked.
     pub moments: Vec<Moment>,
-    /// Files of rows that barriers have overtaken.
+    /// Files, or pieces of them, of rows that barriers have overtaken.
     pub in_flight: u64,
     /// Epochs whose checkpoints the log has.
     pub owned: BTreeSet<u64>,

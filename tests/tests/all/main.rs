@@ -9,6 +9,7 @@ mod counterparts;
 mod kafka;
 mod kubernetes;
 mod regions;
+mod shared_files;
 mod sim;
 mod store_sales;
 mod supervised;

@@ -24,6 +24,22 @@ fn one_at_a_time_what_nobody_names_goes_when_the_next_completes() {
 }
 
 #[test]
+fn a_shared_file_stays_until_nobody_names_any_piece_of_it() {
+    let piece = |offset| FileRef { offset: Some(offset), ..FileRef::of(ObjectPath("shared".to_owned()), b"state") };
+    let mut kept = Kept::new(1);
+    for (epoch, offsets, gone) in
+        [(1, vec![0, 5], vec![]), (2, vec![5, 9], vec![]), (3, vec![9], vec![]), (4, vec![], vec!["shared"])]
+    {
+        kept.began(Epoch(epoch));
+        let files = offsets.into_iter().map(piece).collect();
+        assert_eq!(state(kept.completed(&sample::manifest(1, epoch, files))), gone, "epoch {epoch}");
+    }
+    let mut kept = Kept::new(1);
+    kept.completed(&sample::manifest(1, 1, vec![piece(5)]));
+    assert!(!kept.garbage(Attempt(2), [piece(0).path]).contains(&piece(0).path), "another start keeps it, too");
+}
+
+#[test]
 fn what_one_under_way_may_name_stays_until_it_is_decided() {
     for completes in [true, false] {
         let mut kept = Kept::new(1);
@@ -43,15 +59,18 @@ fn what_one_under_way_may_name_stays_until_it_is_decided() {
     }
 }
 
-/// Something that happens to a subtask's one part of state, or to the checkpoints that name it.
+/// Parts of state, each of another subtask.
+const PARTS: usize = 3;
+
+/// Something that happens to parts of state, or to the checkpoints that name them.
 #[derive(Debug, Clone)]
 enum Happening {
     /// A checkpoint begins.
     Begin,
-    /// One under way looks where the part is, if it has not yet.
-    Look(Index),
-    /// The part is written anew elsewhere.
-    Move,
+    /// One under way looks where a part is, if it has not yet.
+    Look(Index, usize),
+    /// Some parts are written, new or anew, as pieces of one file.
+    Write([bool; PARTS]),
     /// The oldest under way is decided.
     Decide { completes: bool },
 }
@@ -59,44 +78,47 @@ enum Happening {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whenever shares are made, and in whichever order: no file goes that a kept checkpoint names, and in the end none
-    /// stays that none names.
+    /// Whenever shares are made, in whichever order, and however parts share files: no file goes that a kept checkpoint
+    /// names, and in the end none stays that none names.
     #[test]
     fn nothing_goes_that_a_checkpoint_names(
         retained in 1_u32..3,
         happenings in prop::collection::vec(prop_oneof![
             3 => Just(Happening::Begin),
-            4 => any::<Index>().prop_map(Happening::Look),
-            3 => Just(Happening::Move),
+            6 => (any::<Index>(), 0..PARTS).prop_map(|(checkpoint, part)| Happening::Look(checkpoint, part)),
+            3 => any::<[bool; PARTS]>().prop_map(Happening::Write),
             3 => prop::bool::weighted(0.7).prop_map(|completes| Happening::Decide { completes }),
         ], 0..120),
     ) {
         let mut kept = Kept::new(retained);
-        let (mut place, mut next, mut gone) = (0, 1, BTreeSet::new());
-        let mut under_way: Vec<(u64, Option<usize>)> = Vec::new();
+        // A part that was never written is part of no checkpoint.
+        let (mut places, mut files, mut next, mut gone) = ([None::<u64>; PARTS], 0, 1, BTreeSet::new());
+        let mut under_way: Vec<(u64, [Option<Option<u64>>; PARTS])> = Vec::new();
         let mut completed: Vec<Manifest> = Vec::new();
-        let mut used = BTreeSet::from([0]);
         let settle = [Happening::Decide { completes: true }, Happening::Decide { completes: true }, Happening::Begin];
         for happening in happenings.into_iter().chain(settle.into_iter().cycle().take(400)) {
             match happening {
                 Happening::Begin => {
                     kept.began(Epoch(next));
-                    under_way.push((next, None));
+                    under_way.push((next, [None; PARTS]));
                     next += 1;
                 }
-                Happening::Look(index) if !under_way.is_empty() => {
+                Happening::Look(index, part) if !under_way.is_empty() => {
                     let chosen = index.index(under_way.len());
-                    under_way[chosen].1.get_or_insert(place);
+                    under_way[chosen].1[part].get_or_insert(places[part]);
                 }
-                Happening::Move => {
-                    place += 1;
-                    used.insert(place);
+                Happening::Write(parts) => {
+                    files += 1;
+                    parts.iter().zip(&mut places).filter(|(written, _)| **written).for_each(|(_, at)| *at = Some(files));
                 }
                 Happening::Decide { completes } if !under_way.is_empty() => {
                     let (epoch, named) = under_way.remove(0);
                     let garbage = if completes {
-                        let named = named.unwrap_or(place).to_string();
-                        completed.push(checkpoint(epoch, &[&named]));
+                        let named = (0..PARTS).filter_map(|part| {
+                            let path = ObjectPath(named[part].unwrap_or(places[part])?.to_string());
+                            Some(FileRef { offset: Some(part as u64), ..FileRef::of(path, b"p") })
+                        });
+                        completed.push(sample::manifest(1, epoch, named.collect()));
                         kept.completed(&completed[completed.len() - 1])
                     } else {
                         kept.given_up(Epoch(epoch))
@@ -107,7 +129,7 @@ proptest! {
                         prop_assert!(lost.is_empty(), "{lost:?} of epoch {}", manifest.epoch);
                     }
                 }
-                Happening::Look(_) | Happening::Decide { .. } => {}
+                Happening::Look(..) | Happening::Decide { .. } => {}
             }
         }
         // All that was ever named is gone, but for what the kept ones name: everything has long come to rest.

@@ -5,8 +5,8 @@ use super::*;
 use crate::checkpoint::store::memory::MemoryStore;
 
 fn file() -> impl Strategy<Value = FileRef> {
-    ("[a-z]{1,8}", prop::collection::vec(any::<u8>(), 0..20))
-        .prop_map(|(name, bytes)| FileRef::of(ObjectPath(format!("data/{name}")), &bytes))
+    ("[a-z]{1,8}", any::<Option<u64>>(), prop::collection::vec(any::<u8>(), 0..20))
+        .prop_map(|(name, offset, bytes)| FileRef { offset, ..FileRef::of(ObjectPath(format!("data/{name}")), &bytes) })
 }
 
 fn part() -> impl Strategy<Value = PartRef> {
@@ -58,7 +58,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
     (".*", ".*", counters, trigger, any::<u32>(), lists).prop_map(
         |(job, lineage, [epoch, attempt, revision, created_at_ms], trigger, max_parallelism, (operators, chunks))| {
             Manifest {
-                format: Manifest::format_of(&operators),
+                format: Manifest::format_of(&operators, &chunks),
                 job,
                 lineage,
                 epoch: Epoch(epoch),
@@ -141,8 +141,8 @@ fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds(
     assert!(matches!(missing, ManifestError::Missing { .. }), "{missing}");
     for (found, words) in [
         (
-            json!({ "format": 4, "epochs": "as nobody writes them yet" }),
-            "it is of format 4, this program reads formats 1 to 3",
+            json!({ "format": 5, "epochs": "as nobody writes them yet" }),
+            "it is of format 5, this program reads formats 1 to 4",
         ),
         (json!({ "format": 1 }), "missing field"),
         (json!({ "job": "store-sales" }), "missing field `format`"),
@@ -153,20 +153,42 @@ fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds(
     }
 }
 
-/// A program that does not know of tables reads format 1, one that does not know of rows in flight format 2; neither must
-/// go on without them.
+/// A program that does not know of tables reads format 1, one that does not know of rows in flight format 2, one that does
+/// not know of pieces format 3; none must go on without them, nor refuse a manifest that has none.
 #[test]
-fn only_a_manifest_with_tables_or_rows_in_flight_is_of_the_format_that_has_them() {
+fn only_a_manifest_with_tables_rows_in_flight_or_pieces_is_of_the_format_that_has_them() {
     let file = FileRef::of(ObjectPath("data/f".into()), b"");
     let mut subtask = SubtaskState::default();
     let format = |subtask: &SubtaskState| {
         let (id, kind) = (OperatorId("operator".into()), StateKind::Deduplicate);
-        Manifest::format_of(&[OperatorState { id, kind, subtasks: vec![SubtaskState::default(), subtask.clone()] }])
+        Manifest::format_of(
+            &[OperatorState { id, kind, subtasks: vec![SubtaskState::default(), subtask.clone()] }],
+            &[],
+        )
     };
     assert_eq!(format(&subtask), 1);
-    subtask.table.push(TableFile { name: "1.sst".into(), pieces: vec![file] });
+    subtask.table.push(TableFile { name: "1.sst".into(), pieces: vec![file.clone()] });
     assert_eq!(format(&subtask), 2);
     assert_eq!(subtask.files().count(), 1);
     let (id, kind) = (OperatorId("exchange-operator".into()), StateKind::InFlight);
-    assert_eq!(Manifest::format_of(&[OperatorState { id, kind, subtasks: vec![subtask] }]), 3);
+    let in_flight = [OperatorState { id, kind, subtasks: vec![subtask.clone()] }];
+    assert_eq!(Manifest::format_of(&in_flight, &[]), 3);
+
+    let piece = FileRef { offset: Some(0), ..file.clone() };
+    let id = ChunkId { lineage: "job".into(), sink: "out".into(), slot: 0, epoch: Epoch(1), index: 0 };
+    let chunk = |file| ChunkRef { id: id.clone(), rows: 1, file };
+    assert_eq!(Manifest::format_of(&in_flight, &[chunk(file)]), 3);
+    assert_eq!(Manifest::format_of(&in_flight, &[chunk(piece.clone())]), 4);
+    subtask.table[0].pieces.push(piece);
+    assert_eq!(format(&subtask), 4);
+}
+
+#[test]
+fn a_whole_file_is_written_down_as_it_always_was_and_a_piece_with_its_place() {
+    let whole = FileRef::of(ObjectPath("data/f".into()), b"rows");
+    let piece = FileRef { offset: Some(7), ..whole.clone() };
+    assert_eq!(serde_json::to_value(&whole).unwrap(), json!({ "path": "data/f", "bytes": 4, "xxh3": whole.xxh3 }));
+    assert_eq!(serde_json::to_value(&piece).unwrap()["offset"], 7);
+    assert_eq!((whole.to_string(), piece.to_string()), ("data/f".to_owned(), "data/f[7..11]".to_owned()));
+    assert_eq!(bytes_of([&whole, &piece, &piece]), 8, "each is counted once");
 }

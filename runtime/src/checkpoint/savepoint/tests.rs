@@ -34,6 +34,29 @@ async fn a_savepoint_needs_nothing_of_the_checkpoint_it_was_made_of() {
 }
 
 #[tokio::test]
+async fn pieces_of_a_shared_file_are_whole_files_of_a_savepoint() {
+    let memory = MemoryStore::new();
+    let [one, two] = sample::shared(&memory, 1, 4, "shared");
+    let manifest = sample::manifest(1, 4, vec![one.clone(), two.clone(), sample::file(&memory, 1, 4, "whole"), one]);
+    assert_eq!(manifest.format, 4);
+    let store: Arc<dyn Store> = Arc::new(memory.clone());
+    assert_eq!(write(&store, "first", &manifest).await.unwrap(), Copied { files: 3, bytes: 60 });
+    let bytes = store.get(&file("first")).await.unwrap().unwrap();
+    let saved = Manifest::decode(&file("first"), &bytes).unwrap();
+    assert_eq!(saved.format, 1, "a program that does not know of pieces may read it");
+    let copies: Vec<&FileRef> = saved.file_refs().collect();
+    for (copy, original) in copies.iter().zip(manifest.file_refs()) {
+        let path = ObjectPath(format!("{}{}", folder("first"), copy.path));
+        assert!(original.matches(&store.get(&path).await.unwrap().unwrap()), "{copy}, of {original}");
+        assert_eq!((copy.offset, copy.path.0.rsplit_once('.').unwrap().1), (None, "arrow"), "{copy}");
+    }
+    assert!(copies[0] == copies[3] && copies[0].path != copies[1].path);
+
+    memory.plant(&two.path.0, "0".repeat(39));
+    assert!(matches!(write(&store, "second", &manifest).await, Err(SavepointError::Copy(CopyError::Damaged { .. }))));
+}
+
+#[tokio::test]
 async fn a_name_is_used_once_and_must_be_one() {
     let (_, store, manifest) = checkpointed();
     write(&store, "first", &manifest).await.unwrap();

@@ -76,6 +76,10 @@ async fn ranges_are_cut_at_the_end(store: &dyn Store) {
     {
         assert_eq!(store.get_range(&object, range.clone()).await.unwrap().unwrap(), expected, "{range:?}");
     }
+    // As who reads the pieces of a file that several share.
+    let pieces = join_all([0..3, 3..3, 3..7, 7..10].map(|range| store.get_range(&object, range))).await;
+    let pieces: Vec<Bytes> = pieces.into_iter().map(|piece| piece.unwrap().unwrap()).collect();
+    assert_eq!(pieces.concat(), b"0123456789");
     for range in [0..4, 3..3] {
         assert_eq!(store.get_range(&path("data/1/1/none"), range).await.unwrap(), None);
     }

@@ -4,7 +4,7 @@
 //! ever answers `Created`, over processes and crashes, and an object is seen complete or not at all. A store that can't
 //! keep it is refused by [`prove`] at the first start.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -78,7 +78,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The whole object; `None` if there is none.
     async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError>;
 
-    /// Some bytes of an object.
+    /// The bytes of a range of an object, as far as the object has them; `None` if there is none. An answer that is cut short
+    /// on its way is an error, or asked for again.
     async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError>;
 
     /// All objects below `prefix` (a path ending in `/`, or empty), by path, those after `after` only.
@@ -109,6 +110,9 @@ pub enum StoreError {
     Refused { location: String, message: String },
     #[error("checkpoint storage {location}: {missing}")]
     Secret { location: String, missing: Box<MissingSecret> },
+    /// Of a write that several wait for.
+    #[error(transparent)]
+    Shared(Arc<StoreError>),
 }
 
 impl Reason for StoreError {
@@ -117,6 +121,7 @@ impl Reason for StoreError {
             Self::Failed { .. } => FailureReason::StorageUnreachable,
             Self::Refused { .. } => FailureReason::StorageUnfit,
             Self::Secret { missing, .. } => missing.reason(),
+            Self::Shared(error) => error.reason(),
         }
     }
 }

@@ -62,3 +62,44 @@ async fn a_damaged_manifest_and_a_store_that_fails_are_errors_and_an_empty_store
     let empty: Arc<dyn Store> = Arc::new(MemoryStore::new());
     assert_eq!(verify(&empty).await.unwrap(), Verification::default());
 }
+
+/// A job with one file that two share, of which a checkpoint before named one piece.
+fn stored_in_pieces() -> (MemoryStore, Arc<dyn Store>) {
+    let store = MemoryStore::new();
+    let [one, two] = sample::shared(&store, 1, 1, "shared");
+    checkpoint(&store, 1, 1, vec![one]);
+    let newest = checkpoint(&store, 1, 2, vec![two]);
+    sample::log(&store, 1, 0, sample::started(1, None));
+    sample::log(&store, 1, 1, Body::CheckpointCompleted { checkpoint: newest, trigger: Trigger::Interval });
+    (store.clone(), Arc::new(store))
+}
+
+#[tokio::test]
+async fn every_piece_of_a_shared_file_is_verified() {
+    let (memory, store) = stored_in_pieces();
+    let found = verify(&store).await.unwrap();
+    assert_eq!((found.files, found.bytes, found.damage), (1, 40, Vec::new()), "one file, two pieces");
+    let shared = "data/00000001/000000000001/shared";
+    let (one, two) = ("from byte 0 on, named by epoch 1: ", "from byte 20 on, named by epoch 2: ");
+    let cases = [
+        ("0000000000000000000110000000000000000000, and more", vec![]),
+        (
+            "x000000000000000000110000000000000000000",
+            vec![format!("{one}its bytes are not the ones that were written")],
+        ),
+        (
+            "00000000000000000001x0000000000000000000",
+            vec![format!("{two}its bytes are not the ones that were written")],
+        ),
+        ("00000000000000000001", vec![format!("{two}the file has 20 bytes, 40 or more were written")]),
+    ];
+    for (bytes, expected) in cases {
+        memory.plant(shared, bytes);
+        let damage: Vec<String> = verify(&store).await.unwrap().damage.iter().map(ToString::to_string).collect();
+        let expected: Vec<String> = expected.iter().map(|words| format!("{shared}, {words}")).collect();
+        assert_eq!(damage, expected, "{bytes}");
+    }
+    memory.remove(shared);
+    let damage: Vec<String> = verify(&store).await.unwrap().damage.iter().map(ToString::to_string).collect();
+    assert_eq!(damage, [format!("{shared}, named by epoch 2: it is missing")]);
+}

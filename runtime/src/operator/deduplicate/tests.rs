@@ -11,8 +11,11 @@ use tidegate_crds::StateBackend;
 
 use super::*;
 use crate::{
-    checkpoint::manifest::{FileRef, PartRef, SubtaskState},
-    checkpoint::store::{ObjectPath, memory::MemoryStore},
+    checkpoint::{
+        manifest::{FileRef, PartRef, SubtaskState},
+        pack::Packer,
+        store::{ObjectPath, memory::MemoryStore},
+    },
     ids::OperatorId,
     memory::MemoryLimit,
     operator::{
@@ -76,7 +79,8 @@ fn seen(range: KeyRange, spill: Spill, backend: &Backend) -> Box<dyn Seen> {
 }
 
 fn in_memory() -> (Spill, Backend) {
-    let spill = Spill::new(Arc::new(MemoryStore::new()), tokio::runtime::Handle::current(), "data/1/0/".into());
+    let io = tokio::runtime::Handle::current();
+    let spill = Spill::new(Packer::eager(Arc::new(MemoryStore::new()), io.clone()), io, "data/1/0/".into());
     (spill, Backend::new(StateBackend::Memory, "unused".into(), PLENTY))
 }
 

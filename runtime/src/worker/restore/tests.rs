@@ -4,14 +4,16 @@ use std::{collections::BTreeSet, fs, ops::Range};
 
 use arrow::array::{AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
+use tokio::runtime::Handle;
 
 use super::*;
 use crate::{
     checkpoint::{
         manifest::{FileRef, TableFile},
+        pack::{Life, Packer},
         sample,
         store::{
-            Store,
+            ObjectPath, Store,
             memory::{Action, Fault, MemoryStore},
         },
     },
@@ -137,6 +139,37 @@ async fn rows_that_were_fetched_to_the_disk_are_not_fetched_by_the_next_try() {
     assert_eq!(came(&supply), (0, bytes, 0));
 }
 
+#[tokio::test]
+async fn pieces_of_a_shared_file_are_told_apart_wherever_they_come_from() {
+    for kind in [StateBackend::Memory, StateBackend::RocksDb] {
+        let world = World::new(kind);
+        let packer = Packer::eager(Arc::new(world.store.clone()), Handle::current());
+        let batch =
+            |number| RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![number])) as _)]).unwrap();
+        let batches = [batch(1), batch(2), batch(3)];
+        let written = batches.iter().enumerate().map(|(number, batch)| {
+            let bytes = file::encode(&batch.schema(), [batch]).unwrap();
+            packer.put(Life::Lasting, ObjectPath(format!("data/00000001/000000000001/{number}.arrow")), bytes)
+        });
+        let files = futures::future::try_join_all(written).await.unwrap();
+        assert_eq!(world.store.paths().len(), 1, "{files:?}");
+        let named = |(batch, file): (&RecordBatch, &FileRef)| {
+            let reference = PartRef { kind: "rows".into(), tag: 0, rows: 1, file: file.clone(), batch: 0 };
+            (StatePart::new("rows", 0, batch.clone()), reference)
+        };
+        let parts: Vec<_> = batches.iter().zip(&files).map(named).collect();
+
+        world.at_hand.completed(Named { parts: parts[1..2].to_vec(), files: Vec::new() });
+        let (restored, supply) = world.load(&state_of(&parts)).await;
+        assert_eq!(numbers(&restored), [[1], [2], [3]], "{kind:?}");
+        assert_eq!(
+            came(&supply),
+            (files[1].bytes, 0, files[0].bytes + files[2].bytes),
+            "{kind:?}: only what is wanted"
+        );
+    }
+}
+
 /// A table with the numbers, frozen and uploaded.
 async fn table(world: &World, numbers: Range<i64>) -> (FrozenTable, Vec<(TableFile, KnownFile)>) {
     let engine = world.backend.engine().unwrap();
@@ -153,8 +186,8 @@ async fn table(world: &World, numbers: Range<i64>) -> (FrozenTable, Vec<(TableFi
         middle += 100;
     }
     let frozen = table.freeze(|_| unreachable!("it is not written as rows")).unwrap();
-    let store: Arc<dyn Store> = Arc::new(world.store.clone());
-    let to = Destination { store: &store, attempt: Attempt(1), run: Run(1), epoch: Epoch(1), name: "table".into() };
+    let packer = Packer::eager(Arc::new(world.store.clone()), Handle::current());
+    let to = Destination { packer: &packer, attempt: Attempt(1), run: Run(1), epoch: Epoch(1), name: "table".into() };
     let (files, _) = upload(&to, &frozen).await.unwrap();
     (frozen, files)
 }

@@ -7,6 +7,7 @@ use arrow::{
     datatypes::Int64Type,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use proptest::{prelude::*, sample::Index};
 use tokio::{
     runtime,
@@ -87,6 +88,7 @@ impl Subtask {
             task: TaskId { task: 0, subtask: SubtaskIndex(0) },
             attempt: Attempt(1),
             lineage: "sales".into(),
+            packer: Packer::eager(Arc::new(store.clone()), Handle::current()),
             store: Arc::new(store.clone()),
             io: Handle::current(),
             reports: Reports::new(Run(1), report),

@@ -140,7 +140,7 @@ impl Employed {
             });
             manifest.operators.extend(named);
         }
-        manifest.format = Manifest::format_of(&manifest.operators);
+        manifest.format = Manifest::format_of(&manifest.operators, &[]);
         let (bytes, reference) = manifest.encode().unwrap();
         self.store.put(&reference.manifest, bytes).await.unwrap();
         let permit = CommitPermit::for_test_in(epoch, Arc::new(self.store.clone()));
@@ -161,7 +161,7 @@ async fn a_worker_goes_on_without_reading_what_it_has_until_it_is_told_to_stand_
     let checkpoint = employed.checkpoint().await;
 
     // From here on the storage has the manifest, and answers nothing else.
-    for state in ["state-", "table-"] {
+    for state in ["state-", "table-", "shared-"] {
         employed.store.fail(Request::Get, state, Fault::Before, u32::MAX);
     }
     for attempt in [2, 3] {
@@ -192,7 +192,7 @@ async fn a_run_ends_and_the_next_goes_on_from_what_is_at_hand_in_the_same_attemp
     employed.hear(|news| matches!(news, News::Ended(Run(1))).then_some(())).await;
     employed.trigger(Epoch(2));
 
-    for state in ["state-", "table-"] {
+    for state in ["state-", "table-", "shared-"] {
         employed.store.fail(Request::Get, state, Fault::Before, u32::MAX);
     }
     employed.deploy_as(1, Run(2), Some(checkpoint));

@@ -17,11 +17,9 @@ pub async fn table(bench: &Bench) -> String {
             let (mut job, run) = variant.job(bench, &format!("one-process-{round}"), "5s").await;
             one.push(measure::whole(&mut job).await);
             bench.world.assert_rows(&run, &variant.reference(&bench.workload)).await;
-            for (link, compression, figures) in [
-                (Link::Plain, "None", &mut plain),
-                (Link::Tls, "None", &mut tls),
-                (Link::Tls, "LZ4", &mut lz4),
-            ] {
+            for (link, compression, figures) in
+                [(Link::Plain, "None", &mut plain), (Link::Tls, "None", &mut tls), (Link::Tls, "LZ4", &mut lz4)]
+            {
                 let name = format!("processes-{link:?}-{compression}-{round}").to_lowercase();
                 let (job, run) = variant.job(bench, &name, "5s").await;
                 let job = job.set("spec.exchangeCompression", compression);
@@ -31,7 +29,8 @@ pub async fn table(bench: &Bench) -> String {
         }
         let rate = |rounds: &[_]| measure::rate(rounds, bench.workload.count);
         let base = rate(&one);
-        for (name, rounds) in [("one", &one), ("three, plain", &plain), ("three, TLS", &tls), ("three, TLS, LZ4", &lz4)] {
+        for (name, rounds) in [("one", &one), ("three, plain", &plain), ("three, TLS", &tls), ("three, TLS, LZ4", &lz4)]
+        {
             let wall = measure::median(rounds.iter().map(|figures| figures.wall_seconds));
             lines.push(format!(
                 "  {:<26} {name:<16} {:>18.2} {:>11.0}% {wall:>8.1}",

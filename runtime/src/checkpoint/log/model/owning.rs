@@ -163,7 +163,12 @@ impl Protocol {
             .map(|index| ChunkRef {
                 id: ChunkId { lineage: "job".to_owned(), sink: "out".to_owned(), slot: 0, epoch, index },
                 rows: 1,
-                file: FileRef { path: ObjectPath(format!("{folder}{index}")), bytes: 1, xxh3: owning.me.to_string() },
+                file: FileRef {
+                    path: ObjectPath(format!("{folder}{index}")),
+                    offset: None,
+                    bytes: 1,
+                    xxh3: owning.me.to_string(),
+                },
             })
             .collect();
         owning.newest = epoch;

@@ -82,7 +82,8 @@ struct Inner {
 }
 
 impl Packer {
-    /// Writes on the runtime `io`. About so many bytes of memory are for what is being written.
+    /// Writes on the runtime `io`. About so many bytes of memory are for what is being written, and no less than a full file
+    /// has: what is small never waits for each other.
     pub fn new(store: Arc<dyn Store>, io: Handle, memory: u64) -> Self {
         Self::with_linger(store, io, memory, LINGER)
     }
@@ -96,7 +97,7 @@ impl Packer {
     fn with_linger(store: Arc<dyn Store>, io: Handle, memory: u64, linger: Duration) -> Self {
         let (id, files) = (env::unique_id(), AtomicU64::new(0));
         let (lasting, passing) = (Lane::default(), Lane::default());
-        let units = (memory / ROOM_UNIT).clamp(1, u64::from(u32::MAX >> 3)) as u32;
+        let units = (memory.max(FULL) / ROOM_UNIT).min(u64::from(u32::MAX >> 3)) as u32;
         let room = Semaphore::new(units as usize);
         Self { inner: Arc::new(Inner { store, io, id, linger, files, lasting, passing, units, room }) }
     }

@@ -257,9 +257,9 @@ async fn two_packers_never_write_one_path() {
 #[tokio::test]
 async fn who_has_much_to_write_waits_until_there_is_room_in_memory() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let packer = Packer::new(store, Handle::current(), 4 * ROOM_UNIT);
-    let (one, two) = (packer.room(ROOM_UNIT + 1).await, packer.room(ROOM_UNIT).await);
-    let mut all = Box::pin(packer.room(100 * ROOM_UNIT));
+    let packer = Packer::new(store, Handle::current(), 0);
+    let (one, two) = (packer.room(FULL / 2 + 1).await, packer.room(FULL / 4).await);
+    let mut all = Box::pin(packer.room(100 * FULL));
     assert!(futures::poll!(&mut all).is_pending());
     drop((one, two));
     assert!(all.await.is_some(), "more than there ever is has room alone");

@@ -163,7 +163,10 @@ mod tests {
             });
         }
         drop(send);
-        assert_eq!([line.wait(), line.wait(), line.wait(), line.wait()], [Ok(Ok(())), Ok(Ok(())), Ok(Err(2)), Err(RecvError)]);
+        assert_eq!(
+            [line.wait(), line.wait(), line.wait(), line.wait()],
+            [Ok(Ok(())), Ok(Ok(())), Ok(Err(2)), Err(RecvError)]
+        );
         assert_eq!(line.look(), Err(TryRecvError::Disconnected));
         assert_eq!(seen.iter().collect::<Vec<_>>(), [0, 1, 2]);
     }

@@ -50,7 +50,8 @@ impl Digests {
             },
             Value::Array(values) => values.iter_mut().fold(false, |varies, value| self.settle(value) || varies),
             Value::Object(fields) => {
-                let is_of_entries = fields.get("name").and_then(Value::as_str).is_some_and(|name| name.ends_with(".sst"));
+                let is_of_entries =
+                    fields.get("name").and_then(Value::as_str).is_some_and(|name| name.ends_with(".sst"));
                 let pieces = fields.get_mut("pieces").and_then(Value::as_array_mut);
                 for piece in pieces.into_iter().flatten().filter_map(Value::as_object_mut) {
                     piece.insert("sha256".to_owned(), Value::Null);

@@ -13,9 +13,9 @@ use super::{
     ledger,
     panics::panics,
     process::Process,
+    store::TableFiles,
     table::passed_on,
     telling::tell,
-    store::TableFiles,
     world::{Host, INSPECTOR, Micros, Pid, SECOND, Shared, Weather},
 };
 use crate::oracle::{Rows, Workload, reference, reference_with_duplicates};

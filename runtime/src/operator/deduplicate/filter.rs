@@ -135,7 +135,9 @@ impl Filter {
                 // Nobody waits for it when the task has ended.
                 Ok(Some(levels)) => _ = send.send(levels),
                 Ok(None) => {}
-                Err(error) => tracing::warn!(error = crate::error_chain(&error), "no filter was made of a table's keys"),
+                Err(error) => {
+                    tracing::warn!(error = crate::error_chain(&error), "no filter was made of a table's keys")
+                }
             }
             Ok(())
         });

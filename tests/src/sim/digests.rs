@@ -54,7 +54,7 @@ impl Digests {
                     fields.get("name").and_then(Value::as_str).is_some_and(|name| name.ends_with(".sst"));
                 let pieces = fields.get_mut("pieces").and_then(Value::as_array_mut);
                 for piece in pieces.into_iter().flatten().filter_map(Value::as_object_mut) {
-                    piece.insert("sha256".to_owned(), Value::Null);
+                    piece.insert("xxh3".to_owned(), Value::Null);
                     let path = piece.get("path").and_then(Value::as_str).filter(|_| is_of_entries);
                     self.tables.extend(path.map(str::to_owned));
                 }
@@ -83,8 +83,8 @@ mod tests {
     }
 
     fn manifest(rows: &str, table: &[u8]) -> String {
-        let pieces = json!([{ "path": "data/1/0/table", "bytes": table.len(), "sha256": sha256(table) }]);
-        let subtask = json!({ "parts": [{ "sha256": rows }], "table": [{ "name": "7.sst", "pieces": pieces }] });
+        let pieces = json!([{ "path": "data/1/0/table", "bytes": table.len(), "xxh3": sha256(table) }]);
+        let subtask = json!({ "parts": [{ "xxh3": rows }], "table": [{ "name": "7.sst", "pieces": pieces }] });
         json!({ "subtasks": [subtask] }).to_string()
     }
 

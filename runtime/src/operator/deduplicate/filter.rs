@@ -136,7 +136,7 @@ impl Filter {
                 Ok(Some(levels)) => _ = send.send(levels),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(error = crate::error_chain(&error), "no filter was made of a table's keys")
+                    tracing::warn!(error = crate::error_chain(&error), "no filter was made of a table's keys");
                 }
             }
             Ok(())

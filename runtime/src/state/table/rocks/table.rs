@@ -110,9 +110,9 @@ impl RocksTable {
     fn open(engine: &Engine, folder: Scratch, is_new: bool, uploaded: Uploaded) -> Result<Self, TableError> {
         let oldest = Arc::new(AtomicI64::new(i64::MIN));
         let db = open(folder.path(), options::table(engine, oldest.clone()), is_new)?;
-        let (_open, uploaded, write) = (engine.open(), Arc::new(uploaded), options::write());
+        let (open, uploaded, write) = (engine.open(), Arc::new(uploaded), options::write());
         let engine = engine.clone();
-        Ok(Self { inner: Arc::new(Inner { db, folder, engine, oldest, uploaded, write, _open }) })
+        Ok(Self { inner: Arc::new(Inner { db, folder, engine, oldest, uploaded, write, _open: open }) })
     }
 
     /// Takes over what a former table has of some key groups.

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hasher},
+    path::Path,
 };
 
 use serde_json::Value;
@@ -48,10 +49,10 @@ impl Digests {
                 }
                 None => false,
             },
-            Value::Array(values) => values.iter_mut().fold(false, |varies, value| self.settle(value) || varies),
+            Value::Array(values) => self.settle_all(values.iter_mut()),
             Value::Object(fields) => {
-                let is_of_entries =
-                    fields.get("name").and_then(Value::as_str).is_some_and(|name| name.ends_with(".sst"));
+                let extension = fields.get("name").and_then(Value::as_str).map(Path::new).and_then(Path::extension);
+                let is_of_entries = extension.is_some_and(|extension| extension == "sst");
                 let pieces = fields.get_mut("pieces").and_then(Value::as_array_mut);
                 for piece in pieces.into_iter().flatten().filter_map(Value::as_object_mut) {
                     piece.insert("xxh3".to_owned(), Value::Null);
@@ -59,10 +60,14 @@ impl Digests {
                     self.tables.extend(path.map(str::to_owned));
                 }
                 let names_pieces = fields.contains_key("pieces");
-                fields.values_mut().fold(names_pieces, |varies, value| self.settle(value) || varies)
+                self.settle_all(fields.values_mut()) || names_pieces
             }
             _ => false,
         }
+    }
+
+    fn settle_all<'a>(&mut self, values: impl Iterator<Item = &'a mut Value>) -> bool {
+        values.map(|value| self.settle(value)).filter(|varies| *varies).count() > 0
     }
 }
 

@@ -16,6 +16,10 @@ use tokio::task::{JoinError, JoinSet};
 #[cfg(any(test, feature = "test-util"))]
 use crate::simulation;
 
+pub use self::line::Line;
+
+mod line;
+
 /// Milliseconds since 1970, UTC: for people, and for nothing that safety rests on.
 #[allow(clippy::disallowed_methods)] // this is the door
 pub fn wall_clock_ms() -> u64 {
@@ -116,4 +120,14 @@ pub async fn busy<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         return Ok(work());
     }
     tokio::task::spawn_blocking(work).await
+}
+
+/// Whether libraries may have threads of their own, which work when they like. In a simulation whatever they would do has
+/// to be asked for.
+pub fn may_work_beside() -> bool {
+    #[cfg(any(test, feature = "test-util"))]
+    if simulation::is_inside() {
+        return false;
+    }
+    true
 }

@@ -29,6 +29,12 @@ pub trait Doors {
     /// Most rows of one chunk for a sink.
     fn chunk_rows(&self) -> usize;
 
+    /// Most keys that are handed over to a table on the local disk at once.
+    fn unwritten_keys(&self) -> usize;
+
+    /// How long it takes until a step is done that is done beside a task.
+    fn beside(&self) -> Duration;
+
     /// How much a channel takes before its sender waits.
     fn channel_bytes(&self) -> usize;
 

@@ -12,7 +12,6 @@ use std::{
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::sync::mpsc;
 
 use super::supply::Supply;
 use crate::{
@@ -30,7 +29,7 @@ use crate::{
         local::{LocalError, Scratch},
         table::{
             TableError,
-            rocks::{Downloaded, Engine, FrozenTable, LocalFile},
+            rocks::{Downloaded, Engine, FrozenTable, LocalFile, Rows},
         },
     },
 };
@@ -39,8 +38,6 @@ use crate::{
 const AT_ONCE: usize = 4;
 /// Rows of a part of a table that is written as rows.
 const PART_ROWS: usize = 1 << 17;
-/// Parts that wait to be written; who reads the table waits for room.
-const PARTS_WAITING: usize = 1;
 
 /// Where a subtask's files go.
 pub struct Destination<'a> {
@@ -131,22 +128,26 @@ async fn read_piece(path: PathBuf, from: u64, length: u64) -> Result<Bytes, Tabl
 
 /// Writes a table as rows: parts that every backend reads, each in a file, or a piece of one, of its own.
 pub async fn write_rows(to: &Destination<'_>, table: FrozenTable) -> Result<Vec<PartRef>, StateError> {
-    let (send, mut receive) = mpsc::channel::<Arc<StatePart>>(PARTS_WAITING);
-    let reading = tokio::task::spawn_blocking(move || {
-        table.parts(PART_ROWS, &mut |part| {
-            // Nobody takes parts any more when writing one has failed, which is what counts then.
-            send.blocking_send(part).map_err(|_| TableError::Damaged("its rows are not written any more".to_owned()))
-        })
-    });
+    let rows = blocking(move || table.rows()).await??;
+    let (mut rows, mut read) = read_part(rows).await?;
     let mut parts = Vec::new();
-    while let Some(part) = receive.recv().await {
-        if let Some(batch) = part.batch() {
-            let place = to.of_epoch(&format!("{}-rows-{}.arrow", part.kind, parts.len()));
-            parts.push(write_part(to.packer, &part, &batch, place).await?);
-        }
+    while let Some((part, batch)) = read {
+        let place = to.of_epoch(&format!("{}-rows-{}.arrow", part.kind, parts.len()));
+        // While one is written, the next is read.
+        let (written, next) = tokio::try_join!(write_part(to.packer, &part, &batch, place), read_part(rows))?;
+        parts.push(written);
+        (rows, read) = next;
     }
-    reading.await.map_err(|panic| TableError::Damaged(panic.to_string()))??;
     Ok(parts)
+}
+
+/// The next part of a table.
+async fn read_part(mut rows: Rows) -> Result<(Rows, Option<(Arc<StatePart>, RecordBatch)>), StateError> {
+    let read = blocking(move || {
+        let part = rows.next(PART_ROWS)?;
+        Ok::<_, TableError>((rows, part.and_then(|part| part.batch().map(|batch| (part, batch)))))
+    });
+    Ok(read.await??)
 }
 
 async fn write_part(

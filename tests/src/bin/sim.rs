@@ -5,7 +5,7 @@
 use std::{process::ExitCode, time::Instant};
 
 use clap::Parser;
-use tidegate_tests::sim::{Played, play, series};
+use tidegate_tests::sim::{Played, TableFiles, play, series};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -40,17 +40,24 @@ fn one(seed: u64) -> ExitCode {
 
 fn show(played: &Played) {
     let Played { seed, digest, events, took, faults, in_flight, overlapping, restarts, region_restarts, .. } = played;
-    let Played { verdict, setting, .. } = played;
+    let Played { verdict, setting, has_tables, table_files, .. } = played;
     println!("seed {seed}: {setting}");
     println!(
         "{faults} faults, {restarts} restarts ({region_restarts} of regions alone), {in_flight} files of rows in flight, \
          {overlapping} overlapping checkpoints, {events} events, finished after {} virtual s, trace {digest:016x}",
         took / 1_000_000
     );
+    if *has_tables {
+        println!("tables on the local disk: {}", of_tables(table_files));
+    }
     match verdict {
         Ok(()) => println!("exact"),
         Err(cause) => println!("FAILED: {cause}"),
     }
+}
+
+fn of_tables(TableFiles { uploaded, fetched, deleted }: &TableFiles) -> String {
+    format!("{uploaded} files uploaded, {fetched} fetched, {deleted} deleted")
 }
 
 fn many(from: u64, count: u64) -> ExitCode {
@@ -74,5 +81,6 @@ fn many(from: u64, count: u64) -> ExitCode {
         played.seconds,
         began.elapsed().as_secs_f64()
     );
+    println!("{} seeds with tables on the local disk: {}", played.with_tables, of_tables(&played.table_files));
     if played.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -35,6 +35,10 @@ pub struct Pace {
     pub channel_bytes: usize,
     /// Rows that a chunk for a sink takes: what is more is written ahead of its barrier.
     pub chunk_rows: usize,
+    /// Keys that are handed over to a table on the local disk at once.
+    pub unwritten_keys: usize,
+    /// The longest until a step is done that is done beside a task.
+    pub beside: Duration,
 }
 
 impl Doors for Inside {
@@ -73,6 +77,15 @@ impl Doors for Inside {
 
     fn chunk_rows(&self) -> usize {
         self.pace.chunk_rows
+    }
+
+    fn unwritten_keys(&self) -> usize {
+        self.pace.unwritten_keys
+    }
+
+    fn beside(&self) -> Duration {
+        let longest = self.pace.beside.as_micros() as Micros;
+        Duration::from_micros(self.world.lock().chance.within(0..longest + 1))
     }
 
     fn channel_bytes(&self) -> usize {

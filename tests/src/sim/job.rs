@@ -116,17 +116,28 @@ pub struct Setting {
     /// What the second pipeline reads, where there is one.
     pub returns: Option<GeneratorSource>,
     pub memory: Memory,
+    pub backends: Backends,
 }
 
 /// How much memory there is for state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
     Plenty,
-    /// None at all: partial results of windows are on the local disk. Tables there have threads of their own, which no
-    /// seed decides on, so that no order is known again.
+    /// None at all: partial results of windows are on the local disk.
     None,
 }
 
+/// Where processes keep state by key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backends {
+    Memory,
+    RocksDb,
+    /// Some processes in memory and some by RocksDB, as if the document had been changed meanwhile.
+    Either,
+}
+
+/// Bytes of memory where there is plenty.
+const PLENTY: u64 = 4 << 30;
 const COORDINATOR: Host = Host(1);
 const RIVAL: Host = Host(2);
 const FIRST_WORKER: u8 = 11;
@@ -161,6 +172,8 @@ impl Setting {
         let max_concurrent = if alignment_timeout.is_none() { chance.one_of(&[1, 2, 3, 3]) } else { 1 };
         // With several at a time they mostly overlap.
         let slow_writes = MILLI * if max_concurrent > 1 { chance.one_of(&[100, 600, 2500]) } else { 0 };
+        let unwritten_keys = chance.one_of(&[100_000, 200, 50, 20]);
+        let beside = Duration::from_millis(chance.one_of(&[0, 5, 50, 1000]));
         Self {
             cast,
             parallelism,
@@ -169,11 +182,16 @@ impl Setting {
             alignment_timeout,
             max_concurrent,
             slow_writes,
-            pace: Pace { labour, channel_bytes, chunk_rows },
+            pace: Pace { labour, channel_bytes, chunk_rows, unwritten_keys, beside },
             tolerable_failures: chance.within(0..4) as u32,
             orders,
             returns,
             memory: if chance.happens(250) { Memory::None } else { Memory::Plenty },
+            backends: match chance.within(0..1000) {
+                0..200 => Backends::RocksDb,
+                200..300 => Backends::Either,
+                _ => Backends::Memory,
+            },
         }
     }
 
@@ -198,6 +216,24 @@ impl Setting {
         }
     }
 
+    /// Whether some process has tables on its local disk.
+    pub fn has_tables(&self) -> bool {
+        self.backends != Backends::Memory
+    }
+
+    /// Whether orders count as often as they come: what is seen has to be in memory, unless it is in tables.
+    pub fn counts_all(&self) -> bool {
+        self.memory == Memory::None && !self.has_tables()
+    }
+
+    fn backend_of(&self, pid: Pid) -> StateBackend {
+        match self.backends {
+            Backends::RocksDb => StateBackend::RocksDb,
+            Backends::Either if pid.0.is_multiple_of(2) => StateBackend::RocksDb,
+            Backends::Either | Backends::Memory => StateBackend::Memory,
+        }
+    }
+
     fn parallelism_of(&self, pid: Pid) -> u32 {
         if self.wavers { 1 + pid.0 % self.parallelism } else { self.parallelism }
     }
@@ -208,13 +244,11 @@ impl Setting {
             |counted, passes| JobPlan::new(&document(counted, passes), Arc::new(Metrics::new())).expect("a plan");
         let plans = |counted| [plan(counted, false), plan(counted, true)];
         let [of_unique, of_all] = PLANNED.get_or_init(|| [plans(UNIQUE), plans(ALL)]);
-        let [alone, with_second] = match self.memory {
-            Memory::Plenty => of_unique,
-            Memory::None => of_all,
-        };
+        let [alone, with_second] = if self.counts_all() { of_all } else { of_unique };
         let planned = if self.returns.is_some() { with_second } else { alone };
         let mut spec = planned.spec.clone();
         spec.parallelism = self.parallelism_of(inside.pid);
+        spec.state_backend = self.backend_of(inside.pid);
         spec.checkpoint.interval = HumanDuration(self.interval);
         spec.checkpoint.alignment_timeout = self.alignment_timeout.map(HumanDuration);
         spec.checkpoint.max_concurrent = self.max_concurrent;
@@ -322,10 +356,10 @@ pub const FINISHED: &str = "finished";
 
 fn worker(inside: &Inside, plan: &Arc<JobPlan>, store: &Arc<dyn Store>, post: Post, memory: Memory) -> Worker {
     let memory = match memory {
-        Memory::Plenty => MemoryLimit::of_this_process(),
+        Memory::Plenty => MemoryLimit::given(PLENTY),
         Memory::None => MemoryLimit::given(0),
     };
-    let backend = Backend::new(StateBackend::Memory, inside.disk.clone(), memory);
+    let backend = Backend::new(plan.spec.state_backend, inside.disk.clone(), memory);
     let (plan, store, io) = (plan.clone(), store.clone(), Handle::current());
     Worker { plan, store, backend, at_hand: AtHand::default(), post, security: Security::Plain, io }
 }

@@ -12,6 +12,7 @@
 
 mod broker;
 mod chance;
+mod digests;
 mod doors;
 mod faults;
 mod job;
@@ -30,4 +31,5 @@ mod world;
 pub use self::{
     run::{Played, play},
     series::{Series, series},
+    store::TableFiles,
 };

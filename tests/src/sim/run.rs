@@ -9,13 +9,14 @@ use super::{
     chance::Chance,
     doors::Inside,
     faults::{Crash, Fault, Moment, Wish, plan},
-    job::{FINISHED, Memory, Setting, WHOLE, inspect},
+    job::{FINISHED, Setting, WHOLE, inspect},
     ledger,
     panics::panics,
     process::Process,
+    store::TableFiles,
     table::passed_on,
     telling::tell,
-    world::{Host, Micros, Pid, SECOND, Shared, Weather},
+    world::{Host, INSPECTOR, Micros, Pid, SECOND, Shared, Weather},
 };
 use crate::oracle::{Rows, Workload, reference, reference_with_duplicates};
 
@@ -27,7 +28,6 @@ const AFTERMATH: Micros = 90 * SECOND;
 const MOST_EVENTS: u64 = 5_000_000;
 /// How many of a thousand requests to store and sinks go wrong in good weather, by run.
 const USUAL_TROUBLE: [u64; 4] = [0, 4, 15, 40];
-const INSPECTOR: Host = Host(99);
 
 /// What came of a run.
 #[derive(Debug)]
@@ -46,6 +46,9 @@ pub struct Played {
     pub region_restarts: u64,
     /// Checkpoints that were owned when the next one had begun to write.
     pub overlapping: u64,
+    /// Whether some process has kept its state in tables on the local disk, and what became of their files.
+    pub has_tables: bool,
+    pub table_files: TableFiles,
     /// Why it is not what it should be.
     pub verdict: Result<(), String>,
     /// The last events, in words.
@@ -63,7 +66,7 @@ pub fn play(seed: u64, told: bool) -> Played {
     let mut run = Run {
         world: Shared::new(chance),
         setting: setting.clone(),
-        disk: tempfile::tempdir().expect("a folder for the local disks"),
+        disk: local_disks(),
         processes: BTreeMap::new(),
         names: BTreeMap::new(),
         frozen: BTreeSet::new(),
@@ -106,6 +109,8 @@ pub fn play(seed: u64, told: bool) -> Played {
         restarts: world.metrics.iter().map(|metrics| metrics.restarts.get()).sum(),
         region_restarts: world.metrics.iter().map(|metrics| metrics.region_restarts.get()).sum(),
         overlapping: world.overlapping,
+        has_tables: setting.has_tables(),
+        table_files: TableFiles { uploaded: world.digests.tables.len() as u64, ..world.table_files },
         verdict,
         tail: world.trace.tail(),
         setting: format!("{setting:?}"),
@@ -365,10 +370,8 @@ impl Run {
     fn compare(&self) -> Result<(), String> {
         let world = self.world.lock();
         let workload = Workload::of(&self.setting.orders);
-        let expected = match self.setting.memory {
-            Memory::Plenty => reference(&workload),
-            Memory::None => reference_with_duplicates(&workload),
-        };
+        let counts_all = self.setting.counts_all();
+        let expected = if counts_all { reference_with_duplicates(&workload) } else { reference(&workload) };
         let passed_on = self.setting.returns.as_ref().map(|returns| passed_on_of(&Workload::of(returns)));
         let topic = |sink: &str| world.broker.rows.get(sink).into_iter().flatten().cloned().collect::<Rows>();
         let mut sinks = vec![
@@ -421,6 +424,12 @@ impl Run {
             self.remove(host, true);
         }
     }
+}
+
+/// A folder in the machine's memory, if it has one: databases wait for the disk at every step.
+fn local_disks() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("simulated-").tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    folder.expect("a folder for the local disks")
 }
 
 /// What the second pipeline must put out.

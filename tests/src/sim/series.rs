@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use super::run::{Played, play};
+use super::{
+    run::{Played, play},
+    store::TableFiles,
+};
 
 /// What came of many runs.
 #[derive(Debug, Default)]
@@ -23,6 +26,9 @@ pub struct Series {
     pub region_restarts: u64,
     /// Checkpoints that were owned when the next one had begun to write.
     pub overlapping: u64,
+    /// Runs with state in tables on the local disk, and what became of their files.
+    pub with_tables: u64,
+    pub table_files: TableFiles,
     /// Virtual seconds until the jobs had finished, together.
     pub seconds: u64,
     /// Runs that are not what they should be.
@@ -51,6 +57,8 @@ pub fn series(seeds: Range<u64>) -> Series {
                     series.restarts += played.restarts;
                     series.region_restarts += played.region_restarts;
                     series.overlapping += played.overlapping;
+                    series.with_tables += u64::from(played.has_tables);
+                    series.table_files += played.table_files;
                     series.seconds += played.took / 1_000_000;
                     if played.verdict.is_err() {
                         stop.store(true, Ordering::Relaxed);

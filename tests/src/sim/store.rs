@@ -5,8 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hasher},
-    ops::{Bound, Range},
+    ops::{AddAssign, Bound, Range},
 };
 
 use async_trait::async_trait;
@@ -20,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::{
     faults::Moment,
-    world::{Pid, Shared, World},
+    world::{INSPECTOR, Pid, Shared, World},
 };
 
 /// What is done to a file of a checkpoint, in the words of errors.
@@ -28,6 +27,25 @@ const WRITE: &str = "write";
 
 #[derive(Debug, Default)]
 pub struct Objects(BTreeMap<String, Bytes>);
+
+/// How often files with entries of tables went where.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct TableFiles {
+    /// Named by some manifest.
+    pub uploaded: u64,
+    /// Fetched by a process that goes on from a checkpoint.
+    pub fetched: u64,
+    /// Deleted, since no checkpoint that is kept names them.
+    pub deleted: u64,
+}
+
+impl AddAssign for TableFiles {
+    fn add_assign(&mut self, other: Self) {
+        self.uploaded += other.uploaded;
+        self.fetched += other.fetched;
+        self.deleted += other.deleted;
+    }
+}
 
 /// The store, as a process reaches it.
 #[derive(Debug, Clone)]
@@ -55,7 +73,8 @@ impl World {
             self.note(format_args!("create {path}: exists"));
             return Create::Exists;
         }
-        self.note(format_args!("create {path} {:x}", digest(&bytes)));
+        let digest = self.digests.of(&bytes);
+        self.note(format_args!("create {path} {digest:x}"));
         if path.starts_with(LOG)
             && let Ok(record) = Record::from_bytes(&bytes)
         {
@@ -91,12 +110,6 @@ fn rows_in_flight(manifest: &[u8]) -> u64 {
     exchanges.flat_map(|exchange| &exchange.subtasks).filter(|subtask| !subtask.parts.is_empty()).count() as u64
 }
 
-fn digest(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::default();
-    hasher.write(bytes);
-    hasher.finish()
-}
-
 impl SimStore {
     async fn ask<T: Send + 'static>(
         &self,
@@ -128,7 +141,8 @@ impl Store for SimStore {
     async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
         let name = path.0.clone();
         let put = move |world: &mut World| {
-            world.note(format_args!("put {name} {:x}", digest(&bytes)));
+            let digest = world.digests.of(&bytes);
+            world.note(format_args!("put {name} {digest:x}"));
             if name.ends_with("manifest.json") {
                 world.moments.push(Moment::ManifestWritten);
                 world.in_flight += rows_in_flight(&bytes);
@@ -143,8 +157,14 @@ impl Store for SimStore {
     }
 
     async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
-        let name = path.0.clone();
-        self.ask("read", &path.0, move |world| world.objects.0.get(&name).cloned()).await
+        let (name, pid) = (path.0.clone(), self.pid);
+        let read = move |world: &mut World| {
+            let found = world.objects.0.get(&name).cloned();
+            let is_of_table = found.is_some() && world.digests.tables.contains(&name);
+            world.table_files.fetched += u64::from(is_of_table && world.host(pid) != Some(INSPECTOR));
+            found
+        };
+        self.ask("read", &path.0, read).await
     }
 
     async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
@@ -173,7 +193,8 @@ impl Store for SimStore {
         let name = path.0.clone();
         let delete = move |world: &mut World| {
             world.note(format_args!("delete {name}"));
-            world.objects.0.remove(&name);
+            let was_there = world.objects.0.remove(&name).is_some();
+            world.table_files.deleted += u64::from(was_there && world.digests.tables.contains(&name));
         };
         self.ask("delete", &path.0, delete).await
     }

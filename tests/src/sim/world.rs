@@ -10,7 +10,16 @@ use std::{
 use tidegate::{coordinator::api::Request, metrics::Metrics};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
-use super::{broker::Broker, chance::Chance, faults::Moment, net::Net, store::Objects, table::Table, trace::Trace};
+use super::{
+    broker::Broker,
+    chance::Chance,
+    digests::Digests,
+    faults::Moment,
+    net::Net,
+    store::{Objects, TableFiles},
+    table::Table,
+    trace::Trace,
+};
 
 /// Microseconds since the simulation began.
 pub type Micros = u64;
@@ -21,6 +30,9 @@ pub const SECOND: Micros = 1_000_000;
 /// A machine: an address, and at most one process at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Host(pub u8);
+
+/// Who looks at the end whether all is well.
+pub const INSPECTOR: Host = Host(99);
 
 /// One life of a process; a restart is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +89,8 @@ pub struct World {
     pub metrics: Vec<Arc<Metrics>>,
     pub net: Net,
     pub objects: Objects,
+    pub digests: Digests,
+    pub table_files: TableFiles,
     pub broker: Broker,
     pub table: Table,
     pub weather: Weather,
@@ -122,6 +136,8 @@ impl Shared {
             metrics: Vec::new(),
             net: Net::default(),
             objects: Objects::default(),
+            digests: Digests::default(),
+            table_files: TableFiles::default(),
             broker: Broker::default(),
             table: Table::default(),
             weather: Weather::default(),

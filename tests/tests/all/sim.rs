@@ -32,5 +32,8 @@ fn jobs_are_exact_whatever_goes_wrong() {
     assert!(played.faults > played.runs, "{played:?} proves little");
     assert!(played.runs == 1 || 2 * played.region_restarts > played.runs, "regions are to restart: {played:?}");
     assert!(played.runs == 1 || played.in_flight > played.runs, "barriers are to overtake rows: {played:?}");
+    let files = played.table_files;
+    let all_happens = files.uploaded.min(files.fetched).min(files.deleted) > played.with_tables;
+    assert!(played.runs == 1 || all_happens, "files of tables are to come, to be fetched and to go: {played:?}");
     assert!(played.runs == 1 || played.overlapping > played.runs, "checkpoints are to overlap: {played:?}");
 }

@@ -5,6 +5,7 @@
 //! new.
 
 use std::{
+    convert::Infallible,
     ops::Range,
     sync::{
         Arc, Weak,
@@ -16,7 +17,7 @@ use parquet::bloom_filter::Sbbf;
 
 use super::in_table::entry;
 use crate::{
-    env,
+    env::Line,
     state::table::{
         Table, TableError,
         rocks::{Engine, Reserved, RocksTable},
@@ -125,16 +126,22 @@ impl Filter {
         let (send, collected) = channel();
         let (table, groups, engine) = (table.clone(), self.groups.clone(), self.engine.clone());
         let is_wanted = Arc::downgrade(&wanted);
-        let started = env::spawn_thread("filter", move || match all_keys(&table, groups, &engine, &is_wanted) {
-            // Nobody waits for it when the task has ended.
-            Ok(Some(levels)) => _ = send.send(levels),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(error = crate::error_chain(&error), "no filter was made of a table's keys"),
+        let line = match Line::<Infallible>::start("filter") {
+            Ok(line) => line,
+            Err(error) => return tracing::warn!(%error, "no thread for a filter"),
+        };
+        line.hand_over(move || {
+            match all_keys(&table, groups, &engine, &is_wanted) {
+                // Nobody waits for it when the task has ended.
+                Ok(Some(levels)) => _ = send.send(levels),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(error = crate::error_chain(&error), "no filter was made of a table's keys");
+                }
+            }
+            Ok(())
         });
-        match started {
-            Ok(_) => self.state = State::Collecting { collected, _wanted: wanted },
-            Err(error) => tracing::warn!(%error, "no thread for a filter"),
-        }
+        self.state = State::Collecting { collected, _wanted: wanted };
     }
 
     /// Takes what was collected, if it is there.

@@ -2,12 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use rocksdb::DB;
 use tokio::sync::oneshot;
 
 use super::{
     engine::Engine,
     files::{self, LocalFile, Uploaded},
-    table::{open_to_read, walk},
+    options,
+    table::{at, open_to_read},
 };
 use crate::state::{
     StatePart,
@@ -65,25 +67,41 @@ impl FrozenTable {
         &self.folder
     }
 
-    /// Hands over all entries as parts of so many rows, in order. What was forgotten is left out.
-    pub fn parts(
-        &self,
-        rows: usize,
-        take: &mut dyn FnMut(Arc<StatePart>) -> Result<(), TableError>,
-    ) -> Result<(), TableError> {
+    /// Reads all entries, in order. What was forgotten is left out.
+    pub fn rows(self) -> Result<Rows, TableError> {
         let db = open_to_read(&self.engine, &self.files)?;
-        let mut entries = Changes::default();
-        walk(&db, self.folder.path(), Vec::new(), None, &mut |key, value| {
-            if self.oldest > i64::MIN && time_of(value).is_some_and(|time| time < self.oldest) {
-                return Ok(());
+        Ok(Rows { db, table: self, from: Some(Vec::new()) })
+    }
+}
+
+/// The entries of a frozen table, read a part at a time.
+pub struct Rows {
+    // Closed before its files go.
+    db: DB,
+    table: FrozenTable,
+    /// The first key that was not read yet; none after the last.
+    from: Option<Vec<u8>>,
+}
+
+impl Rows {
+    /// The next part, of at most so many rows; none after the last.
+    pub fn next(&mut self, most: usize) -> Result<Option<Arc<StatePart>>, TableError> {
+        let Some(from) = self.from.take() else { return Ok(None) };
+        let oldest = self.table.oldest;
+        let mut part = Changes::default();
+        let mut entries = self.db.raw_iterator_opt(options::walk(from, None));
+        entries.seek_to_first();
+        while let Some((key, value)) = entries.item() {
+            if part.len() >= most {
+                self.from = Some(key.to_vec());
+                break;
             }
-            entries.put(key, value);
-            if entries.len() >= rows {
-                take((self.encode)(&entries)?)?;
-                entries.clear();
+            if oldest == i64::MIN || time_of(value).is_none_or(|time| time >= oldest) {
+                part.put(key, value);
             }
-            Ok(())
-        })?;
-        if entries.is_empty() { Ok(()) } else { take((self.encode)(&entries)?) }
+            entries.next();
+        }
+        entries.status().map_err(at("read", self.table.folder.path()))?;
+        if part.is_empty() { Ok(None) } else { (self.table.encode)(&part).map(Some) }
     }
 }

@@ -16,6 +16,7 @@ mod behind;
 mod engine;
 mod files;
 mod frozen;
+mod merging;
 mod options;
 mod table;
 #[cfg(test)]
@@ -25,6 +26,6 @@ pub use self::{
     behind::Behind,
     engine::{Engine, Reserved},
     files::{Downloaded, LocalFile, Uploaded},
-    frozen::{Encode, Freezing, FrozenTable},
+    frozen::{Encode, Freezing, FrozenTable, Rows},
     table::RocksTable,
 };

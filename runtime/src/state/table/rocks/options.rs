@@ -10,7 +10,7 @@ use rocksdb::{
     Options, ReadOptions, UniversalCompactOptions, WriteOptions,
 };
 
-use super::engine::Engine;
+use super::{engine::Engine, merging};
 use crate::state::table::time_of;
 
 /// Bytes of a file of entries, about.
@@ -22,7 +22,7 @@ const FILTER_OF_A_BUFFER: f64 = 0.1;
 const BLOCK_BYTES: usize = 8 << 10;
 const PART_OF_INDEX_BYTES: usize = 4 << 10;
 /// Sorted runs that are merged into one.
-const RUNS: i32 = 4;
+pub(super) const RUNS: i32 = 4;
 const OPEN_FILES: i32 = 512;
 const LOG_BYTES: usize = 1 << 20;
 const READ_AHEAD: usize = 2 << 20;
@@ -48,6 +48,7 @@ pub(super) fn table(engine: &Engine, oldest: Arc<AtomicI64>) -> Options {
     options.set_target_file_size_base(FILE_BYTES);
     options.set_max_open_files(OPEN_FILES);
     options.set_max_background_jobs(2);
+    merging::set_up(&mut options);
     options.set_compaction_filter(c"oldest", move |_level, _key, value: &[u8]| {
         let oldest = oldest.load(Ordering::Relaxed);
         if oldest > i64::MIN && time_of(value).is_some_and(|time| time < oldest) {

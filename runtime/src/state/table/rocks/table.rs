@@ -43,7 +43,7 @@ struct Inner {
 }
 
 /// Names what failed in `folder`.
-fn at(action: &'static str, folder: &Path) -> impl FnOnce(rocksdb::Error) -> TableError {
+pub(super) fn at(action: &'static str, folder: &Path) -> impl FnOnce(rocksdb::Error) -> TableError {
     let path = folder.to_owned();
     move |cause| TableError::Rocks { action, path, cause }
 }
@@ -110,9 +110,9 @@ impl RocksTable {
     fn open(engine: &Engine, folder: Scratch, is_new: bool, uploaded: Uploaded) -> Result<Self, TableError> {
         let oldest = Arc::new(AtomicI64::new(i64::MIN));
         let db = open(folder.path(), options::table(engine, oldest.clone()), is_new)?;
-        let (_open, uploaded, write) = (engine.open(), Arc::new(uploaded), options::write());
+        let (open, uploaded, write) = (engine.open(), Arc::new(uploaded), options::write());
         let engine = engine.clone();
-        Ok(Self { inner: Arc::new(Inner { db, folder, engine, oldest, uploaded, write, _open }) })
+        Ok(Self { inner: Arc::new(Inner { db, folder, engine, oldest, uploaded, write, _open: open }) })
     }
 
     /// Takes over what a former table has of some key groups.
@@ -164,23 +164,8 @@ impl RocksTable {
         self.inner.db.property_int_value(properties::ESTIMATE_NUM_KEYS).ok().flatten().unwrap_or(0)
     }
 
-    /// Files that are not merged yet: each of them is looked at for a key.
-    pub(super) fn unmerged(&self) -> u64 {
-        let files = properties::num_files_at_level(0);
-        self.inner.db.property_int_value(&files).ok().flatten().unwrap_or(0)
-    }
-
-    /// Whether files can't be merged any more; what is written next says why.
-    pub(super) fn has_failed(&self) -> bool {
-        self.inner.db.property_int_value(properties::BACKGROUND_ERRORS).ok().flatten().is_none_or(|errors| errors > 0)
-    }
-
-    /// Merges all files into one, now.
-    #[cfg(test)]
-    pub(super) fn merge(&self) -> Result<(), TableError> {
-        self.inner.db.flush().map_err(at("flush", self.inner.folder.path()))?;
-        self.inner.db.compact_range::<&[u8], &[u8]>(None, None);
-        Ok(())
+    pub(super) fn db(&self) -> &DB {
+        &self.inner.db
     }
 
     /// The table as it is now. What is in memory is written first, and nothing is copied.

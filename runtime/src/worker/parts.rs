@@ -26,13 +26,19 @@ use super::{
 use crate::{
     checkpoint::{manifest::PartRef, pack::Life},
     ids::{Epoch, OperatorId},
-    state::{Claim, Look, Rows, StatePart, bytes_of, file::FileError, spilled::SpilledRows},
+    state::{
+        Claim, Look, Rows, StatePart, bytes_of,
+        file::{self, FileError},
+        spilled::SpilledRows,
+    },
 };
 
 /// Parts are put into files of about so many bytes at most: a file is in memory while it is uploaded.
 const FILE_BYTES: u64 = 32 << 20;
 /// Files of one kind of parts that are uploaded at the same time.
 const FILES_AT_ONCE: usize = 2;
+/// Parts on the local disk that are uploaded at the same time, where there is room in memory for so many.
+const SPILLED_AT_ONCE: usize = 16;
 
 /// Claimed parts, with the rows that are to be uploaded.
 type Fresh<R> = Vec<(Claim, R)>;
@@ -132,15 +138,8 @@ impl<'a> Parts<'a> {
     ) -> Result<Uploaded, SnapshotError> {
         let files = self.files(fresh).into_iter().map(|(name, parts)| self.write_file(name, parts));
         let files = async { stream::iter(files).buffered(FILES_AT_ONCE).try_collect::<Vec<PartsAt>>().await };
-        // One after the other, so that few of their rows are in memory.
-        let from_disk = async {
-            let mut files = Vec::new();
-            for (claim, rows) in spilled {
-                let name = self.name(&format!("{}-spilled", claim.part().kind));
-                files.push(self.write_file(name, vec![(claim, rows.read()?)]).await?);
-            }
-            Ok::<_, SnapshotError>(files)
-        };
+        let from_disk = spilled.into_iter().map(|(claim, rows)| self.write_spilled(claim, rows));
+        let from_disk = async { stream::iter(from_disk).buffered(SPILLED_AT_ONCE).try_collect::<Vec<PartsAt>>().await };
         let (files, from_disk) = tokio::try_join!(files, from_disk)?;
         let mut written = Uploaded::default();
         files.into_iter().chain(from_disk).for_each(|file| written.add(file));
@@ -176,10 +175,22 @@ impl<'a> Parts<'a> {
         files
     }
 
+    /// Rows that are on the local disk are read when there is room for them in memory.
+    async fn write_spilled(&self, claim: Claim, rows: Arc<SpilledRows>) -> Result<PartsAt, SnapshotError> {
+        let name = self.name(&format!("{}-spilled", claim.part().kind));
+        let _room = self.snapshotter.packer.room(rows.bytes()).await;
+        self.write_in_room(name, vec![(claim, rows.read()?)]).await
+    }
+
     async fn write_file(&self, name: String, parts: Fresh<RecordBatch>) -> Result<PartsAt, SnapshotError> {
+        let _room = self.snapshotter.packer.room(parts.iter().map(|(_, batch)| bytes_of(batch)).sum()).await;
+        self.write_in_room(name, parts).await
+    }
+
+    async fn write_in_room(&self, name: String, parts: Fresh<RecordBatch>) -> Result<PartsAt, SnapshotError> {
         let Some(schema) = parts.first().map(|(_, batch)| batch.schema()) else { return Ok(Vec::new()) };
-        let batches = parts.iter().map(|(_, batch)| batch);
-        let file = self.snapshotter.write(Life::Lasting, self.epoch, &name, &schema, batches).await?;
+        let (path, batches) = (self.snapshotter.path(self.epoch, &name), parts.iter().map(|(_, batch)| batch));
+        let file = file::write_in_room(&self.snapshotter.packer, Life::Lasting, path, &schema, batches).await?;
         let is_at = |(batch, (claim, _)): (u32, (Claim, RecordBatch))| {
             let part = claim.part();
             let (kind, tag, rows) = (part.kind.to_owned(), part.tag(), part.rows() as u64);

@@ -288,8 +288,11 @@ impl Snapshotter {
         schema: &SchemaRef,
         batches: impl IntoIterator<Item = &'a RecordBatch>,
     ) -> Result<FileRef, FileError> {
-        let path = ObjectPath(format!("{}{name}", folder(self.attempt, epoch)));
-        file::write(&self.packer, life, path, schema, batches).await
+        file::write(&self.packer, life, self.path(epoch, name), schema, batches).await
+    }
+
+    pub(super) fn path(&self, epoch: Epoch, name: &str) -> ObjectPath {
+        ObjectPath(format!("{}{name}", folder(self.attempt, epoch)))
     }
 }
 

@@ -81,17 +81,6 @@ pub async fn write<'a>(
 ) -> Result<FileRef, FileError> {
     let batches: Vec<&RecordBatch> = batches.into_iter().collect();
     let _room = packer.room(batches.iter().map(|batch| bytes_of(batch)).sum()).await;
-    write_in_room(packer, life, path, schema, batches).await
-}
-
-/// As [`write`], by who has room for them already.
-pub async fn write_in_room<'a>(
-    packer: &Packer,
-    life: Life,
-    path: ObjectPath,
-    schema: &SchemaRef,
-    batches: impl IntoIterator<Item = &'a RecordBatch>,
-) -> Result<FileRef, FileError> {
     Ok(packer.put(life, path, encode(schema, batches)?).await?)
 }
 

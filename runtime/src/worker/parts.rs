@@ -189,8 +189,9 @@ impl<'a> Parts<'a> {
 
     async fn write_in_room(&self, name: String, parts: Fresh<RecordBatch>) -> Result<PartsAt, SnapshotError> {
         let Some(schema) = parts.first().map(|(_, batch)| batch.schema()) else { return Ok(Vec::new()) };
-        let (path, batches) = (self.snapshotter.path(self.epoch, &name), parts.iter().map(|(_, batch)| batch));
-        let file = file::write_in_room(&self.snapshotter.packer, Life::Lasting, path, &schema, batches).await?;
+        let bytes = file::encode(&schema, parts.iter().map(|(_, batch)| batch))?;
+        let path = self.snapshotter.path(self.epoch, &name);
+        let file = self.snapshotter.packer.put(Life::Lasting, path, bytes).await?;
         let is_at = |(batch, (claim, _)): (u32, (Claim, RecordBatch))| {
             let part = claim.part();
             let (kind, tag, rows) = (part.kind.to_owned(), part.tag(), part.rows() as u64);

@@ -1,58 +1,13 @@
 //! What goes together, what does not, and who is told.
 
-use std::{collections::BTreeMap, ops::Range, sync::atomic::AtomicUsize};
-
-use async_trait::async_trait;
-use futures::{FutureExt, future::join_all};
-use tokio::sync::Semaphore;
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::checkpoint::store::{
-    Create, Listed,
+    gated::Gated,
     memory::{Action, Fault, MemoryStore},
 };
-
-/// Writes only when it is let, and panics where it is told to.
-#[derive(Debug)]
-struct Gated {
-    inner: MemoryStore,
-    let_through: Semaphore,
-    under_way: AtomicUsize,
-    most: AtomicUsize,
-}
-
-#[async_trait]
-impl Store for Gated {
-    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
-        self.inner.create(path, bytes).await
-    }
-    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
-        let under_way = 1 + self.under_way.fetch_add(1, Ordering::Relaxed);
-        self.most.fetch_max(under_way, Ordering::Relaxed);
-        self.let_through.acquire().await.unwrap().forget();
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
-        assert!(!path.0.contains("panic"), "as it was told to");
-        self.inner.put(path, bytes).await
-    }
-    async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(path).await
-    }
-    async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get_range(path, range).await
-    }
-    async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
-        self.inner.list(prefix, after).await
-    }
-    async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.inner.list_folders(prefix).await
-    }
-    async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.inner.delete(path).await
-    }
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-}
+use futures::{FutureExt, future::join_all};
 
 struct World {
     store: Arc<Gated>,
@@ -64,9 +19,7 @@ fn world() -> World {
 }
 
 fn world_with(linger: Duration) -> World {
-    let (under_way, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let let_through = Semaphore::new(0);
-    let store = Arc::new(Gated { inner: MemoryStore::new(), let_through, under_way, most });
+    let store = Arc::new(Gated::default());
     let packer = Packer::with_linger(store.clone(), Handle::current(), FULL, linger);
     World { store, packer }
 }

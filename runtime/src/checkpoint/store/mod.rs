@@ -18,6 +18,8 @@ mod address;
 mod backoff;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
+#[cfg(test)]
+pub mod gated;
 mod hdfs;
 mod local;
 #[cfg(any(test, feature = "test-util"))]

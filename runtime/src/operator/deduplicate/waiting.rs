@@ -221,18 +221,22 @@ impl Waiting {
 
     /// Sees to it that what waits does not take more memory than there is for it.
     fn keep_bounded(&mut self) -> Result<(), StateError> {
-        let marks = (self.superseded.len() * size_of::<Superseded>()) as u64;
-        self.share.set(self.in_memory() + self.departed.bytes() + marks);
+        self.count();
         if self.share.is_over() {
             self.departed.release();
-            self.share.set(self.in_memory() + self.departed.bytes() + marks);
+            self.count();
         }
         if self.share.is_over() {
             self.spill(self.share.even() / 2)?;
             self.departed.release();
-            self.share.set(self.in_memory() + self.departed.bytes() + marks);
+            self.count();
         }
         Ok(())
+    }
+
+    fn count(&mut self) {
+        let marks = (self.superseded.len() * size_of::<Superseded>()) as u64;
+        self.share.set(self.in_memory() + self.departed.bytes() + marks);
     }
 
     /// Writes batches to the local disk, those that are due last first, until so many bytes are left in memory.

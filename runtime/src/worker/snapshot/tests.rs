@@ -1,13 +1,11 @@
 //! Several checkpoints of one subtask under way, with a store that takes its time.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::collections::BTreeSet;
 
 use arrow::{
     array::{AsArray, Int64Array},
     datatypes::Int64Type,
 };
-use async_trait::async_trait;
-use bytes::Bytes;
 use proptest::{prelude::*, sample::Index};
 use tokio::{
     runtime,
@@ -20,59 +18,16 @@ use tokio::{
 use super::*;
 use crate::{
     checkpoint::store::{
-        Create, Listed,
-        memory::{Action, Fault, MemoryStore},
+        gated::Gated,
+        memory::{Action, Fault},
     },
     ids::{Run, SubtaskIndex},
     state::{StatePart, file::read},
 };
 
-/// Writes files only when it is let.
-#[derive(Debug, Clone)]
-struct Slow {
-    inner: MemoryStore,
-    let_through: Arc<Semaphore>,
-}
-
-#[async_trait]
-impl Store for Slow {
-    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
-        self.inner.create(path, bytes).await
-    }
-
-    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
-        self.let_through.acquire().await.unwrap().forget();
-        self.inner.put(path, bytes).await
-    }
-
-    async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(path).await
-    }
-
-    async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get_range(path, range).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
-        self.inner.list(prefix, after).await
-    }
-
-    async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.inner.list_folders(prefix).await
-    }
-
-    async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.inner.delete(path).await
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-}
-
 /// One subtask with an operator that remembers parts and a sink that keeps chunks.
 struct Subtask {
-    store: Slow,
+    store: Arc<Gated>,
     snapshotter: Snapshotter,
     reports: UnboundedReceiver<(Run, Report)>,
     parts: Vec<Arc<StatePart>>,
@@ -82,14 +37,14 @@ struct Subtask {
 
 impl Subtask {
     fn new() -> Self {
-        let store = Slow { inner: MemoryStore::new(), let_through: Arc::new(Semaphore::new(0)) };
+        let store = Arc::new(Gated::default());
         let (report, reports) = unbounded_channel();
         let snapshotter = Snapshotter {
             task: TaskId { task: 0, subtask: SubtaskIndex(0) },
             attempt: Attempt(1),
             lineage: "sales".into(),
-            packer: Packer::eager(Arc::new(store.clone()), Handle::current()),
-            store: Arc::new(store.clone()),
+            packer: Packer::eager(store.clone(), Handle::current()),
+            store: store.clone(),
             io: Handle::current(),
             reports: Reports::new(Run(1), report),
             moving: Arc::default(),
@@ -232,7 +187,7 @@ proptest! {
                     Err(epoch) => _ = heard.insert(epoch),
                 }
             }
-            let store: Arc<dyn Store> = Arc::new(subtask.store.clone());
+            let store: Arc<dyn Store> = subtask.store.clone();
             for ack in acks {
                 let (parts, chunks) = cuts[ack.epoch.0 as usize - 1];
                 let mut found = Vec::new();

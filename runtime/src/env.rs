@@ -4,6 +4,7 @@
 //! nobody goes around.
 
 use std::{
+    panic::resume_unwind,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -87,6 +88,23 @@ where
     F: FnOnce() + Send + 'static,
 {
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
+/// Has all of `work` done at the same time, by threads of their own, and waits for it: for what waits for a disk. What they
+/// return is in the order of the work.
+pub fn side_by_side<T: Send>(
+    name: &str,
+    work: impl Iterator<Item = impl FnOnce() -> T + Send>,
+) -> std::io::Result<Vec<T>> {
+    #[cfg(any(test, feature = "test-util"))]
+    if simulation::is_inside() {
+        return Ok(work.map(|work| work()).collect());
+    }
+    std::thread::scope(|scope| {
+        let start = |work| std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work);
+        let threads = work.map(start).collect::<std::io::Result<Vec<_>>>()?;
+        Ok(threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect())
+    })
 }
 
 /// Waits for work, at most so long.

@@ -4,18 +4,20 @@ use std::{path::Path, sync::Arc};
 
 use tidegate_crds::{StorageSpec, StreamJob};
 
-use super::{arguments::InspectArguments, query::answer};
+use super::{arguments::InspectArguments, query::answer, stdout::print};
 use crate::{
     checkpoint::{
         claim::read_newest,
         log::Ending,
-        manifest::{Manifest, SubtaskState, bytes_of},
+        manifest::{Manifest, OperatorState, SubtaskState, bytes_of},
         origin::{Origin, OriginError},
+        record::Owner,
         savepoint,
         store::{self, Store, open_at},
         verify::{Verification, verify, verify_one},
     },
     error_chain,
+    ids::Epoch,
     inspect::tables,
 };
 
@@ -38,28 +40,28 @@ pub(super) async fn inspect(arguments: &InspectArguments) -> Result<(), String> 
         let manifest = Manifest::read(store.as_ref(), &checkpoint).await.map_err(|error| error_chain(&error))?;
         return answer(sql, store, manifest, arguments).await;
     }
-    println!("storage     {}", store.location());
-    println!("lineage     {}", log.lineage);
-    println!("attempt     {} (revision {}), by {} at {}", log.attempt, log.revision, log.owner.pod, log.owner.address);
     let ending = match log.ending {
         None => "open: running, or its process died",
         Some(Ending::Released { finished: true }) => "finished",
         Some(Ending::Released { finished: false }) => "stopped",
         Some(Ending::Sealed) => "ended by a successor that has not started",
     };
-    println!("ending      {ending}");
-    let committed = log.committed.map_or("none by this attempt".to_owned(), |epoch| epoch.to_string());
-    println!("committed   {committed}");
+    let Owner { pod, address, .. } = &log.owner;
+    print(&[
+        format!("storage     {}", store.location()),
+        format!("lineage     {}", log.lineage),
+        format!("attempt     {} (revision {}), by {pod} at {address}", log.attempt, log.revision),
+        format!("ending      {ending}"),
+        format!("committed   {}", log.committed.map_or("none by this attempt".to_owned(), |epoch| epoch.to_string())),
+    ])?;
     let Some(checkpoint) = log.checkpoint else {
-        println!("checkpoint  none");
-        return Ok(());
+        return print(&["checkpoint  none".to_owned()]);
     };
     let manifest = Manifest::read(store.as_ref(), &checkpoint).await.map_err(|error| error_chain(&error))?;
-    print_manifest(&manifest, log.committed);
+    print(&about_manifest(&manifest, log.committed))?;
     let savepoints = store.list_folders("savepoints/").await.map_err(|error| error_chain(&error))?;
-    for name in savepoints {
-        println!("savepoint   {}/{}", store.location(), savepoint::folder(&name).trim_end_matches('/'));
-    }
+    let path = |name: &String| format!("{}/{}", store.location(), savepoint::folder(name).trim_end_matches('/'));
+    print(&savepoints.iter().map(|name| format!("savepoint   {}", path(name))).collect::<Vec<_>>())?;
     if arguments.verify {
         print_verification(&verify(&store).await.map_err(|error| error_chain(&error))?)
     } else {
@@ -69,9 +71,11 @@ pub(super) async fn inspect(arguments: &InspectArguments) -> Result<(), String> 
 
 async fn inspect_savepoint(savepoint: &Origin, verify: bool) -> Result<(), String> {
     let Origin { store, manifest, .. } = savepoint;
-    println!("savepoint   {}", store.location());
-    println!("job         {}, lineage {}", manifest.job, manifest.lineage);
-    print_manifest(manifest, None);
+    print(&[
+        format!("savepoint   {}", store.location()),
+        format!("job         {}, lineage {}", manifest.job, manifest.lineage),
+    ])?;
+    print(&about_manifest(manifest, None))?;
     if !verify {
         return Ok(());
     }
@@ -80,16 +84,19 @@ async fn inspect_savepoint(savepoint: &Origin, verify: bool) -> Result<(), Strin
 
 fn print_verification(found: &Verification) -> Result<(), String> {
     let epochs = found.whole.iter().map(ToString::to_string).collect::<Vec<_>>();
-    println!("\nread        {} files, {} bytes", found.files, found.bytes);
-    println!("whole       {}", if epochs.is_empty() { "none".to_owned() } else { epochs.join(", ") });
+    let mut lines = vec![
+        format!("\nread        {} files, {} bytes", found.files, found.bytes),
+        format!("whole       {}", if epochs.is_empty() { "none".to_owned() } else { epochs.join(", ") }),
+    ];
     for (epoch, missing) in &found.partial {
-        println!("partial     {epoch}: {missing} files are gone, by being collected; nothing goes on from it");
+        lines.push(format!(
+            "partial     {epoch}: {missing} files are gone, by being collected; nothing goes on from it"
+        ));
     }
-    let bytes: u64 = found.garbage.iter().map(|object| object.bytes).sum();
-    println!("garbage     {} files, {bytes} bytes: the next start of the job deletes them", found.garbage.len());
-    for object in &found.garbage {
-        println!("  {}", object.path);
-    }
+    let (count, bytes) = (found.garbage.len(), found.garbage.iter().map(|object| object.bytes).sum::<u64>());
+    lines.push(format!("garbage     {count} files, {bytes} bytes: the next start of the job deletes them"));
+    lines.extend(found.garbage.iter().map(|object| format!("  {}", object.path)));
+    print(&lines)?;
     if found.damage.is_empty() {
         return Ok(());
     }
@@ -97,40 +104,41 @@ fn print_verification(found: &Verification) -> Result<(), String> {
     Err(format!("the checkpoint storage is damaged:{}", damage.concat()))
 }
 
-fn print_manifest(manifest: &Manifest, committed: Option<crate::ids::Epoch>) {
-    println!("checkpoint  {} ({:?}), {}", manifest.epoch, manifest.trigger, manifest.path());
-    if let Some(beginning) = &manifest.beginning {
-        println!("copy of     {}", beginning.from);
+fn about_manifest(manifest: &Manifest, committed: Option<Epoch>) -> Vec<String> {
+    let mut lines = vec![format!("checkpoint  {} ({:?}), {}", manifest.epoch, manifest.trigger, manifest.path())];
+    lines.extend(manifest.beginning.iter().map(|beginning| format!("copy of     {}", beginning.from)));
+    lines.push(format!(
+        "\n{:<48} {:<15} {:>8} {:>6} {:>12} {:>14}",
+        "operator", "kind", "subtasks", "parts", "rows", "bytes"
+    ));
+    lines.extend(manifest.operators.iter().flat_map(about_operator));
+    let waits = manifest.chunks.iter().filter(|chunk| Some(chunk.id.epoch) > committed);
+    let waits: Vec<String> = waits.map(|chunk| format!("  {} {} rows, {}", chunk.id, chunk.rows, chunk.file)).collect();
+    if !waits.is_empty() {
+        lines.push("\nwaits to be published (or is, and nobody has noted it)".to_owned());
+        lines.extend(waits);
     }
-    println!("\n{:<48} {:<15} {:>8} {:>6} {:>12} {:>14}", "operator", "kind", "subtasks", "parts", "rows", "bytes");
-    for operator in &manifest.operators {
-        let parts = operator.subtasks.iter().flat_map(|subtask| &subtask.parts);
-        let (count, rows) = parts.fold((0, 0), |(count, rows), part| (count + 1, rows + part.rows));
-        let files = operator.subtasks.iter().flat_map(SubtaskState::files);
-        let (kind, bytes) = (format!("{:?}", operator.kind), bytes_of(files));
-        let subtasks = operator.subtasks.len();
-        println!("{:<48} {kind:<15} {subtasks:>8} {count:>6} {rows:>12} {bytes:>14}", operator.id.0);
-        for (index, subtask) in operator.subtasks.iter().enumerate().filter(|(_, subtask)| !subtask.table.is_empty()) {
-            let bytes = subtask.table.iter().flat_map(|file| &file.pieces).map(|piece| piece.bytes).sum::<u64>();
-            println!("  subtask {index}: a table of {} files, {bytes} bytes", subtask.table.len());
-        }
-        for split in operator.subtasks.iter().filter_map(|subtask| subtask.value.get("splits")?.as_array()).flatten() {
-            let field = |name: &str| split.get(name).map_or("-".to_owned(), ToString::to_string);
-            println!("  {:<46} next {}, end {}", field("split"), field("next"), field("end"));
-        }
+    lines.push("\ntables for --sql".to_owned());
+    lines.extend(tables(manifest).iter().map(|table| format!("  {:<46} {}", table.name, table.about)));
+    lines
+}
+
+fn about_operator(operator: &OperatorState) -> Vec<String> {
+    let parts = operator.subtasks.iter().flat_map(|subtask| &subtask.parts);
+    let (count, rows) = parts.fold((0, 0), |(count, rows), part| (count + 1, rows + part.rows));
+    let files = operator.subtasks.iter().flat_map(SubtaskState::files);
+    let (kind, bytes) = (format!("{:?}", operator.kind), bytes_of(files));
+    let subtasks = operator.subtasks.len();
+    let mut lines = vec![format!("{:<48} {kind:<15} {subtasks:>8} {count:>6} {rows:>12} {bytes:>14}", operator.id.0)];
+    for (index, subtask) in operator.subtasks.iter().enumerate().filter(|(_, subtask)| !subtask.table.is_empty()) {
+        let bytes = subtask.table.iter().flat_map(|file| &file.pieces).map(|piece| piece.bytes).sum::<u64>();
+        lines.push(format!("  subtask {index}: a table of {} files, {bytes} bytes", subtask.table.len()));
     }
-    let pending = manifest.chunks.iter().filter(|chunk| Some(chunk.id.epoch) > committed);
-    let mut pending = pending.peekable();
-    if pending.peek().is_some() {
-        println!("\nwaits to be published (or is, and nobody has noted it)");
-        for chunk in pending {
-            println!("  {} {} rows, {}", chunk.id, chunk.rows, chunk.file);
-        }
+    for split in operator.subtasks.iter().filter_map(|subtask| subtask.value.get("splits")?.as_array()).flatten() {
+        let field = |name: &str| split.get(name).map_or("-".to_owned(), ToString::to_string);
+        lines.push(format!("  {:<46} next {}, end {}", field("split"), field("next"), field("end")));
     }
-    println!("\ntables for --sql");
-    for table in tables(manifest) {
-        println!("  {:<46} {}", table.name, table.about);
-    }
+    lines
 }
 
 /// The store of an address: a folder, a bucket's, or where a document says.

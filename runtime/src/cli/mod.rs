@@ -7,6 +7,7 @@ mod logs;
 mod query;
 mod run;
 mod signals;
+mod stdout;
 mod validate;
 mod work;
 

@@ -15,7 +15,10 @@ use arrow::{
 };
 use tidegate_crds::StateBackend;
 
-use super::arguments::{InspectArguments, RowFormat};
+use super::{
+    arguments::{InspectArguments, RowFormat},
+    stdout::written,
+};
 use crate::{
     checkpoint::{manifest::Manifest, store::Store},
     error_chain,
@@ -41,20 +44,6 @@ pub(super) async fn answer(
         RowFormat::Json => write_json(&mut rows).await,
         RowFormat::Csv => write_csv(&mut rows).await,
     }
-}
-
-/// Nobody reads on, such as `head`: that is no error.
-fn written<T>(result: Result<T, impl std::error::Error + 'static>) -> Result<Option<T>, String> {
-    match result {
-        Ok(done) => Ok(Some(done)),
-        Err(error) if is_broken_pipe(&error) => Ok(None),
-        Err(error) => Err(format!("failed to write to standard output: {}", error_chain(&error))),
-    }
-}
-
-fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
-    let own = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-    own || error.source().is_some_and(is_broken_pipe) || error.to_string().contains("Broken pipe")
 }
 
 async fn next(rows: &mut Rows) -> Result<Option<RecordBatch>, String> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{arguments::JobArguments, prefixed, read};
+use super::{arguments::JobArguments, prefixed, read, stdout::print};
 use crate::{
     error_chain,
     job::JobPlan,
@@ -16,12 +16,12 @@ pub(super) async fn validate(arguments: &JobArguments) -> Result<(), String> {
     let plan = JobPlan::new(&job, Arc::new(Metrics::new())).map_err(|error| refuse(error_chain(&error)))?;
     plan.preflight(plan.spec.parallelism).await.map_err(|error| refuse(error_chain(&error)))?;
     let outlook = outlook(&plan).await.map_err(|failure| refuse(failure.message))?;
-    println!("{}: {} operators, parallelism {}\n", plan.name, plan.graph.nodes.len(), plan.spec.parallelism);
-    print!("{}", plan.graph);
-    match outlook {
-        Outlook::Nothing => println!("\nIt begins without state."),
-        Outlook::Own(epoch) => println!("\nIt goes on from its checkpoint of epoch {epoch}."),
-        Outlook::Copy { of, epoch } => println!("\nIt begins with a copy of epoch {epoch} of {of}."),
-    }
-    Ok(())
+    let begins = match outlook {
+        Outlook::Nothing => "It begins without state.".to_owned(),
+        Outlook::Own(epoch) => format!("It goes on from its checkpoint of epoch {epoch}."),
+        Outlook::Copy { of, epoch } => format!("It begins with a copy of epoch {epoch} of {of}."),
+    };
+    let operators = plan.graph.nodes.len();
+    let title = format!("{}: {operators} operators, parallelism {}\n", plan.name, plan.spec.parallelism);
+    print(&[title, plan.graph.to_string(), begins])
 }

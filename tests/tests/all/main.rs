@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed step is a failed test
 
 mod broken;
+mod command_line;
 mod concurrent;
 mod counterparts;
 mod kafka;

@@ -1,7 +1,7 @@
 //! What all tables of a process share.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -12,7 +12,7 @@ use crate::state::local::{LocalError, LocalFolder, Scratch};
 
 /// Below this a table could hardly keep its own indexes.
 const LEAST: u64 = 16 << 20;
-/// Of the budget, one of so many parts is for filters over all keys of a table;
+/// Of the budget, one of so many parts is for filters over all keys of a table, or for cached blocks where these take less;
 const FILTERS: u64 = 4;
 /// one for entries that owners of tables have not written yet;
 const UNWRITTEN: u64 = 8;
@@ -37,10 +37,12 @@ pub struct Engine {
 struct Shared {
     folder: LocalFolder,
     budget: u64,
+    /// Of blocks, has so many bytes and those that filters do not take.
     cache: Cache,
+    cached: u64,
     buffers: WriteBufferManager,
     /// Bytes that filters may still take.
-    filters: AtomicU64,
+    filters: Mutex<u64>,
     tables: AtomicU64,
     transfers: Semaphore,
 }
@@ -53,7 +55,9 @@ pub struct Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.shared.filters.fetch_add(self.bytes, Ordering::Relaxed);
+        let mut left = self.shared.filters();
+        *left += self.bytes;
+        self.shared.cache_beside(*left);
     }
 }
 
@@ -68,6 +72,18 @@ impl Drop for Open {
     }
 }
 
+impl Shared {
+    fn filters(&self) -> MutexGuard<'_, u64> {
+        // A number is whole whenever somebody panics.
+        self.filters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the cache what filters leave.
+    fn cache_beside(&self, left: u64) {
+        self.cache.clone().set_capacity((self.cached + left) as usize);
+    }
+}
+
 impl Engine {
     /// Bytes of a piece that is uploaded or downloaded at once.
     pub const PIECE: u64 = 16 << 20;
@@ -77,13 +93,13 @@ impl Engine {
         let budget = budget.max(LEAST);
         let filters = budget / FILTERS;
         let cached = budget - filters - budget / UNWRITTEN - budget / TRANSFERS;
-        let cache = Cache::new_lru_cache(cached as usize);
+        let cache = Cache::new_lru_cache((cached + filters) as usize);
         let share = (cached / WRITE_BUFFERS) as usize;
         // Writers are not stalled beyond it: a task that waits here would hold the flush that it waits for.
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(share, false, cache.clone());
         let transfers = Semaphore::new((budget / TRANSFERS / Self::PIECE).clamp(2, MOST_TRANSFERS) as usize);
-        let (filters, tables) = (AtomicU64::new(filters), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { folder, budget, cache, buffers, filters, tables, transfers }) }
+        let (filters, tables) = (Mutex::new(filters), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { folder, budget, cache, cached, buffers, filters, tables, transfers }) }
     }
 
     pub fn folder(&self) -> &LocalFolder {
@@ -103,14 +119,15 @@ impl Engine {
 
     /// Bytes for a filter, if there are so many left.
     pub fn reserve(&self, bytes: u64) -> Option<Reserved> {
-        let left = |left: u64| left.checked_sub(bytes);
-        self.shared.filters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).ok()?;
+        let mut left = self.shared.filters();
+        *left = left.checked_sub(bytes)?;
+        self.shared.cache_beside(*left);
         Some(Reserved { bytes, shared: self.shared.clone() })
     }
 
     /// Bytes that tables keep in memory now: cached blocks, indexes, filters and write buffers.
     pub fn memory(&self) -> u64 {
-        let filters = self.shared.budget / FILTERS - self.shared.filters.load(Ordering::Relaxed);
+        let filters = self.shared.budget / FILTERS - *self.shared.filters();
         self.shared.cache.get_usage() as u64 + filters
     }
 

@@ -16,6 +16,7 @@ mod behind;
 mod engine;
 mod files;
 mod frozen;
+mod lookup;
 mod merging;
 mod options;
 mod table;

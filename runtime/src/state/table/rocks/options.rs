@@ -24,6 +24,8 @@ const PART_OF_INDEX_BYTES: usize = 4 << 10;
 /// Sorted runs that are merged into one.
 pub(super) const RUNS: i32 = 4;
 const OPEN_FILES: i32 = 512;
+/// Small merges go on beside a large one, which takes minutes: who writes would wait for them. Of these, a quarter writes files.
+const THREADS: i32 = 4;
 const LOG_BYTES: usize = 1 << 20;
 const READ_AHEAD: usize = 2 << 20;
 
@@ -47,7 +49,7 @@ pub(super) fn table(engine: &Engine, oldest: Arc<AtomicI64>) -> Options {
     options.set_universal_compaction_options(&universal);
     options.set_target_file_size_base(FILE_BYTES);
     options.set_max_open_files(OPEN_FILES);
-    options.set_max_background_jobs(2);
+    options.set_max_background_jobs(THREADS);
     merging::set_up(&mut options);
     options.set_compaction_filter(c"oldest", move |_level, _key, value: &[u8]| {
         let oldest = oldest.load(Ordering::Relaxed);

@@ -18,6 +18,7 @@ use super::{
     engine::{Engine, Open},
     files::{self, Downloaded, Uploaded},
     frozen::{Encode, FrozenTable},
+    lookup::CACHED,
     options,
 };
 use crate::state::{
@@ -168,6 +169,10 @@ impl RocksTable {
         &self.inner.db
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        self.inner.folder.path()
+    }
+
     /// The table as it is now. What is in memory is written first, and nothing is copied.
     pub fn freeze(&self, encode: Encode) -> Result<FrozenTable, TableError> {
         let folder = self.inner.folder.beside("frozen")?;
@@ -189,14 +194,7 @@ impl Table for RocksTable {
         keys: &[&[u8]],
         found: &mut dyn FnMut(usize, Option<&[u8]>) -> Result<(), TableError>,
     ) -> Result<(), TableError> {
-        let Some(entries) = self.inner.db.cf_handle(DEFAULT_COLUMN_FAMILY_NAME) else {
-            return Err(TableError::Damaged("the table has no entries at all".to_owned()));
-        };
-        let values = self.inner.db.batched_multi_get_cf(entries, keys.iter().copied(), keys.is_sorted());
-        for (index, value) in values.into_iter().enumerate() {
-            found(index, value.map_err(at("read", self.inner.folder.path()))?.as_deref())?;
-        }
-        Ok(())
+        self.look_up(keys, CACHED, found)
     }
 
     fn write(&mut self, changes: &Changes) -> Result<(), TableError> {

@@ -205,3 +205,26 @@ fn a_damaged_file_is_told_of() {
     let told = RocksTable::restore(&engine, "again", 0..4, &[carried], i64::MIN).err().unwrap();
     assert!(crate::error_chain(&told).contains("Corruption"), "{}", crate::error_chain(&told));
 }
+
+#[test]
+fn many_keys_are_found_in_their_order_however_many_threads_look_for_them() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut table = RocksTable::create(&engine(parent.path()), "table").unwrap();
+    put(&mut table, (0..5_000).filter(|number| number % 3 > 0));
+    for count in [0, 1, 64, 65, 100, 5_000] {
+        let keys: Vec<[u8; 10]> = (0..count)
+            .map(|number: i64| [&group(number as u32 % GROUPS)[..], &number.to_be_bytes()].concat().try_into().unwrap())
+            .collect();
+        let keys: Vec<&[u8]> = keys.iter().map(<[u8; 10]>::as_slice).collect();
+        for cached in [Duration::ZERO, Duration::MAX] {
+            let mut found = Vec::new();
+            let mut take = |index, value: Option<&[u8]>| {
+                found.push((index, value.and_then(time_of)));
+                Ok(())
+            };
+            table.look_up(&keys, cached, &mut take).unwrap();
+            let expected = (0..count).map(|number| (number as usize, Some(number).filter(|number| number % 3 > 0)));
+            assert_eq!(found, expected.collect::<Vec<_>>());
+        }
+    }
+}

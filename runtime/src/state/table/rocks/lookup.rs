@@ -33,7 +33,7 @@ impl RocksTable {
         let (first, rest) = keys.split_at(keys.len().min(FIRST));
         let begun = env::monotonic();
         let mut values = vec![self.values(first)];
-        if env::monotonic() - begun < cached {
+        if env::monotonic().saturating_sub(begun) < cached {
             values.push(self.values(rest));
         } else {
             let each = rest.len().div_ceil(AT_ONCE).max(LEAST_EACH);

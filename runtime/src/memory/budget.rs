@@ -42,6 +42,11 @@ impl Budget {
     pub fn bytes(&self) -> u64 {
         self.inner.bytes
     }
+
+    /// The bytes that each share would have if all had the same.
+    pub fn even(&self) -> u64 {
+        self.inner.bytes / self.inner.shares.load(Ordering::Relaxed).max(1)
+    }
 }
 
 /// What one operator's subtask keeps in memory.
@@ -63,10 +68,9 @@ impl Share {
         self.used = bytes;
     }
 
-    /// The bytes that each would have if all had the same.
+    /// See [`Budget::even`].
     pub fn even(&self) -> u64 {
-        let inner = &self.budget.inner;
-        inner.bytes / inner.shares.load(Ordering::Relaxed).max(1)
+        self.budget.even()
     }
 
     /// Whether its owner has to give some back.
@@ -100,6 +104,6 @@ mod tests {
         assert!(!large.is_over());
         drop(small);
         large.set(100);
-        assert!(!large.is_over() && large.even() == 100, "a share that is gone uses nothing");
+        assert!(!large.is_over() && budget.even() == 100, "a share that is gone uses nothing");
     }
 }

@@ -220,6 +220,11 @@ impl<O: Operator> Fleet<O> {
         self.backend.budget().used()
     }
 
+    /// Bytes that each would have if all who keep state had the same.
+    pub fn even_share(&self) -> u64 {
+        self.backend.budget().even()
+    }
+
     /// Deletes what is on the local disk.
     pub fn lose_local_folder(&self) {
         self.backend.folder().unwrap().remove();

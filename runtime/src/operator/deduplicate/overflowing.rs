@@ -6,6 +6,7 @@
 use super::{
     in_memory::InMemory,
     in_table::InTable,
+    keys::own_keys,
     seen::{FormerKeys, Noted, Remembers, Seen, Sights},
 };
 use crate::{
@@ -79,10 +80,15 @@ impl Seen for Overflowing {
     }
 
     fn restore(&mut self, former: FormerKeys, oldest: i64) -> Result<(), StateError> {
-        // Of files that other subtasks share, only some are ours: it is as good as a guess needs to be.
-        let rows: u64 = former.parts.iter().map(|part| part.reference.rows).sum();
+        let mut rows = 0;
+        for part in &former.parts {
+            rows += own_keys(&part.batch()?, self.range, oldest).count() as u64;
+        }
         let tables: u64 = former.tables.iter().map(Downloaded::bytes).sum();
-        if rows * BYTES_OF_A_KEY + 2 * tables > self.share.even() {
+        // Taken before it is filled: the other subtasks of the process are restored at the same time.
+        self.share.set(rows * BYTES_OF_A_KEY + 2 * tables);
+        if self.share.is_over() {
+            self.share.set(0);
             self.place = Place::Table(self.table()?);
         }
         self.seen().restore(former, oldest)?;

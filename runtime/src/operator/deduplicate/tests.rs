@@ -29,7 +29,7 @@ mod waiting;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
-    key: Option<u8>,
+    key: Option<u16>,
     time: i64,
     /// Tells rows apart.
     id: i64,
@@ -117,7 +117,7 @@ struct Naive {
     ttl_ms: Option<i64>,
     watermark: Option<i64>,
     /// By key, the row with its smallest event time, and the time of the first that came.
-    seen: BTreeMap<Option<u8>, (Row, i64)>,
+    seen: BTreeMap<Option<u16>, (Row, i64)>,
     results: Vec<Row>,
     late: u64,
     duplicates: u64,
@@ -130,7 +130,7 @@ impl Naive {
 
     /// A key that came several times while it waited is forgotten between the earliest and the latest of these times,
     /// later by a restart than without.
-    fn may_be_forgotten(&self, key: Option<u8>) -> bool {
+    fn may_be_forgotten(&self, key: Option<u16>) -> bool {
         let oldest = self.oldest();
         self.seen.get(&key).is_some_and(|(seen, first)| seen.time < oldest && oldest <= *first)
     }
@@ -158,7 +158,7 @@ impl Naive {
 #[derive(Debug, Clone)]
 enum Step {
     /// Keys, and event times as seen from the watermark.
-    Rows(Vec<(Option<u8>, i64)>),
+    Rows(Vec<(Option<u16>, i64)>),
     /// Milliseconds by which the watermark rises.
     Watermark(i64),
     Checkpoint {
@@ -172,7 +172,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let row = (prop::option::weighted(0.9, 0_u8..8), prop_oneof![30 => -20_i64..60, 1 => 1_000_i64..1_500]);
+    let row = (prop::option::weighted(0.9, 0_u16..8), prop_oneof![30 => -20_i64..60, 1 => 1_000_i64..1_500]);
     prop_oneof![
         6 => prop::collection::vec(row, 1..12).prop_map(Step::Rows),
         4 => prop_oneof![9 => 0_i64..40, 1 => 900_i64..1_200].prop_map(Step::Watermark),
@@ -315,7 +315,7 @@ proptest! {
     }
 }
 
-fn row(key: u8, time: i64, id: i64) -> Row {
+fn row(key: u16, time: i64, id: i64) -> Row {
     Row { key: Some(key), time, id }
 }
 
@@ -338,6 +338,24 @@ fn keys_that_memory_is_too_short_for_are_in_a_table_and_known_after_a_restart() 
     fleet.rows(&batch(&rows.iter().map(|row| Row { time: 20, ..row.clone() }).collect::<Vec<_>>()));
     assert_eq!(emitted(fleet.watermark(30)), []);
     assert_eq!(dropped.duplicates.get(), 200);
+}
+
+#[test]
+fn after_a_restart_keys_take_the_memory_that_others_leave() {
+    let (mut fleet, dropped) = fleet_writing_ahead(1, None, 1_000, MemoryLimit::given(1_500 << 10));
+    let keys: Vec<u16> = (0..10_000).collect();
+    for (time, keys) in keys.chunks(1_000).enumerate() {
+        let rows: Vec<Row> = keys.iter().map(|key| row(*key, time as i64, 0)).collect();
+        fleet.rows(&batch(&rows));
+        fleet.watermark(time as i64);
+    }
+    fleet.checkpoint(true);
+    let before = fleet.in_memory();
+    assert!(before > fleet.even_share(), "{before} bytes in memory are what others leave");
+    fleet.restart(1);
+    assert!(fleet.in_memory() > fleet.even_share(), "as before: {} bytes of {before}", fleet.in_memory());
+    fleet.rows(&batch(&[row(1, 100, 1), row(9_999, 100, 1)]));
+    assert_eq!((emitted(fleet.watermark(100)), dropped.duplicates.get()), (vec![], 2));
 }
 
 #[test]
@@ -372,7 +390,7 @@ fn a_key_that_came_again_after_its_time_to_live_is_remembered_over_a_restart() {
 fn a_part_leaves_the_checkpoint_when_all_of_its_keys_are_forgotten() {
     let (mut fleet, _) = fleet(1, Some(100));
     let keys = |states: &[SubtaskState]| states[0].parts.iter().map(|part| (part.kind.clone(), part.tag)).collect();
-    let mut at = |watermark: i64, key: u8| -> Vec<(String, i64)> {
+    let mut at = |watermark: i64, key: u16| -> Vec<(String, i64)> {
         fleet.rows(&batch(&[row(key, watermark - 5, 0)]));
         fleet.watermark(watermark);
         keys(&fleet.checkpoint(true))

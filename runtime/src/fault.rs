@@ -13,7 +13,7 @@ pub const PLACES: &[&str] = &[
     "before-state-upload",
     "after-state-upload",
     "rows-in-flight-uploaded",
-    "chunk-spilled",
+    "chunk-written-ahead",
     "shared-file-uploaded",
     "before-manifest",
     "after-manifest",

@@ -34,14 +34,33 @@ pub mod state;
 pub mod tls;
 pub mod worker;
 
-/// An error with its causes, as one line.
+/// An error with its causes, as one line. A cause that an error says itself, as those of some libraries do, is not said again.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::error::ArrowError;
+    use datafusion_common::DataFusionError;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the row at offset 7 has failed")]
+    struct Failed(#[source] DataFusionError);
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let error = Failed(DataFusionError::from(ArrowError::DivideByZero));
+        assert_eq!(error_chain(&error), "the row at offset 7 has failed: Arrow error: Divide by zero error");
+    }
 }

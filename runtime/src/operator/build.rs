@@ -14,7 +14,7 @@ use crate::{
     ids::OperatorId,
     job::{JobPlan, SinkTarget},
     metrics::named,
-    state::{Backend, Spill},
+    state::{Backend, WriteAhead},
     worker::{
         deploy::DeployError,
         restore::{RestoreError, Restored},
@@ -28,7 +28,7 @@ pub struct Context<'a> {
     pub restored: &'a Restored,
     pub backend: &'a Backend,
     /// Writes rows ahead, to files that begin with this.
-    pub spill: &'a dyn Fn(&str) -> Spill,
+    pub ahead: &'a dyn Fn(&str) -> WriteAhead,
 }
 
 impl Context<'_> {
@@ -57,12 +57,12 @@ pub struct Built {
     /// The sink that it keeps rows for.
     pub sink: Option<String>,
     /// What it writes rows ahead with.
-    pub spill: Option<Spill>,
+    pub ahead: Option<WriteAhead>,
 }
 
 impl Built {
     fn new(operator: impl Operator + 'static) -> Self {
-        Self { operator: Box::new(operator), sink: None, spill: None }
+        Self { operator: Box::new(operator), sink: None, ahead: None }
     }
 }
 
@@ -85,11 +85,11 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
                 late: plan.metrics.late_records.get_or_create(&label).clone(),
             };
             let ttl = plan.spec.state_ttl.map(|ttl| ttl.millis() as i64);
-            let spill = (context.spill)(&format!("state-{}", node.id));
+            let ahead = (context.ahead)(&format!("state-{}", node.id));
             let columns = Columns { input: input.ok_or_else(unplanned)?.clone(), keys: keys.clone(), time: *time };
             let (range, folder) = (context.range, format!("{}-{}", node.id, context.range.subtask));
             let seen: Box<dyn Seen> = match context.backend.kind() {
-                StateBackend::Memory => Box::new(Overflowing::new(range, spill.clone(), context.backend, folder)),
+                StateBackend::Memory => Box::new(Overflowing::new(range, ahead.clone(), context.backend, folder)),
                 StateBackend::RocksDb => {
                     let failed = |cause| name.state(cause);
                     let engine = context.backend.engine().map_err(failed)?;
@@ -99,7 +99,7 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
             let waiting = Waiting::new(&columns, context.backend, format!("{}-{}-waiting", node.id, range.subtask));
             let mut operator = Deduplicate::new(name, columns, range, ttl, dropped, seen, waiting);
             operator.restore(context.states(&node.id)?)?;
-            Built { spill: Some(spill), ..Built::new(operator) }
+            Built { ahead: Some(ahead), ..Built::new(operator) }
         }
         NodeKind::WindowAggregate(spec) => {
             let input = input.ok_or_else(unplanned)?;
@@ -114,8 +114,8 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
         }
         NodeKind::Sink { sink, .. } => match plan.sinks.get(sink) {
             Some(SinkTarget::Published(_)) => {
-                let spill = (context.spill)(&format!("wal-{sink}"));
-                Built { sink: Some(sink.clone()), spill: Some(spill.clone()), ..Built::new(Buffer::new(spill)) }
+                let ahead = (context.ahead)(&format!("wal-{sink}"));
+                Built { sink: Some(sink.clone()), ahead: Some(ahead.clone()), ..Built::new(Buffer::new(ahead)) }
             }
             Some(SinkTarget::Direct(open)) => {
                 Built::new(Direct(open(context.range.subtask).map_err(OperatorError::from)?))

@@ -20,7 +20,7 @@ use crate::{
     element::Barrier,
     ids::{Attempt, Epoch, EventTime, OperatorId, Revision, Run, SubtaskIndex},
     memory::MemoryLimit,
-    state::{Backend, Spill},
+    state::{Backend, WriteAhead},
     worker::{
         chain::FrozenLink,
         protocol::TaskId,
@@ -36,7 +36,7 @@ pub const MAX_PARALLELISM: u32 = 16;
 /// What the subtasks put out, with the key range of each.
 pub type Outputs = Vec<(KeyRange, Vec<Emitted>)>;
 
-type Build<O> = Box<dyn Fn(KeyRange, Vec<RestoredState>, Spill, &Backend) -> O>;
+type Build<O> = Box<dyn Fn(KeyRange, Vec<RestoredState>, WriteAhead, &Backend) -> O>;
 
 pub struct Fleet<O> {
     build: Build<O>,
@@ -65,7 +65,7 @@ impl<O: Operator> Fleet<O> {
         keys: Vec<usize>,
         part_rows: usize,
         memory: MemoryLimit,
-        build: impl Fn(KeyRange, Vec<RestoredState>, Spill, &Backend) -> O + 'static,
+        build: impl Fn(KeyRange, Vec<RestoredState>, WriteAhead, &Backend) -> O + 'static,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut fleet = Self {
@@ -94,8 +94,8 @@ impl<O: Operator> Fleet<O> {
                 let prefix = format!("{folder}state-{}-", range.subtask);
                 let io = self.runtime.handle().clone();
                 let packer = Packer::eager(Arc::new(self.store.clone()), io.clone());
-                let spill = Spill::with_part_rows(self.part_rows, packer, io, prefix);
-                (range, (self.build)(range, restored.keyed(&id(), range).unwrap(), spill, &self.backend))
+                let ahead = WriteAhead::with_part_rows(self.part_rows, packer, io, prefix);
+                (range, (self.build)(range, restored.keyed(&id(), range).unwrap(), ahead, &self.backend))
             })
             .collect();
     }
@@ -158,7 +158,7 @@ impl<O: Operator> Fleet<O> {
                 moving: Arc::default(),
             };
             let inside = handle.enter();
-            let link = FrozenLink { id: id(), sink: None, spill: None, frozen: subtask.freeze().unwrap() };
+            let link = FrozenLink { id: id(), sink: None, ahead: None, frozen: subtask.freeze().unwrap() };
             drop(inside);
             let barrier = Barrier { epoch: self.epoch, last: false, open };
             snapshotter.start(barrier, Cut::default(), vec![link]);

@@ -8,7 +8,7 @@ use super::{Frozen, Operator, OperatorError, Output};
 use crate::{
     ids::EventTime,
     sink::DirectWriter,
-    state::{ChunkRows, Spill},
+    state::{ChunkRows, WriteAhead},
 };
 
 /// Most rows of one chunk: below ClickHouse's insert block, and little enough for one Kafka transaction.
@@ -20,7 +20,7 @@ const CHUNK_BYTES: usize = 16 << 20;
 /// given up, go into the next, too: its sources have moved past them. Full chunks are written ahead, and leave memory.
 #[derive(Debug)]
 pub struct Buffer {
-    spill: Spill,
+    ahead: WriteAhead,
     /// Most rows of one chunk.
     chunk_rows: usize,
     /// The chunk that is being filled.
@@ -31,8 +31,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    pub fn new(spill: Spill) -> Self {
-        Self { spill, chunk_rows: chunk_rows(), open: Vec::new(), rows: 0, bytes: 0, cut: Vec::new() }
+    pub fn new(ahead: WriteAhead) -> Self {
+        Self { ahead, chunk_rows: chunk_rows(), open: Vec::new(), rows: 0, bytes: 0, cut: Vec::new() }
     }
 
     fn add(&mut self, batch: RecordBatch) {
@@ -45,15 +45,15 @@ impl Buffer {
         self.open.push(batch);
     }
 
-    /// What was filled is a chunk; `spill` says whether it is written at once.
-    fn close(&mut self, spill: bool) {
+    /// What was filled is a chunk; `write` says whether that begins at once.
+    fn close(&mut self, write: bool) {
         if self.open.is_empty() {
             return;
         }
         let chunk = ChunkRows::new(std::mem::take(&mut self.open));
         (self.rows, self.bytes) = (0, 0);
-        if spill {
-            self.spill.chunk(&chunk);
+        if write {
+            self.ahead.chunk(&chunk);
         }
         self.cut.push(chunk);
     }
@@ -116,7 +116,7 @@ mod tests {
         let batch =
             |rows: i64| RecordBatch::try_from_iter([("n", Arc::new((0..rows).collect::<Int64Array>()) as _)]).unwrap();
         let packer = Packer::eager(Arc::new(MemoryStore::default()), Handle::current());
-        let mut buffer = Buffer::new(Spill::new(packer, Handle::current(), "data/1/0/".to_owned()));
+        let mut buffer = Buffer::new(WriteAhead::new(packer, Handle::current(), "data/1/0/".to_owned()));
         for rows in [10, 199_995, 450_000, 3] {
             buffer.on_batch(batch(rows), &mut Output::default()).unwrap();
         }

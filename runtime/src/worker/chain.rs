@@ -8,7 +8,7 @@ use crate::{
     element::Element,
     ids::{EventTime, OperatorId},
     operator::{Emitted, Frozen, Operator, OperatorError, Output},
-    state::Spill,
+    state::WriteAhead,
 };
 
 /// One operator and where its output goes.
@@ -17,7 +17,7 @@ pub struct Link {
     /// The sink, where the operator keeps rows for one.
     pub sink: Option<String>,
     /// What the operator writes rows ahead with.
-    pub spill: Option<Spill>,
+    pub ahead: Option<WriteAhead>,
     pub operator: Box<dyn Operator>,
     /// Links that read this one; always later ones.
     pub next: Vec<usize>,
@@ -162,8 +162,8 @@ impl Chain {
 
     /// Waits while more rows wait to be written ahead than should be in memory.
     pub async fn room(&self) {
-        for spill in self.links.iter().filter_map(|link| link.spill.as_ref()) {
-            spill.room().await;
+        for ahead in self.links.iter().filter_map(|link| link.ahead.as_ref()) {
+            ahead.room().await;
         }
     }
 
@@ -172,8 +172,8 @@ impl Chain {
         self.links
             .iter_mut()
             .map(|link| {
-                let (id, sink, spill) = (link.id.clone(), link.sink.clone(), link.spill.clone());
-                Ok(FrozenLink { id, sink, spill, frozen: link.operator.freeze()? })
+                let (id, sink, ahead) = (link.id.clone(), link.sink.clone(), link.ahead.clone());
+                Ok(FrozenLink { id, sink, ahead, frozen: link.operator.freeze()? })
             })
             .collect()
     }
@@ -183,6 +183,6 @@ impl Chain {
 pub struct FrozenLink {
     pub id: OperatorId,
     pub sink: Option<String>,
-    pub spill: Option<Spill>,
+    pub ahead: Option<WriteAhead>,
     pub frozen: Frozen,
 }

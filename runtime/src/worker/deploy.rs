@@ -235,14 +235,14 @@ impl Deployment {
             range: self.range(id.subtask),
             restored,
             backend: &self.backend,
-            spill: &|name| snapshotter.spill(name),
+            ahead: &|name| snapshotter.write_ahead(name),
         };
         let position = |wanted: &NodeId| shape.nodes.iter().position(|node| node == wanted);
         let mut links = Vec::new();
         for node_id in &shape.nodes {
             let Some(node) = self.plan.graph.nodes.get(node_id.0) else { continue };
-            let Built { operator, sink, spill } = match &node.kind {
-                NodeKind::Source { .. } => Built { operator: Box::new(Entry), sink: None, spill: None },
+            let Built { operator, sink, ahead } = match &node.kind {
+                NodeKind::Source { .. } => Built { operator: Box::new(Entry), sink: None, ahead: None },
                 _ => build(node, &context)?,
             };
             let readers = |side: bool| {
@@ -256,7 +256,7 @@ impl Deployment {
             links.push(Link {
                 id: node.id.clone(),
                 sink,
-                spill,
+                ahead,
                 operator,
                 next: readers(false),
                 side: readers(true),

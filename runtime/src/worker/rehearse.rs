@@ -37,7 +37,7 @@ use crate::{
         KeyRange,
         build::{Context, build},
     },
-    state::{Backend, Spill},
+    state::{Backend, WriteAhead},
 };
 
 /// Larger files are only looked at when the job is recovered.
@@ -110,8 +110,8 @@ async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -
     let backend = Backend::new(StateBackend::Memory, PathBuf::new(), MemoryLimit::of_this_process());
     let restored = Restored::load(&Supply::remote(store.clone()), &sample, &takes, &[range], &backend).await?;
     let packer = Packer::new(store.clone(), Handle::current(), backend.memory().for_uploads());
-    let spill = |name: &str| Spill::new(packer.clone(), Handle::current(), name.to_owned());
-    let context = Context { plan, range, restored: &restored, backend: &backend, spill: &spill };
+    let ahead = |name: &str| WriteAhead::new(packer.clone(), Handle::current(), name.to_owned());
+    let context = Context { plan, range, restored: &restored, backend: &backend, ahead: &ahead };
     for node in &plan.graph.nodes {
         match &node.kind {
             NodeKind::Source { source, .. } => {

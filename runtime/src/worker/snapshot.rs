@@ -35,7 +35,7 @@ use crate::{
     operator::Frozen,
     sink::{Chunk, ChunkId, SinkError},
     state::{
-        ChunkRows, Spill, StateError, StateSnapshot,
+        ChunkRows, StateError, StateSnapshot, WriteAhead,
         file::{self, FileError},
         table::rocks::FrozenTable,
     },
@@ -175,7 +175,7 @@ impl Snapshotter {
     }
 
     async fn upload_link(&self, barrier: Barrier, link: FrozenLink, numbers: Numbers) -> Result<Share, SnapshotError> {
-        let FrozenLink { id, sink, spill, frozen: Frozen { state, chunks, flush } } = link;
+        let FrozenLink { id, sink, ahead, frozen: Frozen { state, chunks, flush } } = link;
         let mut share = Share::default();
         if let Some(flush) = flush {
             flush.await?;
@@ -193,7 +193,7 @@ impl Snapshotter {
             }
             share.operator = Some((id, subtask));
         }
-        share.bytes += spill.map_or(0, |spill| spill.take_bytes());
+        share.bytes += ahead.map_or(0, |ahead| ahead.take_bytes());
         if let Some(sink) = sink {
             share.held.chunks = self.upload_chunks(&sink, chunks.into_iter().zip(numbers)).await?;
         }
@@ -268,10 +268,10 @@ impl Snapshotter {
     /// Writes rows ahead of their barrier: into the folder of no epoch, since they do not know theirs. An earlier run of the
     /// subtask may have files there that still are on their way. In an epoch's folder it has none: no checkpoint that a run
     /// was told of goes on when the next begins.
-    pub fn spill(&self, name: &str) -> Spill {
+    pub fn write_ahead(&self, name: &str) -> WriteAhead {
         let (folder, run) = (folder(self.attempt, Epoch(0)), self.reports.run());
         let prefix = format!("{folder}{name}-{}-{run}-", self.task.subtask);
-        Spill::new(self.packer.clone(), self.io.clone(), prefix)
+        WriteAhead::new(self.packer.clone(), self.io.clone(), prefix)
     }
 
     /// Until it is dropped, no parts of the subtask move.

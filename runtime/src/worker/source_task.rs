@@ -171,7 +171,7 @@ impl SourceTask {
         self.positions.insert(barrier.epoch, splits);
         let state = Some(StateSnapshot { value, ..StateSnapshot::default() });
         let own =
-            FrozenLink { id: self.id.clone(), sink: None, spill: None, frozen: Frozen { state, ..Frozen::default() } };
+            FrozenLink { id: self.id.clone(), sink: None, ahead: None, frozen: Frozen { state, ..Frozen::default() } };
         cut(&mut self.chain, &self.edges, &self.snapshotter, barrier, Waited::default(), vec![own])
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     operator::{KeyRange, RestoredPart},
-    state::{Backend, Spill, StateError, StatePart, retain_distinct},
+    state::{Backend, StateError, StatePart, WriteAhead, retain_distinct},
 };
 
 pub struct InMemory {
@@ -20,14 +20,14 @@ pub struct InMemory {
     /// Keys that no part has yet.
     fresh: Keys,
     written: Vec<Arc<StatePart>>,
-    spill: Spill,
+    ahead: WriteAhead,
     backend: Backend,
 }
 
 impl InMemory {
     /// Of `backend`, only what reads tables of a former one is needed.
-    pub fn new(range: KeyRange, spill: Spill, backend: Backend) -> Self {
-        Self { range, sighted: Shards::default(), fresh: Keys::default(), written: Vec::new(), spill, backend }
+    pub fn new(range: KeyRange, ahead: WriteAhead, backend: Backend) -> Self {
+        Self { range, sighted: Shards::default(), fresh: Keys::default(), written: Vec::new(), ahead, backend }
     }
 
     /// Bytes in memory, and those that the table takes when it grows, if that is soon.
@@ -41,9 +41,9 @@ impl InMemory {
     }
 
     fn write_ahead(&mut self) -> Result<(), ArrowError> {
-        if self.spill.is_due(self.fresh.len()) {
+        if self.ahead.is_due(self.fresh.len()) {
             let part = self.fresh.take()?;
-            self.spill.part(&part);
+            self.ahead.part(&part);
             self.written.push(part);
         }
         Ok(())

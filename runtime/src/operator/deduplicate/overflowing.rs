@@ -12,7 +12,7 @@ use super::{
 use crate::{
     memory::Share,
     operator::KeyRange,
-    state::{Backend, Spill, StateError, table::rocks::Downloaded},
+    state::{Backend, StateError, WriteAhead, table::rocks::Downloaded},
 };
 
 /// Bytes of a key in memory: the table is between seven sixteenths and seven eighths full, and grows by doubling.
@@ -34,8 +34,8 @@ enum Place {
 
 impl Overflowing {
     /// Nothing is seen yet. What it writes on the disk is in a folder whose name begins with `name`.
-    pub fn new(range: KeyRange, spill: Spill, backend: &Backend, name: String) -> Self {
-        let place = Place::Memory(InMemory::new(range, spill, backend.clone()));
+    pub fn new(range: KeyRange, ahead: WriteAhead, backend: &Backend, name: String) -> Self {
+        let place = Place::Memory(InMemory::new(range, ahead, backend.clone()));
         Self { range, backend: backend.clone(), name, share: backend.budget().share(), place }
     }
 

@@ -22,7 +22,7 @@ use crate::{
         Emitted, RestoredPart,
         fleet::{Fleet, Outputs},
     },
-    state::{Backend, Spill},
+    state::{Backend, WriteAhead},
 };
 
 mod waiting;
@@ -55,9 +55,15 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
     (0..batch.num_rows()).map(|row| Row { key: key(row), time: times.value(row), id: ids.value(row) }).collect()
 }
 
-fn subtask(range: KeyRange, ttl_ms: Option<i64>, dropped: &Dropped, spill: Spill, backend: &Backend) -> Deduplicate {
+fn subtask(
+    range: KeyRange,
+    ttl_ms: Option<i64>,
+    dropped: &Dropped,
+    ahead: WriteAhead,
+    backend: &Backend,
+) -> Deduplicate {
     let columns = Columns { input: batch(&[]).schema(), keys: vec![2], time: 1 };
-    build(columns, range, ttl_ms, dropped, spill, backend)
+    build(columns, range, ttl_ms, dropped, ahead, backend)
 }
 
 fn build(
@@ -65,25 +71,25 @@ fn build(
     range: KeyRange,
     ttl_ms: Option<i64>,
     dropped: &Dropped,
-    spill: Spill,
+    ahead: WriteAhead,
     backend: &Backend,
 ) -> Deduplicate {
     let waiting = Waiting::new(&columns, backend, "waiting".into());
-    let (name, seen) = (Named(OperatorId("dedup".into())), seen(range, spill, backend));
+    let (name, seen) = (Named(OperatorId("dedup".into())), seen(range, ahead, backend));
     Deduplicate::new(name, columns, range, ttl_ms, dropped.clone(), seen, waiting)
 }
 
-fn seen(range: KeyRange, spill: Spill, backend: &Backend) -> Box<dyn Seen> {
+fn seen(range: KeyRange, ahead: WriteAhead, backend: &Backend) -> Box<dyn Seen> {
     match backend.kind() {
-        StateBackend::Memory => Box::new(Overflowing::new(range, spill, backend, "dedup".into())),
+        StateBackend::Memory => Box::new(Overflowing::new(range, ahead, backend, "dedup".into())),
         StateBackend::RocksDb => Box::new(InTable::new(range, backend.engine().unwrap(), "seen".into()).unwrap()),
     }
 }
 
-fn in_memory() -> (Spill, Backend) {
+fn in_memory() -> (WriteAhead, Backend) {
     let io = tokio::runtime::Handle::current();
-    let spill = Spill::new(Packer::eager(Arc::new(MemoryStore::new()), io.clone()), io, "data/1/0/".into());
-    (spill, Backend::new(StateBackend::Memory, "unused".into(), PLENTY))
+    let ahead = WriteAhead::new(Packer::eager(Arc::new(MemoryStore::new()), io.clone()), io, "data/1/0/".into());
+    (ahead, Backend::new(StateBackend::Memory, "unused".into(), PLENTY))
 }
 
 /// More than any of these tests needs.
@@ -103,8 +109,8 @@ fn fleet_writing_ahead(
 ) -> (Fleet<Deduplicate>, Dropped) {
     let dropped = Dropped::default();
     let counters = dropped.clone();
-    let fleet = Fleet::new(parallelism, vec![2], part_rows, memory, move |range, states, spill, backend| {
-        let mut operator = subtask(range, ttl_ms, &counters, spill, backend);
+    let fleet = Fleet::new(parallelism, vec![2], part_rows, memory, move |range, states, ahead, backend| {
+        let mut operator = subtask(range, ttl_ms, &counters, ahead, backend);
         operator.restore(states).unwrap();
         operator
     });
@@ -340,6 +346,24 @@ fn keys_that_memory_is_too_short_for_are_in_a_table_and_known_after_a_restart() 
     assert_eq!(dropped.duplicates.get(), 200);
 }
 
+/// Far more keys than those that were seen last, of which many are not written yet.
+#[test]
+fn keys_are_known_wherever_they_are() {
+    let (mut fleet, dropped) = fleet(1, None);
+    fleet.restart_with(1, StateBackend::RocksDb, false);
+    let rows = |time: i64| (0..60_000).map(move |key| row(key, time, 0)).collect::<Vec<_>>();
+    let mut pass = |time: i64| rows(time).chunks(8_192).for_each(|rows| _ = fleet.rows(&batch(rows)));
+    pass(10);
+    pass(20);
+    assert_eq!(emitted(fleet.watermark(30)), rows(10));
+    assert_eq!(dropped.duplicates.get(), 60_000);
+    for passes in 2..=3 {
+        fleet.restart(1);
+        rows(40).chunks(8_192).for_each(|rows| _ = fleet.rows(&batch(rows)));
+        assert_eq!(dropped.duplicates.get(), passes * 60_000);
+    }
+}
+
 #[test]
 fn after_a_restart_keys_take_the_memory_that_others_leave() {
     let (mut fleet, dropped) = fleet_writing_ahead(1, None, 1_000, MemoryLimit::given(1_500 << 10));
@@ -436,8 +460,8 @@ async fn a_part_of_an_unknown_kind_is_refused() {
         parts,
         table: None,
     };
-    let (spill, backend) = in_memory();
-    let mut operator = subtask(range, None, &Dropped::default(), spill, &backend);
+    let (ahead, backend) = in_memory();
+    let mut operator = subtask(range, None, &Dropped::default(), ahead, &backend);
     let part = RestoredPart::new(reference, batch(&[row(1, 1, 1)]));
     let unknown = operator.restore(vec![state(1.into(), vec![part])]).unwrap_err().to_string();
     assert!(unknown.contains("`dedup`") && unknown.contains("found a part `partial`; accepted are"), "{unknown}");
@@ -455,8 +479,8 @@ async fn a_part_of_an_unknown_kind_is_refused() {
 async fn rows_in_flight_count_as_of_the_time_where_they_were_going_to() {
     let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
     let dropped = Dropped::default();
-    let (spill, backend) = in_memory();
-    let mut operator = subtask(range, None, &dropped, spill, &backend);
+    let (ahead, backend) = in_memory();
+    let mut operator = subtask(range, None, &dropped, ahead, &backend);
     let mut value = operator.freeze().unwrap().state.unwrap().value;
     // Of two that were cut at different times, and are one now.
     let states = [60, 10].map(|watermark: i64| {

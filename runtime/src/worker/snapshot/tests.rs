@@ -73,7 +73,7 @@ impl Subtask {
         let link = |sink: Option<&str>, frozen| FrozenLink {
             id: OperatorId("operator".into()),
             sink: sink.map(str::to_owned),
-            spill: None,
+            ahead: None,
             frozen,
         };
         let links = vec![

@@ -21,8 +21,8 @@ fn a_row_is_not_taken_for_an_equal_one_that_was_superseded_before_its_key_was_fo
 #[tokio::test]
 async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
     let range = KeyRange { subtask: crate::ids::SubtaskIndex(0), parallelism: 1, max_parallelism: 16 };
-    let (spill, backend) = in_memory();
-    let mut before = subtask(range, None, &Dropped::default(), spill.clone(), &backend);
+    let (ahead, backend) = in_memory();
+    let mut before = subtask(range, None, &Dropped::default(), ahead.clone(), &backend);
     let mut out = Output::default();
     before.on_batch(batch(&[row(1, 5, 1)]), &mut out).unwrap();
     let state = before.freeze().unwrap().state.unwrap();
@@ -36,7 +36,7 @@ async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
     let mut fields = vec![Arc::new(Field::new("note", DataType::Utf8, true))];
     fields.extend(batch(&[]).schema().fields().iter().cloned());
     let columns = Columns { input: Arc::new(Schema::new(fields)), keys: vec![3], time: 2 };
-    let mut now = build(columns, range, None, &Dropped::default(), spill, &backend);
+    let mut now = build(columns, range, None, &Dropped::default(), ahead, &backend);
     now.restore(vec![RestoredState { value: state.value.clone(), parts: parts.collect(), table: None }]).unwrap();
     now.on_watermark(EventTime(10), &mut out).unwrap();
     let put_out = out.elements.iter().find_map(|emitted| match emitted {

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 2;
 
 /// Writes files of one subtask's operator ahead. Clones write for the same one.
 #[derive(Debug, Clone)]
-pub struct Spill {
+pub struct WriteAhead {
     inner: Arc<Inner>,
 }
 
@@ -38,13 +38,13 @@ struct Inner {
     written: Notify,
 }
 
-impl Spill {
+impl WriteAhead {
     /// Files that nobody shares are named `<prefix><n>.arrow`; nobody else uses such names.
     pub fn new(packer: Packer, io: Handle, prefix: String) -> Self {
         Self::with_part_rows(PART_ROWS, packer, io, prefix)
     }
 
-    /// As [`Spill::new`], for parts of another size.
+    /// As [`WriteAhead::new`], for parts of another size.
     pub fn with_part_rows(part_rows: usize, packer: Packer, io: Handle, prefix: String) -> Self {
         let (started, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (under_way, written) = (AtomicUsize::new(0), Notify::new());
@@ -56,7 +56,7 @@ impl Spill {
         let (rows, packer, path) = (rows.clone(), self.inner.packer.clone(), self.path());
         self.start(async move {
             rows.write(&packer, path).await?;
-            fault::reach("chunk-spilled");
+            fault::reach("chunk-written-ahead");
             rows.forget().await;
             // The checkpoint counts the files of its chunks itself.
             Ok(0)
@@ -136,9 +136,9 @@ mod tests {
     async fn a_chunk_that_was_written_early_is_named_and_not_written_again() {
         let store = Arc::new(MemoryStore::default());
         let packer = Packer::eager(store.clone(), Handle::current());
-        let spill = Spill::new(packer.clone(), Handle::current(), "data/1/0/wal-".to_owned());
+        let ahead = WriteAhead::new(packer.clone(), Handle::current(), "data/1/0/wal-".to_owned());
         let chunk = rows();
-        spill.chunk(&chunk);
+        ahead.chunk(&chunk);
         tokio::time::timeout(Duration::from_secs(5), async {
             while chunk.batches().await.is_some() {
                 tokio::task::yield_now().await;
@@ -156,12 +156,12 @@ mod tests {
         let store = Arc::new(MemoryStore::default());
         store.fail(Action::Put, "wal-0", Fault::Before, 1);
         let packer = Packer::eager(store.clone(), Handle::current());
-        let spill = Spill::new(packer.clone(), Handle::current(), "data/1/0/wal-".to_owned());
+        let ahead = WriteAhead::new(packer.clone(), Handle::current(), "data/1/0/wal-".to_owned());
         let chunk = rows();
         for _ in 0..AT_ONCE {
-            spill.chunk(&chunk);
+            ahead.chunk(&chunk);
         }
-        spill.room().await;
+        ahead.room().await;
         let path = ObjectPath("data/1/7/wal-at-the-barrier".to_owned());
         let file = chunk.write(&packer, path).await.unwrap();
         assert!(store.get(&file.path).await.unwrap().is_some_and(|bytes| file.matches(&bytes)));

@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// Bytes of the first level, a power of two as of all. Each further one has four times as many as the one before, or as
-/// many as there are.
+/// Bytes of the first level, a power of two as of all. Each further one has four times as many as the largest, or as many as
+/// there are.
 const FIRST_LEVEL: u64 = 512 << 10;
 const GROWTH: u64 = 4;
 /// A level can't have more.
@@ -87,15 +87,21 @@ impl Levels {
     /// False when there is no room for the key, and no memory for another level.
     #[must_use]
     fn add(&mut self, hash: u128, engine: &Engine) -> bool {
-        let is_full = self.0.last().is_none_or(|level| level.keys >= level.room);
-        if is_full && !self.grow(self.0.last().map_or(FIRST_LEVEL, |level| level.bytes * GROWTH), engine) {
-            return false;
+        if self.with_room().is_none() {
+            let largest = self.0.iter().map(|level| level.bytes).max();
+            if !self.grow(largest.map_or(FIRST_LEVEL, |bytes| bytes * GROWTH), engine) {
+                return false;
+            }
         }
-        if let Some(level) = self.0.last_mut() {
+        if let Some(level) = self.with_room() {
             level.bits.insert(&bytes(hash)[..]);
             level.keys += 1;
         }
         true
+    }
+
+    fn with_room(&mut self) -> Option<&mut Level> {
+        self.0.iter_mut().rev().find(|level| level.keys < level.room)
     }
 
     /// Adds a level of so many bytes, or of as many as there are. False when that is not even enough for a first one.
@@ -149,7 +155,7 @@ impl Filter {
         let State::Collecting { collected, .. } = &self.state else { return };
         match collected.try_recv() {
             Ok(Levels(mut levels)) => {
-                // Most keys are there, so they are looked at first. What is added goes into the last one.
+                // Most keys are there, so they are looked at first. There may be room left in them.
                 levels.append(&mut self.levels.0);
                 self.levels = Levels(levels);
                 self.state = State::Whole;
@@ -245,6 +251,25 @@ mod tests {
         assert!(hashes(0..2_000_000).into_iter().all(|hash| !filter.is_new(hash)));
         let known = hashes(2_000_000..2_100_000).into_iter().filter(|hash| !filter.is_new(*hash)).count();
         assert!(known < 3_000, "{known} of 100,000 new keys are looked up");
+    }
+
+    #[test]
+    fn what_was_collected_takes_up_keys_as_long_as_it_has_room() {
+        let (_parent, _engine, mut fresh) = filter(0);
+        let at_most = hashes(0..10_000_000).into_iter().take_while(|hash| fresh.add(*hash)).count();
+        let (_parent, engine, mut filter) = filter(0);
+        let mut levels = Levels::default();
+        assert!(levels.grow(2 << 20, &engine));
+        assert!(hashes(0..800_000).into_iter().all(|hash| levels.add(hash, &engine)));
+        let (send, collected) = channel();
+        filter.state = State::Collecting { collected, _wanted: Arc::default() };
+        assert!(hashes(800_000..800_001).into_iter().all(|hash| filter.add(hash)), "one that comes meanwhile");
+        assert!(send.send(levels).is_ok());
+        filter.settle();
+        let more = hashes(800_001..10_000_000).into_iter().take_while(|hash| filter.add(*hash)).count();
+        let in_a_level = (FIRST_LEVEL * 8 / BITS_A_KEY) as usize;
+        assert!(800_001 + more + in_a_level > at_most, "{more} keys more, where {at_most} fit into the memory");
+        assert!(hashes(0..800_001 + more as i64).into_iter().all(|hash| !filter.is_new(hash)));
     }
 
     #[test]

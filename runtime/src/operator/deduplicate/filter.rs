@@ -100,6 +100,20 @@ impl Levels {
         true
     }
 
+    /// Adds levels for so many keys. They add up to what these need: of one that is rounded up half might stay empty, and
+    /// others have none. False when there is too little memory.
+    fn make_room(&mut self, keys: u64, engine: &Engine) -> bool {
+        let mut needed = (keys * BITS_A_KEY).div_ceil(8);
+        while needed > 0 {
+            let level = (1 << needed.ilog2()).clamp(FIRST_LEVEL, LARGEST_LEVEL);
+            if !self.grow(level, engine) {
+                return false;
+            }
+            needed = needed.saturating_sub(level);
+        }
+        true
+    }
+
     fn with_room(&mut self) -> Option<&mut Level> {
         self.0.iter_mut().rev().find(|level| level.keys < level.room)
     }
@@ -203,8 +217,7 @@ fn all_keys(
     wanted: &Weak<()>,
 ) -> Result<Option<Levels>, TableError> {
     let mut levels = Levels::default();
-    let likely = (table.count() * BITS_A_KEY).div_ceil(8).next_power_of_two().max(FIRST_LEVEL);
-    let mut fits = levels.grow(likely, engine);
+    let mut fits = levels.make_room(table.count(), engine);
     for group in groups {
         if !fits || wanted.strong_count() == 0 {
             return Ok(None);
@@ -251,6 +264,18 @@ mod tests {
         assert!(hashes(0..2_000_000).into_iter().all(|hash| !filter.is_new(hash)));
         let known = hashes(2_000_000..2_100_000).into_iter().filter(|hash| !filter.is_new(*hash)).count();
         assert!(known < 3_000, "{known} of 100,000 new keys are looked up");
+    }
+
+    #[test]
+    fn room_is_made_for_the_keys_there_are_and_hardly_more() {
+        let (_parent, engine, _) = filter(64 << 20);
+        for keys in [0, 1, 381_000, 400_000, 1_600_000, 1_900_000] {
+            let mut levels = Levels::default();
+            assert!(levels.make_room(keys, &engine));
+            let room: u64 = levels.0.iter().map(|level| level.room).sum();
+            let in_a_level = FIRST_LEVEL * 8 / BITS_A_KEY;
+            assert!((keys..=keys + in_a_level).contains(&room), "room for {room} keys, where there are {keys}");
+        }
     }
 
     #[test]

@@ -7,21 +7,31 @@ use thiserror::Error;
 use tidegate_crds::api::{Failure, FailureReason};
 
 use super::{
+    committed::Committed,
+    compact,
     hand_over::{HandOver, Inheritance, run_by},
-    journal::{Journal, create_known, write_hint},
+    journal::{Journal, LogLost, create_known, outlived, write_hint},
     log::{self, AttemptLog, Claim, Claimant, OwnerAnswer},
     manifest::{Manifest, ManifestError},
-    record::{self, Body, CheckpointRef, Hint, LOG, Owner, Record},
-    store::{ObjectPath, Store, StoreError},
+    record::{self, Body, CheckpointRef, Owner, Record},
+    store::{Store, StoreError},
 };
 use crate::{
     env,
     failure::Reason,
-    ids::{Attempt, Epoch, Revision, Seq},
+    ids::{Attempt, Revision, Seq},
 };
 
+mod newest;
+mod recent;
+mod rivals;
+
+pub(super) use newest::ask_all;
+pub use newest::read_newest;
+pub use recent::{Recent, read_recent};
+
 /// How long a claimant that stands by waits before it asks the owner again.
-const STAND_BY: Duration = Duration::from_secs(2);
+const STAND_BY: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 2000 });
 
 /// How processes that want the same job speak with each other.
 #[async_trait]
@@ -47,6 +57,10 @@ pub trait Heir: Send + Sync {
 
     /// Whether the job as this process would run it can go on from a checkpoint that it took in another version.
     async fn fits(&self, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), Failure>;
+
+    /// Whether it would publish what waits of that checkpoint, everything that is not `committed`, where it was to go.
+    /// What does not may do so later: its owner publishes.
+    fn publishes(&self, manifest: &Manifest, committed: &Committed) -> Result<(), Failure>;
 }
 
 /// What a process says of itself when it claims.
@@ -66,6 +80,10 @@ pub struct Identity {
     pub stand_by: bool,
     /// How long an owner of a lower revision has to hand the job over.
     pub patience: Duration,
+    /// The newest attempt that this process has had: a log without it is not the one of before.
+    pub has_had: Option<Attempt>,
+    /// How often another process has ended an attempt of this one that was well.
+    pub deposed: u32,
 }
 
 /// A job that is ours.
@@ -75,8 +93,8 @@ pub struct Claimed {
     pub lineage: String,
     pub parallelism: u32,
     pub restored_from: Option<CheckpointRef>,
-    /// Newest epoch the attempt before knew to be published.
-    pub committed: Option<Epoch>,
+    /// What the attempt before knew to be published.
+    pub committed: Committed,
 }
 
 /// What came of a claim.
@@ -102,6 +120,8 @@ pub enum ClaimError {
     #[error("the log is damaged: {0}")]
     Damaged(String),
     #[error(transparent)]
+    Lost(#[from] LogLost),
+    #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -114,6 +134,7 @@ impl Reason for ClaimError {
             Self::Superseded { .. } => FailureReason::Superseded,
             Self::Unfit(failure) => failure.reason,
             Self::Damaged(_) => FailureReason::StateUnfit,
+            Self::Lost(lost) => lost.reason(),
             Self::Manifest(error) => error.reason(),
             Self::Store(error) => error.reason(),
         }
@@ -135,27 +156,49 @@ pub async fn claim(
     let mut hand_over: Option<HandOver> = None;
     loop {
         let newest = read_newest(store.as_ref()).await?;
+        if let Some(had) = me.has_had
+            && newest.as_ref().is_none_or(|log| log.attempt < had)
+        {
+            return Err(LogLost::new(store.as_ref(), had).into());
+        }
         if let Some(log) = &newest
             && !inheritance.look(&store, log, me, heir).await?
         {
             continue;
         }
+        let misplaced = match &newest {
+            Some(log) => inheritance.misplaced(&store, log, me, heir).await?,
+            None => None,
+        };
         let answer = match (&newest, &asked) {
             (Some(log), Some((record_id, answer))) if log.record_id == *record_id => *answer,
             _ => OwnerAnswer::NotAsked,
         };
-        match log::claim(newest.as_ref(), &me.claimant, answer) {
+        let decision = log::claim(newest.as_ref(), &me.claimant, answer);
+        if let (Claim::Seal { .. } | Claim::Start { .. }, Some(failure)) = (&decision, &misplaced) {
+            return Err(ClaimError::Unfit(failure.clone()));
+        }
+        match decision {
             Claim::Superseded { by } => return Err(ClaimError::Superseded { by, mine: me.claimant.revision }),
             Claim::Finished { attempt } => return Ok(Claiming::Finished { attempt }),
             Claim::Ask { owner, record_id } => {
-                let answer = neighbours.ask(&owner, &record_id).await;
+                let mut answer = neighbours.ask(&owner, &record_id).await;
+                if answer == OwnerAnswer::Gone
+                    && me.deposed > 0
+                    && let Some(log) = &newest
+                    && rivals::writes_on(store.as_ref(), log, me.deposed, neighbours).await?
+                {
+                    answer = OwnerAnswer::Alive;
+                }
                 asked = Some((record_id, answer));
             }
             Claim::Owned { owner, attempt } => {
                 if !me.stand_by {
                     return Err(ClaimError::Owned { pod: owner.pod, address: owner.address, attempt });
                 }
-                neighbours.waits(run_by(&owner, attempt, "it is healthy, and this process stands by"));
+                if me.deposed == 0 {
+                    neighbours.waits(run_by(&owner, attempt, "it is healthy, and this process stands by"));
+                }
                 asked = None;
                 env::sleep(STAND_BY).await;
             }
@@ -164,9 +207,16 @@ pub async fn claim(
                 let under_way = hand_over.insert(known.unwrap_or_else(|| HandOver::begin(attempt, me.patience)));
                 // Before there is a checkpoint, nobody knows whether one would fit.
                 let can_inherit = newest.as_ref().is_some_and(|log| log.checkpoint.is_some());
-                asked = Some((record_id, under_way.go_on(neighbours, &owner, can_inherit).await));
+                let obstacle = match misplaced {
+                    Some(failure) if under_way.is_over() => return Err(ClaimError::Unfit(failure)),
+                    Some(failure) => Some(failure.message),
+                    None if can_inherit => None,
+                    None => Some("it has no checkpoint yet that the new one could go on from".to_owned()),
+                };
+                asked = Some((record_id, under_way.go_on(neighbours, &owner, obstacle).await));
             }
             Claim::Seal { attempt, seal_at } => {
+                compact::make_room(store.as_ref(), attempt).await?;
                 let seal = Record::new(Body::Sealed { by: me.claimant.pod.clone() });
                 // Whether it was us or somebody else who took the place: read again.
                 create_known(store.as_ref(), &record::path(attempt, seal_at), &seal).await?;
@@ -188,15 +238,17 @@ pub async fn claim(
                     owner: Owner { address: me.address.clone(), pod: me.claimant.pod.clone() },
                 });
                 neighbours.announce(&started.record_id);
-                if create_known(store.as_ref(), &record::path(next, Seq(0)), &started).await? {
+                let is_ours = create_known(store.as_ref(), &record::path(next, Seq(0)), &started).await?;
+                // Created where an attempt was deleted, it is nobody's.
+                if is_ours && !outlived(store.as_ref(), next).await? {
                     write_hint(store.as_ref(), next, Seq(0)).await;
                     let inherited = restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
                     return Ok(Claiming::Ours(Claimed {
-                        journal: Journal::new(store, next, inherited),
+                        journal: Journal::new(store, next, started.record_id, inherited),
                         lineage,
                         parallelism,
                         restored_from,
-                        committed: newest.and_then(|log| log.committed),
+                        committed: newest.map(|log| log.committed).unwrap_or_default(),
                     }));
                 }
             }
@@ -210,46 +262,7 @@ fn parallelism(newest: Option<&AttemptLog>, me: &Identity) -> u32 {
     me.rescaled.or(of_before).unwrap_or(me.parallelism)
 }
 
-/// Reads what the newest attempt says; `None` if nobody ran the job yet.
-pub async fn read_newest(store: &dyn Store) -> Result<Option<AttemptLog>, ClaimError> {
-    let places = list_from_hint(store).await?;
-    let Some((attempt, last)) = places else { return Ok(None) };
-    let mut records = Vec::new();
-    let mut next = Some(last);
-    while let Some(seq) = next {
-        let record = read(store, attempt, seq).await?;
-        next = log::read_next(seq, &record);
-        records.push(record);
-    }
-    records.reverse();
-    log::summarize(attempt, last.next(), &records).map(Some).map_err(ClaimError::Damaged)
-}
-
-/// The newest attempt and its last place. The hint only says where a listing may begin.
-async fn list_from_hint(store: &dyn Store) -> Result<Option<(Attempt, Seq)>, ClaimError> {
-    let hint: Option<Hint> =
-        store.get(&record::hint_path()).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    if let Some(Hint { attempt, seq }) = hint
-        && seq.0 > 0
-    {
-        let newest = newest_place(store, Some(&record::path(attempt, Seq(seq.0 - 1)))).await?;
-        if newest.is_some() {
-            return Ok(newest);
-        }
-    }
-    newest_place(store, None).await
-}
-
-async fn newest_place(store: &dyn Store, after: Option<&ObjectPath>) -> Result<Option<(Attempt, Seq)>, ClaimError> {
-    let listed = store.list(LOG, after).await?;
-    Ok(listed.iter().filter_map(|object| record::parse_path(&object.path)).max())
-}
-
-async fn read(store: &dyn Store, attempt: Attempt, seq: Seq) -> Result<Record, ClaimError> {
-    let path = record::path(attempt, seq);
-    let bytes = store.get(&path).await?.ok_or_else(|| ClaimError::Damaged(format!("`{path}` is missing")))?;
-    Record::from_bytes(&bytes).map_err(|error| ClaimError::Damaged(format!("`{path}`: {error}")))
-}
-
+#[cfg(test)]
+mod cost;
 #[cfg(test)]
 mod tests;

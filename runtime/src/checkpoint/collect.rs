@@ -1,4 +1,5 @@
-//! Deleting what nothing needs any more. Only the owner of the job collects.
+//! Deleting what nothing needs any more. Only the owner of the job collects, and only what is the job's: savepoints are their
+//! user's, for as long as the job lasts and after it.
 //!
 //! Kept are the newest checkpoints, as many as the job asks for, with every file they name, and the log. What goes is
 //! what a checkpoint that left the kept ones named and none of them does, and, once at the start of an attempt, what
@@ -20,11 +21,12 @@ use std::{
 };
 
 use super::{
-    manifest::{Manifest, parse_folder},
-    store::{ObjectPath, Store, StoreError},
+    manifest::{DATA, Manifest, parse_folder},
+    record, savepoint,
+    store::{ObjectPath, PROOF, Store, StoreError},
 };
 use crate::{
-    fault,
+    error_chain, fault,
     ids::{Attempt, Epoch},
 };
 
@@ -188,7 +190,7 @@ pub async fn older_manifests(
 
 /// All files of checkpoints that the store has.
 pub async fn list(store: &dyn Store) -> Result<Vec<ObjectPath>, StoreError> {
-    Ok(store.list("data/", None).await?.into_iter().map(|object| object.path).collect())
+    Ok(store.list(DATA, None).await?.into_iter().map(|object| object.path).collect())
 }
 
 /// Deletes what earlier attempts left of what is `listed`.
@@ -199,19 +201,27 @@ pub async fn sweep(store: Arc<dyn Store>, kept: &Kept, attempt: Attempt, listed:
     count
 }
 
-/// Deletes everything that the store has of the job. Only after a clean end, with nothing left to publish.
-pub async fn delete_all(store: &dyn Store) {
+/// Deletes what the job has in the store, but for its savepoints: these are their user's. Only after a clean end, with
+/// nothing left to publish.
+pub async fn delete_job(store: &dyn Store) {
+    // Half a savepoint is nobody's, and no later start comes to sweep it.
+    if let Err(error) = savepoint::sweep(store).await {
+        tracing::warn!(error = error_chain(&error), "savepoints that were begun and not completed were not deleted");
+    }
     // The log goes last: without it, nothing says what the data is.
-    for prefix in ["data/", ""] {
+    for prefix in [PROOF, DATA, record::LOG] {
         match store.list(prefix, None).await {
-            Ok(listed) => {
-                for object in listed {
-                    if let Err(error) = store.delete(&object.path).await {
-                        tracing::warn!(path = %object.path, %error, "not deleted");
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the checkpoints were not deleted"),
+            Ok(listed) => delete_objects(store, listed.into_iter().map(|object| object.path)).await,
+            Err(error) => tracing::warn!(prefix, error = error_chain(&error), "not deleted"),
+        }
+    }
+    delete_objects(store, [record::hint_path()]).await;
+}
+
+async fn delete_objects(store: &dyn Store, paths: impl IntoIterator<Item = ObjectPath>) {
+    for path in paths {
+        if let Err(error) = store.delete(&path).await {
+            tracing::warn!(%path, error = error_chain(&error), "not deleted");
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Copying the state that a manifest names from one place to another, file by file. What was a piece of a file that several
 //! subtasks share is a file of its own in the copy.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::{TryStreamExt, stream};
 use thiserror::Error;
@@ -44,22 +47,27 @@ impl Reason for CopyError {
     }
 }
 
-/// Copies all files and pieces of state to `<folder><number>.<extension>` of another store, or of the same one. Gives the
-/// manifest as it is there, with paths from `root` on, a beginning of `folder`, and without chunks.
+/// Copies all files and pieces of state to another store, or to other places of the same one: each to the place that
+/// `place` makes of its number, itself, and what its name ends in, unless that is in `known`. Gives the manifest as it is
+/// there, with paths from `root` on, and without chunks.
 pub async fn copy_state(
     manifest: &Manifest,
     from: &Arc<dyn Store>,
     to: &Arc<dyn Store>,
     root: &str,
-    folder: &str,
+    place: impl Fn(u32, &FileRef, &str) -> ObjectPath,
+    known: &BTreeSet<ObjectPath>,
 ) -> Result<(Manifest, Copied), CopyError> {
     let mut copy = Manifest { chunks: Vec::new(), ..manifest.clone() };
     let places: BTreeMap<FileRef, ObjectPath> = (0..)
         .zip(files(&copy))
-        .map(|(number, (file, extension)): (u32, _)| (file, ObjectPath(format!("{folder}{number}.{extension}"))))
+        .map(|(number, (file, extension))| {
+            let place = place(number, &file, &extension);
+            (file, place)
+        })
         .collect();
     let copied = Copied { files: places.len(), bytes: places.keys().map(|file| file.bytes).sum() };
-    stream::iter(places.iter().map(Ok))
+    stream::iter(places.iter().filter(|(_, place)| !known.contains(place)).map(Ok))
         .try_for_each_concurrent(AT_ONCE, |(file, place)| copy_file(from, file, to, place))
         .await?;
     copy.place_files(|file| {

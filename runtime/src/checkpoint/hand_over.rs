@@ -13,7 +13,8 @@ use super::{
     claim::{ClaimError, Heir, Identity, Neighbours},
     log::{AttemptLog, OwnerAnswer},
     manifest::{self, Manifest, ManifestError},
-    record::Owner,
+    pending::Pending,
+    record::{CheckpointRef, Owner, Trigger},
     store::Store,
 };
 use crate::{env, ids::Attempt};
@@ -32,6 +33,28 @@ pub(super) struct Inheritance {
 }
 
 impl Inheritance {
+    /// What of the newest checkpoint waits to be published, and would not go where it was to go; none if the checkpoint is
+    /// of this version of the job, or nothing waits.
+    pub(super) async fn misplaced(
+        &self,
+        store: &Arc<dyn Store>,
+        log: &AttemptLog,
+        me: &Identity,
+        heir: &dyn Heir,
+    ) -> Result<Option<Failure>, ClaimError> {
+        let waits = |checkpoint: &&CheckpointRef| Some(checkpoint.epoch) > log.committed.all;
+        let Some(checkpoint) = log.checkpoint.as_ref().filter(waits) else { return Ok(None) };
+        if is_settled_by(log, me) {
+            return Ok(None);
+        }
+        match Manifest::read(store.as_ref(), checkpoint).await {
+            Ok(manifest) => Ok(heir.publishes(&manifest, &log.committed).err()),
+            // Its owner goes on, and has deleted it: the log has a newer one by now.
+            Err(ManifestError::Missing { .. }) if log.ending.is_none() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Looks at the newest checkpoint, if another version of the job took it and none of its attempt was looked at
     /// before. False when that told nothing, and the log has to be read again.
     pub(super) async fn look(
@@ -43,12 +66,12 @@ impl Inheritance {
     ) -> Result<bool, ClaimError> {
         let Some(checkpoint) = &log.checkpoint else { return Ok(true) };
         let taken_by = manifest::parse_folder(&checkpoint.manifest).map(|(attempt, _)| attempt);
-        let is_own = log.revision == me.claimant.revision && log.spec_digest == me.spec_digest;
-        if is_own || log.revision > me.claimant.revision || (taken_by.is_some() && taken_by == self.fits) {
+        if is_settled_by(log, me) || (taken_by.is_some() && taken_by == self.fits) {
             return Ok(true);
         }
         self.looks += 1;
         let found = match Manifest::read(store.as_ref(), checkpoint).await {
+            Ok(manifest) if leaves_output(&manifest, log) => Ok(()),
             Ok(manifest) => heir.fits(store, &manifest).await.map_err(ClaimError::Unfit),
             Err(error @ ManifestError::Store(_)) => return Err(error.into()),
             Err(error) => Err(error.into()),
@@ -60,6 +83,18 @@ impl Inheritance {
         }
         Ok(true)
     }
+}
+
+/// Whether there is nothing to look at: the log is of this very version of the job, or of one that is not to be followed.
+fn is_settled_by(log: &AttemptLog, me: &Identity) -> bool {
+    let is_own = log.revision == me.claimant.revision && log.spec_digest == me.spec_digest;
+    is_own || log.revision > me.claimant.revision
+}
+
+/// Whether a drained job has output that is not known to be published: any version may take the job for that, and runs no
+/// more of it.
+fn leaves_output(manifest: &Manifest, log: &AttemptLog) -> bool {
+    manifest.trigger == Trigger::Drain && !Pending::inherited(&manifest.chunks, &log.committed).is_empty()
 }
 
 /// A healthy owner of a lower revision, on its way to hand the job over.
@@ -76,23 +111,32 @@ impl HandOver {
         Self { attempt, until: env::monotonic() + patience, was_asked: false }
     }
 
-    /// Asks the owner to stop, once, and waits a little. `can_inherit`: it has a checkpoint, which fits. `Gone` when it
-    /// does not hand the job over, `NotAsked` when it may.
-    pub(super) async fn go_on(&mut self, neighbours: &dyn Neighbours, owner: &Owner, can_inherit: bool) -> OwnerAnswer {
-        if env::monotonic() >= self.until {
+    /// Whether the owner has had its time.
+    pub(super) fn is_over(&self) -> bool {
+        env::monotonic() >= self.until
+    }
+
+    /// Asks the owner to stop, once, unless there is an `obstacle` to going on from what it has, and waits a little. `Gone`
+    /// when it does not hand the job over, `NotAsked` when it may.
+    pub(super) async fn go_on(
+        &mut self,
+        neighbours: &dyn Neighbours,
+        owner: &Owner,
+        obstacle: Option<String>,
+    ) -> OwnerAnswer {
+        if self.is_over() {
             tracing::warn!(pod = owner.pod, "an older revision has not handed the job over in time: taking it");
             return OwnerAnswer::Gone;
         }
-        if can_inherit && !self.was_asked {
+        if let Some(obstacle) = obstacle {
+            neighbours.waits(run_by(owner, self.attempt, &format!("of an older revision, {obstacle}")));
+        } else if !self.was_asked {
             tracing::info!(pod = owner.pod, "asking an older revision of the job to hand it over");
             neighbours.waits(run_by(owner, self.attempt, "of an older revision, it was asked to hand the job over"));
             if neighbours.ask_to_stop(owner).await == OwnerAnswer::Gone {
                 return OwnerAnswer::Gone;
             }
             self.was_asked = true;
-        } else if !can_inherit {
-            let why = "of an older revision, it has no checkpoint yet that the new one could go on from";
-            neighbours.waits(run_by(owner, self.attempt, why));
         }
         env::sleep(LOOK_AGAIN).await;
         OwnerAnswer::NotAsked

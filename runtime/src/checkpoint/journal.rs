@@ -3,6 +3,10 @@
 //! One record at a time: nothing is appended before the outcome of the last create is known. A place that somebody else
 //! has taken means that the attempt is sealed; from then on, as after an outcome that stays unknown, the journal writes
 //! nothing more and its owner must stop.
+//!
+//! A record counts when two looks have followed. Is the attempt's witness there, the job has gone on for so long that the
+//! place was somebody's before, and was deleted ([`super::log::segments`]). Is the attempt's first record not there any
+//! more, this is not the store that the job was begun in: it was emptied, or another one is in its place.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,17 +15,20 @@ use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
 use super::{
-    CommitPermit, log,
+    CommitPermit,
+    committed::Committed,
+    compact::Compaction,
+    log::{self, segments::Spans},
     record::{self, Body, CheckpointRef, Hint, Record, Trigger},
     store::{Create, ObjectPath, Store, StoreError},
 };
 use crate::{
-    env,
+    env, error_chain,
     failure::Reason,
     ids::{Attempt, Epoch, Seq},
 };
 
-/// How often a create without an answer is tried, with a pause that grows from [`FIRST_PAUSE`].
+/// How often a create without an answer, or with answers that contradict each other, is tried, with a pause that grows from [`FIRST_PAUSE`].
 const TRIES: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
 
@@ -30,15 +37,29 @@ pub struct Journal {
     store: Arc<dyn Store>,
     attempt: Attempt,
     next: Seq,
+    /// Where its newest checkpoint is.
+    checkpoint: Option<Seq>,
     /// Newest epoch known to be owned by this attempt or inherited by it.
     owned: Option<Epoch>,
+    /// As the log has it.
+    committed: Committed,
     poisoned: bool,
+    /// Id of the record that the attempt began with.
+    started: String,
+    compaction: Compaction,
 }
 
 #[derive(Debug, Error)]
 pub enum JournalError {
     #[error("attempt {attempt} was ended by another process, which took its place {seq} in the log")]
     Sealed { attempt: Attempt, seq: Seq },
+    #[error(
+        "the job has gone on in later attempts for so long that attempt {attempt}, which this process takes for its own, \
+         is deleted"
+    )]
+    Outlived { attempt: Attempt },
+    #[error(transparent)]
+    Lost(#[from] LogLost),
     #[error("failed to learn whether record {seq} of attempt {attempt} was written")]
     Unknown {
         attempt: Attempt,
@@ -52,10 +73,35 @@ pub enum JournalError {
     NotOwned { epoch: Epoch, newest: Option<Epoch> },
 }
 
+/// The storage does not have the log any more that this process has written.
+#[derive(Debug, Error)]
+#[error(
+    "the checkpoint storage {location} no longer has `{path}`, which this process has written there: it was emptied, or \
+     another one is in its place; bring back what was there, or start the job anew"
+)]
+pub struct LogLost {
+    path: ObjectPath,
+    location: String,
+}
+
+impl LogLost {
+    /// `store` does not have the first record of this attempt.
+    pub fn new(store: &dyn Store, attempt: Attempt) -> Self {
+        Self { path: record::path(attempt, Seq(0)), location: store.location() }
+    }
+}
+
+impl Reason for LogLost {
+    fn reason(&self) -> FailureReason {
+        FailureReason::StorageUnfit
+    }
+}
+
 impl Reason for JournalError {
     fn reason(&self) -> FailureReason {
         match self {
-            Self::Sealed { .. } => FailureReason::OwnedElsewhere,
+            Self::Sealed { .. } | Self::Outlived { .. } => FailureReason::OwnedElsewhere,
+            Self::Lost(lost) => lost.reason(),
             Self::Unknown { cause, .. } => cause.reason(),
             Self::Poisoned { .. } | Self::NotOwned { .. } => FailureReason::TaskFailed,
         }
@@ -63,9 +109,11 @@ impl Reason for JournalError {
 }
 
 impl Journal {
-    /// The journal of an attempt that this process has just created at seq 0.
-    pub(super) fn new(store: Arc<dyn Store>, attempt: Attempt, inherited: Option<Epoch>) -> Self {
-        Self { store, attempt, next: Seq(1), owned: inherited, poisoned: false }
+    /// The journal of an attempt that this process has just created at seq 0, by the record `started`.
+    pub(super) fn new(store: Arc<dyn Store>, attempt: Attempt, started: String, inherited: Option<Epoch>) -> Self {
+        let compaction = Compaction::new(store.clone(), attempt);
+        let (next, checkpoint, owned, committed) = (Seq(1), None, inherited, Committed::default());
+        Self { store, attempt, next, checkpoint, owned, committed, poisoned: false, started, compaction }
     }
 
     pub fn attempt(&self) -> Attempt {
@@ -75,22 +123,46 @@ impl Journal {
     /// Owns an epoch: the one commit point of a checkpoint.
     pub async fn own(&mut self, checkpoint: CheckpointRef, trigger: Trigger) -> Result<CommitPermit, JournalError> {
         let epoch = checkpoint.epoch;
+        let place = self.next;
         self.append(Body::CheckpointCompleted { checkpoint, trigger }).await?;
+        self.checkpoint = Some(place);
         self.owned = Some(epoch);
-        Ok(CommitPermit::new(epoch, self.attempt, self.store.clone()))
+        Ok(CommitPermit::new(epoch, epoch, self.attempt, self.store.clone()))
     }
 
     /// A permit for an epoch that this attempt, or the one it inherited from, owns.
     pub fn permit(&self, epoch: Epoch) -> Result<CommitPermit, JournalError> {
         match self.owned {
-            Some(newest) if epoch <= newest => Ok(CommitPermit::new(epoch, self.attempt, self.store.clone())),
+            Some(newest) if epoch <= newest => Ok(CommitPermit::new(epoch, newest, self.attempt, self.store.clone())),
             newest => Err(JournalError::NotOwned { epoch, newest }),
         }
     }
 
     /// Notes that everything up to `epoch` is published.
     pub async fn committed(&mut self, epoch: Epoch) -> Result<(), JournalError> {
-        self.append(Body::EpochCommitted { epoch }).await
+        self.committed.publish(epoch);
+        self.note().await
+    }
+
+    /// Notes that a sink has everything up to `epoch`, which others may not have.
+    pub async fn committed_to(&mut self, sink: &str, epoch: Epoch) -> Result<(), JournalError> {
+        self.committed.publish_to(sink, epoch);
+        self.note().await
+    }
+
+    /// Notes what the attempt before knew of single sinks: whoever comes after this one reads this one's log only.
+    pub async fn inherit(&mut self, committed: Committed) -> Result<(), JournalError> {
+        self.committed = committed;
+        if self.committed.sinks.is_empty() { Ok(()) } else { self.note().await }
+    }
+
+    /// Notes what is published; unless there are very many notes already behind the newest checkpoint, since readers go
+    /// back to that.
+    async fn note(&mut self) -> Result<(), JournalError> {
+        if self.next.0 - self.checkpoint.unwrap_or_default().0 > Spans::MOST_NOTES && !self.poisoned {
+            return Ok(());
+        }
+        self.append(Body::committed(&self.committed)).await
     }
 
     /// Ends the attempt cleanly.
@@ -107,11 +179,21 @@ impl Journal {
         }
         // Poisoned until the outcome is known, also when this future is dropped half way.
         self.poisoned = true;
+        self.compaction.go_on(Seq(seq.0 - 1), self.checkpoint);
         match create_known(self.store.as_ref(), &record::path(attempt, seq), &Record::new(body)).await {
             Ok(true) => {}
             Ok(false) => return Err(JournalError::Sealed { attempt, seq }),
             Err(cause) => return Err(JournalError::Unknown { attempt, seq, cause }),
         }
+        let counts = self.counts(seq).await;
+        if let Err(JournalError::Lost(_) | JournalError::Outlived { .. }) = &counts {
+            // Nobody else looks for a record there, or should find one.
+            let path = record::path(attempt, seq);
+            if let Err(error) = self.store.delete(&path).await {
+                tracing::warn!(%path, %error, "a record that does not count was not deleted");
+            }
+        }
+        counts?;
         self.poisoned = false;
         self.next = seq.next();
         if seq.0.is_multiple_of(64) {
@@ -119,6 +201,48 @@ impl Journal {
         }
         Ok(())
     }
+
+    /// Whether the record at `seq`, which is there, is where a reader looks for it.
+    async fn counts(&self, seq: Seq) -> Result<(), JournalError> {
+        let attempt = self.attempt;
+        let unknown = |cause| JournalError::Unknown { attempt, seq, cause };
+        let witness = outlived(self.store.as_ref(), attempt);
+        let started = look(self.store.as_ref(), &self.started, attempt);
+        let (is_outlived, is_ours) = futures::try_join!(witness, started).map_err(unknown)?;
+        if is_outlived {
+            return Err(JournalError::Outlived { attempt });
+        }
+        if !is_ours {
+            return Err(LogLost::new(self.store.as_ref(), attempt).into());
+        }
+        Ok(())
+    }
+}
+
+/// Whether the job has gone on for so long that what this attempt had may be deleted: then a create in it says nothing.
+pub(super) async fn outlived(store: &dyn Store, attempt: Attempt) -> Result<bool, StoreError> {
+    let (attempt, seq) = Spans::FORMAT.witness_of_attempt(attempt);
+    Ok(get_known(store, &record::path(attempt, seq)).await?.is_some())
+}
+
+/// Whether an attempt begins with the record `started`.
+async fn look(store: &dyn Store, started: &str, attempt: Attempt) -> Result<bool, StoreError> {
+    let found = get_known(store, &record::path(attempt, Seq(0))).await?;
+    Ok(found.is_some_and(|bytes| Record::from_bytes(&bytes).is_ok_and(|found| found.record_id == started)))
+}
+
+/// As often as a create is.
+async fn get_known(store: &dyn Store, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        match store.get(path).await {
+            Ok(found) => return Ok(found),
+            Err(error) => tracing::warn!(%path, error = error_chain(&error), "failed to look at the log, trying again"),
+        }
+        env::sleep(pause).await;
+        pause *= 2;
+    }
+    store.get(path).await
 }
 
 /// Creates a record and makes sure whether it was this call that did: `true` if the record at `path` is ours.
@@ -159,7 +283,17 @@ async fn create_and_read_back(
         };
         match outcome {
             Ok(Some(found)) => return Ok(is_ours(&found)),
-            Err(error) if tries == TRIES => return Err(error),
+            Err(error) if tries >= TRIES => return Err(error),
+            Ok(None) if tries >= TRIES => {
+                let cause =
+                    "the store says that it is there to who creates it, and that it is not to who reads it".into();
+                return Err(StoreError::Failed {
+                    action: "read back",
+                    path: path.to_string(),
+                    location: store.location(),
+                    cause,
+                });
+            }
             Ok(None) | Err(_) => {
                 tracing::warn!(%path, tries, "the outcome of a create is not known, trying again");
                 env::sleep(pause).await;

@@ -9,8 +9,11 @@
 //! `AttemptStarted` names. One of the same revision is left alone; one of a lower revision is asked to hand the job over,
 //! so that it can publish what it has read. That is politeness: it decides when to claim, never whether a claim is safe.
 
-use super::record::{Body, CheckpointRef, Owner, Record};
-use crate::ids::{Attempt, Epoch, Revision, Seq};
+use super::{
+    committed::Committed,
+    record::{Body, CheckpointRef, Owner, Record},
+};
+use crate::ids::{Attempt, Revision, Seq};
 
 /// What was read of the newest attempt of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +33,8 @@ pub struct AttemptLog {
     pub ending: Option<Ending>,
     /// Newest checkpoint of the attempt, else the one it was restored from.
     pub checkpoint: Option<CheckpointRef>,
-    /// Newest epoch that the attempt knew to be published.
-    pub committed: Option<Epoch>,
+    /// What the attempt knew to be published.
+    pub committed: Committed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +141,7 @@ pub fn summarize<'a>(
         next,
         ending: None,
         checkpoint: restored_from.clone(),
-        committed: None,
+        committed: Committed::default(),
     };
     for record in records {
         match &record.body {
@@ -150,7 +153,9 @@ pub fn summarize<'a>(
                 }
                 log.checkpoint = Some(checkpoint.clone());
             }
-            Body::EpochCommitted { epoch } => log.committed = Some(*epoch),
+            Body::EpochCommitted { epoch, sinks } => {
+                log.committed = Committed { all: Some(*epoch), sinks: sinks.clone() };
+            }
             Body::Released { finished } => log.ending = Some(Ending::Released { finished: *finished }),
             Body::Sealed { .. } => log.ending = Some(Ending::Sealed),
         }
@@ -174,6 +179,11 @@ pub fn is_ours(sent: &Record, found: &Record) -> bool {
     sent.record_id == found.record_id
 }
 
+pub mod reading;
+pub mod segments;
+
+#[cfg(test)]
+mod compaction;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
 use super::{
+    destination::Destinations,
     record::{CheckpointRef, Trigger},
     store::{ObjectPath, Store, StoreError},
 };
@@ -28,6 +29,9 @@ const FORMAT_WITH_TABLES: u32 = 2;
 const FORMAT_WITH_ROWS_IN_FLIGHT: u32 = 3;
 /// That of a manifest that names pieces of files; a program that does not know of them would take the whole file for each.
 const FORMAT_WITH_PIECES: u32 = 4;
+/// That of a manifest whose operators say where they are written, and whose aggregates are named by what they compute. A
+/// program that names them by the places of their columns would find none, and begin them anew.
+const FORMAT_WITH_NAMES: u32 = 5;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,6 +49,9 @@ pub struct Manifest {
     pub operators: Vec<OperatorState>,
     /// Chunks of all epochs not known to be published when this was written, by epoch.
     pub chunks: Vec<ChunkRef>,
+    /// Where the chunks of each sink go; builds before this one did not say so.
+    #[serde(default, skip_serializing_if = "Destinations::is_empty")]
+    pub sinks: Destinations,
     /// Of a copy that a job began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beginning: Option<Beginning>,
@@ -72,8 +79,21 @@ struct Format {
 pub struct OperatorState {
     pub id: OperatorId,
     pub kind: StateKind,
+    /// What it is found by when the SQL has changed; earlier versions went by the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_as: Option<WrittenAs>,
     /// By subtask index; as many as the operator's parallelism was.
     pub subtasks: Vec<SubtaskState>,
+}
+
+/// How an operator is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WrittenAs {
+    /// What it does, reads and goes by: such as a window over a view, its keys and its length.
+    pub name: String,
+    /// The statements that it is written in; several if they are the same there.
+    pub within: Vec<String>,
 }
 
 /// What kind of operator remembers it.
@@ -147,14 +167,17 @@ impl Reason for ManifestError {
     }
 }
 
+/// Folder of all that checkpoints need.
+pub const DATA: &str = "data/";
+
 /// Folder of everything an epoch of an attempt writes.
 pub fn folder(attempt: Attempt, epoch: Epoch) -> String {
-    format!("data/{:08}/{:012}/", attempt.0, epoch.0)
+    format!("{DATA}{:08}/{:012}/", attempt.0, epoch.0)
 }
 
 /// The epoch and attempt whose folder a path is in.
 pub fn parse_folder(path: &ObjectPath) -> Option<(Attempt, Epoch)> {
-    let mut segments = path.0.strip_prefix("data/")?.split('/');
+    let mut segments = path.0.strip_prefix(DATA)?.split('/');
     Some((Attempt(segments.next()?.parse().ok()?), Epoch(segments.next()?.parse().ok()?)))
 }
 
@@ -176,6 +199,9 @@ impl Manifest {
 
     /// The format of a manifest that names this state and these chunks.
     pub fn format_of(operators: &[OperatorState], chunks: &[ChunkRef]) -> u32 {
+        if operators.iter().any(|operator| operator.written_as.is_some()) {
+            return FORMAT_WITH_NAMES;
+        }
         let of_state = operators.iter().flat_map(|operator| &operator.subtasks).flat_map(SubtaskState::files);
         if of_state.chain(chunks.iter().map(|chunk| &chunk.file)).any(|file| file.offset.is_some()) {
             return FORMAT_WITH_PIECES;
@@ -223,8 +249,8 @@ impl Manifest {
         let parse = |error: serde_json::Error| damaged(error.to_string());
         // The number first: another format may have other fields.
         let Format { format } = serde_json::from_slice(bytes).map_err(parse)?;
-        if !(FORMAT..=FORMAT_WITH_PIECES).contains(&format) {
-            let known = format!("this program reads formats {FORMAT} to {FORMAT_WITH_PIECES}");
+        if !(FORMAT..=FORMAT_WITH_NAMES).contains(&format) {
+            let known = format!("this program reads formats {FORMAT} to {FORMAT_WITH_NAMES}");
             return Err(damaged(format!("it is of format {format}, {known}")));
         }
         serde_json::from_slice(bytes).map_err(parse)

@@ -11,7 +11,7 @@
 //!
 //! An attempt is one owner's time with the job. [`claim`] makes a new one and ends the one before; [`log`] holds the
 //! rules, pure; [`hand_over`] is how a new version of the job follows an old one; the [`journal`] is what the owner writes
-//! with. A checkpoint is owned when its `CheckpointCompleted` is in the journal: that single conditional create is the
+//! with, and beside it old records are deleted ([`compact`]). A checkpoint is owned when its `CheckpointCompleted` is in the journal: that single conditional create is the
 //! commit point of everything; what it holds for the sinks is [`pending`] until they have it. Small files are written
 //! together ([`pack`]). [`collect`] deletes what
 //! nothing needs any more; [`verify`] looks whether all is there that something does need. A [`savepoint`] is a copy of a
@@ -19,7 +19,10 @@
 
 pub mod claim;
 pub mod collect;
+pub mod committed;
+mod compact;
 pub mod copy;
+pub mod destination;
 mod hand_over;
 pub mod journal;
 pub mod log;

@@ -4,16 +4,25 @@
 //! nothing refers to the original afterwards. The copy has a lineage of its own: whatever the original's job goes on to
 //! publish, the two never take each other's chunks for their own. For that reason a checkpoint with chunks that may not
 //! be published is refused: nobody would publish them for the copy.
+//!
+//! The original may be a job that runs, and deletes what is being copied. Of such a one the newest checkpoint is meant
+//! whose output is published; when it goes, the next one is tried. Copies have names by what is in them, so that only what
+//! is new is copied then: with each try less is left to do.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use async_trait::async_trait;
 use thiserror::Error;
-use tidegate_crds::{StorageSpec, api::FailureReason};
+use tidegate_crds::{
+    StorageSpec,
+    api::{Failure, FailureReason},
+};
 
 use super::{
-    claim::{ClaimError, read_newest},
+    claim::{ClaimError, Recent, read_recent},
+    committed::Committed,
     copy::{CopyError, copy_state},
-    manifest::{Beginning, Manifest, ManifestError, parse_folder, sha256},
+    manifest::{Beginning, FileRef, Manifest, ManifestError, parse_folder, sha256},
     record::CheckpointRef,
     savepoint,
     store::{AddressError, ObjectPath, Store, StoreError, open_at},
@@ -24,6 +33,12 @@ use crate::{
 };
 
 const MANIFEST: &str = "manifest.json";
+/// Where copies of files are: no attempt and no epoch has these numbers.
+const COPIES: &str = "data/00000000/000000000000/";
+/// How often a copy begins, of a job that goes on meanwhile.
+const TRIES: u32 = 50;
+/// How often what is deleted while it is looked at is looked for.
+const LOOKS: u32 = 10;
 
 /// Something that a job can begin with.
 #[derive(Debug)]
@@ -34,6 +49,13 @@ pub struct Origin {
     /// Of a savepoint, its folder is the store's root.
     pub is_savepoint: bool,
     sha256: String,
+}
+
+/// A job that has no checkpoint of its own.
+#[async_trait]
+pub trait Beginner: Send + Sync {
+    /// Whether it can begin with what was found.
+    async fn begins_with(&self, origin: &Origin) -> Result<(), Failure>;
 }
 
 #[derive(Debug, Error)]
@@ -94,10 +116,20 @@ impl Origin {
         if let Some(savepoint) = Self::savepoint(&store).await? {
             return Ok(savepoint);
         }
-        match read_newest(store.as_ref()).await?.and_then(|log| log.checkpoint) {
-            Some(newest) => Self::of_checkpoint(store, newest.manifest).await,
-            None => Err(OriginError::Nothing { location: store.location() }),
+        let Recent { checkpoints, committed } = read_recent(store.as_ref()).await?;
+        let mut refused = None;
+        for checkpoint in checkpoints {
+            match Self::of_published(store.clone(), checkpoint.manifest, &committed).await {
+                // Older ones may be collected already, and the newest may be not yet published.
+                Err(
+                    error @ (OriginError::Unpublished { .. } | OriginError::Manifest(ManifestError::Missing { .. })),
+                ) => {
+                    refused.get_or_insert(error);
+                }
+                found => return found,
+            }
         }
+        Err(refused.unwrap_or_else(|| OriginError::Nothing { location: store.location() }))
     }
 
     /// The savepoint whose folder is the store's root, if it is one.
@@ -113,11 +145,16 @@ impl Origin {
 
     /// A checkpoint of the job whose root is the store's.
     async fn of_checkpoint(store: Arc<dyn Store>, path: ObjectPath) -> Result<Self, OriginError> {
+        let committed = read_recent(store.as_ref()).await?.committed;
+        Self::of_published(store, path, &committed).await
+    }
+
+    /// A checkpoint of a job that is known to have published so much.
+    async fn of_published(store: Arc<dyn Store>, path: ObjectPath, committed: &Committed) -> Result<Self, OriginError> {
         let missing = || ManifestError::Missing { path: path.clone() };
         let bytes = store.get(&path).await?.ok_or_else(missing)?;
         let manifest = Manifest::decode(&path, &bytes)?;
-        let committed = read_newest(store.as_ref()).await?.and_then(|log| log.committed);
-        let pending = manifest.chunks.iter().filter(|chunk| Some(chunk.id.epoch) > committed);
+        let pending = manifest.chunks.iter().filter(|chunk| !committed.has(&chunk.id));
         match pending.count() {
             0 => Ok(Self { store, manifest, is_savepoint: false, sha256: sha256(&bytes) }),
             chunks => {
@@ -136,13 +173,57 @@ impl Origin {
             beginning: Some(self.beginning()),
             ..self.manifest.clone()
         };
-        let path = manifest.path().0;
-        let folder = path.strip_suffix(MANIFEST).unwrap_or(&path);
-        let (manifest, copied) = copy_state(&manifest, &self.store, own, "", folder).await?;
+        let place = |_, file: &FileRef, extension: &str| {
+            ObjectPath(format!("{COPIES}{}-{}.{extension}", file.xxh3, file.bytes))
+        };
+        let known: BTreeSet<_> = own.list(COPIES, None).await?.into_iter().map(|object| object.path).collect();
+        let (manifest, copied) = copy_state(&manifest, &self.store, own, "", place, &known).await?;
         tracing::info!(from = self.store.location(), files = copied.files, bytes = copied.bytes, "state is copied");
         let (bytes, reference) = manifest.encode()?;
         own.put(&reference.manifest, bytes).await?;
         Ok(reference)
+    }
+
+    /// As [`Origin::find`], and looks again where the job that runs there has deleted its checkpoints before they were read.
+    async fn find_current(path: &str, like: &StorageSpec) -> Result<Self, OriginError> {
+        let mut looks = 1;
+        loop {
+            match Self::find(path, like).await {
+                Err(OriginError::Manifest(ManifestError::Missing { .. })) if looks < LOOKS => looks += 1,
+                found => return found,
+            }
+        }
+    }
+
+    /// Finds what `path` means, and copies it to a job's storage if the job can begin with it. What a job deletes that runs
+    /// is looked for again, as long as that job goes on.
+    pub async fn find_and_copy(
+        path: &str,
+        like: &StorageSpec,
+        own: &Arc<dyn Store>,
+        job: &str,
+        beginner: &dyn Beginner,
+    ) -> Result<CheckpointRef, Failure> {
+        let mut found = Self::find_current(path, like).await.map_err(|error| error.failure())?;
+        let mut tries = 1;
+        loop {
+            let copied = match beginner.begins_with(&found).await {
+                Ok(()) => found.copy_to(own, job).await.map_err(|error| error.failure()),
+                Err(failure) => Err(failure),
+            };
+            let failure = match copied {
+                Ok(copy) => return Ok(copy),
+                Err(failure) => failure,
+            };
+            let newer = match Self::find_current(path, like).await {
+                Ok(newer) if newer.sha256 != found.sha256 && tries < TRIES => newer,
+                // Why it could not be begun with is what somebody has to know.
+                _ => return Err(failure),
+            };
+            tracing::info!(cause = failure.message, epoch = %newer.manifest.epoch, "trying a newer checkpoint of that job");
+            found = newer;
+            tries += 1;
+        }
     }
 
     /// Whether the manifest at `path` of a job's storage is a copy of this.
@@ -155,10 +236,10 @@ impl Origin {
         Beginning { from: self.store.location(), sha256: self.sha256.clone() }
     }
 
-    /// Deletes a savepoint that the job has claimed.
+    /// Deletes a savepoint that the job has claimed: its own files, and nothing that somebody else has put beside them.
     pub async fn delete(&self) -> Result<(), OriginError> {
         self.store.delete(&ObjectPath(savepoint::FILE.to_owned())).await?;
-        for object in self.store.list("", None).await? {
+        for object in self.store.list(savepoint::STATE, None).await? {
             self.store.delete(&object.path).await?;
         }
         Ok(())

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use super::manifest::ChunkRef;
+use super::{committed::Committed, manifest::ChunkRef};
 use crate::ids::Epoch;
 
 /// Chunks that wait to be published, by the epoch that owns them.
@@ -22,11 +22,11 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// What a checkpoint leaves to who goes on from it: of the `chunks` of its manifest those behind `committed`, the
-    /// newest epoch that the log knows to be published.
-    pub fn inherited(chunks: &[ChunkRef], committed: Option<Epoch>) -> Self {
+    /// What a checkpoint leaves to who goes on from it: of the `chunks` of its manifest those that the log does not know to
+    /// be published.
+    pub fn inherited(chunks: &[ChunkRef], committed: &Committed) -> Self {
         let mut pending = Self::default();
-        for chunk in chunks.iter().filter(|chunk| Some(chunk.id.epoch) > committed) {
+        for chunk in chunks.iter().filter(|chunk| !committed.has(&chunk.id)) {
             pending.waiting.entry(chunk.id.epoch).or_default().push(chunk.clone());
         }
         pending
@@ -47,6 +47,13 @@ impl Pending {
     /// Everything up to `epoch` is published.
     pub fn published(&mut self, epoch: Epoch) {
         self.waiting = self.waiting.split_off(&epoch.next());
+    }
+
+    /// A sink has everything up to `epoch`.
+    pub fn published_to(&mut self, sink: &str, epoch: Epoch) {
+        for (_, chunks) in self.waiting.range_mut(..=epoch) {
+            chunks.retain(|chunk| chunk.id.sink != sink);
+        }
     }
 
     /// The chunks that the next manifest names: all that waits, and what its shares add to what is owned; by epoch.
@@ -94,10 +101,25 @@ mod tests {
         assert_eq!(manifest, [chunk(5, 0), chunk(5, 1), chunk(6, 0), chunk(6, 1)]);
 
         for (committed, left) in [(None, vec![5, 6]), (Some(4), vec![5, 6]), (Some(5), vec![6]), (Some(6), vec![])] {
-            let inherited = Pending::inherited(&manifest, committed.map(Epoch));
+            let inherited = Pending::inherited(&manifest, &Committed::up_to(committed.map(Epoch)));
             assert_eq!(inherited.is_empty(), left.is_empty());
             assert_eq!(epochs(inherited), left, "committed: {committed:?}");
         }
+    }
+
+    #[test]
+    fn what_one_sink_has_waits_for_the_other_only() {
+        let to =
+            |sink: &str, epoch| ChunkRef { id: ChunkId { sink: sink.into(), ..chunk(epoch, 0).id }, ..chunk(epoch, 0) };
+        let mut pending = Pending::default();
+        for epoch in 1..=3 {
+            pending.owned(Epoch(epoch), vec![to("down", epoch), to("up", epoch)]);
+        }
+        pending.published_to("up", Epoch(2));
+        let manifest = pending.and([]);
+        assert_eq!(manifest, [to("down", 1), to("down", 2), to("down", 3), to("up", 3)]);
+        let committed = Committed { all: Some(Epoch(1)), sinks: [("up".to_owned(), Epoch(3))].into() };
+        assert_eq!(Pending::inherited(&manifest, &committed).and([]), [to("down", 2), to("down", 3)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
+    log::segments::Spans,
     record,
     store::{Store, StoreError},
 };
@@ -16,6 +17,8 @@ use crate::ids::{Attempt, Epoch, Seq};
 #[derive(Debug, Clone)]
 pub struct CommitPermit {
     epoch: Epoch,
+    /// Newest epoch that the log owned when the permit was made; no earlier one.
+    owned: Epoch,
     attempt: Attempt,
     store: Arc<dyn Store>,
 }
@@ -34,7 +37,7 @@ impl Grant {
 
     /// The permit again; the job's log is in `store`.
     pub fn permit(self, store: Arc<dyn Store>) -> CommitPermit {
-        CommitPermit { epoch: self.epoch, attempt: self.attempt, store }
+        CommitPermit { epoch: self.epoch, owned: self.epoch, attempt: self.attempt, store }
     }
 }
 
@@ -47,12 +50,23 @@ pub enum PermitError {
 }
 
 impl CommitPermit {
-    pub(super) fn new(epoch: Epoch, attempt: Attempt, store: Arc<dyn Store>) -> Self {
-        Self { epoch, attempt, store }
+    pub(super) fn new(epoch: Epoch, owned: Epoch, attempt: Attempt, store: Arc<dyn Store>) -> Self {
+        Self { epoch, owned, attempt, store }
     }
 
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The newest epoch that the log owned when the permit was made. What a sink has of a later one, in the permit's
+    /// slot, this log knows nothing of.
+    pub fn owned(&self) -> Epoch {
+        self.owned
+    }
+
+    /// Whose permit it is.
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
     }
 
     /// For the worker that publishes.
@@ -64,10 +78,13 @@ impl CommitPermit {
     /// that slept for longer than that must not send. Who owned an epoch owns it for ever, so all other sinks need not
     /// ask.
     pub async fn confirm(&self) -> Result<(), PermitError> {
-        match self.store.get(&record::path(self.attempt.next(), Seq(0))).await? {
-            Some(_) => Err(PermitError::Over { attempt: self.attempt }),
-            None => Ok(()),
+        // In this order: the first is deleted when the second is there.
+        for (attempt, seq) in [(self.attempt.next(), Seq(0)), Spans::FORMAT.witness_of_attempt(self.attempt)] {
+            if self.store.get(&record::path(attempt, seq)).await?.is_some() {
+                return Err(PermitError::Over { attempt: self.attempt });
+            }
         }
+        Ok(())
     }
 
     /// A permit for tests of publishers: of attempt 1 in a log that `store` has, or in one that nobody writes.
@@ -79,7 +96,7 @@ impl CommitPermit {
     /// As [`CommitPermit::for_test`], with the log in `store`.
     #[cfg(any(test, feature = "test-util"))]
     pub fn for_test_in(epoch: Epoch, store: Arc<dyn Store>) -> Self {
-        Self { epoch, attempt: Attempt(1), store }
+        Self { epoch, owned: epoch, attempt: Attempt(1), store }
     }
 }
 
@@ -97,6 +114,10 @@ mod tests {
             assert!(permit.confirm().await.is_ok(), "a record of its own attempt, a seal among them, ends nothing");
         }
         store.create(&record::path(Attempt(2), Seq(0)), "{}".into()).await.unwrap();
+        assert!(matches!(permit.confirm().await, Err(PermitError::Over { attempt: Attempt(1) })));
+        // The job has gone on by so many attempts that the next one is deleted.
+        store.plant(&record::path(Attempt(2048), Seq(0)).0, "{}");
+        store.remove(&record::path(Attempt(2), Seq(0)).0);
         assert!(matches!(permit.confirm().await, Err(PermitError::Over { attempt: Attempt(1) })));
     }
 }

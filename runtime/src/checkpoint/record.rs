@@ -1,9 +1,11 @@
 //! The records of the log: small JSON objects, each created once and never changed.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::store::ObjectPath;
+use super::{committed::Committed, store::ObjectPath};
 use crate::{
     env,
     ids::{Attempt, Epoch, Revision, Seq},
@@ -39,8 +41,13 @@ pub enum Body {
     },
     /// The epoch is owned.
     CheckpointCompleted { checkpoint: CheckpointRef, trigger: Trigger },
-    /// Every chunk up to and including this epoch is published.
-    EpochCommitted { epoch: Epoch },
+    /// Every chunk up to and including this epoch is published; 0 when there is none.
+    EpochCommitted {
+        epoch: Epoch,
+        /// What single sinks have beyond that; builds before this one neither wrote nor read it.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        sinks: BTreeMap<String, Epoch>,
+    },
     /// A clean end: whoever comes next may start at once.
     Released { finished: bool },
     /// Ended by the process `by`, as its owner record would name it: the old owner appends nothing any more.
@@ -90,6 +97,13 @@ impl Trigger {
     }
 }
 
+impl Body {
+    /// What is published, by this record alone.
+    pub fn committed(committed: &Committed) -> Self {
+        Self::EpochCommitted { epoch: committed.all.unwrap_or_default(), sinks: committed.sinks.clone() }
+    }
+}
+
 impl Record {
     pub fn new(body: Body) -> Self {
         Self { record_id: env::unique_id(), at_ms: env::wall_clock_ms(), body }
@@ -109,7 +123,12 @@ pub const LOG: &str = "log/";
 
 /// Path of a record.
 pub fn path(attempt: Attempt, seq: Seq) -> ObjectPath {
-    ObjectPath(format!("{LOG}{:08}/{:012}", attempt.0, seq.0))
+    ObjectPath(format!("{}{:012}", folder(attempt), seq.0))
+}
+
+/// Folder of an attempt's records.
+pub fn folder(attempt: Attempt) -> String {
+    format!("{LOG}{:08}/", attempt.0)
 }
 
 /// The place that a path of the log names.

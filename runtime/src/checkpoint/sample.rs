@@ -1,13 +1,19 @@
 //! For tests: checkpoints in a store, planted there.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 
 use super::{
-    manifest::{FileRef, Manifest, OperatorState, PartRef, StateKind, SubtaskState, folder},
+    destination::Destinations,
+    manifest::{ChunkRef, FileRef, Manifest, OperatorState, PartRef, StateKind, SubtaskState, folder},
     record::{self, Body, CheckpointRef, Owner, Record, Trigger},
     store::{ObjectPath, memory::MemoryStore},
 };
-use crate::ids::{Attempt, Epoch, OperatorId, Revision, Seq};
+use crate::{
+    ids::{Attempt, Epoch, OperatorId, Revision, Seq},
+    sink::ChunkId,
+};
 
 /// Writes a file of 20 bytes that begins with its epoch.
 pub fn file(store: &MemoryStore, attempt: u64, epoch: u64, name: &str) -> FileRef {
@@ -34,7 +40,7 @@ pub fn manifest(attempt: u64, epoch: u64, files: Vec<FileRef>) -> Manifest {
     let part = |file| PartRef { kind: "rows".into(), tag: 0, rows: 1, file, batch: 0 };
     let subtask = SubtaskState { parts: files.into_iter().map(part).collect(), ..SubtaskState::default() };
     let id = OperatorId("operator".into());
-    let operators = vec![OperatorState { id, kind: StateKind::Deduplicate, subtasks: vec![subtask] }];
+    let operators = vec![OperatorState { id, kind: StateKind::Deduplicate, written_as: None, subtasks: vec![subtask] }];
     Manifest {
         format: Manifest::format_of(&operators, &[]),
         job: "job".into(),
@@ -47,8 +53,19 @@ pub fn manifest(attempt: u64, epoch: u64, files: Vec<FileRef>) -> Manifest {
         created_at_ms: 0,
         operators,
         chunks: Vec::new(),
+        sinks: Destinations::new(),
         beginning: None,
     }
+}
+
+/// The manifest of the last of these epochs, with a chunk of each that waits.
+pub fn waiting(sink: &str, epochs: RangeInclusive<u64>) -> Manifest {
+    let last = *epochs.end();
+    let chunk = |epoch| {
+        let id = ChunkId { lineage: "job".into(), sink: sink.into(), slot: 0, epoch: Epoch(epoch), index: 0 };
+        ChunkRef { rows: 1, file: FileRef::of(ObjectPath(id.to_string()), b"rows"), id }
+    };
+    Manifest { chunks: epochs.map(chunk).collect(), ..manifest(1, last, Vec::new()) }
 }
 
 /// Writes a manifest.

@@ -12,7 +12,7 @@
 //! a folder without one, which the next owner of the job gives up by creating that object itself, as an empty grave: a
 //! late hand of the dead process then finds it there, and can't complete what is being deleted.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -21,13 +21,15 @@ use tidegate_crds::api::FailureReason;
 use super::{
     copy::{Copied, CopyError, copy_state},
     journal::create_bytes,
-    manifest::Manifest,
+    manifest::{FileRef, Manifest},
     store::{ObjectPath, Store, StoreError},
 };
 use crate::{failure::Reason, fault};
 
 /// Name of the object that makes a folder a savepoint.
 pub const FILE: &str = "savepoint.json";
+/// Folder of its files of state, below its own.
+pub const STATE: &str = "state/";
 const LONGEST_NAME: usize = 63;
 /// What stands in the place of a savepoint that was begun and never completed.
 const GRAVE: &[u8] = br#"{"givenUp":true}"#;
@@ -94,7 +96,8 @@ pub async fn check_free(store: &dyn Store, name: &str) -> Result<(), SavepointEr
 /// Copies a checkpoint whose chunks are all published. Its files must stay until this has ended.
 pub async fn write(store: &Arc<dyn Store>, name: &str, manifest: &Manifest) -> Result<Copied, SavepointError> {
     let root = folder(name);
-    let (copy, copied) = copy_state(manifest, store, store, &root, &format!("{root}state/")).await?;
+    let place = |number, _: &FileRef, extension: &str| ObjectPath(format!("{root}{STATE}{number}.{extension}"));
+    let (copy, copied) = copy_state(manifest, store, store, &root, place, &BTreeSet::new()).await?;
     fault::reach("before-savepoint");
     let bytes = Bytes::from(serde_json::to_vec_pretty(&copy)?);
     if !create_bytes(store.as_ref(), &file(name), &bytes).await? {
@@ -117,7 +120,7 @@ pub async fn delete(store: &dyn Store, name: &str) -> Result<bool, StoreError> {
 }
 
 async fn delete_state(store: &dyn Store, name: &str) -> Result<usize, StoreError> {
-    let files = store.list(&format!("{}state/", folder(name)), None).await?;
+    let files = store.list(&format!("{}{STATE}", folder(name)), None).await?;
     for object in &files {
         store.delete(&object.path).await?;
     }

@@ -17,7 +17,7 @@ use super::{
     claim::{ClaimError, read_newest},
     collect::older_manifests,
     log::AttemptLog,
-    manifest::{FileRef, Manifest, ManifestError, bytes_of, parse_folder},
+    manifest::{DATA, FileRef, Manifest, ManifestError, bytes_of, parse_folder},
     record::CheckpointRef,
     store::{Listed, ObjectPath, Store, StoreError},
 };
@@ -154,7 +154,7 @@ impl<'a> Wanted<'a> {
 
 async fn verify_from(store: &Arc<dyn Store>, newest: &CheckpointRef) -> Result<Verification, VerifyError> {
     let newest = Manifest::read(store.as_ref(), newest).await?;
-    let listed = store.list("data/", None).await?;
+    let listed = store.list(DATA, None).await?;
     let paths: Vec<ObjectPath> = listed.iter().map(|object| object.path.clone()).collect();
     let mut manifests = older_manifests(store.as_ref(), &paths, &newest, u32::MAX).await?;
     manifests.push(newest);

@@ -7,14 +7,20 @@ use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::*;
-use crate::checkpoint::{
-    journal::JournalError,
-    record::Trigger,
-    store::memory::{Action, Fault, MemoryStore},
+use crate::{
+    checkpoint::{
+        destination::{self, Destinations},
+        journal::JournalError,
+        record::{LOG, Trigger},
+        store::memory::{Action, Fault, MemoryStore},
+    },
+    ids::Epoch,
 };
 
+mod sinks;
+
 /// Answers the same to everybody, and counts.
-struct Owners {
+pub(super) struct Owners {
     answer: OwnerAnswer,
     asked: AtomicU32,
     /// What a request to stop comes to.
@@ -41,16 +47,18 @@ impl Neighbours for Owners {
     fn announce(&self, _: &str) {}
 }
 
-fn owners(answer: OwnerAnswer) -> Owners {
+pub(super) fn owners(answer: OwnerAnswer) -> Owners {
     let on_stop = Box::new(|| panic!("nobody is to be stopped"));
     Owners { answer, asked: AtomicU32::new(0), on_stop, asked_to_stop: AtomicU32::new(0) }
 }
 
 /// Goes on from any checkpoint, or from none; a manifest need not be there for it.
 #[derive(Default)]
-struct Anything {
+pub(super) struct Anything {
     beginning: Option<CheckpointRef>,
     refuses: Option<&'static str>,
+    /// Where it would publish, if that matters.
+    sinks: Option<Destinations>,
     looked_at: AtomicU32,
 }
 
@@ -67,9 +75,15 @@ impl Heir for Anything {
             Some(why) => Err(Failure { reason: FailureReason::StateUnfit, message: why.into() }),
         }
     }
+
+    fn publishes(&self, manifest: &Manifest, committed: &Committed) -> Result<(), Failure> {
+        let Some(sinks) = &self.sinks else { return Ok(()) };
+        let checked = destination::check(manifest, committed, sinks);
+        checked.map_err(|error| Failure { reason: FailureReason::StateUnfit, message: error.to_string() })
+    }
 }
 
-fn identity(pod: &str, revision: u64) -> Identity {
+pub(super) fn identity(pod: &str, revision: u64) -> Identity {
     Identity {
         claimant: Claimant { revision: Revision(revision), pod: pod.into() },
         address: format!("{pod}:8080"),
@@ -79,6 +93,8 @@ fn identity(pod: &str, revision: u64) -> Identity {
         lineage: format!("lineage-of-{pod}"),
         stand_by: false,
         patience: Duration::from_mins(1),
+        has_had: None,
+        deposed: 0,
     }
 }
 
@@ -90,7 +106,7 @@ async fn claim_with(store: &MemoryStore, me: &Identity, neighbours: &dyn Neighbo
     claim(Arc::new(store.clone()), me, neighbours, &Anything::default()).await
 }
 
-fn ours(claiming: Claiming) -> Claimed {
+pub(super) fn ours(claiming: Claiming) -> Claimed {
     match claiming {
         Claiming::Ours(claimed) => claimed,
         Claiming::Finished { attempt } => panic!("finished by attempt {attempt}"),
@@ -111,6 +127,7 @@ fn manifest(attempt: Attempt, epoch: u64) -> Manifest {
         created_at_ms: 0,
         operators: Vec::new(),
         chunks: Vec::new(),
+        sinks: Destinations::new(),
         beginning: None,
     }
 }
@@ -127,6 +144,10 @@ async fn own_written(store: &MemoryStore, claimed: &mut Claimed, epoch: u64) {
     claimed.journal.own(checkpoint, Trigger::Interval).await.unwrap();
 }
 
+async fn read(store: &MemoryStore, attempt: Attempt, seq: Seq) -> Record {
+    Record::from_bytes(&store.get(&record::path(attempt, seq)).await.unwrap().unwrap()).unwrap()
+}
+
 fn restored(claimed: &Claimed) -> Option<u64> {
     claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch.0)
 }
@@ -135,7 +156,7 @@ fn restored(claimed: &Claimed) -> Option<u64> {
 async fn a_second_claim_goes_on_where_the_first_ended() {
     let store = MemoryStore::new();
     let mut first = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
-    assert_eq!((first.journal.attempt(), restored(&first), first.committed), (Attempt(1), None, None));
+    assert_eq!((first.journal.attempt(), restored(&first), first.committed.all), (Attempt(1), None, None));
     for epoch in 1..=3 {
         own(&mut first, epoch).await.unwrap();
     }
@@ -143,7 +164,7 @@ async fn a_second_claim_goes_on_where_the_first_ended() {
 
     let mut second = take(&store, "b", 1, OwnerAnswer::Gone).await.unwrap();
     assert_eq!((second.journal.attempt(), restored(&second)), (Attempt(2), Some(3)));
-    assert_eq!((second.committed, second.lineage.as_str()), (Some(Epoch(2)), "lineage-of-a"));
+    assert_eq!((second.committed.all, second.lineage.as_str()), (Some(Epoch(2)), "lineage-of-a"));
     assert!(second.journal.permit(Epoch(3)).is_ok() && second.journal.permit(Epoch(4)).is_err());
     assert!(matches!(own(&mut first, 4).await, Err(JournalError::Sealed { .. })), "the old owner owns on");
 
@@ -230,6 +251,48 @@ async fn who_stands_by_takes_over_when_the_owner_is_gone() {
     assert_eq!((claimed.journal.attempt(), owners.0.load(Relaxed)), (Attempt(2), 2));
 }
 
+/// Of two that can't reach each other, the one that was sealed waits as long as the other writes, and no longer.
+#[tokio::test]
+async fn who_was_sealed_while_it_was_well_seals_nobody_who_writes() {
+    struct Unreachable(AtomicU32);
+    #[async_trait]
+    impl Neighbours for Unreachable {
+        async fn ask(&self, _: &Owner, _: &str) -> OwnerAnswer {
+            OwnerAnswer::Gone
+        }
+
+        async fn ask_to_stop(&self, _: &Owner) -> OwnerAnswer {
+            OwnerAnswer::Gone
+        }
+
+        fn waits(&self, reason: Failure) {
+            assert_eq!(reason.reason, FailureReason::OwnedElsewhere);
+            assert!(reason.message.contains("need a `jobId` or a storage of their own"), "{}", reason.message);
+            self.0.fetch_add(1, Relaxed);
+        }
+
+        fn announce(&self, _: &str) {}
+    }
+    let store = MemoryStore::new();
+    let mut first = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+    let mut second = take(&store, "b", 1, OwnerAnswer::Gone).await.unwrap();
+    assert!(matches!(own(&mut first, 1).await, Err(JournalError::Sealed { .. })));
+    let deposed = Identity { stand_by: true, deposed: 1, ..identity("a", 1) };
+    let rivals = Unreachable(AtomicU32::new(0));
+    let writes = async {
+        let mut epoch = 0;
+        while rivals.0.load(Relaxed) < 5 {
+            epoch += 1;
+            own(&mut second, epoch).await.expect("it was sealed");
+            tokio::task::yield_now().await;
+        }
+        epoch
+    };
+    let (third, newest) = tokio::join!(claim_with(&store, &deposed, &rivals), writes);
+    let third = ours(third.unwrap());
+    assert_eq!((third.journal.attempt(), restored(&third)), (Attempt(3), Some(newest)));
+}
+
 #[tokio::test]
 async fn a_lost_answer_neither_loses_the_job_nor_takes_it_twice() {
     for fault in [Fault::Before, Fault::After, Fault::Late] {
@@ -287,6 +350,53 @@ async fn a_damaged_log_is_named_and_not_claimed() {
     }
 }
 
+#[tokio::test]
+async fn a_record_that_the_store_has_lost_is_named_and_nothing_is_begun_anew() {
+    for (lost, has_hint) in [
+        ("log/00000001/000000000000", false),
+        ("log/00000001/000000000001", false),
+        ("log/00000002/000000000000", true),
+        ("log/00000002/000000000000", false),
+        ("log/00000002/000000000001", false),
+        // Where the steps tread.
+        ("log/00000002/000000000003", false),
+    ] {
+        let store = MemoryStore::new();
+        take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+        let mut second = take(&store, "b", 1, OwnerAnswer::Gone).await.unwrap();
+        for epoch in 1..=5 {
+            own(&mut second, epoch).await.unwrap();
+        }
+        if !has_hint {
+            store.remove("hint");
+        }
+        store.remove(lost);
+        if lost.ends_with("1/000000000001") {
+            // The seal of an attempt that was followed: nobody needs it to read.
+            assert_eq!(read_newest(&store).await.unwrap().unwrap().next, Seq(6));
+            continue;
+        }
+        let error = read_newest(&store).await.unwrap_err();
+        assert!(matches!(&error, ClaimError::Damaged(why) if why.contains(lost)), "{lost}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_had_the_job_does_not_begin_it_anew_in_an_empty_store() {
+    let store = MemoryStore::new();
+    let mut first = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+    own(&mut first, 1).await.unwrap();
+    store.paths().iter().for_each(|path| store.remove(path));
+    let error = own(&mut first, 2).await.unwrap_err();
+    assert_eq!(error.reason(), FailureReason::StorageUnfit, "{error}");
+    assert!(error.to_string().contains("it was emptied, or another one is in its place"), "{error}");
+    assert_eq!(store.paths(), Vec::<String>::new(), "what does not count is deleted again");
+    let me = Identity { has_had: Some(first.journal.attempt()), ..identity("a", 1) };
+    let error = claim_with(&store, &me, &owners(OwnerAnswer::Gone)).await.unwrap_err();
+    assert_eq!(error.reason(), FailureReason::StorageUnfit, "{error}");
+    assert_eq!(store.paths(), Vec::<String>::new());
+}
+
 /// Every epoch that some process was told it owns, with its attempt.
 type Told = Mutex<Vec<(Attempt, Epoch)>>;
 
@@ -315,7 +425,7 @@ async fn chain(store: &MemoryStore) -> Vec<(Attempt, Epoch)> {
     let mut attempts: BTreeMap<Attempt, Vec<Record>> = BTreeMap::new();
     for object in store.list(LOG, None).await.unwrap() {
         let (attempt, seq) = record::parse_path(&object.path).unwrap();
-        attempts.entry(attempt).or_default().push(read(store, attempt, seq).await.unwrap());
+        attempts.entry(attempt).or_default().push(read(store, attempt, seq).await);
     }
     let (mut chain, mut newest) = (Vec::new(), None);
     for (attempt, records) in attempts {
@@ -396,7 +506,7 @@ fn predecessor(on_stop: impl Fn() -> OwnerAnswer + Send + Sync + 'static) -> Own
 async fn is_sealed(store: &MemoryStore, attempt: Attempt) -> bool {
     for object in store.list(LOG, None).await.unwrap() {
         let (of, seq) = record::parse_path(&object.path).unwrap();
-        if of == attempt && matches!(read(store, of, seq).await.unwrap().body, Body::Sealed { .. }) {
+        if of == attempt && matches!(read(store, of, seq).await.body, Body::Sealed { .. }) {
             return true;
         }
     }

@@ -1,7 +1,12 @@
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
-use crate::checkpoint::{manifest::FileRef, sample};
+use crate::checkpoint::{
+    manifest::FileRef,
+    record::{Body, Trigger},
+    sample,
+    store::memory::{Action, Fault, MemoryStore},
+};
 
 /// A completed checkpoint that names these files.
 fn checkpoint(epoch: u64, files: &[&str]) -> Manifest {
@@ -139,4 +144,45 @@ proptest! {
         let forgotten: Vec<_> = named.difference(&stay).filter(|file| !gone.contains(*file)).collect();
         prop_assert!(under_way.len() > 1 || forgotten.is_empty(), "{forgotten:?}");
     }
+}
+
+/// A job with a checkpoint, one savepoint that is complete, one that was begun, and something of somebody else.
+async fn job() -> MemoryStore {
+    let store = MemoryStore::new();
+    let manifest =
+        sample::manifest(1, 4, vec![sample::file(&store, 1, 4, "first"), sample::file(&store, 1, 4, "second")]);
+    let checkpoint = sample::write(&store, &manifest);
+    sample::log(&store, 1, 0, sample::started(1, None));
+    sample::log(&store, 1, 1, Body::CheckpointCompleted { checkpoint, trigger: Trigger::Stop });
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    savepoint::write(&shared, "saved", &manifest).await.unwrap();
+    for path in ["hint", "proof/1/once", "savepoints/begun/state/0.arrow", "of-somebody-else"] {
+        store.plant(path, "planted");
+    }
+    store
+}
+
+#[tokio::test]
+async fn a_job_that_is_deleted_leaves_its_savepoints_and_what_is_not_its_own() {
+    let store = job().await;
+    delete_job(&store).await;
+    let saved = ["savepoint.json", "state/0.arrow", "state/1.arrow"].map(|name| format!("savepoints/saved/{name}"));
+    let grave = "savepoints/begun/savepoint.json".to_owned();
+    assert_eq!(store.paths(), [vec!["of-somebody-else".to_owned(), grave], saved.to_vec()].concat());
+    let file = ObjectPath("savepoints/saved/savepoint.json".into());
+    let manifest = Manifest::decode(&file, &store.get(&file).await.unwrap().unwrap()).unwrap();
+    for reference in manifest.file_refs() {
+        let path = ObjectPath(format!("savepoints/saved/{}", reference.path));
+        let bytes = store.get(&path).await.unwrap().unwrap();
+        assert!(FileRef { path, ..reference.clone() }.matches(&bytes), "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn what_of_a_job_can_not_be_deleted_stays_and_the_rest_goes() {
+    let store = job().await;
+    store.fail(Action::Delete, "first", Fault::Before, 1);
+    delete_job(&store).await;
+    let left: Vec<String> = store.paths().into_iter().filter(|path| !path.starts_with("savepoints/")).collect();
+    assert_eq!(left, ["data/00000001/000000000004/first", "of-somebody-else"]);
 }

@@ -3,14 +3,27 @@ use std::task::Poll;
 use proptest::prelude::*;
 
 use super::*;
-use crate::checkpoint::store::memory::{
-    Action, Fault,
-    Fault::{After, Before, Late},
-    MemoryStore,
+use crate::checkpoint::{
+    sample,
+    store::{
+        Listed,
+        memory::{
+            Action, Fault,
+            Fault::{After, Before, Late},
+            MemoryStore,
+        },
+    },
 };
 
+/// Of attempt 1, which has begun.
 fn journal(store: &MemoryStore) -> Journal {
-    Journal::new(Arc::new(store.clone()), Attempt(1), None)
+    journal_behind(store, None)
+}
+
+fn journal_behind(store: &MemoryStore, inherited: Option<Epoch>) -> Journal {
+    let started = Record::new(sample::started(1, None));
+    store.plant(&record::path(Attempt(1), Seq(0)).0, started.to_bytes().unwrap());
+    Journal::new(Arc::new(store.clone()), Attempt(1), started.record_id, inherited)
 }
 
 fn checkpoint(epoch: u64) -> CheckpointRef {
@@ -52,8 +65,8 @@ async fn an_outcome_that_is_not_known_is_read_back_and_nothing_is_written_twice(
         journal.committed(Epoch(1)).await.unwrap();
         store.land();
         assert_eq!(body(&store, 1).await, Some(owned(1)), "{faults:?}");
-        assert_eq!(body(&store, 2).await, Some(Body::EpochCommitted { epoch: Epoch(1) }), "{faults:?}");
-        assert_eq!(store.paths().len(), 2, "{faults:?}");
+        assert_eq!(body(&store, 2).await, Some(Body::committed(&Committed::up_to(Some(Epoch(1))))), "{faults:?}");
+        assert_eq!(store.paths().len(), 3, "{faults:?}");
     }
 }
 
@@ -94,7 +107,7 @@ async fn a_seal_at_its_place_ends_the_journal() {
         assert!(matches!(own(&mut journal, 2).await, Err(JournalError::Poisoned { .. })), "{fault:?}");
         store.land();
         assert_eq!(body(&store, 2).await, Some(seal.body), "{fault:?}");
-        assert_eq!(store.paths().len(), 2, "{fault:?}");
+        assert_eq!(store.paths().len(), 3, "{fault:?}");
         // What was owned before the seal may still be published.
         assert_eq!(journal.permit(Epoch(1)).unwrap().epoch(), Epoch(1));
         assert!(journal.permit(Epoch(2)).is_err());
@@ -113,13 +126,13 @@ async fn an_append_that_was_dropped_half_way_ends_the_journal() {
         }
     }
     assert!(matches!(own(&mut journal, 1).await, Err(JournalError::Poisoned { .. })));
-    assert_eq!(store.paths(), Vec::<String>::new());
+    assert_eq!(store.paths(), [record::path(Attempt(1), Seq(0)).0]);
 }
 
 #[tokio::test]
 async fn a_permit_is_given_for_what_is_owned_or_inherited_only() {
     let store = MemoryStore::new();
-    let mut journal = Journal::new(Arc::new(store.clone()), Attempt(1), Some(Epoch(4)));
+    let mut journal = journal_behind(&store, Some(Epoch(4)));
     assert_eq!(journal.permit(Epoch(3)).unwrap().epoch(), Epoch(3));
     assert_eq!(journal.permit(Epoch(4)).unwrap().epoch(), Epoch(4));
     let error = journal.permit(Epoch(5)).unwrap_err().to_string();
@@ -129,6 +142,22 @@ async fn a_permit_is_given_for_what_is_owned_or_inherited_only() {
     journal.release(true).await.unwrap();
     assert_eq!(body(&store, 2).await, Some(Body::Released { finished: true }));
     assert!(matches!(own(&mut journal, 6).await, Err(JournalError::Poisoned { .. })), "it wrote after its release");
+}
+
+#[tokio::test]
+async fn so_many_notes_follow_a_checkpoint_that_a_reader_can_go_back() {
+    let store = MemoryStore::new();
+    let mut journal = journal(&store);
+    for epoch in 1..=2 {
+        own(&mut journal, epoch).await.unwrap();
+        for _ in 0..Spans::MOST_NOTES + 100 {
+            journal.committed(Epoch(epoch)).await.unwrap();
+        }
+    }
+    let records = store.paths().iter().filter(|path| path.starts_with("log/")).count() as u64;
+    assert!(records < 2 * (Spans::MOST_NOTES + 2) + 1, "{records}");
+    const { assert!(Spans::MOST_NOTES < Spans::FORMAT.segment) };
+    assert_eq!(crate::checkpoint::claim::read_newest(&store).await.unwrap().unwrap().checkpoint, Some(checkpoint(2)));
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -159,11 +188,53 @@ proptest! {
             }
             store.heal();
             store.land();
-            let count = store.paths().len() as u64;
+            let count = store.paths().len() as u64 - 1;
             assert!(count == told || count == told + 1 && told < 7, "told of {told}, and {count} are there");
             for epoch in 1..=count {
                 assert_eq!(body(&store, epoch).await, Some(owned(epoch)));
             }
         });
     }
+}
+
+/// Says of everything that it is there already, and has nothing.
+#[derive(Debug)]
+struct Contradicting;
+
+#[async_trait::async_trait]
+impl Store for Contradicting {
+    async fn create(&self, _: &ObjectPath, _: Bytes) -> Result<Create, StoreError> {
+        Ok(Create::Exists)
+    }
+    async fn put(&self, _: &ObjectPath, _: Bytes) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn get(&self, _: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
+        Ok(None)
+    }
+    async fn get_range(&self, _: &ObjectPath, _: std::ops::Range<u64>) -> Result<Option<Bytes>, StoreError> {
+        Ok(None)
+    }
+    async fn list(&self, _: &str, _: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn list_folders(&self, _: &str) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn delete(&self, _: &ObjectPath) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn location(&self) -> String {
+        "s3://bucket/job".into()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_contradicts_itself_is_not_asked_for_ever() {
+    let mut journal = Journal::new(Arc::new(Contradicting), Attempt(1), "started".to_owned(), None);
+    let owned = env::within(Duration::from_mins(1), own(&mut journal, 1)).await.expect("an end");
+    let error = owned.unwrap_err();
+    assert_eq!(error.reason(), FailureReason::StorageUnreachable);
+    let told = crate::error_chain(&error);
+    assert!(told.contains("it is not to who reads it") && told.contains("s3://bucket/job"), "{told}");
 }

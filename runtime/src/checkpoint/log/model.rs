@@ -2,7 +2,7 @@
 //!
 //! Two coordinators want one job, and two workers publish for them into one Kafka topic. What they decide they decide by
 //! the functions that the runtime decides by: [`super::claim`], [`super::summarize`], [`super::read_next`],
-//! [`super::is_ours`], [`Pending`](crate::checkpoint::pending::Pending) and the marker of the Kafka sink. The model adds
+//! [`super::is_ours`], [`Pending`](crate::checkpoint::pending::Pending) and the marks of the Kafka sink. The model adds
 //! what lies between: a store, a broker, and everything that can come between two steps. In each state the [`properties`]
 //! are checked; and for each of the [`rules`] there is a run without it, which must find the damage that it prevents.
 //!
@@ -72,6 +72,15 @@ struct Bounds {
     at_once: u8,
     /// How many may come to nothing, though nobody fails.
     give_ups: u8,
+    notes: Notes,
+}
+
+/// How it is noted that an epoch is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Notes {
+    OfAll,
+    /// As of one sink among several, of which another is down.
+    OfSinks,
 }
 
 /// What can happen next. Coordinators go by their index, in the order in which they first wrote; so they may change it.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use proptest::{prelude::*, sample::select};
 
 use super::*;
-use crate::checkpoint::{record::Trigger, store::ObjectPath};
+use crate::{
+    checkpoint::{record::Trigger, store::ObjectPath},
+    ids::Epoch,
+};
 
 /// Where a process is between two steps; whatever it knows may have changed by the next.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ impl World {
             self.log.range((attempt, Seq(0))..(attempt.next(), Seq(0))).map(|(_, record)| record.clone()).collect();
         let next = Seq(records.len() as u64);
         let all = summarize(attempt, next, &records).unwrap();
-        assert_eq!(short(attempt, next, &records), AttemptLog { committed: None, ..all.clone() });
+        assert_eq!(short(attempt, next, &records), AttemptLog { committed: Committed::default(), ..all.clone() });
         Some(all)
     }
 
@@ -63,7 +66,7 @@ impl World {
             (Process::Owner { attempt, next, epoch }, _) => {
                 let epoch = if matches!(act, Act::Step) { epoch.next() } else { epoch };
                 let body = match act {
-                    Act::Commit => Body::EpochCommitted { epoch },
+                    Act::Commit => Body::committed(&Committed::up_to(Some(epoch))),
                     Act::Release => Body::Released { finished: false },
                     _ => Body::CheckpointCompleted { checkpoint: checkpoint(epoch), trigger: Trigger::Interval },
                 };
@@ -124,7 +127,7 @@ fn short(attempt: Attempt, next: Seq, records: &[Record]) -> AttemptLog {
     let newest = records.iter().rposition(|record| matches!(record.body, Body::CheckpointCompleted { .. }));
     let from = newest.unwrap_or(1).min(records.len());
     let read = [&records[..1], &records[from..]].concat();
-    AttemptLog { committed: None, ..summarize(attempt, next, &read).unwrap() }
+    AttemptLog { committed: Committed::default(), ..summarize(attempt, next, &read).unwrap() }
 }
 
 fn checkpoint(epoch: Epoch) -> CheckpointRef {

@@ -1,5 +1,8 @@
 use super::*;
-use crate::checkpoint::{record::Trigger, store::ObjectPath};
+use crate::{
+    checkpoint::{record::Trigger, store::ObjectPath},
+    ids::Epoch,
+};
 
 fn open(revision: u64, pod: &str) -> AttemptLog {
     AttemptLog {
@@ -13,7 +16,7 @@ fn open(revision: u64, pod: &str) -> AttemptLog {
         next: Seq(7),
         ending: None,
         checkpoint: None,
-        committed: None,
+        committed: Committed::default(),
     }
 }
 
@@ -87,16 +90,16 @@ fn records_after_the_end_are_an_error_and_not_overlooked() {
         owner: Owner { address: String::new(), pod: String::new() },
     });
     let sealed = Record::new(Body::Sealed { by: "x".into() });
-    let committed = Record::new(Body::EpochCommitted { epoch: Epoch(3) });
+    let committed = Record::new(Body::committed(&Committed::up_to(Some(Epoch(3)))));
     let log = summarize(Attempt(1), Seq(3), &[started.clone(), committed.clone(), sealed.clone()]).unwrap();
-    assert_eq!((log.committed, log.ending), (Some(Epoch(3)), Some(Ending::Sealed)));
+    assert_eq!((log.committed.all, log.ending), (Some(Epoch(3)), Some(Ending::Sealed)));
     assert!(summarize(Attempt(1), Seq(3), &[started, sealed, committed.clone()]).is_err());
     assert!(summarize(Attempt(1), Seq(1), &[committed]).is_err());
 }
 
 #[test]
 fn reading_back_ends_with_the_newest_checkpoint_and_the_beginning() {
-    let committed = Record::new(Body::EpochCommitted { epoch: Epoch(3) });
+    let committed = Record::new(Body::committed(&Committed::up_to(Some(Epoch(3)))));
     let completed = Record::new(Body::CheckpointCompleted {
         checkpoint: CheckpointRef { epoch: Epoch(3), manifest: ObjectPath("m".into()), sha256: String::new() },
         trigger: Trigger::Interval,
@@ -109,7 +112,7 @@ fn reading_back_ends_with_the_newest_checkpoint_and_the_beginning() {
 
 #[test]
 fn a_record_is_ours_by_its_id_alone() {
-    let sent = Record::new(Body::EpochCommitted { epoch: Epoch(3) });
+    let sent = Record::new(Body::committed(&Committed::up_to(Some(Epoch(3)))));
     let read_back = Record::from_bytes(&sent.to_bytes().unwrap()).unwrap();
     assert!(is_ours(&sent, &read_back));
     assert!(!is_ours(&sent, &Record::new(sent.body.clone())), "another process may send the same words");

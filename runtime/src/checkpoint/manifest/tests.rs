@@ -36,6 +36,7 @@ fn operator() -> impl Strategy<Value = OperatorState> {
     (".*", prop::collection::vec(subtask, 0..3)).prop_map(|(id, subtasks)| OperatorState {
         id: OperatorId(id),
         kind: StateKind::WindowAggregate,
+        written_as: None,
         subtasks,
     })
 }
@@ -69,6 +70,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                 created_at_ms,
                 operators,
                 chunks,
+                sinks: Destinations::new(),
                 beginning: None,
             }
         },
@@ -141,8 +143,8 @@ fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds(
     assert!(matches!(missing, ManifestError::Missing { .. }), "{missing}");
     for (found, words) in [
         (
-            json!({ "format": 5, "epochs": "as nobody writes them yet" }),
-            "it is of format 5, this program reads formats 1 to 4",
+            json!({ "format": 6, "epochs": "as nobody writes them yet" }),
+            "it is of format 6, this program reads formats 1 to 5",
         ),
         (json!({ "format": 1 }), "missing field"),
         (json!({ "job": "store-sales" }), "missing field `format`"),
@@ -154,15 +156,16 @@ fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds(
 }
 
 /// A program that does not know of tables reads format 1, one that does not know of rows in flight format 2, one that does
-/// not know of pieces format 3; none must go on without them, nor refuse a manifest that has none.
+/// not know of pieces format 3, one that does not know of names format 4; none must go on without them, nor refuse a manifest
+/// that has none.
 #[test]
-fn only_a_manifest_with_tables_rows_in_flight_or_pieces_is_of_the_format_that_has_them() {
+fn only_a_manifest_with_tables_rows_in_flight_pieces_or_names_is_of_the_format_that_has_them() {
     let file = FileRef::of(ObjectPath("data/f".into()), b"");
     let mut subtask = SubtaskState::default();
     let format = |subtask: &SubtaskState| {
         let (id, kind) = (OperatorId("operator".into()), StateKind::Deduplicate);
         Manifest::format_of(
-            &[OperatorState { id, kind, subtasks: vec![SubtaskState::default(), subtask.clone()] }],
+            &[OperatorState { id, kind, written_as: None, subtasks: vec![SubtaskState::default(), subtask.clone()] }],
             &[],
         )
     };
@@ -171,7 +174,7 @@ fn only_a_manifest_with_tables_rows_in_flight_or_pieces_is_of_the_format_that_ha
     assert_eq!(format(&subtask), 2);
     assert_eq!(subtask.files().count(), 1);
     let (id, kind) = (OperatorId("exchange-operator".into()), StateKind::InFlight);
-    let in_flight = [OperatorState { id, kind, subtasks: vec![subtask.clone()] }];
+    let in_flight = [OperatorState { id, kind, written_as: None, subtasks: vec![subtask.clone()] }];
     assert_eq!(Manifest::format_of(&in_flight, &[]), 3);
 
     let piece = FileRef { offset: Some(0), ..file.clone() };
@@ -181,6 +184,8 @@ fn only_a_manifest_with_tables_rows_in_flight_or_pieces_is_of_the_format_that_ha
     assert_eq!(Manifest::format_of(&in_flight, &[chunk(piece.clone())]), 4);
     subtask.table[0].pieces.push(piece);
     assert_eq!(format(&subtask), 4);
+    let named = OperatorState { written_as: Some(WrittenAs::default()), ..in_flight[0].clone() };
+    assert_eq!(Manifest::format_of(&[named], &[]), 5);
 }
 
 #[test]

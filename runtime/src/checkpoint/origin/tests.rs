@@ -1,12 +1,20 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use bytes::Bytes;
 
 use super::*;
 use crate::{
     checkpoint::{
+        committed::Committed,
         manifest::ChunkRef,
         record::{self, Body, Record, Trigger},
         sample,
-        store::{LocalStore, memory::MemoryStore},
+        store::{Create, Listed, LocalStore, memory::MemoryStore},
     },
     ids::Seq,
     sink::ChunkId,
@@ -62,14 +70,141 @@ async fn a_savepoint_is_found_by_its_folder_and_by_its_file_and_a_checkpoint_by_
 #[tokio::test]
 async fn what_nobody_would_publish_for_a_copy_is_refused_until_it_is_published() {
     let (_folder, job) = job().await;
-    for path in [job.clone(), format!("{job}/data/00000001/000000000005")] {
-        let error = find(&path).await.unwrap_err();
-        assert!(matches!(error, OriginError::Unpublished { chunks: 1, epoch: Epoch(5), .. }), "{error}");
-    }
-    let committed = Record::new(Body::EpochCommitted { epoch: Epoch(5) });
+    let error = find(&format!("{job}/data/00000001/000000000005")).await.unwrap_err();
+    assert!(matches!(error, OriginError::Unpublished { chunks: 1, epoch: Epoch(5), .. }), "{error}");
+    assert_eq!(find(&job).await.unwrap().manifest.epoch, Epoch(4), "of a job, the newest that will do");
+    // Unless that is collected.
+    fs::remove_file(Path::new(&job).join("data/00000001/000000000004/manifest.json")).unwrap();
+    let error = find(&job).await.unwrap_err();
+    assert!(matches!(error, OriginError::Unpublished { chunks: 1, epoch: Epoch(5), .. }), "{error}");
+    let committed = Record::new(Body::committed(&Committed::up_to(Some(Epoch(5)))));
     let place = record::path(Attempt(1), Seq(3));
     fs::write(Path::new(&job).join(place.0), committed.to_bytes().unwrap()).unwrap();
     assert_eq!(find(&job).await.unwrap().manifest.epoch, Epoch(5));
+}
+
+/// A job that runs, and keeps one checkpoint. With every file that somebody copies it owns the next.
+#[derive(Debug)]
+struct Running {
+    folder: PathBuf,
+    store: MemoryStore,
+    epoch: AtomicU64,
+    /// Goes on so often.
+    most: u64,
+    /// Where its files are copied to.
+    own: MemoryStore,
+    copied: AtomicU64,
+}
+
+impl Running {
+    /// Eight files that stay, and behind these one of its own.
+    fn own_next(&self) {
+        let epoch = self.epoch.fetch_add(1, Relaxed) + 1;
+        let mut files: Vec<_> = (101..=108).map(|n| sample::file(&self.store, 0, n, "old")).collect();
+        files.push(sample::file(&self.store, 1, epoch, "new"));
+        let mut manifest = sample::manifest(1, epoch, files);
+        let id = ChunkId { lineage: "job".into(), sink: "out".into(), slot: 0, epoch: Epoch(epoch), index: 0 };
+        manifest.chunks = vec![ChunkRef { id, rows: 1, file: sample::file(&self.store, 1, epoch, "wal") }];
+        let checkpoint = sample::write(&self.store, &manifest);
+        let owned = Body::CheckpointCompleted { checkpoint, trigger: Trigger::Interval };
+        // The one before is published, and the one before that is collected.
+        sample::log(&self.store, 1, 2 * epoch - 1, Body::committed(&Committed::up_to(Some(Epoch(epoch - 1)))));
+        sample::log(&self.store, 1, 2 * epoch, owned);
+        self.store.remove(&format!("data/00000001/{:012}/new", epoch.saturating_sub(2)));
+        self.store.remove(&format!("data/00000001/{:012}/manifest.json", epoch.saturating_sub(2)));
+        let (from, to) = (&self.store, &self.folder);
+        for path in from.paths() {
+            let bytes = from.peek(&path).unwrap();
+            fs::create_dir_all(to.join(&path).parent().unwrap()).unwrap();
+            fs::write(to.join(&path), bytes).unwrap();
+        }
+        for file in ["new", "manifest.json"] {
+            fs::remove_file(to.join(format!("data/00000001/{:012}/{file}", epoch.saturating_sub(2)))).ok();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Running {
+    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
+        self.copied.fetch_add(u64::from(!path.0.ends_with(MANIFEST)), Relaxed);
+        if self.epoch.load(Relaxed) < self.most {
+            self.own_next();
+        }
+        self.own.put(path, bytes).await
+    }
+
+    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
+        self.own.create(path, bytes).await
+    }
+
+    async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
+        self.own.get(path).await
+    }
+
+    async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
+        self.own.get_range(path, range).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
+        self.own.list(prefix, after).await
+    }
+
+    async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.own.list_folders(prefix).await
+    }
+
+    async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.own.delete(path).await
+    }
+
+    fn location(&self) -> String {
+        self.own.location()
+    }
+}
+
+struct Anyone;
+
+#[async_trait]
+impl Beginner for Anyone {
+    async fn begins_with(&self, _: &Origin) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn of_a_job_that_runs_the_newest_is_copied_that_is_published_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Arc::new(Running {
+        folder: folder.path().join("shop.sales"),
+        store: MemoryStore::new(),
+        epoch: AtomicU64::new(3),
+        most: 20,
+        own: MemoryStore::new(),
+        copied: AtomicU64::new(0),
+    });
+    sample::log(&running.store, 1, 0, sample::started(1, None));
+    for seq in 1..=6 {
+        sample::log(&running.store, 1, seq, Body::committed(&Committed::up_to(Some(Epoch(1)))));
+    }
+    running.own_next();
+    running.own_next();
+    let path = running.folder.display().to_string();
+    let own: Arc<dyn Store> = running.clone();
+    let copy = Origin::find_and_copy(&path, &StorageSpec::default(), &own, "copy", &Anyone).await.unwrap();
+    assert!(copy.epoch > Epoch(4), "epoch 4 went before it was copied");
+    let manifest = Manifest::read(own.as_ref(), &copy).await.unwrap();
+    for file in manifest.file_refs() {
+        assert!(file.matches(&own.get(&file.path).await.unwrap().unwrap()), "{file}");
+    }
+    let copied = running.copied.load(Relaxed);
+    assert!(copied < 17, "{copied} files were copied: those that stay again and again");
+    // Of a given checkpoint there is no next one.
+    let gone = format!("{path}/data/00000001/{:012}", running.epoch.load(Relaxed) - 1);
+    fs::remove_file(running.folder.join(format!("data/00000001/{:012}/new", running.epoch.load(Relaxed) - 1))).unwrap();
+    let empty: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let error = Origin::find_and_copy(&gone, &StorageSpec::default(), &empty, "copy", &Anyone).await.unwrap_err();
+    assert_eq!(error.reason, FailureReason::StateUnfit, "{}", error.message);
 }
 
 #[tokio::test]
@@ -105,12 +240,15 @@ async fn a_copy_is_whole_is_the_same_each_time_and_is_known_again() {
 #[tokio::test]
 async fn a_claimed_savepoint_is_deleted_whole_and_nothing_else_is() {
     let (_folder, job) = job().await;
+    let beside = Path::new(&job).join("savepoints/saved/notes/why.txt");
+    fs::create_dir_all(beside.parent().unwrap()).unwrap();
+    fs::write(&beside, "before the upgrade").unwrap();
     let origin = find(&format!("{job}/savepoints/saved")).await.unwrap();
     origin.delete().await.unwrap();
-    assert!(matches!(
-        find(&format!("{job}/savepoints/saved")).await,
-        Err(OriginError::Address(_) | OriginError::Nothing { .. })
-    ));
+    assert!(matches!(find(&format!("{job}/savepoints/saved")).await, Err(OriginError::Nothing { .. })));
     let rest = LocalStore::open(job).await.unwrap();
     assert_eq!(rest.list("data/", None).await.unwrap().len(), 5);
+    let left = rest.list("savepoints/", None).await.unwrap();
+    let left: Vec<&str> = left.iter().map(|listed| listed.path.0.as_str()).collect();
+    assert_eq!(left, ["savepoints/saved/notes/why.txt"], "what the user put there is not the savepoint's");
 }

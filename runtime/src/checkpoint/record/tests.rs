@@ -37,7 +37,8 @@ fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
         started(),
         (checkpoint(), trigger()).prop_map(|(checkpoint, trigger)| Body::CheckpointCompleted { checkpoint, trigger }),
-        counter(Epoch).prop_map(|epoch| Body::EpochCommitted { epoch }),
+        (counter(Epoch), prop::collection::btree_map("[a-z]{1,4}", counter(Epoch), 0..3))
+            .prop_map(|(epoch, sinks)| Body::EpochCommitted { epoch, sinks }),
         any::<bool>().prop_map(|finished| Body::Released { finished }),
         ".*".prop_map(|by| Body::Sealed { by }),
     ]

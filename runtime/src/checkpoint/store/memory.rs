@@ -111,6 +111,11 @@ impl MemoryStore {
         self.lock().objects.keys().cloned().collect()
     }
 
+    /// What is there.
+    pub fn peek(&self, path: &str) -> Option<Bytes> {
+        self.lock().objects.get(path).cloned()
+    }
+
     /// Loses an object.
     pub fn remove(&self, path: &str) {
         self.lock().objects.remove(path);

@@ -15,11 +15,13 @@ use tidegate_crds::api::FailureReason;
 use crate::{failure::Reason, job::secrets::MissingSecret};
 
 mod address;
+#[cfg(any(feature = "hdfs", feature = "s3"))]
 mod backoff;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 #[cfg(test)]
 pub mod gated;
+#[cfg(feature = "hdfs")]
 mod hdfs;
 mod local;
 #[cfg(any(test, feature = "test-util"))]
@@ -27,17 +29,20 @@ pub mod memory;
 mod open;
 mod path;
 mod prove;
+#[cfg(feature = "s3")]
 mod s3;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "hdfs")]
+pub use self::hdfs::{HdfsPatience, HdfsStore};
+#[cfg(feature = "s3")]
+pub use self::s3::{S3Patience, S3Store};
 pub use self::{
     address::{AddressError, open_at},
-    hdfs::{HdfsPatience, HdfsStore},
     local::LocalStore,
     open::{location, open},
-    prove::prove,
-    s3::{S3Patience, S3Store},
+    prove::{PROOF, prove},
 };
 
 /// Path of an object below the store's root: segments of `[A-Za-z0-9._-]`, joined by `/`. Never the prefix of another

@@ -6,6 +6,8 @@ use futures::future::join_all;
 use super::{Create, ObjectPath, Store, StoreError};
 use crate::env;
 
+/// Folder of what is written to prove the store.
+pub const PROOF: &str = "proof/";
 const FIRST: &[u8] = b"first";
 const SECOND: &[u8] = b"second";
 const RACERS: usize = 8;
@@ -13,7 +15,7 @@ const RACERS: usize = 8;
 /// Checks with a few small objects below `proof/` that a second create of a path fails, that of eight creates at once
 /// one wins, and that what was written can be read, listed and deleted. A store that does not is [`StoreError::Refused`].
 pub async fn prove(store: &dyn Store) -> Result<(), StoreError> {
-    let folder = format!("proof/{}/", env::unique_id());
+    let folder = format!("{PROOF}{}/", env::unique_id());
     let verdict = examine(store, &folder).await;
     let cleaned = clean(store, &folder).await;
     verdict.and(cleaned)

@@ -19,6 +19,8 @@ fn stored() -> (MemoryStore, Arc<dyn Store>) {
     sample::file(&store, 1, 2, "left-half-done");
     let newest = checkpoint(&store, 2, 3, vec![old, sample::file(&store, 2, 3, "newest")]);
     sample::file(&store, 2, 4, "under-way");
+    sample::log(&store, 1, 0, sample::started(1, None));
+    sample::log(&store, 1, 1, Body::Sealed { by: "successor".into() });
     sample::log(&store, 2, 0, sample::started(2, Some(kept)));
     sample::log(&store, 2, 1, Body::CheckpointCompleted { checkpoint: newest, trigger: Trigger::Interval });
     (store.clone(), Arc::new(store))

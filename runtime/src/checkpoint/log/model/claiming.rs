@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     checkpoint::{
+        committed::Committed,
         log::{Claim, Claimant, Ending, OwnerAnswer, claim},
         pending::Pending,
         record::{Body, CheckpointRef, Owner},
@@ -34,8 +35,8 @@ enum Decision {
     Seal,
     Start {
         restored_from: Option<CheckpointRef>,
-        /// Newest epoch that the attempt before knew to be published.
-        committed: Option<Epoch>,
+        /// What the attempt before knew to be published.
+        committed: Committed,
     },
 }
 
@@ -88,7 +89,7 @@ impl Protocol {
                 Claim::Seal { .. } if !self.keeps(Rule::Seal) => newest.as_mut()?.ending = Some(Ending::Sealed),
                 Claim::Seal { attempt, seal_at } => break ((attempt, seal_at), Decision::Seal),
                 Claim::Start { next, restored_from, .. } => {
-                    let committed = newest.and_then(|log| log.committed);
+                    let committed = newest.map(|log| log.committed).unwrap_or_default();
                     break ((next, Seq(0)), Decision::Start { restored_from, committed });
                 }
                 Claim::Owned { .. } => return None,
@@ -113,10 +114,10 @@ impl Protocol {
             }
             Some(is_ours) => match claiming.decision {
                 Decision::Start { restored_from, committed } if is_ours => {
-                    let settling = self.settling(world, restored_from.as_ref(), committed);
+                    let settling = self.settling(world, restored_from.as_ref(), &committed);
                     let goes_on_from = restored_from.filter(|_| self.keeps(Rule::Numbers));
                     let epoch = goes_on_from.map_or(Epoch(0), |checkpoint| checkpoint.epoch);
-                    Coordinator::Owning(Owning::new(&entry, claiming.place.0, epoch, settling))
+                    Coordinator::Owning(Owning::new(&entry, claiming.place.0, epoch, settling, self.bounds.notes))
                 }
                 // Whoever took the place: it reads the log again.
                 _ => Coordinator::Idle,
@@ -126,7 +127,7 @@ impl Protocol {
     }
 
     /// What an attempt has to publish before it runs.
-    fn settling(&self, world: &World, checkpoint: Option<&CheckpointRef>, committed: Option<Epoch>) -> Option<Lane> {
+    fn settling(&self, world: &World, checkpoint: Option<&CheckpointRef>, committed: &Committed) -> Option<Lane> {
         let pending = Pending::inherited(world.manifest(checkpoint?), committed);
         let settles = !pending.is_empty() && self.keeps(Rule::Settle);
         settles.then(|| {

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    Bounds, Protocol,
+    Bounds, Notes, Protocol,
     coordinator::Coordinator,
     entry::{Entry, Name, Place},
     publisher::Lane,
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     checkpoint::{
+        committed::Committed,
         log::is_ours,
         manifest::{ChunkRef, FileRef, folder},
         pending::Pending,
@@ -48,6 +49,7 @@ pub struct Owning {
     unanswered: Option<Arc<Entry>>,
     /// Newest epoch that is published and not noted in the log.
     unnoted: Option<Epoch>,
+    notes: Notes,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,7 +72,7 @@ pub enum Append {
 
 impl Owning {
     /// What an owner knows when it has created its attempt's first record, `started`.
-    pub fn new(started: &Entry, attempt: Attempt, epoch: Epoch, settling: Option<Lane>) -> Self {
+    pub fn new(started: &Entry, attempt: Attempt, epoch: Epoch, settling: Option<Lane>, notes: Notes) -> Self {
         Self {
             me: started.author,
             started: started.record.record_id.clone(),
@@ -85,7 +87,13 @@ impl Owning {
             chunks: Vec::new(),
             unanswered: None,
             unnoted: None,
+            notes,
         }
+    }
+
+    /// The newest epoch that is owned or inherited.
+    pub fn inherited(&self) -> Epoch {
+        self.epoch
     }
 
     pub fn place(&self) -> Place {
@@ -136,14 +144,25 @@ impl Owning {
                     Body::CheckpointCompleted { checkpoint: checkpoint.clone(), trigger: Trigger::Interval };
                 (completed, chunks.clone())
             }
-            _ => (Body::EpochCommitted { epoch: self.unnoted.unwrap_or_default() }, Vec::new()),
+            _ => {
+                let mut committed = Committed::default();
+                let epoch = self.unnoted.unwrap_or_default();
+                match self.notes {
+                    Notes::OfAll => committed.publish(epoch),
+                    Notes::OfSinks => committed.publish_to("out", epoch),
+                }
+                (Body::committed(&committed), Vec::new())
+            }
         };
         Arc::new(Entry::new(self.me, self.place(), body, chunks).behind(self.epoch))
     }
 
     /// Everything up to `epoch` is published.
     pub fn published(&mut self, epoch: Epoch) {
-        self.pending.published(epoch);
+        match self.notes {
+            Notes::OfAll => self.pending.published(epoch),
+            Notes::OfSinks => self.pending.published_to("out", epoch),
+        }
         self.unnoted = Some(epoch);
     }
 
@@ -247,8 +266,9 @@ impl Protocol {
                     self.hand_out(world, coordinator, entry);
                 }
             }
-            Body::EpochCommitted { epoch } => {
-                owning.unnoted.take_if(|unnoted| unnoted == epoch);
+            Body::EpochCommitted { epoch, sinks } => {
+                let noted = sinks.get("out").unwrap_or(epoch);
+                owning.unnoted.take_if(|unnoted| unnoted == noted);
                 if owning.settling.take().is_some() {
                     self.deploy(world, coordinator);
                 }

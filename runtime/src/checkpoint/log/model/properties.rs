@@ -22,6 +22,7 @@ pub const NO_GAP: &str = "a reader sees no gap";
 pub const ON_CHAIN: &str = "what is published is what later checkpoints go on from";
 pub const ONE_CHAIN: &str = "an attempt goes on from where the last one ended, and an epoch is owned once";
 pub const ONE_OWNER: &str = "every attempt but the newest has ended, and its owner alone wrote it";
+pub const NOT_BEHIND: &str = "who has the job is never told that its log is behind what is published";
 pub const EVERYTHING: &str = "when nobody fails any more, everything gets published";
 
 pub fn all() -> Vec<Property<Protocol>> {
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Property<Protocol>> {
         }),
         Property::always(ONE_CHAIN, |_, world: &World| is_one_chain(world)),
         Property::always(ONE_OWNER, |_, world: &World| has_one_owner(world)),
+        Property::always(NOT_BEHIND, |_, world: &World| !world.is_told_behind),
         Property::always(EVERYTHING, |protocol, world| is_done(protocol, world) || !is_at_rest(protocol, world)),
         Property::sometimes("the job is done", |protocol, world| {
             is_done(protocol, world) && is_at_rest(protocol, world)

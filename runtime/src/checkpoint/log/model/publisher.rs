@@ -7,7 +7,11 @@ use super::{
     rules::Rule,
     world::{Answer, At, World},
 };
-use crate::{checkpoint::manifest::ChunkRef, ids::Epoch, sink::kafka::Marker};
+use crate::{
+    checkpoint::manifest::ChunkRef,
+    ids::{Epoch, Seq},
+    sink::kafka::{Finding, Mark},
+};
 
 /// Chunks that wait for one publisher, and how far it is with the first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -100,16 +104,24 @@ impl Protocol {
 
     pub fn publish(&self, world: &mut World, at: At, answer: Answer) {
         let is_hasty = world.lanes().any(Lane::holds_id);
-        let newest = world.topic.iter().map(|chunk| Marker::of(&chunk.id)).max();
+        let marks = world.topic.iter().map(|chunk| Mark::of(&chunk.id, &chunk.file.xxh3));
+        let newest = marks.max_by_key(|mark| mark.at);
+        let Some((attempt, inherited)) = world.publishes_for(at) else { return };
+        let is_over = world.log.contains_key(&(attempt.next(), Seq(0)));
         let Some(lane) = world.lane(at) else { return };
-        let Some(Waiting { chunk, .. }) = lane.chunks.front().cloned() else { return };
+        let Some(Waiting { owner, chunk }) = lane.chunks.front().cloned() else { return };
+        let owned = inherited.map_or(owner, |inherited| inherited.max(owner));
+        let finding = Mark::find(newest.as_ref(), &chunk.id, &chunk.file.xxh3, owned);
         match lane.step {
             Step::Init => self.take_id(world, at),
             Step::Refused => {
                 world.faults -= u8::from(is_hasty);
                 self.take_id(world, at);
             }
-            Step::ReadMarker if newest.is_some_and(|newest| newest.covers(&chunk.id)) => self.published(world, at),
+            Step::ReadMarker if finding != Finding::Absent => {
+                world.is_told_behind |= !is_over && finding != Finding::Published;
+                self.published(world, at);
+            }
             Step::ReadMarker if self.keeps(Rule::ReadAfterInit) => lane.step = Step::Commit,
             Step::ReadMarker => lane.step = Step::Init,
             Step::Commit if answer == Answer::Silence => {

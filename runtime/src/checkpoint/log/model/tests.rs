@@ -10,16 +10,22 @@ use stateright::{Checker, HasDiscoveries};
 use super::{rules::MUTATIONS, *};
 use crate::env;
 
-const DEFAULT: [Bounds; 3] = [one_at_a_time(3, 2, 1), one_at_a_time(1, 2, 2), several(1, 2)];
-const LARGE: [Bounds; 4] = [one_at_a_time(4, 2, 1), one_at_a_time(3, 2, 2), one_at_a_time(2, 3, 1), several(2, 3)];
+const DEFAULT: [Bounds; 4] =
+    [one_at_a_time(3, 2, 1), one_at_a_time(1, 2, 2), several(1, 2), of_sinks(one_at_a_time(2, 2, 1))];
+const LARGE: [Bounds; 5] =
+    [one_at_a_time(4, 2, 1), one_at_a_time(3, 2, 2), one_at_a_time(2, 3, 1), several(2, 3), of_sinks(several(1, 2))];
 
 const fn one_at_a_time(faults: u8, epochs: u64, chunks: u32) -> Bounds {
-    Bounds { faults, epochs, chunks, at_once: 1, give_ups: 0 }
+    Bounds { faults, epochs, chunks, at_once: 1, give_ups: 0, notes: Notes::OfAll }
 }
 
 /// Two checkpoints at a time, of which one may be given up.
 const fn several(faults: u8, epochs: u64) -> Bounds {
-    Bounds { faults, epochs, chunks: 1, at_once: 2, give_ups: 1 }
+    Bounds { faults, epochs, chunks: 1, at_once: 2, give_ups: 1, notes: Notes::OfAll }
+}
+
+const fn of_sinks(bounds: Bounds) -> Bounds {
+    Bounds { notes: Notes::OfSinks, ..bounds }
 }
 
 #[test]

@@ -13,10 +13,13 @@ use super::{
     publisher::Lane,
     worker::Worker,
 };
-use crate::checkpoint::{
-    log::{self, AttemptLog},
-    manifest::ChunkRef,
-    record::CheckpointRef,
+use crate::{
+    checkpoint::{
+        log::{self, AttemptLog},
+        manifest::ChunkRef,
+        record::CheckpointRef,
+    },
+    ids::{Attempt, Epoch},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,6 +34,8 @@ pub struct World {
     pub coordinators: [Coordinator; 2],
     /// Attempts have them by turns.
     pub workers: [Option<Worker>; 2],
+    /// Somebody was told that the markers are ahead of the log, and no later attempt had begun.
+    pub is_told_behind: bool,
     /// How many faults may still happen.
     pub faults: u8,
     /// How many checkpoints may still come to nothing.
@@ -61,6 +66,7 @@ impl World {
             late_commits: Vec::new(),
             coordinators: [Coordinator::Idle, Coordinator::Idle],
             workers: [None, None],
+            is_told_behind: false,
             faults: bounds.faults,
             give_ups: bounds.give_ups,
         }
@@ -125,6 +131,21 @@ impl World {
         match at {
             At::Coordinator(index) => self.coordinators[index].owning_mut()?.settling.as_mut(),
             At::Worker(index) => self.workers[index].as_mut().map(|worker| &mut worker.lane),
+        }
+    }
+
+    /// The attempt that is published for, and the newest epoch that it inherited, where that is what is published.
+    pub fn publishes_for(&self, at: At) -> Option<(Attempt, Option<Epoch>)> {
+        match at {
+            At::Coordinator(index) => {
+                let owning = self.coordinators[index].owning()?;
+                Some((owning.attempt, Some(owning.inherited())))
+            }
+            At::Worker(index) => {
+                let started = &self.workers[index].as_ref()?.attempt;
+                let found = self.log.iter().find(|(_, entry)| entry.record.record_id == *started);
+                found.map(|((attempt, _), _)| (*attempt, None))
+            }
         }
     }
 

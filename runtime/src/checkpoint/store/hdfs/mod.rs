@@ -75,16 +75,11 @@ impl HdfsStore {
 
     /// As [`HdfsStore::open`], and waits so long for answers.
     pub fn with_patience(spec: &HdfsStorage, job: &str, patience: HdfsPatience) -> Result<Self, StoreError> {
-        let refused = |message: String| StoreError::Refused { location: Self::location_of(spec, job), message };
+        let refused = |message: String| StoreError::Refused { location: spec.location(job), message };
         let address = spec.address().map_err(|wrong| refused(format!("spec.checkpoint.storage.hdfs.url: {wrong}")))?;
         let root = format!("{}/{job}", address.folder);
         let way = Way::new(&address, spec, patience).map_err(refused)?;
         Ok(Self { address, root, user: connect::user(spec), way, swept: OnceCell::new() })
-    }
-
-    /// Where the store of a job is, for people: `hdfs://host:port/folder/job`.
-    pub(super) fn location_of(spec: &HdfsStorage, job: &str) -> String {
-        format!("{}/{job}", spec.url.trim_end_matches('/'))
     }
 
     fn file(&self, path: &ObjectPath) -> Result<String, StoreError> {

@@ -48,7 +48,7 @@ impl S3Store {
     /// With the key pair that the document names, from the environment; without one the SDK looks in the usual places.
     /// Makes the clients; nothing is asked of the service yet.
     pub async fn open(spec: &S3Storage, job: &str) -> Result<Self, StoreError> {
-        let keys = connect::keys(spec, &Self::location_of(spec, job))?;
+        let keys = connect::keys(spec, &spec.location(job))?;
         Self::with_keys(spec, job, keys).await
     }
 
@@ -64,30 +64,14 @@ impl S3Store {
         keys: Option<(String, String)>,
         patience: S3Patience,
     ) -> Result<Self, StoreError> {
-        let root = root(spec, job);
-        let (client, patient) = connect::clients(spec, keys, patience, &location(spec, &root)).await?;
+        let root = spec.root(job);
+        let (client, patient) = connect::clients(spec, keys, patience, &spec.location(job)).await?;
         Ok(Self { bucket: spec.bucket.clone(), root, client, patient, patience })
-    }
-
-    /// Where the store of a job is, for people: `s3://bucket/prefix/job`.
-    pub(super) fn location_of(spec: &S3Storage, job: &str) -> String {
-        location(spec, &root(spec, job))
     }
 
     fn key(&self, path: &ObjectPath) -> Result<String, StoreError> {
         Ok(format!("{}{}", self.root, path::check(path, &self.location())?))
     }
-}
-
-fn root(spec: &S3Storage, job: &str) -> String {
-    match spec.prefix.trim_matches('/') {
-        "" => format!("{job}/"),
-        prefix => format!("{prefix}/{job}/"),
-    }
-}
-
-fn location(spec: &S3Storage, root: &str) -> String {
-    format!("s3://{}/{}", spec.bucket, root.trim_end_matches('/'))
 }
 
 #[async_trait]

@@ -48,7 +48,7 @@ pub(super) fn kind(kind: &NodeKind) -> String {
                 None => format!("select {columns}"),
             }
         }
-        NodeKind::Deduplicate { keys, time } => format!("first row by column {time} of each key {keys:?}"),
+        NodeKind::Deduplicate { keys, time, .. } => format!("first row by column {time} of each key {keys:?}"),
         NodeKind::WindowAggregate(window) => {
             let aggregates: Vec<&str> = window.aggregates.iter().map(|aggregate| aggregate.name()).collect();
             format!("{} of windows of {} ms by column {}", aggregates.join(", "), window.size_ms, window.time)

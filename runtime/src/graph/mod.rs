@@ -8,12 +8,19 @@ use std::{fmt, sync::Arc};
 use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::{PhysicalExpr, aggregate::AggregateFunctionExpr};
 
-use crate::{checkpoint::manifest::StateKind, ids::OperatorId};
+use crate::{
+    checkpoint::manifest::{StateKind, WrittenAs},
+    ids::OperatorId,
+};
 
+mod called;
 mod computed;
 mod describe;
+mod origin;
 
-pub use computed::{computed_name, is_computed};
+pub use called::{Argument, Called, Operand, Used};
+pub use computed::{computed_name, is_computed, is_positional, positional_name};
+pub use origin::SourceColumn;
 
 /// Index of a node in [`StreamGraph::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,10 +34,19 @@ pub struct StreamGraph {
 #[derive(Debug, Clone)]
 pub struct Node {
     pub id: OperatorId,
+    pub known_as: KnownAs,
     pub kind: NodeKind,
     pub inputs: Vec<NodeId>,
     /// Columns of what the node puts out.
     pub schema: SchemaRef,
+}
+
+/// What a checkpoint finds the operator by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownAs {
+    pub written_as: WrittenAs,
+    /// The id in checkpoints that do not say where their operators are written.
+    pub former: OperatorId,
 }
 
 /// What a node does with each batch.
@@ -50,6 +66,8 @@ pub enum NodeKind {
     Deduplicate {
         keys: Vec<usize>,
         time: usize,
+        /// What each key is, as state is named by.
+        key_names: Vec<String>,
     },
     WindowAggregate(WindowAggregate),
     /// Writes to the named sink what its input puts out, or what it puts out on the side: late or bad records.
@@ -68,7 +86,11 @@ pub struct WindowAggregate {
     pub time: usize,
     /// Columns of the input to group by, beside the window.
     pub keys: Vec<usize>,
+    /// What each key is, as state is named by.
+    pub key_names: Vec<String>,
     pub aggregates: Vec<Arc<AggregateFunctionExpr>>,
+    /// What each aggregate computes, as state is named by.
+    pub called: Vec<Called>,
     /// The output's columns, in the order of the node's schema.
     pub output: Vec<WindowColumn>,
     /// Source whose event time this is: named in the rows of late records.
@@ -109,8 +131,16 @@ impl StreamGraph {
     }
 }
 
+impl StreamGraph {
+    /// What a checkpoint is to say of an operator, besides its state.
+    pub fn written_as(&self, id: &OperatorId) -> Option<WrittenAs> {
+        let node = self.nodes.iter().find(|node| node.id == *id && node.state_kind().is_some())?;
+        Some(node.known_as.written_as.clone())
+    }
+}
+
 impl Node {
-    fn state_kind(&self) -> Option<StateKind> {
+    pub fn state_kind(&self) -> Option<StateKind> {
         match self.kind {
             NodeKind::Source { .. } => Some(StateKind::Source),
             NodeKind::Deduplicate { .. } => Some(StateKind::Deduplicate),

@@ -70,15 +70,15 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
     let name = Named(node.id.clone());
     let plan = context.plan;
     let input = node.inputs.first().and_then(|input| plan.graph.nodes.get(input.0)).map(|input| &input.schema);
-    let unplanned = || name.restore("the plan does not say what it reads");
+    let unplanned = || name.fault("the plan does not say what it reads");
     Ok(match &node.kind {
         NodeKind::Source { source, .. } => {
-            return Err(name.restore(format!("source `{source}` can't stand inside a chain")).into());
+            return Err(name.fault(format!("source `{source}` can't stand inside a chain")).into());
         }
         NodeKind::Map { predicate, columns } => {
             Built::new(Map::new(name, predicate.clone(), columns.clone(), node.schema.clone()))
         }
-        NodeKind::Deduplicate { keys, time } => {
+        NodeKind::Deduplicate { keys, time, key_names } => {
             let label = named(&node.id.0);
             let dropped = Dropped {
                 duplicates: plan.metrics.duplicates.get_or_create(&label).clone(),
@@ -86,7 +86,12 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
             };
             let ttl = plan.spec.state_ttl.map(|ttl| ttl.millis() as i64);
             let ahead = (context.ahead)(&format!("state-{}", node.id));
-            let columns = Columns { input: input.ok_or_else(unplanned)?.clone(), keys: keys.clone(), time: *time };
+            let columns = Columns {
+                input: input.ok_or_else(unplanned)?.clone(),
+                keys: keys.clone(),
+                key_names: key_names.clone(),
+                time: *time,
+            };
             let (range, folder) = (context.range, format!("{}-{}", node.id, context.range.subtask));
             let seen: Box<dyn Seen> = match context.backend.kind() {
                 StateBackend::Memory => Box::new(Overflowing::new(range, ahead.clone(), context.backend, folder)),
@@ -98,7 +103,7 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
             };
             let waiting = Waiting::new(&columns, context.backend, format!("{}-{}-waiting", node.id, range.subtask));
             let mut operator = Deduplicate::new(name, columns, range, ttl, dropped, seen, waiting);
-            operator.restore(context.states(&node.id)?)?;
+            operator.restore(context.states(&node.id)?, &context.restored.lacking(plan, node)?)?;
             Built { ahead: Some(ahead), ..Built::new(operator) }
         }
         NodeKind::WindowAggregate(spec) => {
@@ -117,9 +122,7 @@ pub fn build(node: &Node, context: &Context<'_>) -> Result<Built, DeployError> {
                 let ahead = (context.ahead)(&format!("wal-{sink}"));
                 Built { sink: Some(sink.clone()), ahead: Some(ahead.clone()), ..Built::new(Buffer::new(ahead)) }
             }
-            Some(SinkTarget::Direct(open)) => {
-                Built::new(Direct(open(context.range.subtask).map_err(OperatorError::from)?))
-            }
+            Some(SinkTarget::Direct(direct)) => Built::new(Direct(direct.open().map_err(OperatorError::from)?)),
             None => return Err(unplanned().into()),
         },
     })

@@ -20,7 +20,7 @@ use crate::{
     checkpoint::manifest::PartRef,
     exchange::partition::hash_rows,
     ids::EventTime,
-    state::{StateError, StateSnapshot, adapt},
+    state::{Lacking, StateError, StateSnapshot, adapt},
 };
 
 mod filter;
@@ -59,6 +59,8 @@ pub struct Columns {
     pub input: SchemaRef,
     /// Those that make a row's key.
     pub keys: Vec<usize>,
+    /// What each of them is, as state is named by.
+    pub key_names: Vec<String>,
     /// That of the event time.
     pub time: usize,
 }
@@ -66,6 +68,7 @@ pub struct Columns {
 pub struct Deduplicate {
     name: Named,
     keys: Vec<usize>,
+    key_names: Vec<String>,
     time: usize,
     /// Columns of the rows.
     input: SchemaRef,
@@ -87,12 +90,14 @@ pub struct Deduplicate {
 struct Remembered {
     watermark: EventTime,
     key_types: Vec<String>,
+    /// What each key is. Earlier versions did not tell.
+    keys: Option<Vec<String>>,
 }
 
 impl Deduplicate {
     pub fn new(
         name: Named,
-        Columns { input, keys, time }: Columns,
+        Columns { input, keys, key_names, time }: Columns,
         range: KeyRange,
         ttl_ms: Option<i64>,
         dropped: Dropped,
@@ -102,6 +107,7 @@ impl Deduplicate {
         Self {
             name,
             keys,
+            key_names,
             time,
             input,
             range,
@@ -116,11 +122,11 @@ impl Deduplicate {
         }
     }
 
-    /// Takes over the share of `states` that is in this subtask's key range.
-    pub fn restore(&mut self, states: Vec<RestoredState>) -> Result<(), OperatorError> {
+    /// Takes over the share of `states` that is in this subtask's key range. Rows that wait may lack some columns.
+    pub fn restore(&mut self, states: Vec<RestoredState>, lacking: &Lacking) -> Result<(), OperatorError> {
         let mut least = EventTime::MAX;
         for state in &states {
-            let Remembered { watermark, key_types } = serde_json::from_value(state.value.clone())
+            let Remembered { watermark, key_types, keys } = serde_json::from_value(state.value.clone())
                 .map_err(|error| self.name.restore(format!("its value: {error}")))?;
             if key_types != self.key_types() {
                 return Err(self.name.restore(format!(
@@ -129,6 +135,7 @@ impl Deduplicate {
                     self.key_types().join(", ")
                 )));
             }
+            self.name.same_keys(keys.as_deref(), &self.key_names)?;
             self.watermark = self.watermark.max(watermark);
             least = least.min(watermark);
         }
@@ -140,7 +147,7 @@ impl Deduplicate {
                     KEYS => former.parts.push(part),
                     WAITING => {
                         let written = part.batch().map_err(|cause| self.name.state(cause))?;
-                        let rows = adapt(&written, &self.input)
+                        let rows = adapt(&written, &self.input, lacking)
                             .map_err(|misfit| self.name.restore(crate::error_chain(&misfit)))?;
                         let durable = (rows.schema() == written.schema()).then_some(part.reference);
                         self.wait(&rows, durable).map_err(|cause| self.name.state(cause))?;
@@ -236,7 +243,11 @@ impl Deduplicate {
     fn snapshot(&mut self) -> Result<Frozen, StateError> {
         let Remembers { mut parts, table } = self.seen.freeze()?;
         parts.extend(self.waiting.parts()?);
-        let value = serde_json::json!({ "watermark": self.watermark, "keyTypes": self.key_types() });
+        let value = serde_json::json!({
+            "watermark": self.watermark,
+            "keyTypes": self.key_types(),
+            "keys": self.key_names,
+        });
         Ok(Frozen { state: Some(StateSnapshot { value, parts, table }), ..Frozen::default() })
     }
 }

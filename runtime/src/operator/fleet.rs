@@ -9,6 +9,7 @@ use tokio::{runtime, sync::mpsc::unbounded_channel};
 use super::{Emitted, KeyRange, Operator, Output, RestoredState};
 use crate::{
     checkpoint::{
+        destination::Destinations,
         manifest::{Manifest, OperatorState, StateKind, SubtaskState},
         pack::Packer,
         record::Trigger,
@@ -185,7 +186,7 @@ impl<O: Operator> Fleet<O> {
         let subtasks = self.take(true, from_savepoint);
         let has_table = |state: &SubtaskState| !state.table.is_empty();
         assert!(!from_savepoint || !subtasks.iter().any(has_table), "a savepoint is of no backend");
-        let operators = vec![OperatorState { id: id(), kind: StateKind::Deduplicate, subtasks }];
+        let operators = vec![OperatorState { id: id(), kind: StateKind::Deduplicate, written_as: None, subtasks }];
         let manifest = Manifest {
             format: Manifest::format_of(&operators, &[]),
             job: "fleet".into(),
@@ -198,6 +199,7 @@ impl<O: Operator> Fleet<O> {
             created_at_ms: 0,
             operators,
             chunks: Vec::new(),
+            sinks: Destinations::new(),
             beginning: None,
         };
         let store: Arc<dyn Store> = Arc::new(self.store.clone());

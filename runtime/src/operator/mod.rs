@@ -21,12 +21,14 @@ use crate::{
         file::{FileError, LocalRows},
         table::rocks::Downloaded,
     },
+    words,
 };
 
 pub mod build;
 pub mod deduplicate;
 #[cfg(test)]
 mod fleet;
+pub mod float;
 pub mod key_range;
 pub mod map;
 pub mod rowtime;
@@ -162,12 +164,11 @@ impl RestoredPart {
 
 #[derive(Debug, Error)]
 pub enum OperatorError {
-    #[error("operator `{operator}` failed")]
-    Engine {
-        operator: OperatorId,
-        #[source]
-        cause: DataFusionError,
-    },
+    #[error("operator `{operator}` failed: {cause}")]
+    Engine { operator: OperatorId, cause: String },
+    /// A row that something can't be computed of.
+    #[error("operator `{operator}`: {what} can't be computed of the record {record}: {why}")]
+    Row { operator: OperatorId, what: String, record: String, why: String },
     #[error("operator `{operator}`: its state failed")]
     State {
         operator: OperatorId,
@@ -176,6 +177,8 @@ pub enum OperatorError {
     },
     #[error("operator `{operator}`: its state can't be restored: {message}")]
     Restore { operator: OperatorId, message: String },
+    #[error("`{operator}`: {message}; this is a fault of the program, please report it")]
+    Fault { operator: OperatorId, message: String },
     #[error(transparent)]
     Sink(#[from] SinkError),
 }
@@ -183,7 +186,7 @@ pub enum OperatorError {
 impl Reason for OperatorError {
     fn reason(&self) -> FailureReason {
         match self {
-            Self::Engine { .. } => FailureReason::TaskFailed,
+            Self::Engine { .. } | Self::Row { .. } | Self::Fault { .. } => FailureReason::TaskFailed,
             Self::State { cause, .. } => cause.reason(),
             Self::Restore { .. } => FailureReason::StateUnfit,
             Self::Sink(error) => error.reason(),
@@ -197,7 +200,7 @@ pub struct Named(pub OperatorId);
 
 impl Named {
     pub fn engine(&self, cause: DataFusionError) -> OperatorError {
-        OperatorError::Engine { operator: self.0.clone(), cause }
+        OperatorError::Engine { operator: self.0.clone(), cause: words::of(&cause) }
     }
 
     pub fn arrow(&self, cause: ArrowError) -> OperatorError {
@@ -208,8 +211,25 @@ impl Named {
         OperatorError::State { operator: self.0.clone(), cause: cause.into() }
     }
 
+    /// What can't be, whatever the job and its state.
+    pub fn fault(&self, message: impl Into<String>) -> OperatorError {
+        OperatorError::Fault { operator: self.0.clone(), message: message.into() }
+    }
+
     pub fn restore(&self, message: impl Into<String>) -> OperatorError {
         OperatorError::Restore { operator: self.0.clone(), message: message.into() }
+    }
+
+    /// Refuses a state whose keys were computed otherwise, though they are called the same. Earlier versions did not tell.
+    pub fn same_keys(&self, found: Option<&[String]>, own: &[String]) -> Result<(), OperatorError> {
+        match found {
+            Some(found) if found != own => Err(self.restore(format!(
+                "its keys were {}, and are {}; they can't change while there is state by them",
+                found.join(", "),
+                own.join(", ")
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn check_query(query: &Query, text: &Text, near: Position) -> Result<
         && with.recursive
     {
         let at = Position::of(with.with_token.0.span).unwrap_or(near);
-        return Err(SqlError::new(at, "WITH RECURSIVE is not supported; accepted is WITH name AS (SELECT …)"));
+        return Err(SqlError::new(at, "WITH RECURSIVE is not supported yet; accepted is WITH name AS (SELECT …)"));
     }
     if let Some(order_by) = &query.order_by {
         let first = match &order_by.kind {
@@ -30,7 +30,10 @@ pub(super) fn check_query(query: &Query, text: &Text, near: Position) -> Result<
     }
     if query.limit_clause.is_some() || query.fetch.is_some() {
         let at = text.keyword_after(&[Keyword::LIMIT, Keyword::OFFSET, Keyword::FETCH], begin);
-        return Err(SqlError::new(at, "LIMIT, OFFSET and FETCH are not supported: a stream has no end to count to"));
+        return Err(SqlError::new(
+            at,
+            "LIMIT, OFFSET and FETCH are not supported yet: a stream has no end to count to",
+        ));
     }
     if !query.locks.is_empty()
         || query.for_clause.is_some()
@@ -39,7 +42,7 @@ pub(super) fn check_query(query: &Query, text: &Text, near: Position) -> Result<
         || !query.pipe_operators.is_empty()
     {
         let at = text.keyword_after(&[Keyword::FOR, Keyword::SETTINGS, Keyword::FORMAT], begin);
-        return Err(SqlError::new(at, "accepted is a plain SELECT, found a clause after it that is not supported"));
+        return Err(SqlError::new(at, "accepted is a plain SELECT, found a clause after it that is not supported yet"));
     }
     Ok(())
 }
@@ -50,11 +53,11 @@ pub(super) fn not_a_select(body: &SetExpr, text: &Text, near: Position) -> SqlEr
         SetExpr::SetOperation { left, op, .. } => {
             let end = Position::at(left.span().end).unwrap_or(near);
             let at = text.keyword_after(&[Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT, Keyword::MINUS], end);
-            SqlError::new(at, format!("{op} is not supported; accepted is one SELECT"))
+            SqlError::new(at, format!("{op} is not supported yet; accepted is one SELECT"))
         }
         SetExpr::Values(_) => SqlError::new(
             text.keyword_before(Keyword::VALUES, near),
-            "VALUES is not supported; accepted is SELECT … FROM a source or view",
+            "VALUES is not supported yet; accepted is SELECT … FROM a source or view",
         ),
         other => {
             SqlError::new(Position::of(other.span()).unwrap_or(near), "accepted is SELECT … FROM a source or view")
@@ -71,16 +74,16 @@ pub(super) fn check_select(select: &Select, text: &Text, near: Position) -> Resu
         Some(Distinct::Distinct | Distinct::On(_)) => {
             return refused(
                 &[Keyword::DISTINCT],
-                "SELECT DISTINCT is not supported; accepted is the first row of each key: \
+                "SELECT DISTINCT is not supported yet; accepted is the first row of each key: \
                  ROW_NUMBER() OVER (PARTITION BY key ORDER BY <event time>) = 1",
             );
         }
     }
     if select.top.is_some() {
-        return refused(&[Keyword::TOP], "TOP is not supported: a stream has no end to count to");
+        return refused(&[Keyword::TOP], "TOP is not supported yet: a stream has no end to count to");
     }
     if let GroupByExpr::All(_) = &select.group_by {
-        return refused(&[Keyword::GROUP], "GROUP BY ALL is not supported; name the columns");
+        return refused(&[Keyword::GROUP], "GROUP BY ALL is not supported yet; name the columns");
     }
     if let GroupByExpr::Expressions(exprs, modifiers) = &select.group_by {
         let set = exprs
@@ -88,17 +91,20 @@ pub(super) fn check_select(select: &Select, text: &Text, near: Position) -> Resu
             .find(|expr| matches!(expr, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) | Expr::Tuple(_)));
         if let Some(set) = set {
             let at = start(set).unwrap_or(at);
-            return Err(SqlError::new(at, "grouping sets, CUBE and ROLLUP are not supported; accepted are columns"));
+            return Err(SqlError::new(
+                at,
+                "grouping sets, CUBE and ROLLUP are not supported yet; accepted are columns",
+            ));
         }
         if !modifiers.is_empty() {
             return refused(&[Keyword::GROUP], "accepted after GROUP BY are columns only");
         }
     }
     if !select.named_window.is_empty() {
-        return refused(&[Keyword::WINDOW], "WINDOW is not supported; write OVER (PARTITION BY … ORDER BY …)");
+        return refused(&[Keyword::WINDOW], "WINDOW is not supported yet; write OVER (PARTITION BY … ORDER BY …)");
     }
     if select.into.is_some() {
-        return refused(&[Keyword::INTO], "SELECT INTO is not supported; accepted is INSERT INTO a sink");
+        return refused(&[Keyword::INTO], "SELECT INTO is not supported yet; accepted is INSERT INTO a sink");
     }
     if !select.lateral_views.is_empty()
         || select.prewhere.is_some()

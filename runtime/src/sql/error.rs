@@ -6,6 +6,8 @@ use datafusion_common::DataFusionError;
 use datafusion_sql::sqlparser::tokenizer::{Location, Span};
 use thiserror::Error;
 
+use crate::words;
+
 /// A place in `spec.sql`; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
@@ -50,16 +52,6 @@ impl SqlError {
             .diagnostic()
             .and_then(|diagnostic| diagnostic.span)
             .map(|span| Position { line: span.start.line, column: span.start.column });
-        Self::new(at.or(near.into()), words(error))
+        Self::new(at.or(near.into()), words::of(error))
     }
-}
-
-/// The innermost message, on one line.
-pub(super) fn words(error: &DataFusionError) -> String {
-    let root = error.find_root().strip_backtrace();
-    let text = ["Error during planning: ", "Schema error: ", "This feature is not implemented: ", "Execution error: "]
-        .iter()
-        .find_map(|prefix| root.strip_prefix(prefix))
-        .unwrap_or(&root);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -18,6 +18,7 @@ use super::{
     plan::Planner,
     query::{Relation, Scope},
     tumble::{Edge, TumbleCall, tumble},
+    unsupported,
 };
 
 const ACCEPTED: &str = "accepted after FROM is one source, view, subquery or TUMBLE(…)";
@@ -37,7 +38,7 @@ impl Planner<'_> {
         if let Some(join) = first.joins.first() {
             let at = Position::of(join.relation.span()).unwrap_or(near);
             let at = self.text.keyword_before(Keyword::JOIN, at);
-            return Err(SqlError::new(at, format!("JOIN is not supported; {ACCEPTED}")));
+            return Err(SqlError::new(at, format!("JOIN is not supported yet; {ACCEPTED}")));
         }
         if let Some(second) = from.next() {
             let at = Position::of(second.relation.span()).unwrap_or(near);
@@ -49,7 +50,7 @@ impl Planner<'_> {
                 let at = Position::of(alias.name.span).unwrap_or(near);
                 return Err(SqlError::new(
                     at,
-                    "columns after an alias are not supported; name them with AS in the SELECT",
+                    "columns after an alias are not supported yet; name them with AS in the SELECT",
                 ));
             }
             Some(alias) => Some(new_name(&alias.name)),
@@ -92,7 +93,7 @@ impl Planner<'_> {
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
                 Ok((self.query(*subquery, scope, &[], near)?, alias))
             }
-            other => Err(SqlError::new(at, format!("found `{other}`; {ACCEPTED}"))),
+            other => Err(SqlError::new(at, format!("`{other}` is not supported yet; {ACCEPTED}"))),
         }
     }
 
@@ -120,6 +121,9 @@ impl Planner<'_> {
         let at = Position::of(name.span()).unwrap_or(near);
         if !name.to_string().eq_ignore_ascii_case("tumble") {
             let lower = name.to_string().to_lowercase();
+            if let Some(message) = unsupported::window(&lower) {
+                return Err(SqlError::new(at, message));
+            }
             let hint = nearest(&lower, ["tumble"]);
             return Err(SqlError::new(at, format!("there is no table function `{lower}`{hint}; {ACCEPTED}")));
         }
@@ -186,7 +190,7 @@ fn not_event_time(plan: &LogicalPlan, columns: &Columns<'_>, found: &str, at: Po
         }
         (None, Some(table)) if table.windowed => {
             format!(
-                "`{relation}` is the result of windows, which has no event time; a window over windows is not supported"
+                "`{relation}` is the result of windows, which has no event time; a window over windows is not supported yet"
             )
         }
         (None, Some(table)) if table.event_time.is_none() => format!(

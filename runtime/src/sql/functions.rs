@@ -9,6 +9,11 @@ use datafusion_expr::{
     planner::{ContextProvider, ExprPlanner},
 };
 
+use super::{
+    arithmetic::{Average, Sum},
+    date_format::date_format,
+};
+
 /// Of the general functions only those that take and give plain columns.
 const CORE: [&str; 6] = ["coalesce", "greatest", "least", "nullif", "nvl", "nvl2"];
 /// Aggregates that are kept exactly, in bounded state a group (`count(DISTINCT x)` aside).
@@ -49,11 +54,13 @@ impl Functions {
                 scalars.extend(names.map(|name| (name, Arc::clone(&function))));
             }
         }
+        scalars.insert("date_format".to_owned(), Arc::new(date_format()));
         let mut aggregates = BTreeMap::new();
         for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
             let names: Vec<String> =
                 std::iter::once(function.name().to_owned()).chain(function.aliases().iter().cloned()).collect();
             if AGGREGATES.contains(&function.name()) {
+                let function = exact(function);
                 aggregates.extend(names.into_iter().map(|name| (name, Arc::clone(&function))));
             } else {
                 unsupported.extend(names);
@@ -107,6 +114,15 @@ impl Functions {
             .map(|(name, _)| name.as_str())
             .chain(self.aggregates.keys().map(String::as_str))
             .chain(["row_number", "tumble"])
+    }
+}
+
+/// The aggregate as ours, where the library's would go on with a wrong number.
+fn exact(function: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
+    match function.name() {
+        "sum" => Arc::new(Sum(function).into()),
+        "avg" => Arc::new(Average(function).into()),
+        _ => function,
     }
 }
 

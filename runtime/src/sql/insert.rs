@@ -13,6 +13,7 @@ use super::{
     outputs,
     plan::Planner,
     query::{Relation, Scope},
+    stage::Inside,
 };
 
 /// What an `INSERT` writes.
@@ -55,7 +56,10 @@ impl Planner<'_> {
             return taken("source");
         }
         let name = new_name(name);
-        self.query(*view.query, views, &[], place)?.named(&name)
+        self.inside.push(Inside::View(name.clone()));
+        let relation = self.query(*view.query, views, &[], place);
+        self.inside.pop();
+        relation?.named(&name)
     }
 
     pub(super) fn insert(&mut self, insert: Insert, views: &Scope, at: Position) -> Result<(), SqlError> {
@@ -91,7 +95,10 @@ impl Planner<'_> {
         }
         let names = column_list(&insert.columns, place)?;
         let query_at = Position::of(source.span()).unwrap_or(at);
-        let relation = self.query(*source, views, &names, query_at)?;
+        self.inside.push(Inside::Insert(sink.clone()));
+        let relation = self.query(*source, views, &names, query_at);
+        self.inside.pop();
+        let relation = relation?;
         if lineage::pending_row_number(&relation.plan).is_some() {
             return Err(SqlError::new(
                 relation.ranking.map_or(query_at, |ranking| ranking.at),

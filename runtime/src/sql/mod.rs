@@ -8,19 +8,23 @@
 //! the columns that some reader needs are kept, and stages and segments become the nodes of a [`StreamGraph`].
 //!
 //! Promises: a statement is planned as it is meant or refused with its place; the same stage read twice (a view with two
-//! sinks behind it) is one node; operator ids are made of names and contents, never of positions; a function whose value
-//! depends on when it runs is refused, since a replay would give another result.
+//! sinks behind it) is one node; operators and their state are named by what is written, never by positions ([`canonical`],
+//! [`operator_id`]); a function whose value depends on when it runs is refused, since a replay would give another result.
 //!
 //! Names: an unquoted name finds a column, view or source of any case, a quoted one only its own; a new name (`AS total`)
 //! is lower case unless quoted. Literals with a point (`1.5`) are exact decimals.
 //!
 //! [`StreamGraph`]: crate::graph::StreamGraph
 
+mod arithmetic;
 mod build;
+mod canonical;
 mod catalog;
 mod clauses;
+mod date_format;
 mod depth;
 mod dialect;
+mod doubles;
 mod error;
 mod from;
 mod functions;
@@ -37,10 +41,13 @@ mod segment;
 mod stage;
 mod text;
 mod tumble;
+mod types;
+mod unsupported;
 
 #[cfg(test)]
 mod tests;
 
+pub use arithmetic::Overflow;
 pub use catalog::{Catalog, CatalogSource};
 pub use error::{Position, SqlError};
 pub use plan::plan;

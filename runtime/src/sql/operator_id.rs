@@ -1,40 +1,63 @@
-//! Operator ids: names that stay when the SQL changes elsewhere.
+//! Operator ids, and what state finds its operator by.
+//!
+//! An operator is called after what it reads, its keys and its length, and an id is that name as long as one operator has
+//! it. State does not go by the id: it goes by the name and the view or `INSERT` that the operator is written in
+//! ([`WrittenAs`]). So an operator keeps its state whatever is written beside it, and whatever its columns and aggregates are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::ids::OperatorId;
+use super::stage::Place;
+use crate::{checkpoint::manifest::WrittenAs, graph::KnownAs, ids::OperatorId};
 
 /// An id is part of object paths.
 const MAX_LENGTH: usize = 100;
+
+/// What an id is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) places: Vec<Place>,
+    /// The whole of what the operator does, as text: programs that told equal names apart by contents took a digest of it.
+    pub(super) definition: String,
+}
 
 /// Eight hexadecimal digits of a definition.
 pub(super) fn digest(definition: &str) -> String {
     format!("{:08x}", xxh3_64(definition.as_bytes()) as u32)
 }
 
-/// One id each of `(name, definition)`: the name, with what is no letter, digit, `-` or `_` replaced; names that are too
-/// long, or that several share, end in a digest of what tells them apart.
-pub(super) fn assign(nodes: &[(String, String)]) -> Vec<OperatorId> {
-    let names: Vec<String> = nodes.iter().map(|(name, _)| plain(name)).collect();
+/// One id each: the name, with what is no letter, digit, `-` or `_` replaced; with the first place where it is written if
+/// several share the name, and a number if they share that.
+pub(super) fn assign(nodes: &[Named]) -> Vec<(OperatorId, KnownAs)> {
+    let names: Vec<String> = nodes.iter().map(|node| plain(&node.name)).collect();
     let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
     for name in &names {
         *uses.entry(name).or_default() += 1;
     }
-    let shared = |name: &str| uses.get(name).is_some_and(|uses| *uses > 1);
-    names
-        .iter()
-        .zip(nodes)
-        .map(|(name, (full, definition))| {
-            let id = if shared(name) {
-                format!("{name}-{}", digest(&format!("{full}\n{definition}")))
-            } else {
-                name.clone()
-            };
-            OperatorId(id)
-        })
-        .collect()
+    let mut given = BTreeSet::new();
+    let ids = names.iter().zip(nodes).map(|(name, node)| {
+        let is_shared = uses.get(name.as_str()).is_some_and(|uses| *uses > 1);
+        let former = if is_shared {
+            format!("{name}-{}", digest(&format!("{}\n{}", node.name, node.definition)))
+        } else {
+            name.clone()
+        };
+        let wanted = match node.places.first() {
+            Some(place) if is_shared => plain(&format!("{}-in-{}", node.name, place.short())),
+            _ => name.clone(),
+        };
+        let (mut id, mut number) = (wanted.clone(), 1);
+        while !given.insert(id.clone()) {
+            number += 1;
+            id = format!("{wanted}-{number}");
+        }
+        let within = node.places.iter().map(ToString::to_string).collect();
+        let written_as = WrittenAs { name: node.name.clone(), within };
+        (OperatorId(id), KnownAs { written_as, former: OperatorId(former) })
+    });
+    ids.collect()
 }
 
 fn plain(name: &str) -> String {

@@ -9,6 +9,7 @@ use super::{
     error::{Position, SqlError},
     names::new_name,
 };
+use crate::words::type_name;
 
 /// The plan with the columns a sink gets: called `names` if given, of types a sink can write.
 pub(super) fn sink_columns(plan: LogicalPlan, names: &[Ident], at: Position) -> Result<LogicalPlan, SqlError> {
@@ -19,7 +20,10 @@ pub(super) fn sink_columns(plan: LogicalPlan, names: &[Ident], at: Position) -> 
         let Some(expr) = plain(expr, field.data_type()) else {
             return Err(SqlError::new(
                 at,
-                format!("the column `{name}` is of type {}, which no sink can write; CAST it", field.data_type()),
+                format!(
+                    "the column `{name}` is of type {}, which no sink can write; CAST it",
+                    type_name(field.data_type())
+                ),
             ));
         };
         exprs.push(expr.alias(name));

@@ -1,7 +1,7 @@
 //! The whole text: statements in order, then the graph.
 
 use datafusion_common::Column;
-use datafusion_expr::{Expr, LogicalPlanBuilder};
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion_sql::sqlparser::ast::{Ident, SetExpr, Statement};
 
 use super::{
@@ -10,10 +10,12 @@ use super::{
     error::{Position, SqlError},
     functions::Functions,
     insert::Output,
+    lineage,
     names::same_name,
     query::{Relation, Scope},
-    stage::{self, Stage, Work},
+    stage::{self, Inside, Place, Stage, Work},
     text::Text,
+    unsupported,
 };
 use crate::graph::StreamGraph;
 
@@ -26,8 +28,15 @@ const MAX_SELECTS: usize = 100;
 pub fn plan(sql: &str, catalog: &Catalog) -> Result<StreamGraph, SqlError> {
     let text = Text::read(sql)?;
     let statements = text.statements()?;
-    let mut planner =
-        Planner { catalog, text, functions: Functions::new(), stages: Vec::new(), outputs: Vec::new(), selects: 0 };
+    let mut planner = Planner {
+        catalog,
+        text,
+        functions: Functions::new(),
+        stages: Vec::new(),
+        outputs: Vec::new(),
+        inside: Vec::new(),
+        selects: 0,
+    };
     let mut views = Scope::default();
     for (at, statement) in statements {
         match with_inside(statement) {
@@ -38,13 +47,8 @@ pub fn plan(sql: &str, catalog: &Catalog) -> Result<StreamGraph, SqlError> {
             Statement::Insert(insert) => planner.insert(insert, &views, at)?,
             other => {
                 let words: Vec<String> = other.to_string().split_whitespace().take(2).map(str::to_owned).collect();
-                return Err(SqlError::new(
-                    at,
-                    format!(
-                        "found `{} …`; accepted are CREATE VIEW name AS SELECT … and INSERT INTO sink SELECT …",
-                        words.join(" ")
-                    ),
-                ));
+                let words = words.join(" ");
+                return Err(SqlError::new(at, format!("found `{words} …`; {}", unsupported::STATEMENTS)));
             }
         }
     }
@@ -80,6 +84,8 @@ pub(super) struct Planner<'a> {
     /// In the order they were found, inputs before their readers.
     pub(super) stages: Vec<Stage>,
     pub(super) outputs: Vec<Output>,
+    /// What is being planned, from the statement inwards.
+    pub(super) inside: Vec<Inside>,
     selects: usize,
 }
 
@@ -90,6 +96,26 @@ impl Planner<'_> {
             return Err(SqlError::new(at, format!("accepted are {MAX_SELECTS} SELECTs in all")));
         }
         Ok(())
+    }
+
+    /// Notes for the stages that a `SELECT` has made of `plan`, over the stage `below`, that they are written here.
+    pub(super) fn written_here(&mut self, plan: &LogicalPlan, below: Option<usize>) {
+        let made = std::iter::successors(lineage::leaf(plan).map(|table| table.stage), |stage| {
+            self.stages.get(*stage).and_then(Stage::reads)
+        });
+        let made: Vec<usize> = made.take_while(|stage| Some(*stage) != below).collect();
+        for stage in made.into_iter().rev() {
+            let Some(name) = self.stages.get(stage).map(|stage| stage.name.clone()) else { continue };
+            let is_here = |stage: &Stage| stage.places.iter().any(|place| place.inside == self.inside);
+            if self.stages.get(stage).is_some_and(is_here) {
+                continue;
+            }
+            let number = self.stages.iter().filter(|other| other.name == name && is_here(other)).count() + 1;
+            let place = Place { inside: self.inside.clone(), number };
+            if let Some(stage) = self.stages.get_mut(stage) {
+                stage.places.push(place);
+            }
+        }
     }
 
     /// The source called so, with all its columns.
@@ -111,7 +137,7 @@ impl Planner<'_> {
         Ok(Some(Relation { name: source.name.clone(), plan, ranking: None }))
     }
 
-    pub(super) fn scan(&self, stage: usize) -> Result<datafusion_expr::LogicalPlan, SqlError> {
+    pub(super) fn scan(&self, stage: usize) -> Result<LogicalPlan, SqlError> {
         let stage = self.stages.get(stage).ok_or_else(|| SqlError::new(None, "an operator is missing"))?;
         stage.scan().map_err(|error| SqlError::planning(&error, None))
     }
@@ -122,7 +148,7 @@ impl Planner<'_> {
         stage: usize,
         as_columns: impl Iterator<Item = (usize, Column)>,
         more: impl IntoIterator<Item = Expr>,
-    ) -> Result<datafusion_expr::LogicalPlan, SqlError> {
+    ) -> Result<LogicalPlan, SqlError> {
         let scan = self.scan(stage)?;
         let exprs: Vec<Expr> = as_columns
             .map(|(index, column)| {

@@ -1,6 +1,6 @@
 //! One query: `WITH`, what it reads, and its `SELECT`, planned from the inside out.
 
-use datafusion_common::{DFSchema, TableReference};
+use datafusion_common::TableReference;
 use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion_optimizer::analyzer::{AnalyzerRule, type_coercion::TypeCoercion};
 use datafusion_sql::{
@@ -11,12 +11,15 @@ use datafusion_sql::{
 };
 
 use super::{
-    clauses,
+    clauses, doubles,
     error::{Position, SqlError},
+    lineage,
     locate::locate,
     lower::Lowering,
     names::{self, Columns, Ranking, new_name, same_name},
     plan::Planner,
+    stage::Inside,
+    types::Check,
 };
 
 /// Something to select from.
@@ -82,10 +85,13 @@ impl Planner<'_> {
             if !cte.alias.columns.is_empty() {
                 return Err(SqlError::new(
                     at,
-                    "columns after a WITH name are not supported; name them with AS in the SELECT",
+                    "columns after a WITH name are not supported yet; name them with AS in the SELECT",
                 ));
             }
-            let relation = self.query(*cte.query, &scope, &[], at)?;
+            self.inside.push(Inside::With(name.clone()));
+            let relation = self.query(*cte.query, &scope, &[], at);
+            self.inside.pop();
+            let relation = relation?;
             scope.add(relation.named(&name)?);
             own.push(name);
         }
@@ -115,14 +121,17 @@ impl Planner<'_> {
             aliases: Vec::new(),
         };
         check_count(&select, &columns, names, near)?;
-        let facts = names::resolve(&mut select, &self.functions, &self.text, columns, names)?;
+        let schema = std::sync::Arc::clone(relation.plan.schema());
+        let check = Check { schema: &schema, functions: &self.functions };
+        let facts = names::resolve(&mut select, &self.text, columns, names, check)?;
 
         select.from = vec![table(&qualifier)];
         let ranking = facts.ranking.or(relation.ranking);
-        let schema = std::sync::Arc::clone(relation.plan.schema());
-        let plan = self.select_plan(&select, &qualifier, relation.plan, &schema, near)?;
+        let below = lineage::leaf(&relation.plan).map(|table| table.stage);
+        let plan = self.select_plan(&select, &qualifier, relation.plan, near)?;
         let lowering = Lowering { name: &relation.name, facts, ranking, near };
         let plan = self.lower(plan, &lowering)?;
+        self.written_here(&plan, below);
         Ok(Relation { name: relation.name, plan, ranking })
     }
 
@@ -132,7 +141,6 @@ impl Planner<'_> {
         select: &Select,
         qualifier: &str,
         input: LogicalPlan,
-        schema: &DFSchema,
         near: Position,
     ) -> Result<LogicalPlan, SqlError> {
         let mut context = PlannerContext::new();
@@ -151,8 +159,9 @@ impl Planner<'_> {
         };
         SqlToRel::new(&self.functions)
             .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context)
+            .and_then(doubles::of_floats)
             .and_then(|plan| TypeCoercion::new().analyze(plan, &self.functions.options))
-            .map_err(|error| locate(&error, select, schema, &self.functions, near))
+            .map_err(|error| locate(&error, select, near))
     }
 }
 

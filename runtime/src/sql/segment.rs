@@ -1,7 +1,7 @@
 //! Segments: chains of projections and filters between two stages, as steps of a map.
 //!
 //! A segment reads one stage and keeps no state, so any rule of the optimiser that keeps its result keeps its meaning
-//! for a stream. The rules here fold constants, move filters below projections, take out what is computed twice, and
+//! for a stream. Arithmetic is made exact before any of it is folded ([`arithmetic`]). The rules here fold constants, move filters below projections, take out what is computed twice, and
 //! drop columns that nobody reads, so that most segments end as one filter and one projection.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -23,7 +23,7 @@ use datafusion_physical_expr::{
     expressions::{BinaryExpr, Column, Literal},
 };
 
-use super::lineage;
+use super::{arithmetic, lineage};
 
 pub(super) type NamedExpr = (Arc<dyn PhysicalExpr>, String);
 
@@ -52,6 +52,7 @@ pub(super) fn optimise(plan: LogicalPlan) -> Result<LogicalPlan> {
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ];
+    let plan = arithmetic::checked(plan)?;
     let context = OptimizerContext::new().without_query_execution_start_time().with_skip_failing_rules(false);
     Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
 }

@@ -4,13 +4,16 @@
 //! of what the stage does, down to the sources, so two plans are equal exactly if they mean the same rows, and a stage
 //! that is planned twice is found again.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
 use datafusion_common::{Result, TableReference};
 use datafusion_expr::{AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 
-use super::operator_id;
+use super::{
+    lineage,
+    operator_id::{self, Named},
+};
 use crate::graph::WindowColumn;
 
 #[derive(Debug)]
@@ -19,8 +22,52 @@ pub(super) struct Stage {
     pub(super) name: String,
     /// The whole of what the stage does, as text.
     pub(super) definition: String,
+    /// Where the text has it: a stage that is written several times is one.
+    pub(super) places: Vec<Place>,
     pub(super) work: Work,
     pub(super) table: Arc<StageTable>,
+}
+
+/// Where a stage is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// From the statement inwards.
+    pub(super) inside: Vec<Inside>,
+    /// Of the stages of one name there, which: the innermost is the first.
+    pub(super) number: usize,
+}
+
+/// What has a name and a `SELECT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Inside {
+    View(String),
+    Insert(String),
+    With(String),
+}
+
+impl Place {
+    /// For an id.
+    pub(super) fn short(&self) -> String {
+        let names = self.inside.iter().map(|inside| match inside {
+            Inside::View(name) | Inside::Insert(name) | Inside::With(name) => name.as_str(),
+        });
+        names.collect::<Vec<_>>().join("-")
+    }
+}
+
+/// As checkpoints have it: these words must not change.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, inside) in self.inside.iter().enumerate() {
+            let before = if index > 0 { ", " } else { "" };
+            match inside {
+                Inside::View(name) => write!(f, "{before}VIEW {name}")?,
+                Inside::Insert(name) => write!(f, "{before}INSERT INTO {name}")?,
+                Inside::With(name) => write!(f, "{before}WITH {name}")?,
+            }
+        }
+        if self.number > 1 { write!(f, " ({})", self.number) } else { Ok(()) }
+    }
 }
 
 #[derive(Debug)]
@@ -77,6 +124,20 @@ impl TableSource for StageTable {
 }
 
 impl Stage {
+    /// The stage that it reads.
+    pub(super) fn reads(&self) -> Option<usize> {
+        let input = match &self.work {
+            Work::Source => return None,
+            Work::Deduplicate { input, .. } => input,
+            Work::Window(window) => &window.input,
+        };
+        lineage::leaf(input).map(|table| table.stage)
+    }
+
+    pub(super) fn named(&self) -> Named {
+        Named { name: self.name.clone(), places: self.places.clone(), definition: self.definition.clone() }
+    }
+
     /// All columns of the stage, unnamed relation and all.
     pub(super) fn scan(&self) -> Result<LogicalPlan> {
         let source: Arc<dyn TableSource> = Arc::<StageTable>::clone(&self.table);
@@ -113,6 +174,6 @@ pub(super) fn intern(
         source: source.to_owned(),
         windowed: matches!(work, Work::Window(_)),
     });
-    stages.push(Stage { name, definition, work, table });
+    stages.push(Stage { name, definition, places: Vec::new(), work, table });
     index
 }

@@ -11,7 +11,9 @@ use super::{
     depth::too_deep,
     dialect::StreamDialect,
     error::{Position, SqlError},
+    unsupported,
 };
+use crate::words;
 
 /// More would be a mistake, or meant to exhaust the stack.
 const MAX_TOKENS: usize = 10_000;
@@ -26,7 +28,8 @@ impl Text {
     pub(super) fn read(sql: &str) -> Result<Self, SqlError> {
         let tokens = Tokenizer::new(&StreamDialect, sql)
             .tokenize_with_location()
-            .map_err(|error| SqlError::new(Position::at(error.location), error.message))?;
+            .map_err(|error| SqlError::new(Position::at(error.location), words::plain(&error.message)))?;
+        tokens.iter().try_for_each(unsupported::hint)?;
         let tokens: Vec<_> =
             tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect();
         if let Some(first_too_many) = tokens.get(MAX_TOKENS) {
@@ -52,9 +55,16 @@ impl Text {
                 return Ok(statements);
             }
             let at = Position::of(next.span).unwrap_or(Position { line: 1, column: 1 });
-            let statement = parser.parse_statement().map_err(|error| self.syntax(&error, at))?;
+            let rest = self.tokens.get(parser.index()..).unwrap_or_default();
+            unsupported::statement(rest)?;
+            let parsed = parser.parse_statement();
+            let statement =
+                parsed.map_err(|error| unsupported::construct(rest).unwrap_or_else(|| self.syntax(&error, at)))?;
             let end = parser.peek_token();
             if !matches!(end.token, Token::SemiColon | Token::EOF) {
+                if let Some(refusal) = unsupported::construct(rest) {
+                    return Err(refusal);
+                }
                 return Err(SqlError::new(
                     Position::of(end.span).or(Some(at)),
                     format!("expected the end of the statement or `;`, found: {}", end.token),
@@ -101,6 +111,7 @@ impl Text {
             _ => None,
         };
         let message = message.strip_prefix("Expected: ").map_or(message.to_owned(), |rest| format!("expected {rest}"));
-        SqlError::new(at.unwrap_or(statement), message.replace("found: EOF", "found: the end of the text"))
+        let message = words::plain(&message.replace("found: EOF", "found: the end of the text"));
+        SqlError::new(at.unwrap_or(statement), message)
     }
 }

@@ -249,7 +249,7 @@ mod tests {
 
     fn filter(budget: u64) -> (tempfile::TempDir, Engine, Filter) {
         let parent = tempfile::tempdir().unwrap();
-        let engine = Engine::new(LocalFolder::create(parent.path()).unwrap(), budget);
+        let engine = Engine::new(LocalFolder::create(parent.path()).unwrap(), budget).unwrap();
         let filter = Filter::new(engine.clone(), 0..1);
         (parent, engine, filter)
     }

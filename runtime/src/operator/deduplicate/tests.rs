@@ -62,7 +62,7 @@ fn subtask(
     ahead: WriteAhead,
     backend: &Backend,
 ) -> Deduplicate {
-    let columns = Columns { input: batch(&[]).schema(), keys: vec![2], time: 1 };
+    let columns = Columns { input: batch(&[]).schema(), keys: vec![2], key_names: vec!["key".into()], time: 1 };
     build(columns, range, ttl_ms, dropped, ahead, backend)
 }
 
@@ -111,7 +111,7 @@ fn fleet_writing_ahead(
     let counters = dropped.clone();
     let fleet = Fleet::new(parallelism, vec![2], part_rows, memory, move |range, states, ahead, backend| {
         let mut operator = subtask(range, ttl_ms, &counters, ahead, backend);
-        operator.restore(states).unwrap();
+        operator.restore(states, &Lacking::default()).unwrap();
         operator
     });
     (fleet, dropped)
@@ -463,13 +463,13 @@ async fn a_part_of_an_unknown_kind_is_refused() {
     let (ahead, backend) = in_memory();
     let mut operator = subtask(range, None, &Dropped::default(), ahead, &backend);
     let part = RestoredPart::new(reference, batch(&[row(1, 1, 1)]));
-    let unknown = operator.restore(vec![state(1.into(), vec![part])]).unwrap_err().to_string();
+    let unknown = operator.restore(vec![state(1.into(), vec![part])], &Lacking::default()).unwrap_err().to_string();
     assert!(unknown.contains("`dedup`") && unknown.contains("found a part `partial`; accepted are"), "{unknown}");
-    let broken = operator.restore(vec![state("x".into(), vec![])]).unwrap_err().to_string();
+    let broken = operator.restore(vec![state("x".into(), vec![])], &Lacking::default()).unwrap_err().to_string();
     assert!(broken.contains("its value"), "{broken}");
     let other_keys = serde_json::json!({ "watermark": 1, "keyTypes": ["Int64"] });
     let refused = operator
-        .restore(vec![RestoredState { value: other_keys, parts: vec![], table: None }])
+        .restore(vec![RestoredState { value: other_keys, parts: vec![], table: None }], &Lacking::default())
         .unwrap_err()
         .to_string();
     assert!(refused.contains("its keys were of types Int64, and are of Utf8"), "{refused}");
@@ -487,7 +487,7 @@ async fn rows_in_flight_count_as_of_the_time_where_they_were_going_to() {
         value["watermark"] = watermark.into();
         RestoredState { value: value.clone(), parts: Vec::new(), table: None }
     });
-    operator.restore(states.into()).unwrap();
+    operator.restore(states.into(), &Lacking::default()).unwrap();
     let mut out = Output::default();
     operator.on_restored(batch(&[row(1, 15, 1)]), EventTime(10), &mut out).unwrap();
     operator.on_restored(batch(&[row(2, 15, 2)]), EventTime(60), &mut out).unwrap();

@@ -3,15 +3,22 @@
 //! They wait in batches, as they came, and each batch is a part of every checkpoint that finds it waiting: so it is
 //! uploaded once. When memory is short, those that are due last wait on the local disk.
 //!
+//! How many parts a checkpoint names does not depend on how the rows came. Many small batches that no checkpoint had are
+//! joined, time slice by time slice, so that each slice leaves as a whole; and when the watermark stands and small ones become
+//! many all the same, neighbours in time are joined, which writes a row anew a logarithmic number of times.
+//!
 //! A row that an earlier one of its key has replaced is not looked for at once: it is left out when its batch is put out,
 //! leaves memory or is in a checkpoint. Which of two equal rows was meant, one that came after the other's key had been
 //! forgotten, is told by when their batches came.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, RecordBatch, TimestampMillisecondArray},
-    compute::{concat_batches, filter_record_batch},
+    array::{ArrayRef, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array},
+    compute::{concat_batches, filter_record_batch, take_record_batch},
     error::ArrowError,
 };
 
@@ -27,6 +34,14 @@ use crate::{
 
 /// A batch that only partly lies behind the watermark is cut when the watermark is so far past its first row.
 const CUT_AFTER_MS: i64 = 1_000;
+/// Batches of fewer bytes are small.
+const SMALL_BYTES: u64 = 1 << 20;
+/// So many small batches are few: they stay as they came.
+const FEW: usize = 16;
+/// So many small ones, which checkpoints had, are joined by two.
+const MANY: usize = 64;
+/// Into how many slices of time new batches are joined, about.
+const SLICES: i64 = 16;
 /// Batches that leave memory are put together until they have so many bytes.
 const FILE_BYTES: u64 = 8 << 20;
 
@@ -75,13 +90,15 @@ impl Batch {
         self.bytes == 0
     }
 
+    fn is_small(&self) -> bool {
+        !self.is_on_disk() && self.bytes < SMALL_BYTES
+    }
+
     fn rows(&self) -> Result<RecordBatch, StateError> {
         match self.part.at_hand() {
             Some(Rows::Memory(batch)) => Ok(batch),
             Some(Rows::Spilled(rows)) => Ok(rows.read()?),
-            None => {
-                Err(TableError::Damaged("rows that wait are neither in memory nor on the local disk".to_owned()).into())
-            }
+            None => Err(StateError::Fault("rows that wait are neither in memory nor on the local disk")),
         }
     }
 }
@@ -190,7 +207,64 @@ impl Waiting {
                 self.push(rows, batch.came, |tag, rows| StatePart::new(WAITING, tag, rows))?;
             }
         }
+        self.gather()?;
         Ok(self.batches.iter().map(|batch| batch.part.clone()).collect())
+    }
+
+    /// Joins small batches, where they are many. All their rows count.
+    fn gather(&mut self) -> Result<(), StateError> {
+        let is_new = |batch: &Batch| batch.is_small() && batch.part.durable().is_none();
+        if self.batches.iter().filter(|batch| is_new(batch)).count() > FEW {
+            let (new, others) = std::mem::take(&mut self.batches).into_iter().partition(is_new);
+            self.batches = others;
+            let rows = self.take_together(new)?;
+            for slice in self.slices(&rows)? {
+                self.push(take_record_batch(&rows, &slice)?, self.came, |tag, rows| {
+                    StatePart::new(WAITING, tag, rows)
+                })?;
+            }
+        }
+        if self.batches.iter().filter(|batch| batch.is_small()).count() > MANY {
+            let (mut small, others): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.batches).into_iter().partition(Batch::is_small);
+            self.batches = others;
+            small.sort_by_key(|batch| batch.first);
+            let mut small = small.into_iter();
+            while let Some(one) = small.next() {
+                let Some(next) = small.next() else {
+                    self.batches.push(one);
+                    break;
+                };
+                let rows = self.take_together(vec![one, next])?;
+                self.push(rows, self.came, |tag, rows| StatePart::new(WAITING, tag, rows))?;
+            }
+        }
+        self.keep_bounded()
+    }
+
+    /// The rows of several batches, which are there no more, in the order in which they came.
+    fn take_together(&mut self, mut batches: Vec<Batch>) -> Result<RecordBatch, StateError> {
+        batches.sort_by_key(|batch| batch.came);
+        let rows: Vec<RecordBatch> = batches.iter().map(Batch::rows).collect::<Result<_, _>>()?;
+        batches.iter().for_each(|batch| self.departed.add(&batch.part, batch.bytes));
+        let schema = rows.first().map(RecordBatch::schema);
+        Ok(concat_batches(&schema.ok_or(StateError::Fault("no batches are to be joined"))?, &rows)?)
+    }
+
+    /// Which rows are in the same slice of time, in order. Slices begin at the same times in every checkpoint.
+    fn slices(&self, rows: &RecordBatch) -> Result<Vec<UInt32Array>, ArrowError> {
+        let times = self.times(rows)?;
+        let least = arrow::compute::min(&times).unwrap_or_default();
+        let span = arrow::compute::max(&times).unwrap_or_default().saturating_sub(least);
+        let mut width = CUT_AFTER_MS;
+        while width < span / SLICES {
+            width = width.saturating_mul(2);
+        }
+        let mut slices: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        for (row, time) in (0..).zip(times.values()) {
+            slices.entry(time.div_euclid(width)).or_default().push(row);
+        }
+        Ok(slices.into_values().map(UInt32Array::from).collect())
     }
 
     /// The rows of a batch that count.

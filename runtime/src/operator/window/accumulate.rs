@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, RecordBatch},
-    datatypes::{Field, FieldRef, Schema, SchemaRef},
+    array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array},
+    datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef},
+    util::display::{ArrayFormatter, FormatOptions},
 };
-use datafusion_common::Result;
+use datafusion_common::{DataFusionError, Result};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 use datafusion_physical_expr::{PhysicalExpr, aggregate::AggregateFunctionExpr};
@@ -14,6 +15,8 @@ use datafusion_physical_plan::aggregates::{
     group_values::{GroupValues, new_group_values},
     order::GroupOrdering,
 };
+
+use crate::{format::instant, operator::float, sql::Overflow, words};
 
 /// What groups and their partial states look like.
 #[derive(Debug)]
@@ -59,33 +62,61 @@ impl Shape {
 
 /// The groups seen so far, with one accumulator an aggregate.
 pub struct Groups {
+    /// Of what they are made.
+    fields: Vec<FieldRef>,
     groups: Box<dyn GroupValues>,
     aggregates: Vec<Aggregate>,
     indices: Vec<usize>,
 }
 
 struct Aggregate {
+    /// For people.
+    name: String,
+    /// It tells values apart, so equal ones must look alike.
+    is_distinct: bool,
     arguments: Vec<Arc<dyn PhysicalExpr>>,
     accumulator: Box<dyn GroupsAccumulator>,
-    /// How many arrays its partial state has.
-    state_width: usize,
+    /// Types of its partial state.
+    states: Vec<DataType>,
+    /// Type of its value.
+    value: DataType,
+}
+
+impl Aggregate {
+    fn new(aggregate: &Arc<AggregateFunctionExpr>) -> Result<Self> {
+        let states = aggregate.state_fields()?;
+        Ok(Self {
+            name: words::plain(aggregate.name()),
+            is_distinct: aggregate.is_distinct(),
+            arguments: aggregate.expressions(),
+            accumulator: accumulator(aggregate)?,
+            states: states.iter().map(|field| field.data_type().clone()).collect(),
+            value: aggregate.field().data_type().clone(),
+        })
+    }
+
+    /// The partial states of so many groups, which are all. Of none an accumulator does not know the types.
+    fn take_states(&mut self, groups: usize) -> Result<Vec<ArrayRef>> {
+        if groups == 0 { Ok(nothing(&self.states)) } else { self.accumulator.state(EmitTo::All) }
+    }
+
+    /// As [`Aggregate::take_states`], of the values.
+    fn take_values(&mut self, groups: usize) -> Result<ArrayRef> {
+        if groups == 0 { Ok(new_empty_array(&self.value)) } else { self.accumulator.evaluate(EmitTo::All) }
+    }
+}
+
+fn nothing(types: &[DataType]) -> Vec<ArrayRef> {
+    types.iter().map(new_empty_array).collect()
 }
 
 impl Groups {
     /// No groups yet, of keys with these fields.
     fn new(keys: &[FieldRef], aggregates: &[Arc<AggregateFunctionExpr>]) -> Result<Self> {
         let schema: SchemaRef = Arc::new(Schema::new(keys.to_vec()));
-        let aggregates = aggregates
-            .iter()
-            .map(|aggregate| {
-                Ok(Aggregate {
-                    arguments: aggregate.expressions(),
-                    accumulator: accumulator(aggregate)?,
-                    state_width: aggregate.state_fields()?.len(),
-                })
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { groups: new_group_values(schema, &GroupOrdering::None)?, aggregates, indices: Vec::new() })
+        let aggregates = aggregates.iter().map(Aggregate::new).collect::<Result<_>>()?;
+        let groups = new_group_values(schema, &GroupOrdering::None)?;
+        Ok(Self { fields: keys.to_vec(), groups, aggregates, indices: Vec::new() })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -106,9 +137,13 @@ impl Groups {
             let values = aggregate
                 .arguments
                 .iter()
-                .map(|argument| argument.evaluate(batch)?.into_array(batch.num_rows()))
+                .map(|argument| {
+                    let values = argument.evaluate(batch)?.into_array(batch.num_rows())?;
+                    Ok(if aggregate.is_distinct { float::canonical(&values) } else { values })
+                })
                 .collect::<Result<Vec<_>>>()?;
-            aggregate.accumulator.update_batch(&values, &self.indices, None, total)?;
+            let updated = aggregate.accumulator.update_batch(&values, &self.indices, None, total);
+            updated.map_err(|error| in_group(error, &aggregate.name, &self.fields, keys))?;
         }
         Ok(())
     }
@@ -119,8 +154,14 @@ impl Groups {
         self.groups.intern(keys, &mut self.indices)?;
         let total = self.groups.len();
         for aggregate in &mut self.aggregates {
-            let (own, rest) = states.split_at(aggregate.state_width);
-            aggregate.accumulator.merge_batch(own, &self.indices, total)?;
+            let (own, rest) = states.split_at(aggregate.states.len());
+            let merged = if aggregate.is_distinct {
+                let own: Vec<ArrayRef> = own.iter().map(float::canonical).collect();
+                aggregate.accumulator.merge_batch(&own, &self.indices, total)
+            } else {
+                aggregate.accumulator.merge_batch(own, &self.indices, total)
+            };
+            merged.map_err(|error| in_group(error, &aggregate.name, &self.fields, keys))?;
             states = rest;
         }
         Ok(())
@@ -136,23 +177,46 @@ impl Groups {
 
     /// Empties into keys followed by partial states.
     pub fn take_states(&mut self) -> Result<Vec<ArrayRef>> {
+        let groups = self.groups.len();
         let mut columns = self.take_keys()?;
         for aggregate in &mut self.aggregates {
-            columns.extend(aggregate.accumulator.state(EmitTo::All)?);
+            columns.extend(aggregate.take_states(groups)?);
         }
         Ok(columns)
     }
 
     /// Empties into keys and final values.
     pub fn take_values(&mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
+        let groups = self.groups.len();
         let keys = self.take_keys()?;
         let values = self
             .aggregates
             .iter_mut()
-            .map(|aggregate| aggregate.accumulator.evaluate(EmitTo::All))
+            .map(|aggregate| {
+                let values = aggregate.take_values(groups);
+                values.map_err(|error| in_group(error, &aggregate.name, &self.fields, &keys))
+            })
             .collect::<Result<_>>()?;
         Ok((keys, values))
     }
+}
+
+/// The error with the aggregate, the window and the keys that it is about, if it says which row's.
+fn in_group(error: DataFusionError, aggregate: &str, fields: &[FieldRef], keys: &[ArrayRef]) -> DataFusionError {
+    let Some(overflow) = Overflow::of(&error) else { return error };
+    let row = overflow.at;
+    let group = fields.iter().zip(keys).enumerate().map(|(place, (field, key))| {
+        if place == 0 {
+            let start = key.as_primitive_opt::<Int64Type>().filter(|starts| row < starts.len());
+            let start = start.map(|starts| instant(starts.value(row))).unwrap_or_default();
+            return format!("the window that begins at {start}");
+        }
+        let formatter = ArrayFormatter::try_new(key, &FormatOptions::default().with_null("NULL"));
+        let value = formatter.ok().filter(|_| row < key.len()).map(|formatter| formatter.value(row).to_string());
+        format!("{} = {}", field.name(), value.unwrap_or_default())
+    });
+    let group: Vec<String> = group.collect();
+    DataFusionError::Execution(format!("`{aggregate}` of {}: {overflow}", group.join(", ")))
 }
 
 /// The fields of partial states, aggregate by aggregate.

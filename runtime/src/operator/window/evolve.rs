@@ -1,7 +1,13 @@
-//! Partial results of a window whose aggregates have changed since they were written.
+//! Partial results of a window whose aggregates, or the types of whose columns, have changed since they were written.
 //!
-//! Each aggregate is known by what it computes. One that is there again takes up its states; one that is new begins, in
-//! windows that are open, with what comes from now on; the states of one that is gone are left out.
+//! Each aggregate is known by what it computes ([`Called`]), whatever place its arguments have. One that is there again
+//! takes up its states, converted if the type of its argument has changed ([`changes`]); one that is new begins, in windows
+//! that are open, with what comes from now on; the states of one that is gone are left out.
+//!
+//! Programs that named an argument by the place of its column left checkpoints behind in which `sum($2)` may be anything.
+//! These are taken over if all aggregates are the same as they would have named them, and refused otherwise.
+//!
+//! [`changes`]: crate::state::changes
 
 use std::sync::Arc;
 
@@ -13,40 +19,23 @@ use arrow::{
 use datafusion_common::Result;
 use datafusion_expr::EmitTo;
 use datafusion_physical_expr::{PhysicalExpr, aggregate::AggregateFunctionExpr, expressions::Column};
-use serde::{Deserialize, Serialize};
 
-use super::accumulate::accumulator;
-use crate::state::{Misfit, widen};
-
-/// An aggregate as a checkpoint names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Written {
-    /// What it computes, such as `sum(amount)`.
-    pub computes: String,
-    /// How many columns of states it has.
-    pub states: usize,
-}
-
-impl Written {
-    pub fn of(aggregate: &AggregateFunctionExpr) -> Result<Self> {
-        // Without the names of tables, which an alias changes.
-        let argument = |argument: &Arc<dyn PhysicalExpr>| match argument.downcast_ref::<Column>() {
-            Some(column) => column.name().to_owned(),
-            None => argument.to_string(),
-        };
-        let arguments: Vec<String> = aggregate.expressions().iter().map(argument).collect();
-        let distinct = if aggregate.is_distinct() { "DISTINCT " } else { "" };
-        let computes = format!("{}({distinct}{})", aggregate.fun().name(), arguments.join(", "));
-        Ok(Self { computes, states: aggregate.state_fields()?.len() })
-    }
-}
+use super::{
+    accumulate::accumulator,
+    written::{Kept, Written, WrittenError, matched},
+};
+use crate::{
+    graph::{is_computed, positional_name},
+    state::{Misfit, convert},
+};
 
 /// What partial results look like now.
 pub struct Wanted<'a> {
     /// Columns that come before the states.
     pub groups: usize,
     pub aggregates: &'a [Arc<AggregateFunctionExpr>],
+    /// As checkpoints name them.
+    pub written: &'a [Written],
     /// Of the partial results.
     pub schema: &'a SchemaRef,
     /// Of the rows that are aggregated.
@@ -57,14 +46,12 @@ pub struct Wanted<'a> {
 pub enum EvolveError {
     #[error("found {found} columns, and the checkpoint names states for {named}")]
     Columns { found: usize, named: usize },
-    #[error(
-        "`{computes}` was written with {found} columns of states, and has {wanted}: by another version of the engine"
-    )]
-    States { computes: String, found: usize, wanted: usize },
     #[error("key `{column}` was {found} and is {wanted}; the type of a key can't change while a window has state")]
     Key { column: String, found: String, wanted: String },
     #[error(transparent)]
-    Misfit(#[from] Misfit),
+    Written(#[from] WrittenError),
+    #[error("the states of `{computes}`: {cause}")]
+    Misfit { computes: String, cause: Misfit },
     #[error(transparent)]
     Engine(#[from] datafusion_common::DataFusionError),
 }
@@ -89,29 +76,36 @@ pub fn evolve(
         }
         columns.push(partial.column(index).clone());
     }
-    for aggregate in wanted.aggregates {
-        let own = Written::of(aggregate)?;
-        let states = match known(written, &own)? {
-            Some(first) => partial.columns().iter().skip(wanted.groups + first).take(own.states).cloned().collect(),
-            None => nothing_yet(aggregate, partial.num_rows(), wanted.input)?,
+    let positional: Vec<String> = wanted.aggregates.iter().map(|aggregate| positional(aggregate)).collect();
+    let kept = matched(written, wanted.written, &positional)?;
+    for ((aggregate, own), kept) in wanted.aggregates.iter().zip(wanted.written).zip(kept) {
+        let states: Vec<ArrayRef> = match kept {
+            Kept::Of(index) => {
+                let before: usize = written.iter().take(index).map(|known| known.states).sum();
+                partial.columns().iter().skip(wanted.groups + before).take(own.states).cloned().collect()
+            }
+            Kept::Nothing => nothing_yet(aggregate, partial.num_rows(), wanted.input)?,
         };
         for state in states {
             let Some(field) = fields.get(columns.len()) else { break };
-            columns.push(widen(&own.computes, &state, field.data_type())?);
+            let converted = convert(&own.computes, &state, field.data_type());
+            columns.push(converted.map_err(|cause| EvolveError::Misfit { computes: own.computes.clone(), cause })?);
         }
     }
     RecordBatch::try_new(wanted.schema.clone(), columns).map_err(|error| EvolveError::Engine(error.into()))
 }
 
-/// The first column of an aggregate's states, counted behind the groups; none for one that is new.
-fn known(written: &[Written], aggregate: &Written) -> std::result::Result<Option<usize>, EvolveError> {
-    let Some(index) = written.iter().position(|known| known.computes == aggregate.computes) else { return Ok(None) };
-    let found = written.get(index).map_or(0, |known| known.states);
-    if found != aggregate.states {
-        let (computes, wanted) = (aggregate.computes.clone(), aggregate.states);
-        return Err(EvolveError::States { computes, found, wanted });
-    }
-    Ok(Some(written.iter().take(index).map(|known| known.states).sum()))
+/// What the aggregate was called by programs that named computed arguments by their places.
+fn positional(aggregate: &AggregateFunctionExpr) -> String {
+    // Without the names of tables, which an alias changes.
+    let argument = |argument: &Arc<dyn PhysicalExpr>| match argument.downcast_ref::<Column>() {
+        Some(column) if is_computed(column.name()) => positional_name(column.index()),
+        Some(column) => column.name().to_owned(),
+        None => argument.to_string(),
+    };
+    let arguments: Vec<String> = aggregate.expressions().iter().map(argument).collect();
+    let distinct = if aggregate.is_distinct() { "DISTINCT " } else { "" };
+    format!("{}({distinct}{})", aggregate.fun().name(), arguments.join(", "))
 }
 
 /// The states of an aggregate that has seen no row, of so many groups.

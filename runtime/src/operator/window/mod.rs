@@ -21,6 +21,7 @@ mod partials;
 mod run;
 #[cfg(test)]
 mod tests;
+mod written;
 
 pub use error::WindowError;
 pub use late::{LateEncoder, late_encoder, late_schema};

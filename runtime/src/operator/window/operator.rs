@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray, UInt32Array},
     compute::{cast, filter_record_batch, take},
-    datatypes::{DataType, Field, FieldRef, SchemaRef},
+    datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit},
+    error::ArrowError,
 };
 use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
@@ -14,16 +15,17 @@ use super::{
     accumulate::{Groups, Shape},
     closing::Closing,
     error::WindowError,
-    evolve::{Wanted, Written, evolve},
+    evolve::{Wanted, evolve},
     late::LateEncoder,
     partials::Partials,
     run::PARTIAL,
+    written::Written,
 };
 use crate::{
     graph::{WindowAggregate, WindowColumn},
     ids::EventTime,
     operator::{
-        Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredPart, RestoredState, rowtime, snapshot,
+        Frozen, KeyRange, Named, Operator, OperatorError, Output, RestoredPart, RestoredState, float, rowtime, snapshot,
     },
     state::{Backend, StatePart},
 };
@@ -39,6 +41,8 @@ pub struct LateRows {
 #[derive(Deserialize)]
 struct Remembered {
     watermark: EventTime,
+    /// What each key is. Earlier versions did not tell.
+    keys: Option<Vec<String>>,
     aggregates: Vec<Written>,
 }
 
@@ -77,7 +81,8 @@ impl Window {
         groups.extend(spec.keys.iter().map(|key| input.fields()[*key].clone()));
         let failed = |cause| name.engine(cause);
         let shape = Arc::new(Shape::new(groups, spec.aggregates.clone()).map_err(failed)?);
-        let written = spec.aggregates.iter().map(|aggregate| Written::of(aggregate)).collect::<Result<_, _>>();
+        let aggregates = spec.called.iter().zip(&spec.aggregates);
+        let written = aggregates.map(|(called, aggregate)| Written::of(called, aggregate)).collect::<Result<_, _>>();
         Ok(Self {
             written: written.map_err(failed)?,
             current: shape.nothing().map_err(failed)?,
@@ -99,8 +104,9 @@ impl Window {
     /// Takes over the share of `states` that is in this subtask's key range.
     pub fn restore(&mut self, states: Vec<RestoredState>) -> Result<(), OperatorError> {
         for state in states {
-            let Remembered { watermark, aggregates } = serde_json::from_value(state.value)
+            let Remembered { watermark, keys, aggregates } = serde_json::from_value(state.value)
                 .map_err(|error| self.name.restore(format!("its value: {error}")))?;
+            self.name.same_keys(keys.as_deref(), &self.spec.key_names)?;
             self.watermark = self.watermark.max(watermark);
             for part in state.parts {
                 self.restore_part(part, &aggregates)?;
@@ -118,13 +124,13 @@ impl Window {
         let wanted = Wanted {
             groups: self.shape.groups.len(),
             aggregates: &self.shape.aggregates,
+            written: &self.written,
             schema: &self.shape.partial,
             input: &self.input_schema,
         };
         let now = evolve(&batch, written, &wanted).map_err(|error| self.name.restore(crate::error_chain(&error)))?;
-        let types =
-            |batch: &RecordBatch| batch.columns().iter().map(|column| column.data_type().clone()).collect::<Vec<_>>();
-        let is_unchanged = written == self.written && types(&now) == types(&batch);
+        let is_unchanged = now.num_columns() == batch.num_columns()
+            && now.columns().iter().zip(batch.columns()).all(|(now, then)| Arc::ptr_eq(now, then));
         let own = self.range.filter(&now, self.shape.keys(&now)).map_err(|cause| self.name.arrow(cause))?;
         let start = reference.tag;
         let part = if is_unchanged && own.num_rows() == batch.num_rows() {
@@ -153,7 +159,7 @@ impl Window {
         let Some(first) = arrow::compute::min(&starts) else { return Ok(()) };
         self.first_current = Some(self.first_current.map_or(first, |known| known.min(first)));
         let mut keys: Vec<ArrayRef> = vec![Arc::new(starts)];
-        keys.extend(self.spec.keys.iter().map(|key| batch.column(*key).clone()));
+        keys.extend(self.spec.keys.iter().map(|key| float::canonical(batch.column(*key))));
         self.current.update(&keys, &batch)?;
         self.keep_bounded()
     }
@@ -181,7 +187,7 @@ impl Window {
                 .values()
                 .iter()
                 .filter(|start| self.is_closed(**start))
-                .map(|start| start + self.spec.size_ms)
+                .map(|start| start.saturating_add(self.spec.size_ms))
                 .collect();
             out.side(encode(&rows, &ends)?);
         }
@@ -252,13 +258,13 @@ impl Window {
             .iter()
             .zip(self.output_schema.fields())
             .map(|(column, field)| {
-                let instants = |offset: i64| {
-                    let millis: TimestampMillisecondArray = starts.unary(|start| start + offset);
-                    cast(&millis, field.data_type())
+                let edge = |offset: i64| {
+                    let millis: TimestampMillisecondArray = starts.unary(|start| start.saturating_add(offset));
+                    instants(millis, field.data_type())
                 };
                 match column {
-                    WindowColumn::Start => instants(0),
-                    WindowColumn::End => instants(self.spec.size_ms),
+                    WindowColumn::Start => edge(0),
+                    WindowColumn::End => edge(self.spec.size_ms),
                     WindowColumn::Key(index) => Ok(groups[index + 1].clone()),
                     WindowColumn::Aggregate(index) => Ok(values[*index].clone()),
                 }
@@ -293,9 +299,21 @@ impl Operator for Window {
 
     fn freeze(&mut self) -> Result<Frozen, OperatorError> {
         self.flush().and_then(|()| self.keep_bounded()).map_err(|error| error.of(&self.name))?;
-        let value =
-            serde_json::json!({ "watermark": self.watermark, "sizeMs": self.spec.size_ms, "aggregates": self.written });
+        let value = serde_json::json!({
+            "watermark": self.watermark,
+            "sizeMs": self.spec.size_ms,
+            "keys": self.spec.key_names,
+            "aggregates": self.written,
+        });
         Ok(snapshot(value, self.partials.parts()))
+    }
+}
+
+/// Milliseconds as a column of this type. A zone is only a name: a cast would go by way of a calendar, which ends.
+fn instants(millis: TimestampMillisecondArray, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+    match kind {
+        DataType::Timestamp(TimeUnit::Millisecond, zone) => Ok(Arc::new(millis.with_timezone_opt(zone.clone()))),
+        _ => cast(&millis, kind),
     }
 }
 

@@ -8,7 +8,7 @@ use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use crate::{
     graph::{WindowColumn, computed_name},
     sql::{
-        outputs, segment,
+        canonical, outputs, segment,
         stage::{Stage, Window, Work},
     },
 };
@@ -45,7 +45,12 @@ pub(super) fn input(stage: &Stage, needed: &mut BTreeSet<usize>) -> Result<Optio
             };
             let keys = keys.iter().map(place).collect::<Result<_>>()?;
             let time = place(time)?;
-            let plan = project(input, columns.iter().map(|index| column(input, *index)))?;
+            let exprs = columns.iter().map(|index| {
+                let column = column(input, *index);
+                let name = column.qualified_name().1;
+                Ok((column, name))
+            });
+            let plan = project(input, exprs)?;
             Ok(Some(Input { plan, places: Places::Deduplicate { columns, keys, time } }))
         }
         Work::Window(window) => window_input(window, needed).map(Some),
@@ -95,20 +100,25 @@ fn window_input(window: &Window, needed: &BTreeSet<usize>) -> Result<Input> {
             })
             .collect::<Result<_>>()?,
     };
-    let plan = project(&window.input, exprs.into_iter())?;
+    let named = exprs.into_iter().map(|expr| {
+        let name = computed_name(&canonical::exact_text(&expr, &window.input)?);
+        Ok((expr, name))
+    });
+    let plan = project(&window.input, named)?;
     Ok(Input { plan, places })
 }
 
-/// The optimised projection; computed columns get names of their own, so that none is ambiguous.
-fn project(input: &LogicalPlan, exprs: impl Iterator<Item = Expr>) -> Result<LogicalPlan> {
+/// The optimised projection of expressions, each with the name that it gets where it is no plain column. Rows are stored
+/// under these names, so none may depend on the place.
+fn project(input: &LogicalPlan, exprs: impl Iterator<Item = Result<(Expr, String)>>) -> Result<LogicalPlan> {
     let exprs = exprs
-        .enumerate()
-        .map(|(index, expr)| {
+        .map(|named| {
+            let (expr, name) = named?;
             let data_type = expr.get_type(input.schema())?;
             let plain = outputs::plain(expr.clone(), &data_type).unwrap_or(expr);
             Ok(match plain {
                 Expr::Column(_) => plain,
-                computed => computed.alias(computed_name(index)),
+                computed => computed.alias(name),
             })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -116,6 +126,6 @@ fn project(input: &LogicalPlan, exprs: impl Iterator<Item = Expr>) -> Result<Log
     segment::optimise(plan)
 }
 
-fn column(plan: &LogicalPlan, index: usize) -> Expr {
+pub(super) fn column(plan: &LogicalPlan, index: usize) -> Expr {
     Expr::Column(Column::from(plan.schema().qualified_field(index)))
 }

@@ -13,7 +13,7 @@ use datafusion_common::DataFusionError;
 use super::{
     error::SqlError,
     insert::Output,
-    operator_id, segment,
+    segment,
     stage::{Stage, Work},
 };
 use crate::graph::StreamGraph;
@@ -41,7 +41,7 @@ pub(super) fn graph(stages: &[Stage], outputs: &[Output]) -> Result<StreamGraph,
     for (output, plan) in sinks {
         graph.sink(&output.sink, &plan).map_err(|error| SqlError::planning(&error, output.at))?;
     }
-    Ok(graph.finish(operator_id::assign))
+    Ok(graph.finish())
 }
 
 /// Whether the stage reads another.

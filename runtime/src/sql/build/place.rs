@@ -14,21 +14,23 @@ use datafusion_physical_expr::{
     expressions::{Column, lit},
 };
 
-use super::input::{Arg, Input, Places};
+use super::input::{self, Arg, Input, Places};
 use crate::{
-    graph::{Node, NodeId, NodeKind, StreamGraph, WindowAggregate, WindowColumn},
+    graph::{KnownAs, Node, NodeId, NodeKind, StreamGraph, WindowAggregate, WindowColumn},
     ids::OperatorId,
     sql::{
+        canonical,
+        operator_id::{self, Named},
         segment::{self, NamedExpr, Step},
-        stage::{Stage, Window, Work},
+        stage::{Call, Stage, Work},
     },
 };
 
 #[derive(Default)]
 pub(super) struct Graph {
     nodes: Vec<Node>,
-    /// Name and definition of each node.
-    names: Vec<(String, String)>,
+    /// What the id of each node is made of.
+    names: Vec<Named>,
     /// For each stage its node, and the stage's columns that the node puts out.
     stages: Vec<Option<(NodeId, Vec<usize>)>>,
     /// Segments that have a node already.
@@ -36,10 +38,10 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    pub(super) fn finish(self, assign: impl Fn(&[(String, String)]) -> Vec<OperatorId>) -> StreamGraph {
-        let ids = assign(&self.names);
-        let nodes = self.nodes.into_iter().zip(ids).map(|(node, id)| Node { id, ..node }).collect();
-        StreamGraph { nodes }
+    pub(super) fn finish(self) -> StreamGraph {
+        let ids = operator_id::assign(&self.names);
+        let nodes = self.nodes.into_iter().zip(ids).map(|(node, (id, known_as))| Node { id, known_as, ..node });
+        StreamGraph { nodes: nodes.collect() }
     }
 
     pub(super) fn skip(&mut self) {
@@ -50,24 +52,31 @@ impl Graph {
         let projection: Vec<usize> = columns.into_iter().collect();
         let schema = select(&stage.table.schema, &projection);
         let kind = NodeKind::Source { source: stage.table.source.clone(), projection: projection.clone() };
-        let node = self.add(&stage.name, &stage.definition, kind, None, schema);
+        let node = self.add(stage.named(), kind, None, schema);
         self.stages.push(Some((node, projection)));
     }
 
     pub(super) fn stage(&mut self, stage: &Stage, columns: BTreeSet<usize>, input: Input) -> Result<()> {
-        let source = self.segment(&input.plan, &stage.name, &stage.definition)?;
+        let source = self.segment(&input.plan, &stage.named())?;
         let schema = Arc::clone(&self.node(source)?.schema);
         let (kind, columns, schema) = match (&stage.work, input.places) {
-            (Work::Deduplicate { .. }, Places::Deduplicate { columns, keys, time }) => {
-                (NodeKind::Deduplicate { keys, time }, columns, schema)
+            (Work::Deduplicate { input, keys: key_columns, .. }, Places::Deduplicate { columns, keys, time }) => {
+                let key_names = key_columns.iter().map(|key| canonical::text(&input::column(input, *key), input));
+                let key_names = key_names.collect::<Result<_>>()?;
+                (NodeKind::Deduplicate { keys, time, key_names }, columns, schema)
             }
             (Work::Window(window), Places::Window { keys, time, args }) => {
-                let mut aggregates = Vec::new();
+                let (mut aggregates, mut called) = (Vec::new(), Vec::new());
                 let mut calls = Vec::new();
                 for (call, args) in args {
-                    aggregates.push(Arc::new(aggregate(window, call, &args, &schema)?));
+                    let written =
+                        window.calls.get(call).ok_or_else(|| internal_datafusion_err!("no such aggregate"))?;
+                    aggregates.push(Arc::new(aggregate(written, &args, &schema)?));
+                    called.push(canonical::called(written, &window.input)?);
                     calls.push(call);
                 }
+                let key_names = window.keys.iter().map(|key| canonical::text(key, &window.input));
+                let key_names = key_names.collect::<Result<_>>()?;
                 let columns: Vec<usize> = columns.into_iter().collect();
                 let output = columns
                     .iter()
@@ -84,7 +93,9 @@ impl Graph {
                     size_ms: window.size_ms,
                     time,
                     keys,
+                    key_names,
                     aggregates,
+                    called,
                     output,
                     source: stage.table.source.clone(),
                 });
@@ -93,21 +104,21 @@ impl Graph {
             }
             _ => return Err(internal_datafusion_err!("an input of another stage")),
         };
-        let node = self.add(&stage.name, &stage.definition, kind, Some(source), schema);
+        let node = self.add(stage.named(), kind, Some(source), schema);
         self.stages.push(Some((node, columns)));
         Ok(())
     }
 
     pub(super) fn sink(&mut self, sink: &str, plan: &LogicalPlan) -> Result<()> {
-        let name = format!("sink-{sink}");
-        let input = self.segment(plan, &name, sink)?;
+        let named = Named { name: format!("sink-{sink}"), places: Vec::new(), definition: sink.to_owned() };
+        let input = self.segment(plan, &named)?;
         let schema = Arc::clone(&self.node(input)?.schema);
-        self.add(&name, sink, NodeKind::Sink { sink: sink.to_owned(), side: false }, Some(input), schema);
+        self.add(named, NodeKind::Sink { sink: sink.to_owned(), side: false }, Some(input), schema);
         Ok(())
     }
 
     /// The node that puts out exactly the segment's columns: a map, or the stage itself if there is nothing to do.
-    fn segment(&mut self, plan: &LogicalPlan, reader: &str, definition: &str) -> Result<NodeId> {
+    fn segment(&mut self, plan: &LogicalPlan, reader: &Named) -> Result<NodeId> {
         if let Some((_, node)) = self.segments.iter().find(|(known, _)| known == plan) {
             return Ok(*node);
         }
@@ -122,21 +133,20 @@ impl Graph {
             .ok_or_else(|| internal_datafusion_err!("a column is missing"))?;
         let whole = places.iter().copied().eq(0..has.len());
         let mut steps = segment.steps.into_iter();
-        let mut first = steps.next().unwrap_or_default();
+        let mut first = moved(steps.next().unwrap_or_default(), &places)?;
         if first.columns.is_none() && !whole {
-            let fields = plan_fields(&self.node(node)?.schema, &places);
-            first.columns = Some(fields);
-        } else {
-            first = moved(first, &places)?;
+            first.columns = Some(plan_fields(&self.node(node)?.schema, &places));
         }
         for (index, step) in [first].into_iter().chain(steps).enumerate() {
-            node = self.map(node, step, &format!("map-{reader}"), &format!("step {index} to {definition}"))?;
+            let name = format!("map-{}", reader.name);
+            let definition = format!("step {index} to {}", reader.definition);
+            node = self.map(node, step, Named { name, places: reader.places.clone(), definition })?;
         }
         self.segments.push((plan.clone(), node));
         Ok(node)
     }
 
-    fn map(&mut self, input: NodeId, step: Step, name: &str, definition: &str) -> Result<NodeId> {
+    fn map(&mut self, input: NodeId, step: Step, named: Named) -> Result<NodeId> {
         let schema = Arc::clone(&self.node(input)?.schema);
         let columns = step.columns.filter(|columns| !is_identity(columns, &schema));
         if step.predicate.is_none() && columns.is_none() {
@@ -153,21 +163,16 @@ impl Graph {
         };
         let columns = columns.map(|columns| columns.into_iter().map(|(expr, _)| expr).collect());
         let kind = NodeKind::Map { predicate: step.predicate, columns };
-        Ok(self.add(name, definition, kind, Some(input), output))
+        Ok(self.add(named, kind, Some(input), output))
     }
 
-    fn add(
-        &mut self,
-        name: &str,
-        definition: &str,
-        kind: NodeKind,
-        input: Option<NodeId>,
-        schema: SchemaRef,
-    ) -> NodeId {
+    fn add(&mut self, named: Named, kind: NodeKind, input: Option<NodeId>, schema: SchemaRef) -> NodeId {
         let id = NodeId(self.nodes.len());
         let inputs = input.into_iter().collect();
-        self.nodes.push(Node { id: OperatorId(name.to_owned()), kind, inputs, schema });
-        self.names.push((name.to_owned(), definition.to_owned()));
+        // Its id comes when all names are known.
+        let (unnamed, known_as) = (OperatorId(named.name.clone()), KnownAs::default());
+        self.nodes.push(Node { id: unnamed, known_as, kind, inputs, schema });
+        self.names.push(named);
         id
     }
 
@@ -212,8 +217,7 @@ fn is_identity(columns: &[NamedExpr], schema: &Schema) -> bool {
         })
 }
 
-fn aggregate(window: &Window, call: usize, args: &[Arg], schema: &SchemaRef) -> Result<AggregateFunctionExpr> {
-    let call = window.calls.get(call).ok_or_else(|| internal_datafusion_err!("an aggregate is missing"))?;
+fn aggregate(call: &Call, args: &[Arg], schema: &SchemaRef) -> Result<AggregateFunctionExpr> {
     let args = args
         .iter()
         .map(|arg| match arg {

@@ -11,11 +11,14 @@ use datafusion_expr::{
 };
 
 use super::{Lowering, column_names, columns};
-use crate::sql::{
-    error::SqlError,
-    lineage, outputs,
-    plan::Planner,
-    stage::{self, Work},
+use crate::{
+    sql::{
+        error::SqlError,
+        lineage, outputs,
+        plan::Planner,
+        stage::{self, Work},
+    },
+    words,
 };
 
 impl Planner<'_> {
@@ -78,7 +81,7 @@ impl Lowering<'_> {
         SqlError::new(
             at,
             "ROW_NUMBER() is accepted to keep the first row of each key only: \
-             the SELECT that reads it needs `WHERE rn = 1`",
+             the SELECT that reads it needs `WHERE rn = 1`; Top-N is not supported yet",
         )
     }
 
@@ -91,6 +94,13 @@ impl Lowering<'_> {
         let at = self.ranking.map_or(self.near, |ranking| ranking.order);
         let [order] = function.order_by.as_slice() else { return Err(self.unused_row_number()) };
         if lineage::event_time(&order.expr, input).is_none() {
+            if lineage::leaf(input).is_some_and(|table| table.windowed) || is_by_window(function, input) {
+                return Err(SqlError::new(
+                    self.ranking.map_or(self.near, |ranking| ranking.at),
+                    "the first rows of each window, Top-N, are not supported yet; \
+                     accepted is the first row of each key of a source: ORDER BY <event time>",
+                ));
+            }
             let accepted = columns(input)
                 .find(|column| lineage::event_time(column, input).is_some())
                 .map(|column| format!("accepted is ORDER BY {}", column.qualified_name().1));
@@ -101,8 +111,11 @@ impl Lowering<'_> {
                 }
                 _ => "the SELECT before must keep the event time column as it is".to_owned(),
             });
-            let message =
-                format!("`{}` is not the event time of `{}`; {accepted}", order.expr.qualified_name().1, self.name);
+            let message = format!(
+                "`{}` is not the event time of `{}`; {accepted}",
+                words::plain(&order.expr.qualified_name().1),
+                self.name
+            );
             return Err(SqlError::new(at, message));
         }
         if !order.asc {
@@ -114,6 +127,11 @@ impl Lowering<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether it ranks the rows of each window.
+fn is_by_window(function: &datafusion_expr::expr::WindowFunctionParams, input: &LogicalPlan) -> bool {
+    function.partition_by.iter().any(|key| lineage::window_edge(key, input).is_some())
 }
 
 fn row_number<'a>(
@@ -149,7 +167,8 @@ fn stage_input(window: &Window, lowering: &Lowering<'_>) -> Result<(LogicalPlan,
             datafusion_expr::ExprSchemable::get_type(key, window.input.schema()).map_err(|error| failed(&error))?;
         let key = outputs::plain(key.clone(), &data_type).ok_or_else(|| {
             let at = lowering.ranking.map_or(lowering.near, |ranking| ranking.at);
-            SqlError::new(at, format!("`{key}` of type {data_type} can't be a key of PARTITION BY; CAST it"))
+            let (key, kind) = (words::plain(&key.to_string()), words::type_name(&data_type));
+            SqlError::new(at, format!("`{key}` of type {kind} can't be a key of PARTITION BY; CAST it"))
         })?;
         keys.push(exprs.len());
         exprs.push(key.alias(format!("$key{}", keys.len())));

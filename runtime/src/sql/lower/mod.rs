@@ -55,7 +55,7 @@ impl Planner<'_> {
                 }
                 self.window(&aggregate, input, lowering)
             }
-            other => Err(SqlError::new(lowering.near, format!("`{}` is not supported", other.display()))),
+            other => Err(SqlError::new(lowering.near, format!("`{}` is not supported yet", other.display()))),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
         stage::{self, Call, Window, Work},
         tumble::Edge,
     },
+    words,
 };
 
 impl Planner<'_> {
@@ -87,7 +88,14 @@ impl Groups {
                 let data_type = datafusion_expr::ExprSchemable::get_type(expr, input.schema())
                     .map_err(|error| SqlError::planning(&error, at))?;
                 let key = outputs::plain(expr.clone(), &data_type).filter(|key| key == expr).ok_or_else(|| {
-                    SqlError::new(at, format!("`{expr}` of type {data_type} can't be a key of GROUP BY; CAST it"))
+                    SqlError::new(
+                        at,
+                        format!(
+                            "`{}` of type {} can't be a key of GROUP BY; CAST it",
+                            words::plain(&expr.to_string()),
+                            words::type_name(&data_type)
+                        ),
+                    )
                 })?;
                 columns.push(WindowColumn::Key(keys.len()));
                 keys.push(key);
@@ -99,7 +107,7 @@ impl Groups {
                 Edge::Time => {
                     return Err(SqlError::new(
                         at,
-                        "GROUP BY window_time is not supported; accepted is GROUP BY window_start, window_end",
+                        "GROUP BY window_time is not supported yet; accepted is GROUP BY window_start, window_end",
                     ));
                 }
             });
@@ -108,7 +116,15 @@ impl Groups {
             }
             window.get_or_insert(edge);
         }
+        let of_windows = lineage::leaf(input).is_some_and(|table| table.windowed);
         let window = window.ok_or_else(|| {
+            if of_windows {
+                return SqlError::new(
+                    at,
+                    "an aggregate over the results of windows is not supported yet; accepted is one over the rows of a \
+                     source or of a deduplication, in a longer window",
+                );
+            }
             SqlError::new(
                 at,
                 "an aggregate needs a window, or it would never be final; accepted is \
@@ -129,22 +145,34 @@ fn window_time(input: &LogicalPlan, window: &WindowEdge) -> Option<Expr> {
 
 fn call(expr: &Expr, name: &str, lowering: &Lowering<'_>) -> Result<Call, SqlError> {
     let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias_nested().data else {
-        return Err(SqlError::new(lowering.facts.aggregate, format!("the aggregate `{expr}` is not supported")));
+        return Err(SqlError::new(
+            lowering.facts.aggregate,
+            format!("the aggregate `{}` is not supported yet", words::plain(&expr.to_string())),
+        ));
     };
     if !params.order_by.is_empty() || params.null_treatment.is_some() {
-        return Err(SqlError::new(lowering.facts.aggregate, format!("the aggregate `{expr}` is not supported")));
+        return Err(SqlError::new(
+            lowering.facts.aggregate,
+            format!("the aggregate `{}` is not supported yet", words::plain(&expr.to_string())),
+        ));
     }
     // Every accepted aggregate passes over nulls, so a row that the filter drops may as well be null.
+    let counts = func.name() == "count";
     let args = match params.filter {
         None => params.args,
-        Some(filter) => params
-            .args
-            .into_iter()
-            .map(|arg| {
-                let arg = if matches!(arg, Expr::Literal(..)) { lit(1_i64) } else { arg };
-                Expr::Case(Case::new(None, vec![(filter.clone(), Box::new(arg))], None))
-            })
-            .collect(),
+        Some(filter) => params.args.into_iter().map(|arg| only_where(&filter, arg, counts)).collect(),
     };
     Ok(Call { function: func, args, distinct: params.distinct, name: name.to_owned() })
+}
+
+/// The argument in the rows that the filter keeps, null in the others.
+fn only_where(filter: &Expr, arg: Expr, counts: bool) -> Expr {
+    let arg = match arg {
+        // Null wherever the filter is true, and where it is not.
+        Expr::Literal(value, _) if value.is_null() => return Expr::Literal(value, None),
+        // All literals count alike, so `count(*)` and `count(1)` with one filter are one column.
+        Expr::Literal(..) if counts => lit(1_i64),
+        arg => arg,
+    };
+    Expr::Case(Case::new(None, vec![(Box::new(filter.clone()), Box::new(arg))], None))
 }

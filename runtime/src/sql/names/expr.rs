@@ -25,6 +25,12 @@ impl Resolver<'_> {
         // The place of a deep expression is a walk of its own: the first levels will do.
         let near = if context.depth < 8 { start(expr).unwrap_or(context.near) } else { context.near };
         let context = Context { depth: context.depth + 1, near, ..context };
+        self.parts(expr, context)?;
+        self.check.expr(expr, near)
+    }
+
+    fn parts(&mut self, expr: &mut Expr, context: Context) -> Result<(), SqlError> {
+        let near = context.near;
         match expr {
             Expr::Identifier(name) => {
                 let aliases = matches!(context.clause, Clause::GroupBy | Clause::Having | Clause::Qualify);
@@ -99,9 +105,9 @@ impl Resolver<'_> {
             }
             Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Subquery(_) => Err(SqlError::new(
                 near,
-                "a subquery in an expression is not supported; accepted is a subquery after FROM",
+                "a subquery in an expression is not supported yet; accepted is a subquery after FROM",
             )),
-            other => Err(SqlError::new(near, format!("`{other}` is not supported"))),
+            other => Err(SqlError::new(near, format!("`{other}` is not supported yet"))),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use datafusion_sql::sqlparser::{
     ast::{
-        DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, WindowSpec, WindowType,
+        DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, Value,
+        WindowSpec, WindowType,
     },
     keywords::Keyword,
 };
@@ -10,6 +11,7 @@ use tidegate_crds::nearest;
 
 use super::{Clause, Context, Ranking, Resolver};
 use crate::sql::{
+    date_format::{ACCEPTED, Pattern},
     error::{Position, SqlError},
     functions::{AGGREGATES, Kind},
 };
@@ -23,12 +25,13 @@ impl Resolver<'_> {
             && function.null_treatment.is_none()
             && function.within_group.is_empty()
             && !function.uses_odbc_syntax;
-        match self.functions.kind(&name) {
-            _ if !plain => refused(format!("this form of `{name}` is not supported; accepted is `{name}(…)`")),
+        match self.check.functions.kind(&name) {
+            _ if !plain => refused(format!("this form of `{name}` is not supported yet; accepted is `{name}(…)`")),
             Kind::Scalar => {
                 if function.over.is_some() || function.filter.is_some() {
                     return refused(format!("`{name}` is no aggregate: it takes neither OVER nor FILTER"));
                 }
+                check_pattern(&name, function, at)?;
                 self.arguments(function, at, context)
             }
             Kind::Volatile => refused(format!(
@@ -38,14 +41,14 @@ impl Resolver<'_> {
             Kind::Aggregate => self.aggregate(function, &name, at, context),
             Kind::RowNumber => self.row_number(function, at, context),
             Kind::Unsupported => refused(format!(
-                "the function `{name}` is not supported; accepted aggregates are {}, accepted over a window is row_number",
+                "the function `{name}` is not supported yet; accepted aggregates are {}, accepted over a window is row_number",
                 AGGREGATES.join(", ")
             )),
             Kind::Unknown if name == "tumble" => refused(
                 "TUMBLE is accepted after FROM: FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)".into(),
             ),
             Kind::Unknown => {
-                refused(format!("there is no function `{name}`{}", nearest(&name, self.functions.names())))
+                refused(format!("there is no function `{name}`{}", nearest(&name, self.check.functions.names())))
             }
         }
     }
@@ -60,7 +63,7 @@ impl Resolver<'_> {
         let refused = |message: String| Err(SqlError::new(at, message));
         if function.over.is_some() {
             return refused(format!(
-                "`{name}(…) OVER (…)` is not supported; accepted is an aggregate of a window: GROUP BY window_start, window_end"
+                "`{name}(…) OVER (…)` is not supported yet; accepted is an aggregate of a window: GROUP BY window_start, window_end"
             ));
         }
         if context.inside_aggregate {
@@ -146,5 +149,40 @@ impl Resolver<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses a pattern for dates that is none, which the function would write as it stands.
+fn check_pattern(name: &str, function: &Function, at: Position) -> Result<(), SqlError> {
+    if !matches!(name, "date_format" | "to_char") {
+        return Ok(());
+    }
+    let FunctionArguments::List(list) = &function.args else { return Ok(()) };
+    let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(pattern))] = list.args.as_slice() else {
+        return Err(SqlError::new(at, format!("found `{function}`; accepted is {name}(time, 'pattern')")));
+    };
+    let place = Position::of(pattern.span()).unwrap_or(at);
+    let literal = match pattern {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    };
+    match (name, literal) {
+        ("date_format", Some(text)) => Pattern::read(text).map(drop).map_err(|found| {
+            SqlError::new(place, format!("found {found} in the pattern '{text}' of date_format; {ACCEPTED}"))
+        }),
+        ("date_format", None) => Err(SqlError::new(
+            place,
+            format!("found `{pattern}` as the pattern of date_format; accepted is a text in quotes"),
+        )),
+        (_, Some(text)) if !text.contains('%') => Err(SqlError::new(
+            place,
+            format!(
+                "found '{text}' as the pattern of to_char; accepted are strftime's letters, such as '%Y-%m-%d', or date_format(time, 'yyyy-MM-dd')"
+            ),
+        )),
+        _ => Ok(()),
     }
 }

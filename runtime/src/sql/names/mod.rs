@@ -11,9 +11,9 @@ mod select;
 
 pub(super) use columns::{Columns, new_name, same_name};
 pub(super) use expr::start;
-pub(super) use select::{Facts, Ranking, resolve};
+pub(super) use select::{Facts, Ranking, resolve, short};
 
-use super::{functions::Functions, text::Text};
+use super::{text::Text, types::Check};
 use crate::sql::error::Position;
 
 /// Deeper expressions are refused, so that none exhausts the stack.
@@ -41,7 +41,8 @@ struct Context {
 }
 
 struct Resolver<'a> {
-    functions: &'a Functions,
+    /// What an expression is checked by when its names are resolved.
+    check: Check<'a>,
     text: &'a Text,
     columns: Columns<'a>,
     facts: Facts,

@@ -10,8 +10,8 @@ use datafusion_sql::sqlparser::ast::{
 use super::{Clause, Columns, Context, Resolver, columns::new_name, start};
 use crate::sql::{
     error::{Position, SqlError},
-    functions::Functions,
     text::Text,
+    types::Check,
 };
 
 /// Places in a `SELECT` that later errors are about.
@@ -34,13 +34,13 @@ pub(in crate::sql) struct Ranking {
 /// Resolves all names of `select`, whose output columns are to be called `names` if given.
 pub(in crate::sql) fn resolve(
     select: &mut Select,
-    functions: &Functions,
     text: &Text,
     columns: Columns<'_>,
     names: &[Ident],
+    check: Check<'_>,
 ) -> Result<Facts, SqlError> {
     let near = Position::of(select.select_token.0.span).unwrap_or(Position { line: 1, column: 1 });
-    let mut resolver = Resolver { functions, text, columns, facts: Facts::default() };
+    let mut resolver = Resolver { check, text, columns, facts: Facts::default() };
     resolver.columns.aliases = select
         .projection
         .iter()
@@ -65,6 +65,7 @@ impl Resolver<'_> {
         }
         if let Some(selection) = &mut select.selection {
             self.expr(selection, context(Clause::Where))?;
+            self.check.condition("WHERE", selection, near)?;
         }
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
             self.facts.group_by = exprs.first().map(|first| start(first).unwrap_or(near));
@@ -72,9 +73,11 @@ impl Resolver<'_> {
         }
         if let Some(having) = &mut select.having {
             self.expr(having, context(Clause::Having))?;
+            self.check.condition("HAVING", having, near)?;
         }
         if let Some(qualify) = &mut select.qualify {
             self.expr(qualify, context(Clause::Qualify))?;
+            self.check.condition("QUALIFY", qualify, near)?;
         }
         Ok(())
     }
@@ -153,7 +156,7 @@ fn unique(outputs: &mut BTreeSet<String>, name: String, at: Position) -> Result<
 }
 
 /// Enough of an expression to know it by.
-fn short(expr: &Expr) -> String {
+pub(in crate::sql) fn short(expr: &Expr) -> String {
     let text = expr.to_string();
     if text.chars().count() <= 40 { text } else { text.chars().take(39).chain(['…']).collect() }
 }

@@ -95,6 +95,25 @@ fn a_map_keeps_and_computes_rows() {
 }
 
 #[test]
+fn a_decimal_that_meets_a_double_is_one() {
+    // As decimals these would be too large, and zero.
+    let (much, little) =
+        ("CAST(store_id AS DOUBLE) * CAST('1e300' AS DOUBLE)", "CAST(store_id AS DOUBLE) * CAST('1e-20' AS DOUBLE)");
+    prints(
+        &format!(
+            "INSERT INTO totals SELECT order_id, {much} > 0.5 AS a, {much} IN (0.5, 1) AS b, {little} BETWEEN 0.0 AND 0.5 AS c,
+             coalesce({little}, 0.5) > 0 AS d, amount < {much} AS e, {little} * 0.5 > 0 AS f FROM orders"
+        ),
+        &["a|true|false|true|true|true|true", "b|true|false|true|true|true|true", "c|true|false|true|true||true",
+          "d|true|false|true|true|true|true"],
+    );
+    let sql = "INSERT INTO totals SELECT CASE WHEN score > 0.5 THEN score ELSE 0.25 END AS a, score + 0.1 AS b,
+               coalesce(score, 0.5) AS c, nullif(0.1, score) AS d FROM clicks";
+    let kinds: Vec<DataType> = columns(&graph(sql), "sink-totals").into_iter().map(|(_, kind)| kind).collect();
+    assert_eq!(kinds, vec![DataType::Float64; 4]);
+}
+
+#[test]
 fn views_over_views_give_the_same_rows() {
     prints(
         "CREATE VIEW kept AS SELECT order_id AS id, amount, store_id + 1 AS next FROM orders WHERE amount IS NOT NULL;
@@ -138,4 +157,13 @@ fn a_window_begins_at_or_before_its_rows_in_any_unit() {
         .unwrap();
     let starts = TimestampMillisecondArray::from(vec![Some(0), Some(-10), Some(10), Some(0), None]);
     assert_eq!(result.as_ref(), &starts.with_timezone("UTC") as &dyn arrow::array::Array);
+}
+
+/// What a statement does not read stands before it, since another one does.
+#[test]
+fn a_condition_is_of_its_own_columns_whatever_else_is_read_of_the_source() {
+    let columns = [("a", "bigint"), ("b", "bigint"), ("c", "bigint")];
+    let records = [r#"{"a":9,"b":9,"c":0}"#, r#"{"a":0,"b":0,"c":9}"#];
+    let sql = "INSERT INTO alerts SELECT c FROM t WHERE c > 1; INSERT INTO totals SELECT a, b, c FROM t";
+    assert_eq!(super::run::run(&columns, &records, sql), Ok(vec![r#"{"c":9}"#.to_owned()]));
 }

@@ -173,7 +173,7 @@ fn a_key_or_an_argument_that_is_no_column_is_computed_before() {
         "sink-totals  write totals
            map-sink-totals  select window_end@0, lower(orders.note)@1, sum(orders.store_id * Int64(2))@2
              window-orders-by-lower_orders_note_-3600000ms  sum(orders.store_id * Int64(2)) of windows of 3600000 ms by column 0, exchanged by key [1]
-               map-window-orders-by-lower_orders_note_-3600000ms  where store_id@0 > 0 select ts@2, lower(note@1), store_id@0 * 2
+               map-window-orders-by-lower_orders_note_-3600000ms  where store_id@0 > 0 select ts@2, lower(note@1), multiply(store_id@0, 2)
                  source-orders  read orders, columns [1, 3, 4]",
     );
 }

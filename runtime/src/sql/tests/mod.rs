@@ -1,9 +1,14 @@
 //! Statements in, graphs or refusals out.
 
+mod aggregates;
+mod arithmetic;
 mod execute;
 mod graphs;
 mod mangled;
+mod names;
 mod refusals;
+mod run;
+mod words;
 
 use std::sync::Arc;
 

@@ -90,8 +90,13 @@ fn what_is_no_sql_is_refused_where_it_goes_wrong() {
 #[test]
 fn a_statement_that_is_no_view_and_no_insert_is_refused() {
     refused("SELECT 1", 1, 1, &["found `SELECT 1 …`", "CREATE VIEW name AS SELECT"]);
-    refused("INSERT INTO totals SELECT ts FROM orders;\n  DROP TABLE orders", 2, 3, &["found `DROP TABLE …`"]);
-    refused("CREATE TABLE t (a INT)", 1, 1, &["found `CREATE TABLE …`"]);
+    refused(
+        "INSERT INTO totals SELECT ts FROM orders;\n  DROP TABLE orders",
+        2,
+        3,
+        &["`DROP TABLE` is not supported yet"],
+    );
+    refused("CREATE TABLE t (a INT)", 1, 1, &["`CREATE TABLE` is not supported yet"]);
     refused(
         "CREATE OR REPLACE VIEW v AS SELECT ts FROM orders",
         1,
@@ -138,21 +143,21 @@ fn columns_of_a_sink_have_names_each_its_own() {
     refused("INSERT INTO totals (a) SELECT * FROM orders", 1, 24, &["names 1 columns, this SELECT has 5"]);
     refused("INSERT INTO totals (a, A) SELECT ts, amount FROM orders", 1, 24, &["named twice"]);
     refused("INSERT INTO totals SELECT regexp_match(note, 'a') AS m FROM orders", 1, 20, &["column `m`", "CAST it"]);
-    refused("INSERT INTO totals SELECT NULL AS n FROM orders", 1, 20, &["column `n` is of type Null"]);
+    refused("INSERT INTO totals SELECT NULL AS n FROM orders", 1, 20, &["column `n` is of type null"]);
 }
 
 #[test]
 fn arguments_that_do_not_fit_are_refused_at_the_call() {
     refused("INSERT INTO totals SELECT ts, upper(note, 1) AS u FROM orders", 1, 31, &["upper"]);
     refused("INSERT INTO totals SELECT ts, store_id + sqrt(note) AS u FROM orders", 1, 42, &["sqrt"]);
-    refused("INSERT INTO totals SELECT ts FROM orders WHERE note", 1, 48, &["Utf8"]);
+    refused("INSERT INTO totals SELECT ts FROM orders WHERE note", 1, 48, &["string"]);
     refused(
         "INSERT INTO totals SELECT ts FROM orders\nWHERE store_id > 1 AND seconds(ts) > 1",
         2,
         24,
         &["no function `seconds`"],
     );
-    refused("INSERT INTO totals SELECT seen + 1 AS s FROM clicks", 1, 27, &["Boolean"]);
+    refused("INSERT INTO totals SELECT seen + 1 AS s FROM clicks", 1, 27, &["boolean"]);
     refused(&format!("INSERT INTO totals SELECT sum(note) AS s {WINDOW} GROUP BY window_start"), 1, 27, &["sum"]);
     refused("INSERT INTO totals SELECT CAST(note AS BLORB) AS s FROM orders", 1, 32, &["BLORB"]);
 }
@@ -191,7 +196,7 @@ fn clauses_without_a_meaning_for_streams_are_refused_at_their_keyword() {
         ("WITH r (a) AS (SELECT ts FROM orders) SELECT a FROM r", 26, &["columns after a WITH name"]),
         ("SELECT ts FROM orders AS o (a, b)", 46, &["columns after an alias"]),
         ("SELECT ts FROM orders WHERE ts > $1", 54, &["parameter `$1`"]),
-        ("SELECT ts FROM HOP(TABLE orders, DESCRIPTOR(ts), 1, 2)", 36, &["no table function `hop`"]),
+        ("SELECT ts FROM HOP(TABLE orders, DESCRIPTOR(ts), 1, 2)", 36, &["windows of HOP are not supported yet"]),
         ("SELECT ts FROM UNNEST(note)", 36, &["accepted after FROM"]),
         ("SELECT tumble(ts, 1) AS t FROM orders", 28, &["TUMBLE is accepted after FROM"]),
     ];
@@ -210,7 +215,7 @@ fn an_aggregate_needs_a_window() {
         "CREATE VIEW m AS SELECT window_start, window_end, count(*) AS n {WINDOW} GROUP BY window_start, window_end;\n\
          INSERT INTO totals SELECT window_start, sum(n) AS n FROM m GROUP BY window_start"
     );
-    refused(&again, 2, 69, &words);
+    refused(&again, 2, 69, &["over the results of windows is not supported yet"]);
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl TumbleCall {
         if let Some(offset) = offset {
             let place = Position::of(offset.span()).unwrap_or(at);
             let place = text.keyword_before(Keyword::INTERVAL, place);
-            return Err(SqlError::new(place, format!("TUMBLE with an offset is not supported; {ACCEPTED}")));
+            return Err(SqlError::new(place, format!("TUMBLE with an offset is not supported yet; {ACCEPTED}")));
         }
         let (Some(data), Some(column), Some(size)) = (data, column, size) else {
             let message = format!("TUMBLE takes 3 arguments, found {}; {ACCEPTED}", args.len());

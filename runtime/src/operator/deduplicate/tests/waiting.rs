@@ -35,9 +35,11 @@ async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
     // A new column in front of all others: every place is another.
     let mut fields = vec![Arc::new(Field::new("note", DataType::Utf8, true))];
     fields.extend(batch(&[]).schema().fields().iter().cloned());
-    let columns = Columns { input: Arc::new(Schema::new(fields)), keys: vec![3], time: 2 };
+    let columns =
+        Columns { input: Arc::new(Schema::new(fields)), keys: vec![3], key_names: vec!["key".into()], time: 2 };
     let mut now = build(columns, range, None, &Dropped::default(), ahead, &backend);
-    now.restore(vec![RestoredState { value: state.value.clone(), parts: parts.collect(), table: None }]).unwrap();
+    let states = vec![RestoredState { value: state.value.clone(), parts: parts.collect(), table: None }];
+    now.restore(states, &Lacking(["note".to_owned()].into())).unwrap();
     now.on_watermark(EventTime(10), &mut out).unwrap();
     let put_out = out.elements.iter().find_map(|emitted| match emitted {
         Emitted::Batch(batch) => Some(batch),
@@ -82,5 +84,44 @@ fn rows_that_wait_leave_memory_when_it_is_short_and_are_put_out_all_the_same() {
     expected.sort();
     let mut put_out = put_out;
     put_out.sort();
+    assert_eq!(put_out, expected);
+}
+
+#[test]
+fn many_small_batches_that_wait_are_few_parts_of_a_checkpoint_and_stay_the_same_rows() {
+    let (mut fleet, _) = fleet(1, None);
+    let (mut expected, mut id) = (BTreeMap::new(), 0);
+    let mut most = 0;
+    for epoch in 0..150_i64 {
+        for number in 0..40 {
+            // Now and then a row that came earlier is replaced: the one with the smaller time counts.
+            let (key, time) = if number % 7 == 3 && epoch > 0 {
+                (((epoch - 1) * 40) as u16, 999 - epoch)
+            } else {
+                ((epoch * 40 + number) as u16, 1_000 + epoch * 300 + number * 50)
+            };
+            let came = row(key, time, id);
+            fleet.rows(&batch(std::slice::from_ref(&came)));
+            let least = expected.entry(key).or_insert_with(|| came.clone());
+            if time < least.time {
+                *least = came;
+            }
+            id += 1;
+        }
+        let states = fleet.checkpoint(epoch % 5 > 0);
+        // One that is given up names nothing.
+        most = most.max(states.iter().flat_map(|state| &state.parts).filter(|part| part.kind == WAITING).count());
+        if epoch % 50 == 20 {
+            fleet.restart(1);
+        }
+    }
+    assert!(most <= 100, "{most} parts for {id} batches");
+    let mut put_out = Vec::new();
+    for watermark in [400, 1_000, 20_000, 20_500, i64::MAX] {
+        put_out.extend(emitted(fleet.watermark(watermark)));
+    }
+    put_out.sort();
+    let mut expected: Vec<Row> = expected.into_values().collect();
+    expected.sort();
     assert_eq!(put_out, expected);
 }

@@ -1,0 +1,31 @@
+//! Exact arithmetic: a value that does not fit its type is an error, never another value.
+//!
+//! DataFusion's own operators and aggregates wrap around where a number has no room, and cut decimals where Flink rounds
+//! them. So these are ours: `+`, `-`, `*`, `/`, `%` and the sign over whole numbers and decimals ([`checked`] puts them
+//! in a plan's expressions, before anything is folded), and the aggregates [`Sum`] and [`Average`].
+//!
+//! | | result | rounded |
+//! |---|---|---|
+//! | whole numbers | of the wider type; `/` cuts | |
+//! | decimals, `+`, `-`, `*` | exact | never |
+//! | decimals, `/` | 4 digits more after the point than the dividend | half up, away from zero |
+//! | `SUM` of whole numbers, decimals | bigint; 10 digits more before the point, at most 38 in all | never |
+//! | `AVG` of decimals | 4 digits more after the point, at most 38 in all | half up, away from zero |
+//! | `CAST` of a timestamp to fewer digits | cut towards the past, before 1970 too | |
+//! | `float`, `double` | as IEEE 754 has it, infinities and NaN as well | to the nearest |
+//!
+//! An error says which values met; who calls knows the row ([`crate::operator::map`]) or the group
+//! ([`crate::operator::window`]).
+
+mod average;
+mod decimal;
+mod operators;
+mod overflow;
+mod sum;
+mod times;
+mod totals;
+
+pub(super) use average::Average;
+pub(super) use operators::{checked, checked_expr};
+pub use overflow::Overflow;
+pub(super) use sum::Sum;

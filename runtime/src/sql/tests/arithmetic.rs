@@ -1,0 +1,259 @@
+//! Numbers that have no room, and how the others are rounded.
+
+use super::run::{in_window, run};
+
+const COLUMNS: [(&str, &str); 9] = [
+    ("ts", "timestamp(3)"),
+    ("k", "string"),
+    ("i", "int"),
+    ("n", "bigint"),
+    ("m", "bigint"),
+    ("d", "decimal(12,2)"),
+    ("w", "decimal(38,2)"),
+    ("z", "decimal(38,0)"),
+    ("f", "double"),
+];
+
+/// The column `x` of the first row, or the error.
+#[track_caller]
+fn value(records: &[&str], sql: &str) -> Result<String, String> {
+    let rows = run(&COLUMNS, records, sql)?;
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    let row = row.strip_prefix("{\"x\":").and_then(|row| row.strip_suffix('}'));
+    Ok(row.unwrap_or_else(|| panic!("{rows:?}")).to_owned())
+}
+
+#[track_caller]
+fn is(record: &str, expression: &str, expected: &str) {
+    let found = value(&[record], &format!("INSERT INTO totals SELECT {expression} AS x FROM t"));
+    assert_eq!(found.as_deref(), Ok(expected), "{expression}");
+}
+
+#[track_caller]
+fn fails(records: &[&str], sql: &str, words: &[&str]) {
+    let found = run(&COLUMNS, records, sql);
+    let Err(message) = found else { panic!("{found:?} of {sql}") };
+    for word in words {
+        assert!(message.contains(word), "`{word}` is not in `{message}` of {sql}");
+    }
+    for word in crate::words::INTERNAL {
+        assert!(!message.contains(word), "`{word}` is in `{message}` of {sql}");
+    }
+}
+
+const MOST: &str = r#"{"ts":1,"k":"a","n":9223372036854775807,"i":2147483647,"m":1,"d":9999999999.99,"w":999999999999999999999999999999999999.99,"z":99999999999999999999999999999999999999,"f":1.5}"#;
+
+#[test]
+fn what_has_no_room_is_an_error_that_names_column_and_record() {
+    for (expression, words) in [
+        ("n + 1", ["9223372036854775807 + 1 doesn't fit bigint"; 1].as_slice()),
+        (
+            "n + m",
+            &["9223372036854775807 + 1 doesn't fit bigint", "the column `x`", "\"n\":9223372036854775807,\"m\":1"],
+        ),
+        ("-n - 2", &["-9223372036854775807 - 2 doesn't fit bigint"]),
+        ("i * i", &["2147483647 * 2147483647 doesn't fit int"]),
+        ("n * 2", &["9223372036854775807 * 2 doesn't fit bigint"]),
+        ("-(-n - 1)", &["-(-9223372036854775808) doesn't fit bigint"]),
+        ("(-n - 1) / -1", &["-9223372036854775808 / -1 doesn't fit bigint"]),
+        ("w + w", &["doesn't fit decimal(38,2)"]),
+        ("z + 1", &["99999999999999999999999999999999999999 + 1 doesn't fit decimal(38,0)"]),
+        ("z * 10", &["doesn't fit decimal(38,0)"]),
+        ("w * d", &["doesn't fit decimal(38,4)"]),
+        ("w / d / 0.01", &["doesn't fit"]),
+        ("n / (m - 1)", &["9223372036854775807 / 0 divides by zero", "the column `x`", "the record {"]),
+        ("n % (m - 1)", &["divides by zero"]),
+        ("d / (m - 1)", &["divides by zero"]),
+        ("CAST(n AS INT)", &["the column `x`", "the record {"]),
+        ("9223372036854775807 + 1", &["9223372036854775807 + 1 doesn't fit bigint"]),
+    ] {
+        fails(&[MOST], &format!("INSERT INTO totals SELECT {expression} AS x FROM t"), words);
+    }
+    fails(
+        &[MOST],
+        "INSERT INTO totals SELECT k AS x FROM t WHERE n + 1 > 0",
+        &["the condition", "the record {", "+ 1 doesn't fit"],
+    );
+}
+
+#[test]
+fn a_factor_of_int_is_not_widened_in_silence() {
+    let record = r#"{"ts":1,"i":100000}"#;
+    fails(&[record], "INSERT INTO totals SELECT i * i AS x FROM t", &["100000 * 100000 doesn't fit int"]);
+    is(record, "CAST(i AS BIGINT) * i", "10000000000");
+}
+
+#[test]
+fn quotients_of_decimals_are_rounded_half_up() {
+    let record = r#"{"ts":1,"d":2,"m":3,"n":-3}"#;
+    for (expression, expected) in [
+        ("d / m", "0.666667"),
+        ("d / n", "-0.666667"),
+        ("d / 3.0", "0.666667"),
+        ("2.0 / 3.0", "0.66667"),
+        ("1.0 / 3.0", "0.33333"),
+        ("-2.0 / 3.0", "-0.66667"),
+        ("m / 2", "1"),
+        ("n / 2", "-1"),
+        ("n % 2", "-1"),
+        ("d * 1.005", "2.01000"),
+        ("CAST(2.345 AS DECIMAL(5,2))", "2.35"),
+        ("CAST(-2.345 AS DECIMAL(5,2))", "-2.35"),
+        ("0.00001 / 20", "0.000000500"),
+    ] {
+        is(record, expression, expected);
+    }
+    // Divided with more digits in between than there is room for.
+    is(
+        r#"{"ts":1,"w":999999999999999999999999999999999999.99}"#,
+        "w / 100000.00",
+        "10000000000000000000000000000000.000000",
+    );
+}
+
+#[test]
+fn sums_say_key_window_and_column_when_they_have_no_room() {
+    let records = [
+        r#"{"ts":1,"k":"a","n":9223372036854775807}"#,
+        r#"{"ts":2,"k":"b","n":9223372036854775807}"#,
+        r#"{"ts":3,"k":"a","n":1}"#,
+    ];
+    let sql = "INSERT INTO totals SELECT k, SUM(n) AS x FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND) \
+               GROUP BY window_start, k";
+    fails(
+        &records,
+        sql,
+        &[
+            "`sum(t.n)` of the window that begins at 1970-01-01T00:00:00.000Z, k = a: 9223372036854775807 + 1 doesn't fit bigint",
+        ],
+    );
+    let least = [r#"{"ts":1,"n":-9223372036854775808}"#, r#"{"ts":1,"n":-1}"#];
+    fails(&least, &in_window("SUM(n) AS x"), &["-9223372036854775808 + -1 doesn't fit bigint"]);
+    assert_eq!(value(&records[..2], &in_window("SUM(i) AS x")).as_deref(), Ok("null"));
+}
+
+#[test]
+fn sums_and_averages_of_decimals_are_exact_or_an_error() {
+    let wide = [MOST, r#"{"ts":2,"w":0.01,"z":1}"#];
+    fails(
+        &wide,
+        &in_window("SUM(w) AS x"),
+        &["sum(t.w)", "999999999999999999999999999999999999.99 + 0.01 doesn't fit decimal(38,2)"],
+    );
+    fails(&wide, &in_window("SUM(z) AS x"), &["99999999999999999999999999999999999999 + 1 doesn't fit decimal(38,0)"]);
+    fails(&wide[..1], &in_window("AVG(z) AS x"), &["avg(t.z)", "doesn't fit decimal(38,4)"]);
+    let records = [r#"{"ts":1,"d":1,"w":1}"#, r#"{"ts":2,"d":1,"w":1}"#, r#"{"ts":3,"d":0,"w":0}"#, r#"{"ts":3}"#];
+    for (aggregate, expected) in [
+        ("AVG(d)", "0.666667"),
+        ("AVG(-d)", "-0.666667"),
+        ("AVG(w)", "0.666667"),
+        ("AVG(d) FILTER (WHERE d > 0)", "1.000000"),
+        ("AVG(d) FILTER (WHERE d > 5)", "null"),
+        ("SUM(d) / COUNT(*)", "0.500000"),
+        ("SUM(d) / 3", "0.666667"),
+        ("SUM(w)", "2.00"),
+    ] {
+        let found = value(&records, &in_window(&format!("{aggregate} AS x")));
+        assert_eq!(found.as_deref(), Ok(expected), "{aggregate}");
+    }
+}
+
+#[test]
+fn zero_is_one_number_whatever_its_sign() {
+    let records = [r#"{"ts":1,"f":0.0}"#, r#"{"ts":2,"f":-0.0}"#, r#"{"ts":3,"f":1.5}"#];
+    for (select, expected) in [
+        ("COUNT(DISTINCT f)", "2"),
+        ("COUNT(*) FILTER (WHERE f = 0)", "2"),
+        ("COUNT(*) FILTER (WHERE f IN (0.0, 7.5))", "2"),
+        ("COUNT(DISTINCT 0.0 / f) FILTER (WHERE f = 0)", "1"),
+    ] {
+        let select = select.replace("0.0 / f", "CAST(0 AS DOUBLE) / f");
+        let found = value(&records, &in_window(&format!("{select} AS x")));
+        assert_eq!(found.as_deref(), Ok(expected), "{select}");
+    }
+    let grouped = "INSERT INTO totals SELECT f, COUNT(*) AS x FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND) \
+                   GROUP BY window_start, f";
+    let turned: Vec<&str> = records.iter().rev().copied().collect();
+    for records in [records.as_slice(), &turned] {
+        assert_eq!(run(&COLUMNS, records, grouped).unwrap(), [r#"{"f":0.0,"x":2}"#, r#"{"f":1.5,"x":1}"#]);
+    }
+}
+
+#[test]
+fn what_is_no_number_is_written_as_text() {
+    for (expression, expected) in [("f / 0", "\"Infinity\""), ("-f / 0", "\"-Infinity\""), ("(f - f) / 0", "\"NaN\"")] {
+        is(r#"{"ts":1,"f":1.5}"#, expression, expected);
+    }
+}
+
+#[test]
+fn a_condition_spares_what_cannot_be_computed_of_other_rows() {
+    let records: Vec<String> = (0..64).map(|n| format!(r#"{{"ts":{n},"n":{},"m":{n}}}"#, n % 2)).collect();
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    let sql = "INSERT INTO totals SELECT m AS x FROM t WHERE n <> 0 AND 100 / n > 1";
+    let rows = run(&COLUMNS, &records, sql).unwrap();
+    assert_eq!(rows.len(), 32, "{rows:?}");
+    let sql = "INSERT INTO totals SELECT CASE WHEN n <> 0 THEN m / n ELSE -1 END AS x FROM t";
+    assert_eq!(run(&COLUMNS, &records, sql).unwrap().iter().filter(|row| *row == r#"{"x":-1}"#).count(), 32);
+    fails(&records, "INSERT INTO totals SELECT m / n AS x FROM t", &["0 / 0 divides by zero", "\"n\":0,\"m\":0}"]);
+}
+
+#[test]
+fn dates_are_formatted_by_javas_letters() {
+    let columns = [("ts", "timestamp(3)"), ("day", "date")];
+    let record = r#"{"ts":"2026-02-03T04:05:06.789Z","day":"2026-02-03"}"#;
+    for (expression, expected) in [
+        ("DATE_FORMAT(ts, 'yyyy-MM-dd')", "2026-02-03"),
+        ("date_format(day, 'dd.MM.yyyy')", "03.02.2026"),
+        ("date_format(ts, 'yyyy-MM-dd''T''HH:mm:ss.SSS')", "2026-02-03T04:05:06.789"),
+        ("to_char(ts, '%Y-%m-%d')", "2026-02-03"),
+    ] {
+        let found = run(&columns, &[record], &format!("INSERT INTO totals SELECT {expression} AS x FROM t"));
+        assert_eq!(found, Ok(vec![format!("{{\"x\":\"{expected}\"}}")]), "{expression}");
+    }
+    for (expression, words) in [
+        ("DATE_FORMAT(ts, '%Y-%m-%d')", "found `%`, a pattern of to_char"),
+        ("DATE_FORMAT(ts, 'YYYY')", "found `YYYY`"),
+        ("DATE_FORMAT(ts, day)", "accepted is a text in quotes"),
+        ("DATE_FORMAT(ts)", "accepted is date_format(time, 'pattern')"),
+        ("to_char(ts, 'yyyy-MM-dd')", "accepted are strftime's letters"),
+    ] {
+        let error =
+            run(&columns, &[record], &format!("INSERT INTO totals SELECT {expression} AS x FROM t")).unwrap_err();
+        assert!(error.contains(words) && error.contains("line 1, column"), "{error}");
+    }
+}
+
+#[test]
+fn a_date_beyond_the_calendar_has_a_sign() {
+    let columns = [("ts", "timestamp(3)"), ("day", "date"), ("n", "int")];
+    let found = run(&columns, &[r#"{"ts":1,"day":2932896,"n":1}"#], "INSERT INTO totals SELECT day + n AS x FROM t");
+    // Whether a date and a number may be added is not the point here.
+    if let Ok(rows) = found {
+        assert_eq!(rows, [r#"{"x":"+10000-01-01"}"#]);
+    }
+    let sql = "INSERT INTO totals SELECT day + INTERVAL '1' DAY AS x FROM t";
+    assert_eq!(run(&columns, &[r#"{"ts":1,"day":2932896}"#], sql).unwrap(), [r#"{"x":"+10000-01-01"}"#]);
+}
+
+#[test]
+fn times_before_1970_are_cut_towards_the_past() {
+    let columns = [("ts", "timestamp(6)"), ("n", "bigint")];
+    let record = r#"{"ts":-1,"n":1}"#;
+    for (expression, expected) in [
+        ("CAST(ts AS TIMESTAMP(3))", "1969-12-31T23:59:59.999Z"),
+        ("CAST(ts AS TIMESTAMP(0))", "1969-12-31T23:59:59Z"),
+        ("CAST(ts AS DATE)", "1969-12-31"),
+        ("date_trunc('second', ts)", "1969-12-31T23:59:59.000000Z"),
+        ("date_trunc('day', ts)", "1969-12-31T00:00:00.000000Z"),
+    ] {
+        let found = run(&columns, &[record], &format!("INSERT INTO totals SELECT {expression} AS x FROM t"));
+        assert_eq!(found, Ok(vec![format!("{{\"x\":\"{expected}\"}}")]), "{expression}");
+    }
+    let windowed =
+        "INSERT INTO totals SELECT window_start AS x FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' SECOND)";
+    let aggregated = format!("{windowed} GROUP BY window_start");
+    for sql in [windowed, &aggregated] {
+        assert_eq!(run(&columns, &[record], sql).unwrap(), [r#"{"x":"1969-12-31T23:59:59.000Z"}"#], "{sql}");
+    }
+}

@@ -8,7 +8,7 @@ use std::io::Write;
 const DAY_SECONDS: i64 = 86_400;
 
 /// Days since 1970-01-01.
-pub(super) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -18,7 +18,7 @@ pub(super) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Year, month and day.
-pub(super) fn civil_from_days(days: i64) -> (i64, i64, i64) {
+pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -91,11 +91,26 @@ fn two(tens: u8, ones: u8) -> Option<i64> {
     (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
 }
 
-/// Appends `YYYY-MM-DDTHH:MM:SS.fffZ` with `digits` of a second. Years outside 0 to 9999 get the sign and digits they
-/// need.
-pub(super) fn write_instant(out: &mut Vec<u8>, seconds: i64, nanos: u32, digits: usize) {
-    let (year, month, day) = civil_from_days(seconds.div_euclid(DAY_SECONDS));
-    let of_day = seconds.rem_euclid(DAY_SECONDS);
+/// Whether seconds since 1970 are within the years 0 to 9999.
+pub(super) fn has_instant(seconds: i64) -> bool {
+    has_date(seconds.div_euclid(DAY_SECONDS))
+}
+
+/// Whether days since 1970 are within the years 0 to 9999.
+pub(super) fn has_date(days: i64) -> bool {
+    (-719_528..=2_932_896).contains(&days)
+}
+
+/// An instant, milliseconds since 1970, as text.
+pub fn instant(millis: i64) -> String {
+    let mut out = Vec::new();
+    write_instant(&mut out, millis.div_euclid(1_000), (millis.rem_euclid(1_000) * 1_000_000) as u32, 3);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Appends `YYYY-MM-DD`. Years outside 0 to 9999 get the sign and digits they need.
+pub(super) fn write_date(out: &mut Vec<u8>, days: i64) {
+    let (year, month, day) = civil_from_days(days);
     if (0..=9999).contains(&year) {
         write_two(out, year / 100);
         write_two(out, year % 100);
@@ -103,9 +118,17 @@ pub(super) fn write_instant(out: &mut Vec<u8>, seconds: i64, nanos: u32, digits:
         // Writing to a vector does not fail.
         let _ = write!(out, "{year:+05}");
     }
-    for (separator, number) in
-        [(b'-', month), (b'-', day), (b'T', of_day / 3600), (b':', of_day / 60 % 60), (b':', of_day % 60)]
-    {
+    for number in [month, day] {
+        out.push(b'-');
+        write_two(out, number);
+    }
+}
+
+/// Appends `YYYY-MM-DDTHH:MM:SS.fffZ` with `digits` of a second; the date as [`write_date`] does.
+pub(super) fn write_instant(out: &mut Vec<u8>, seconds: i64, nanos: u32, digits: usize) {
+    write_date(out, seconds.div_euclid(DAY_SECONDS));
+    let of_day = seconds.rem_euclid(DAY_SECONDS);
+    for (separator, number) in [(b'T', of_day / 3600), (b':', of_day / 60 % 60), (b':', of_day % 60)] {
         out.push(separator);
         write_two(out, number);
     }
@@ -161,6 +184,21 @@ mod tests {
         ] {
             assert_eq!(text(given), None, "{given}");
         }
+    }
+
+    #[test]
+    fn the_calendar_ends_with_its_years() {
+        for (year, month, day, has) in
+            [(-1, 12, 31, false), (0, 1, 1, true), (9999, 12, 31, true), (10_000, 1, 1, false)]
+        {
+            let days = days_from_civil(year, month, day);
+            assert_eq!(has_date(days), has, "{year}");
+            assert!(has_instant(days * DAY_SECONDS) == has && has_instant(days * DAY_SECONDS + DAY_SECONDS - 1) == has);
+        }
+        let mut out = Vec::new();
+        write_date(&mut out, i64::from(i32::MAX));
+        assert_eq!(String::from_utf8(out).unwrap(), "+5881580-07-11");
+        assert_eq!(instant(-1), "1969-12-31T23:59:59.999Z");
     }
 
     proptest! {

@@ -7,9 +7,12 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use prometheus_client::metrics::counter::Counter;
-use tidegate_crds::BadRecords;
+use tidegate_crds::{BadRecords, WatermarkSpec};
 
-use super::json::{BadRecord, JsonDecoder};
+use super::{
+    future::Future,
+    json::{BadRecord, JsonDecoder},
+};
 use crate::{
     operator::rowtime,
     source::{RawRecords, Run, SourceError, SplitState},
@@ -24,6 +27,8 @@ pub struct Intake {
     wanted: usize,
     /// Which of them is the event time.
     event_time: Option<usize>,
+    /// How far ahead it may be.
+    future: Option<Future>,
     decoder: JsonDecoder,
     bad_records: BadRecords,
     bad: Counter,
@@ -38,17 +43,17 @@ pub struct Taken {
 }
 
 impl Intake {
-    /// `projection` are the wanted columns of `schema`, `event_time` is the watermark's column.
+    /// `projection` are the wanted columns of `schema`, `watermark` names the event time.
     pub fn new(
         source: String,
         schema: &SchemaRef,
         projection: &[usize],
-        event_time: Option<&str>,
+        watermark: Option<&WatermarkSpec>,
         bad_records: BadRecords,
         bad: Counter,
     ) -> Result<Self, SourceError> {
         let mut decoded = projection.to_vec();
-        let time = event_time.and_then(|name| schema.index_of(name).ok());
+        let time = watermark.and_then(|watermark| schema.index_of(&watermark.column).ok());
         let event_time = time.map(|time| {
             decoded.iter().position(|column| *column == time).unwrap_or_else(|| {
                 decoded.push(time);
@@ -62,16 +67,22 @@ impl Intake {
         };
         let columns = Arc::new(schema.project(&decoded).map_err(|cause| failed(cause.into()))?);
         let decoder = JsonDecoder::new(columns).map_err(|cause| failed(cause.into()))?;
-        Ok(Self { wanted: projection.len(), source, decoded, event_time, decoder, bad_records, bad })
+        let future = watermark.and_then(Future::new);
+        Ok(Self { wanted: projection.len(), source, decoded, event_time, future, decoder, bad_records, bad })
     }
 
     pub fn has_event_time(&self) -> bool {
         self.event_time.is_some()
     }
 
-    /// Decodes records. `splits` are the reader's, as the records' runs name them.
-    pub fn decode(&mut self, records: &dyn RawRecords, splits: &[SplitState]) -> Result<Taken, SourceError> {
-        let decoded = self.decoder.decode(records).map_err(|cause| self.failed("decode records", cause))?;
+    /// Decodes records. `splits` are the reader's, as the records' runs name them; `now` is the time of this machine's
+    /// clock, in milliseconds since 1970.
+    pub fn decode(&mut self, records: &dyn RawRecords, splits: &[SplitState], now: u64) -> Result<Taken, SourceError> {
+        let mut decoded = self.decoder.decode(records).map_err(|cause| self.failed("decode records", cause))?;
+        if let (Some(future), Some(times)) = (&self.future, self.event_times(&decoded.batch)?) {
+            let refused = future.refuse(decoded, &times, now);
+            decoded = refused.map_err(|cause| self.failed("look at event times", cause))?;
+        }
         if decoded.bad.is_empty() {
             return Ok(Taken { rows: decoded.batch, runs: records.runs().to_vec(), dead_letters: None });
         }

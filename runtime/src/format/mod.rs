@@ -4,8 +4,12 @@
 //! not fit never harms its neighbours. An encoder takes a batch and gives the bytes of all its rows at once.
 
 mod calendar;
+mod future;
 pub mod intake;
 pub mod json;
 mod schema;
 
-pub use self::schema::arrow_schema;
+pub use self::{
+    calendar::{civil_from_days, days_from_civil, instant},
+    schema::arrow_schema,
+};

@@ -1,41 +1,68 @@
 //! Rows of a checkpoint, for an operator whose columns have changed since.
 //!
-//! What can be done without loss and without a guess is done: a new column that may be null is null in old rows, a type
-//! that became wider is cast, the order does not matter, and what is not asked for any more is left out. Anything else is
-//! refused, with the column's name.
+//! What can be done without loss and without a guess is done: a type that became wider is cast, the order does not matter,
+//! what is not asked for any more is left out, and a column that its source did not have is null in old rows. A column that
+//! was there and that nobody read is another matter: rows of a checkpoint lack what their records had. Such rows, and
+//! anything else, are refused with the column's name.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, new_null_array},
-    compute::cast,
-    datatypes::{DataType, SchemaRef},
+    array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, new_null_array},
+    compute::{CastOptions, cast_with_options},
+    datatypes::{DataType, Field, Float64Type, SchemaRef},
+    error::ArrowError,
 };
 use thiserror::Error;
+
+use super::changes::{has_values_of, spoken};
+use crate::graph::is_positional;
+
+/// The largest integer up to which a double has all of them.
+const EXACT_UP_TO: f64 = 9_007_199_254_740_992.0;
 
 #[derive(Debug, Error)]
 pub enum Misfit {
     #[error("column `{column}` is new and can't be null, and the checkpoint has rows without it; make it nullable")]
     Missing { column: String },
-    #[error("column `{column}` was {found} and is {wanted}; a type may become wider, not another")]
+    #[error(
+        "column `{column}` is read now and was not before: the checkpoint has rows without it, which would get null, \
+         whatever their records had. Take it out; or accept null in these rows by `allowNonRestoredState: true`"
+    )]
+    Unread { column: String },
+    #[error("column `{column}` was {} and is {}; a type may become wider, not another", spoken(.found), spoken(.wanted))]
     Type { column: String, found: DataType, wanted: DataType },
     #[error("two columns are called `{column}`, and the columns have changed: nobody can tell which is which")]
     Ambiguous { column: String },
+    #[error(
+        "its columns are named by their places, by an earlier version of Tidegate, and have changed: nobody can tell which \
+         is which"
+    )]
+    Positional,
+    #[error("failed to convert it to {}: a value does not fit", spoken(.wanted))]
+    Value {
+        wanted: DataType,
+        #[source]
+        cause: ArrowError,
+    },
     #[error("failed to give rows of a checkpoint their new columns")]
-    Arrow(#[from] arrow::error::ArrowError),
+    Arrow(#[from] ArrowError),
 }
 
+/// Columns that rows of a checkpoint may lack: these are null in them.
+#[derive(Debug, Clone, Default)]
+pub struct Lacking(pub BTreeSet<String>);
+
 /// The rows with the columns of `wanted`, by name.
-pub fn adapt(rows: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch, Misfit> {
+pub fn adapt(rows: &RecordBatch, wanted: &SchemaRef, lacking: &Lacking) -> Result<RecordBatch, Misfit> {
     let found = rows.schema();
-    let alike = |(a, b): (&Arc<_>, &Arc<_>)| {
-        let (a, b): (&arrow::datatypes::Field, &arrow::datatypes::Field) = (a, b);
-        a.name() == b.name() && a.data_type() == b.data_type()
-    };
-    let is_same =
-        found.fields().len() == wanted.fields().len() && found.fields().iter().zip(wanted.fields()).all(alike);
+    let is_same = found.fields().len() == wanted.fields().len()
+        && found.fields().iter().zip(wanted.fields()).all(|(found, wanted)| is_alike(found, wanted));
     if is_same {
         return Ok(RecordBatch::try_new(wanted.clone(), rows.columns().to_vec())?);
+    }
+    if found.fields().iter().any(|field| is_positional(field.name())) {
+        return Err(Misfit::Positional);
     }
     let columns = wanted.fields().iter().map(|field| {
         let column = || field.name().clone();
@@ -43,46 +70,60 @@ pub fn adapt(rows: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch, Misf
         match (named.next(), named.next()) {
             (Some((index, _)), None) => widen(field.name(), rows.column(index), field.data_type()),
             (Some(_), Some(_)) => Err(Misfit::Ambiguous { column: column() }),
-            (None, _) if field.is_nullable() => Ok(new_null_array(field.data_type(), rows.num_rows())),
-            (None, _) => Err(Misfit::Missing { column: column() }),
+            (None, _) if !field.is_nullable() => Err(Misfit::Missing { column: column() }),
+            (None, _) if lacking.0.contains(field.name()) => Ok(new_null_array(field.data_type(), rows.num_rows())),
+            (None, _) => Err(Misfit::Unread { column: column() }),
         }
     });
     Ok(RecordBatch::try_new(wanted.clone(), columns.collect::<Result<_, _>>()?)?)
 }
 
+/// Whether a column is the one that was written; the names of before are places.
+fn is_alike(found: &Field, wanted: &Field) -> bool {
+    (found.name() == wanted.name() || is_positional(found.name())) && found.data_type() == wanted.data_type()
+}
+
 /// A column as `wanted`, if that takes all its values.
 pub fn widen(column: &str, values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Misfit> {
     let found = values.data_type();
-    if found == wanted {
-        return Ok(values.clone());
-    }
-    if !is_wider(wanted, found) {
+    if found != wanted && !has_values_of(wanted, found) {
         return Err(Misfit::Type { column: column.to_owned(), found: found.clone(), wanted: wanted.clone() });
     }
-    Ok(cast(values, wanted)?)
+    convert(column, values, wanted)
 }
 
-/// Whether every value of `narrow` has its like in `wide`.
-fn is_wider(wide: &DataType, narrow: &DataType) -> bool {
-    use DataType::{
-        Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32, UInt64, Utf8,
-        Utf8View,
-    };
-    match (narrow, wide) {
-        (Int8, Int16 | Int32 | Int64 | Float32 | Float64)
-        | (Int16, Int32 | Int64 | Float32 | Float64)
-        | (Int32, Int64 | Float64)
-        | (UInt8, UInt16 | UInt32 | UInt64 | Int16 | Int32 | Int64 | Float32 | Float64)
-        | (UInt16, UInt32 | UInt64 | Int32 | Int64 | Float32 | Float64)
-        | (UInt32, UInt64 | Int64 | Float64)
-        | (Float32, Float64)
-        | (Utf8, LargeUtf8 | Utf8View) => true,
-        // As many digits on both sides of the point.
-        (Decimal128(digits, scale), Decimal128(more, finer)) => {
-            finer >= scale && i16::from(*more) - i16::from(*finer) >= i16::from(*digits) - i16::from(*scale)
+/// States of an aggregate as `wanted`: each value exactly, or as near as a double comes to a sum of integers.
+pub fn convert(column: &str, values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Misfit> {
+    use DataType::{Decimal128, Float64, Int64, List};
+    let found = values.data_type();
+    match (found, wanted) {
+        _ if found == wanted => Ok(values.clone()),
+        (List(_), List(item)) => {
+            let lists = values.as_list::<i32>();
+            let values = convert(column, lists.values(), item.data_type())?;
+            let lists = ListArray::try_new(item.clone(), lists.offsets().clone(), values, lists.nulls().cloned());
+            Ok(Arc::new(lists?))
         }
-        _ => false,
+        // The sum of integers that an average has: exact as long as a double has every integer.
+        (Float64, Decimal128(..)) => {
+            let is_whole = |value: &f64| value.trunc().to_bits() == value.to_bits() && value.abs() <= EXACT_UP_TO;
+            let sums = values.as_primitive::<Float64Type>();
+            if let Some(sum) = sums.iter().flatten().find(|sum| !is_whole(sum)) {
+                let cause = ArrowError::ComputeError(format!("{sum} is not known to be exact"));
+                return Err(Misfit::Value { wanted: wanted.clone(), cause });
+            }
+            checked(&checked(values, &Int64)?, wanted)
+        }
+        (Int64, Float64 | Decimal128(..)) | (Decimal128(..), Decimal128(..)) => checked(values, wanted),
+        _ if has_values_of(wanted, found) => checked(values, wanted),
+        _ => Err(Misfit::Type { column: column.to_owned(), found: found.clone(), wanted: wanted.clone() }),
     }
+}
+
+/// Cast, where a value that does not fit is an error and not null.
+fn checked(values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Misfit> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(values, wanted, &options).map_err(|cause| Misfit::Value { wanted: wanted.clone(), cause })
 }
 
 #[cfg(test)]
@@ -109,29 +150,35 @@ mod tests {
     #[test]
     fn columns_may_move_widen_come_and_go() {
         let wanted = schema(&[("added", DataType::Utf8, true), ("id", DataType::Int64, false)]);
-        let adapted = adapt(&rows(), &wanted).unwrap();
+        let lacking = Lacking(["added".to_owned()].into());
+        let adapted = adapt(&rows(), &wanted, &lacking).unwrap();
         assert_eq!(adapted.column(0).null_count(), 2);
         assert_eq!(adapted.column(1).as_primitive::<Int64Type>().values(), &[1, 2]);
-        assert_eq!(adapt(&rows(), &rows().schema()).unwrap(), rows());
+        assert_eq!(adapt(&rows(), &rows().schema(), &lacking).unwrap(), rows());
     }
 
     #[test]
     fn what_would_lose_or_guess_is_refused_by_name() {
         let cases = [
             (schema(&[("id", DataType::Int32, false), ("added", DataType::Utf8, false)]), "`added` is new"),
-            (schema(&[("id", DataType::Int16, false)]), "`id` was Int32 and is Int16"),
-            (schema(&[("id", DataType::Utf8, false)]), "`id` was Int32 and is Utf8"),
+            (schema(&[("unread", DataType::Utf8, true)]), "`unread` is read now and was not before"),
+            (schema(&[("id", DataType::Int16, false)]), "`id` was int and is Int16"),
+            (schema(&[("id", DataType::Utf8, false)]), "`id` was int and is string"),
         ];
         for (wanted, told) in cases {
-            let error = adapt(&rows(), &wanted).unwrap_err().to_string();
+            let error = adapt(&rows(), &wanted, &Lacking(["added".to_owned()].into())).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
         }
     }
 
     #[test]
-    fn a_decimal_is_wider_with_no_fewer_digits_on_either_side() {
-        let decimal = DataType::Decimal128;
-        assert!(is_wider(&decimal(12, 2), &decimal(10, 2)) && is_wider(&decimal(12, 4), &decimal(10, 2)));
-        assert!(!is_wider(&decimal(10, 4), &decimal(10, 2)) && !is_wider(&decimal(12, 1), &decimal(10, 2)));
+    fn columns_that_are_named_by_their_places_are_taken_where_nothing_has_changed() {
+        let (number, text) = (DataType::Int32, DataType::Utf8);
+        let by_place = schema(&[("id", number.clone(), false), ("$1", text.clone(), true)]);
+        let positional = RecordBatch::try_new(by_place, rows().columns().to_vec()).unwrap();
+        let same = schema(&[("id", number.clone(), false), ("$(upper(note))", text.clone(), true)]);
+        assert_eq!(adapt(&positional, &same, &Lacking::default()).unwrap().columns(), positional.columns());
+        let moved = schema(&[("$(upper(note))", text, true), ("id", number, false)]);
+        assert!(matches!(adapt(&positional, &moved, &Lacking::default()), Err(Misfit::Positional)));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use tidegate_crds::StateBackend;
 
 use super::{
-    local::{LocalError, LocalFolder},
+    local::{self, LocalError, LocalFolder},
     table::{TableError, rocks::Engine},
 };
 use crate::memory::{Budget, MemoryLimit};
@@ -62,8 +62,10 @@ impl Backend {
         Ok(folder.insert(created).clone())
     }
 
-    /// Deletes the local folder when what this gives is dropped, whatever is still under way.
+    /// At the start of a process: deletes the folders of those that were killed, and, when what this gives is dropped, the
+    /// process's own, whatever is still under way.
     pub fn until_the_end(&self) -> End {
+        local::sweep(&self.place.parent);
         End(self.clone())
     }
 
@@ -75,7 +77,7 @@ impl Backend {
         }
         let memory = self.place.memory.for_tables(self.kind);
         tracing::info!(memory, "tables on the local disk");
-        Ok(engine.insert(Engine::new(self.folder()?, memory)).clone())
+        Ok(engine.insert(Engine::new(self.folder()?, memory)?).clone())
     }
 }
 

@@ -15,6 +15,9 @@ pub enum StateError {
     File(#[from] FileError),
     #[error("failed to make rows of state")]
     Arrow(#[from] ArrowError),
+    /// A fault of the program, not of what was kept.
+    #[error("{0}; this is a fault of the program, please report it")]
+    Fault(&'static str),
 }
 
 impl Reason for StateError {
@@ -22,7 +25,7 @@ impl Reason for StateError {
         match self {
             Self::Table(error) => error.reason(),
             Self::File(error) => error.reason(),
-            Self::Arrow(_) => FailureReason::TaskFailed,
+            Self::Arrow(_) | Self::Fault(_) => FailureReason::TaskFailed,
         }
     }
 }

@@ -51,7 +51,7 @@ impl Reason for FileError {
             Self::Missing { .. } | Self::Damaged { .. } | Self::Length { .. } | Self::Arrow(_) => {
                 FailureReason::StateUnfit
             }
-            Self::Local(_) => FailureReason::TaskFailed,
+            Self::Local(error) => error.reason(),
             Self::Store(error) => error.reason(),
         }
     }
@@ -124,9 +124,17 @@ impl LocalRows {
     pub fn batch(&self, index: u32) -> Result<RecordBatch, FileError> {
         let damaged = || FileError::Damaged { path: self.name.to_string() };
         let opened = File::open(&self.path).map_err(LocalError::at("open", &self.path))?;
-        let mut reader = FileReader::try_new(opened, None)?;
+        let mut reader = FileReader::try_new(opened, None).map_err(|error| self.failed(error))?;
         reader.set_index(index as usize).map_err(|_| damaged())?;
-        Ok(reader.next().ok_or_else(damaged)??)
+        reader.next().ok_or_else(damaged)?.map_err(|error| self.failed(error))
+    }
+
+    /// What the disk did is no damage of the checkpoint.
+    fn failed(&self, error: ArrowError) -> FileError {
+        match error {
+            ArrowError::IoError(_, cause) => LocalError::at("read", &self.path)(cause).into(),
+            other => other.into(),
+        }
     }
 }
 

@@ -17,8 +17,9 @@ use std::{
 };
 
 use thiserror::Error;
+use tidegate_crds::api::FailureReason;
 
-use crate::env;
+use crate::{env, failure::Reason};
 
 const PREFIX: &str = "tidegate-";
 /// Of a folder that has no lock yet. A process that dies right then leaves it, empty.
@@ -37,6 +38,12 @@ pub struct LocalError {
 impl LocalError {
     pub fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self { action, path: path.to_owned(), cause }
+    }
+}
+
+impl Reason for LocalError {
+    fn reason(&self) -> FailureReason {
+        FailureReason::LocalDiskFailed
     }
 }
 
@@ -128,7 +135,7 @@ fn remove(path: &Path) {
 }
 
 /// Deletes the folders of processes that are gone. One that can't be looked at is another user's.
-fn sweep(parent: &Path) {
+pub(super) fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));

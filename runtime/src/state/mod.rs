@@ -11,6 +11,7 @@
 
 mod adapt;
 mod backend;
+pub mod changes;
 mod chunk;
 mod departed;
 mod error;
@@ -23,7 +24,7 @@ pub mod table;
 pub mod typed;
 mod write_ahead;
 
-pub use adapt::{Misfit, adapt, widen};
+pub use adapt::{Lacking, Misfit, adapt, convert, widen};
 pub use backend::Backend;
 pub use chunk::ChunkRows;
 pub use departed::Departed;

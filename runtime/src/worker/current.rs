@@ -10,18 +10,19 @@ use std::{
 };
 
 use futures::future::try_join_all;
-use tidegate_crds::api::RestoredBytes;
+use tidegate_crds::api::{Failure, RestoredBytes};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinSet,
 };
 
 use super::{
+    adopt::adopt,
     at_hand::Named,
     deploy::{DeployError, Deployment, Ready},
     held::{Held, HeldChunk, Shares},
     protocol::{Action, Assignment, Control, News, Notice, TaskId},
-    publish::{Lanes, PendingChunk, Tried, targets},
+    publish::{Lanes, PendingChunk, Progress, Tried, targets},
     regions::Regions,
     report::{Report, Reports},
     restore::{Restored, Takes},
@@ -34,7 +35,7 @@ use crate::{
     checkpoint::{Grant, manifest::Manifest, pack::Packer},
     failure::Reason,
     graph::Node,
-    ids::{Attempt, Epoch, OperatorId, Run},
+    ids::{Attempt, OperatorId, Run},
     operator::KeyRange,
 };
 
@@ -43,7 +44,8 @@ pub enum Happened {
     Built(Result<(Vec<Ready>, RestoredBytes), DeployError>),
     Ended(Run),
     Reported(Run, Report),
-    Published(Epoch),
+    /// How far publishing has come; or a sink refuses for good.
+    Published(Result<Progress, Failure>),
     Tried(Tried),
 }
 
@@ -102,7 +104,7 @@ impl Current {
             Some(Ok(run)) = self.ending.join_next() => Happened::Ended(run),
             Some((run, report)) = self.reports.recv() => Happened::Reported(run, report),
             Some(tried) = self.tries.recv() => Happened::Tried(tried),
-            epoch = self.lanes.next_published() => Happened::Published(epoch),
+            progress = self.lanes.next_published() => Happened::Published(progress),
         }
     }
 
@@ -114,9 +116,20 @@ impl Current {
             Action::Overtake(epoch) => self.runs.values().for_each(|run| run.overtake(epoch)),
             Action::Completed(grant) => self.completed(grant),
             Action::Discard(epoch) => self.shares.give_up(epoch),
+            Action::Ask(question) => {
+                self.say_all();
+                self.tell(News::Answered(question));
+            }
             Action::End(runs) => runs.into_iter().for_each(|run| self.end_run(run)),
             // Not for an attempt that is there.
             Action::StandBy | Action::Cancel => {}
+        }
+    }
+
+    /// Passes on what subtasks have reported so far.
+    fn say_all(&mut self) {
+        while let Ok((run, report)) = self.reports.try_recv() {
+            self.take_in(Happened::Reported(run, report));
         }
     }
 
@@ -134,7 +147,9 @@ impl Current {
             Happened::Reported(run, report) if self.counting.contains(&run) => self.reported(run, report),
             // The late words of a run that has ended.
             Happened::Reported(..) => {}
-            Happened::Published(epoch) => self.tell(News::Published(epoch)),
+            Happened::Published(Ok(Progress::All(epoch))) => self.tell(News::Published(epoch)),
+            Happened::Published(Ok(Progress::Sink { sink, epoch })) => self.tell(News::PublishedTo { sink, epoch }),
+            Happened::Published(Err(failure)) => self.tell(News::Failed(failure)),
             Happened::Tried(Tried { sink, failure }) => self.tell(News::Tried { sink, failure }),
         }
     }
@@ -149,6 +164,7 @@ impl Current {
             Report::Exhausted(task) => News::Exhausted(task),
             Report::Lag { source, subtask, lag } => News::Lag { source, subtask, lag },
             Report::Failed(failure) => News::Failed(failure),
+            Report::Broken(failure) => News::Broken(failure),
             // After the last barrier; what counts is that it is acknowledged.
             Report::Ended(_) => return,
         };
@@ -236,7 +252,7 @@ async fn build(
     let supply = Supply::new(store.clone(), at_hand.clone());
     let restored = match restored_from {
         Some(checkpoint) => {
-            let manifest = Manifest::read(store.as_ref(), &checkpoint).await?;
+            let manifest = adopt(&Manifest::read(store.as_ref(), &checkpoint).await?, &plan.graph)?;
             let takes = Takes::of(&plan);
             takes.fits(&manifest)?;
             let max_parallelism = takes.max_parallelism;

@@ -19,7 +19,7 @@ use super::{
     keyed_task::{Entry, KeyedTask},
     protocol::{Control, TaskId},
     report::{Report, Reports},
-    restore::{RestoreError, Restored},
+    restore::{RestoreError, Restored, SourceColumns},
     slot::{Slots, Subtask},
     snapshot::Snapshotter,
     source_task::SourceTask,
@@ -37,11 +37,11 @@ use crate::{
     failure::Reason,
     format::intake::Intake,
     graph::{NodeId, NodeKind},
-    ids::{Attempt, SubtaskIndex},
+    ids::{Attempt, OperatorId, SubtaskIndex},
     job::JobPlan,
     metrics::named,
     operator::{
-        KeyRange, OperatorError,
+        KeyRange, Named, OperatorError,
         build::{Built, Context, build},
     },
     source::{ReaderContext, SourceError, lag::LagWatch, watermark::Watermarks},
@@ -171,9 +171,9 @@ impl Deployment {
         let Some((node, exchange)) = root.and_then(|node| Some((node, node.exchange_id()?))) else {
             return Err(internal(&self.name(id, shape), "a task with inputs does not begin with an exchange"));
         };
-        gate.restore(in_flight::restored(&self.plan.graph, node, restored, self.range(id.subtask))?);
+        gate.restore(in_flight::restored(&self.plan, node, restored, self.range(id.subtask))?);
         let task = KeyedTask { gate, exchange, chain, edges, snapshotter: self.snapshotter(id) };
-        Ok(Subtask::new(id, self.name(id, shape), move || task.run()))
+        Ok(Subtask::new(id, self.name(id, shape), task))
     }
 
     async fn source(
@@ -190,6 +190,7 @@ impl Deployment {
             return Err(internal(&self.name(id, shape), "a task without inputs does not begin with a source"));
         };
         let table = self.plan.source(source).ok_or_else(|| internal(source, "the plan does not have the source"))?;
+        restored.reads_times_as_before(&self.plan, node, table)?;
         let splits = restored.splits(&node.id)?;
         let context = ReaderContext { subtask: id.subtask, parallelism: self.parallelism };
         let reader = table.source.reader(context, splits.clone()).await?;
@@ -201,18 +202,20 @@ impl Deployment {
         let metrics = &self.plan.metrics;
         let task = SourceTask {
             id: node.id.clone(),
+            columns: SourceColumns::of(table),
             reader,
             intake: Intake::new(
                 source.clone(),
                 &table.schema,
                 projection,
-                watermark.map(|watermark| watermark.column.as_str()),
+                watermark,
                 table.format.bad_records,
                 metrics.source_bad_records.get_or_create(&named(source)).clone(),
             )?,
             watermarks: Watermarks::new(
                 watermark.map(|watermark| watermark.delay.0).unwrap_or_default(),
                 watermark.and_then(|watermark| watermark.idle_timeout).map(|timeout| timeout.0),
+                env::monotonic(),
             ),
             restored: splits.unwrap_or_default(),
             chain,
@@ -225,7 +228,7 @@ impl Deployment {
             positions: BTreeMap::new(),
             lag,
         };
-        Ok(Subtask::new(id, self.name(id, shape), move || task.run()))
+        Ok(Subtask::new(id, self.name(id, shape), task))
     }
 
     fn links(&self, id: TaskId, shape: &TaskShape, restored: &Restored) -> Result<Vec<Link>, DeployError> {
@@ -289,6 +292,20 @@ impl Deployment {
     }
 }
 
-fn internal(source: &str, message: &str) -> DeployError {
-    SourceError::Refused { source_name: source.to_owned(), message: message.to_owned() }.into()
+/// What can't be, whatever the job, its systems and its state.
+fn internal(of: &str, message: &str) -> DeployError {
+    Named(OperatorId(of.to_owned())).fault(message).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_the_program_is_not_told_as_one_of_a_source_or_of_the_state() {
+        let error = internal("orders", "the plan does not have the source");
+        assert_eq!(error.reason(), FailureReason::TaskFailed);
+        let told = error.failure().message;
+        assert!(told.contains("`orders`: the plan does not have the source") && told.contains("report it"), "{told}");
+    }
 }

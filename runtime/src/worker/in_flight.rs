@@ -13,8 +13,9 @@ use arrow::{
 use super::{deploy::DeployError, restore::Restored};
 use crate::{
     exchange::{capture::Caught, inbox::InFlight},
-    graph::{Node, Partition, StreamGraph},
+    graph::{Node, Partition},
     ids::{EventTime, OperatorId},
+    job::JobPlan,
     operator::{KeyRange, Named},
     state::adapt,
 };
@@ -62,7 +63,7 @@ fn join(batches: &[RecordBatch]) -> Result<Option<RecordBatch>, ArrowError> {
 /// Rows of a checkpoint that were on their way to a node of the graph, of some key groups: each with the watermark that
 /// they count as of.
 pub fn restored(
-    graph: &StreamGraph,
+    plan: &JobPlan,
     node: &Node,
     restored: &Restored,
     range: KeyRange,
@@ -70,12 +71,13 @@ pub fn restored(
     let (Some(id), Partition::Hash(keys)) = (node.exchange_id(), node.partition()) else { return Ok(Vec::new()) };
     let states = restored.keyed(&id, range)?;
     let name = Named(id);
-    let input = node.inputs.first().and_then(|input| graph.nodes.get(input.0));
-    let schema = &input.ok_or_else(|| name.restore("the plan does not say what it reads"))?.schema;
+    let lacking = restored.lacking(plan, node)?;
+    let input = node.inputs.first().and_then(|input| plan.graph.nodes.get(input.0));
+    let schema = &input.ok_or_else(|| name.fault("the plan does not say what it reads"))?.schema;
     let mut rows = Vec::new();
     for part in states.into_iter().flat_map(|state| state.parts) {
         let batch = part.batch().map_err(|cause| name.state(cause))?;
-        let batch = adapt(&batch, schema).map_err(|misfit| {
+        let batch = adapt(&batch, schema, &lacking).map_err(|misfit| {
             name.restore(format!(
                 "{}. These are rows that a barrier has overtaken: take a savepoint with the version before, which has no \
                  such rows, and begin with it",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{FutureExt, future::LocalBoxFuture};
 use tidegate_crds::api::FailureReason;
 
 use super::{
@@ -54,9 +55,28 @@ impl Reason for TaskError {
     }
 }
 
+/// What a subtask does, with all that it has.
+pub trait Task: Send {
+    /// Runs to the end. Its channels stay until it is dropped.
+    fn run(&mut self) -> LocalBoxFuture<'_, Result<(), TaskError>>;
+}
+
+impl TaskError {
+    /// It follows from the failure of another subtask, which tells why.
+    pub fn follows(&self) -> bool {
+        matches!(self, Self::Orphaned | Self::Edge(EdgeError::Disconnected(_)))
+    }
+}
+
+impl Task for KeyedTask {
+    fn run(&mut self) -> LocalBoxFuture<'_, Result<(), TaskError>> {
+        self.run_to_end().boxed_local()
+    }
+}
+
 impl KeyedTask {
     /// Runs until the end of all channels.
-    pub async fn run(mut self) -> Result<(), TaskError> {
+    async fn run_to_end(&mut self) -> Result<(), TaskError> {
         let urge = self.gate.urge();
         loop {
             match self.gate.next().await.ok_or(TaskError::Orphaned)? {

@@ -11,11 +11,15 @@
 //! checkpoints may be at that. What a barrier has overtaken on its way is
 //! [`in_flight`]. What happened is told in [`report::Report`]s. When the checkpoint has completed, [`publish`] hands its
 //! rows to the sinks. [`restore`] reads state back, from the storage or from what the process still has ([`at_hand`],
-//! [`supply`]); [`rehearse`] tries beforehand whether it can be.
+//! [`supply`]); [`adopt`] finds whose it is, and [`rehearse`] tries beforehand whether it can be, and refuses what lies
+//! [`past_the_end`].
 
+mod adopt;
 pub mod api;
 pub mod at_hand;
 pub mod chain;
+#[cfg(test)]
+mod changed;
 mod current;
 pub mod deploy;
 pub mod edge;
@@ -24,6 +28,7 @@ pub mod in_flight;
 pub mod keyed_task;
 pub mod merge;
 mod parts;
+mod past_the_end;
 pub mod protocol;
 pub mod publish;
 pub mod regions;

@@ -65,6 +65,8 @@ pub enum Action {
     Discard(Epoch),
     /// End the subtasks of these runs, and say of each when they are gone. The others go on.
     End(Vec<Run>),
+    /// Say all that there is to say, and then this number: somebody has found a channel broken.
+    Ask(u64),
     /// End all subtasks, and say when they are gone.
     Cancel,
 }
@@ -125,8 +127,14 @@ pub enum News {
     Lag { source: String, subtask: SubtaskIndex, lag: Option<u64> },
     /// A subtask can't go on.
     Failed(Failure),
+    /// A subtask can't go on without another, which knows why, if anybody does.
+    Broken(Failure),
+    /// The answer to a question: what was to be said came before.
+    Answered(u64),
     /// Every sink has what this worker's subtasks had for it, up to this epoch.
     Published(Epoch),
+    /// A sink has what this worker's subtasks had for it up to this epoch, and is well ahead of others.
+    PublishedTo { sink: String, epoch: Epoch },
     /// A try to publish has failed, or, without a failure, one has gone well after that.
     Tried { sink: String, failure: Option<String> },
     /// The subtasks of this run are gone.

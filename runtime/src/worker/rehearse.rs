@@ -4,7 +4,11 @@
 //! as how many columns a window's partial results have, is tried on a sample: of each kind of state of an operator its
 //! smallest file is loaded, and the operator built with it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use tidegate_crds::{
@@ -14,16 +18,19 @@ use tidegate_crds::{
 use tokio::runtime::Handle;
 
 use super::{
+    adopt::adopt,
     deploy::DeployError,
-    in_flight,
+    in_flight, past_the_end,
     restore::{Restored, Takes},
     supply::Supply,
 };
 use crate::{
     checkpoint::{
         claim::{Heir, read_newest},
+        committed::Committed,
+        destination,
         manifest::{FileRef, Manifest},
-        origin::Origin,
+        origin::{Beginner, Origin},
         pack::Packer,
         record::CheckpointRef,
         store::{self, Store},
@@ -46,14 +53,18 @@ const LARGEST_SAMPLE: u64 = 64 << 20;
 #[async_trait]
 impl Heir for JobPlan {
     async fn beginning(&self, own: &Arc<dyn Store>) -> Result<Option<CheckpointRef>, Failure> {
-        let Some(origin) = origin(self).await? else { return Ok(None) };
-        let (from, epoch) = (origin.store.location(), origin.manifest.epoch);
-        tracing::info!(from, %epoch, "the job begins with a copy of this state");
-        origin.copy_to(own, &self.id).await.map(Some).map_err(|error| of_path(error.failure()))
+        let Some(from) = &self.spec.restore_from else { return Ok(None) };
+        let copied = Origin::find_and_copy(&from.path, &self.spec.checkpoint.storage, own, &self.id, self).await;
+        copied.map(Some).map_err(of_path)
     }
 
     async fn fits(&self, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), Failure> {
         rehearse(self, store, manifest).await.map_err(|error| error.failure())
+    }
+
+    fn publishes(&self, manifest: &Manifest, committed: &Committed) -> Result<(), Failure> {
+        let checked = destination::check(manifest, committed, &self.destinations());
+        checked.map_err(|error| Failure { reason: FailureReason::StateUnfit, message: error.to_string() })
     }
 }
 
@@ -74,13 +85,27 @@ pub enum Outlook {
 pub async fn outlook(plan: &JobPlan) -> Result<Outlook, Failure> {
     let store = store::open(&plan.spec.checkpoint.storage, &plan.id).await.map_err(|error| error.failure())?;
     let log = read_newest(store.as_ref()).await.map_err(|error| error.failure())?;
-    if let Some(newest) = log.and_then(|log| log.checkpoint) {
-        let manifest = Manifest::read(store.as_ref(), &newest).await.map_err(|error| error.failure())?;
+    if let Some(log) = log
+        && let Some(newest) = &log.checkpoint
+    {
+        let manifest = Manifest::read(store.as_ref(), newest).await.map_err(|error| error.failure())?;
         plan.fits(&store, &manifest).await?;
+        plan.publishes(&manifest, &log.committed)?;
         return Ok(Outlook::Own(manifest.epoch));
     }
     let copy = |origin: Origin| Outlook::Copy { of: origin.store.location(), epoch: origin.manifest.epoch };
     Ok(origin(plan).await?.map_or(Outlook::Nothing, copy))
+}
+
+/// The sinks that a start of the job would publish rows to which may be there already.
+pub async fn awaited(plan: &JobPlan) -> Result<BTreeSet<String>, Failure> {
+    let store = store::open(&plan.spec.checkpoint.storage, &plan.id).await.map_err(|error| error.failure())?;
+    let Some(log) = read_newest(store.as_ref()).await.map_err(|error| error.failure())? else {
+        return Ok(BTreeSet::new());
+    };
+    let awaited =
+        destination::awaited(store.as_ref(), log.checkpoint.as_ref(), &log.committed, &plan.destinations()).await;
+    awaited.map_err(|error| error.failure())
 }
 
 /// What `restoreFrom` names, if it does, and the job can begin with.
@@ -88,13 +113,23 @@ async fn origin(plan: &JobPlan) -> Result<Option<Origin>, Failure> {
     let Some(from) = &plan.spec.restore_from else { return Ok(None) };
     let origin = Origin::find(&from.path, &plan.spec.checkpoint.storage).await;
     let origin = origin.map_err(|error| of_path(error.failure()))?;
-    if from.mode == RestoreMode::Claim && !origin.is_savepoint {
-        let message = format!("{} is no savepoint; accepted is `mode: NoClaim`", origin.store.location());
-        return Err(of_path(Failure { reason: FailureReason::StateUnfit, message }));
-    }
-    let tried = rehearse(plan, &origin.store, &origin.manifest).await;
-    tried.map_err(|error| of_path(error.failure()))?;
+    plan.begins_with(&origin).await.map_err(of_path)?;
     Ok(Some(origin))
+}
+
+#[async_trait]
+impl Beginner for JobPlan {
+    async fn begins_with(&self, origin: &Origin) -> Result<(), Failure> {
+        let (from, epoch) = (origin.store.location(), origin.manifest.epoch);
+        let is_to_be_claimed = self.spec.restore_from.as_ref().is_some_and(|from| from.mode == RestoreMode::Claim);
+        if is_to_be_claimed && !origin.is_savepoint {
+            let message = format!("{from} is no savepoint; accepted is `mode: NoClaim`");
+            return Err(Failure { reason: FailureReason::StateUnfit, message });
+        }
+        rehearse(self, &origin.store, &origin.manifest).await.map_err(|error| error.failure())?;
+        tracing::info!(from, %epoch, "the job can begin with a copy of this state");
+        Ok(())
+    }
 }
 
 fn of_path(failure: Failure) -> Failure {
@@ -103,8 +138,10 @@ fn of_path(failure: Failure) -> Failure {
 
 async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), DeployError> {
     let takes = Takes::of(plan);
-    takes.fits(manifest)?;
-    let sample = sample(manifest.clone());
+    let manifest = adopt(manifest, &plan.graph)?;
+    takes.fits(&manifest)?;
+    past_the_end::check(plan, &manifest)?;
+    let sample = sample(manifest);
     let range = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: takes.max_parallelism };
     // In memory, and nothing is written: whether its rows fit does not depend on where they will be.
     let backend = Backend::new(StateBackend::Memory, PathBuf::new(), MemoryLimit::of_this_process());
@@ -115,13 +152,15 @@ async fn rehearse(plan: &JobPlan, store: &Arc<dyn Store>, manifest: &Manifest) -
     for node in &plan.graph.nodes {
         match &node.kind {
             NodeKind::Source { source, .. } => {
-                if let (Some(table), Some(splits)) = (plan.source(source), restored.splits(&node.id)?) {
+                let Some(table) = plan.source(source) else { continue };
+                restored.reads_times_as_before(plan, node, table)?;
+                if let Some(splits) = restored.splits(&node.id)? {
                     table.source.fits(&splits)?;
                 }
             }
             NodeKind::Deduplicate { .. } | NodeKind::WindowAggregate(_) => {
                 build(node, &context)?;
-                in_flight::restored(&plan.graph, node, &restored, range)?;
+                in_flight::restored(plan, node, &restored, range)?;
             }
             NodeKind::Map { .. } | NodeKind::Sink { .. } => {}
         }
@@ -158,6 +197,7 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::{
+            destination::Destinations,
             manifest::{OperatorState, PartRef, StateKind, SubtaskState},
             record::Trigger,
             store::ObjectPath,
@@ -173,8 +213,12 @@ mod tests {
     #[test]
     fn a_sample_has_one_part_of_each_kind_of_the_smallest_file_and_no_large_one() {
         let subtask = |parts| SubtaskState { value: "kept".into(), parts, table: Vec::new() };
-        let operator =
-            |id: &str, subtasks| OperatorState { id: OperatorId(id.into()), kind: StateKind::Deduplicate, subtasks };
+        let operator = |id: &str, subtasks| OperatorState {
+            id: OperatorId(id.into()),
+            kind: StateKind::Deduplicate,
+            written_as: None,
+            subtasks,
+        };
         let small = [part("keys", "b", 20, 0), part("keys", "b", 20, 1), part("waiting", "c", 30, 0)];
         let manifest = Manifest {
             format: Manifest::FORMAT,
@@ -191,6 +235,7 @@ mod tests {
                 operator("second", vec![subtask(vec![part("partial", "d", LARGEST_SAMPLE + 1, 0)])]),
             ],
             chunks: Vec::new(),
+            sinks: Destinations::new(),
             beginning: None,
         };
         let sampled = sample(manifest);

@@ -45,4 +45,6 @@ pub enum Report {
     Ended(TaskId),
     /// It can't go on.
     Failed(Failure),
+    /// It can't go on without another, which knows why, if anybody does.
+    Broken(Failure),
 }

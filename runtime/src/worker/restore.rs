@@ -29,6 +29,10 @@ use crate::{
     },
 };
 
+mod columns;
+
+pub use self::columns::SourceColumns;
+
 /// Files that are downloaded at the same time.
 const DOWNLOADS: usize = 8;
 /// Tables that are downloaded at the same time.
@@ -66,21 +70,49 @@ pub enum RestoreError {
         cause: serde_json::Error,
     },
     #[error(
+        "source `{source_name}`: its column `{column}` was {found} in the checkpoint and is {wanted}. A number in a record \
+         would be read in another unit, and the times that are remembered are of the former; set it back, or add a column \
+         under another name"
+    )]
+    Precision { source_name: String, column: String, found: String, wanted: String },
+    #[error(
+        "source `{source_name}`: its event time was `{found}` in the checkpoint and is `{wanted}`. Rows were put into windows, \
+         and the watermark was set, by the former; set it back, or begin without state, under another `jobId`"
+    )]
+    EventTime { source_name: String, found: String, wanted: String },
+    #[error("the checkpoint is damaged: the columns of `{operator}`")]
+    Columns {
+        operator: OperatorId,
+        #[source]
+        cause: serde_json::Error,
+    },
+    #[error(
         "spec.maxParallelism: found {found}; the checkpoint was taken with {fixed}, and key groups can't change: set {fixed}"
     )]
     MaxParallelism { found: u32, fixed: u32 },
     #[error(
-        "the checkpoint has state that would be lost, since the job does not have its operator: {}. An operator is named \
-         by what it computes (the length of a window, its keys, the name of the view it reads): take that change back, or \
-         drop the state by `allowNonRestoredState: true`",
+        "the checkpoint has state that would be lost, since the job does not have its operator: {}. An operator is known \
+         by what it goes by (the length of a window, its keys, the name of the view it reads) and by the view or INSERT \
+         that it is written in: take that change back, or drop the state by `allowNonRestoredState: true`",
         homeless(.operators)
     )]
     Homeless { operators: Vec<Homeless> },
+    #[error(
+        "two operators of the checkpoint, `{one}` and `{other}`, are one now, `{now}`, since what they compute has become the \
+         same; their states can't be put together: let them differ, or begin without this state, under another `jobId`"
+    )]
+    Joined { now: OperatorId, one: OperatorId, other: OperatorId },
     #[error(
         "the state was drained: windows that were open at epoch {epoch} have been put out with what they held, and would \
          be put out again with what comes; begin without state, under another `jobId`"
     )]
     Drained { epoch: Epoch },
+    #[error(
+        "`{operator}` has seen the end of its sources and put out then what it held back, and source `{source_name}` now \
+         has more to read, all of which would be late; let the source end where it did (`until`, `count`), or begin \
+         without state, under another `jobId`"
+    )]
+    Ended { operator: OperatorId, source_name: String },
 }
 
 /// An operator of a checkpoint that a job does not have.
@@ -167,9 +199,14 @@ impl Reason for RestoreError {
             Self::State(error) => error.reason(),
             Self::Batch { .. }
             | Self::Splits { .. }
+            | Self::Precision { .. }
+            | Self::EventTime { .. }
+            | Self::Columns { .. }
             | Self::MaxParallelism { .. }
             | Self::Homeless { .. }
-            | Self::Drained { .. } => FailureReason::StateUnfit,
+            | Self::Joined { .. }
+            | Self::Drained { .. }
+            | Self::Ended { .. } => FailureReason::StateUnfit,
         }
     }
 }
@@ -229,14 +266,7 @@ impl Restored {
 
     /// The splits of a source, of all its former subtasks; `None` if the checkpoint does not know the source.
     pub fn splits(&self, source: &OperatorId) -> Result<Option<Vec<SplitState>>, RestoreError> {
-        let Some(state) = self.operators.get(source) else { return Ok(None) };
-        let mut splits = Vec::new();
-        for subtask in &state.subtasks {
-            let own: Vec<SplitState> = serde_json::from_value(subtask.value["splits"].clone())
-                .map_err(|cause| RestoreError::Splits { operator: source.clone(), cause })?;
-            splits.extend(own);
-        }
-        Ok(Some(splits))
+        self.operators.get(source).map(splits).transpose()
     }
 
     /// What a keyed subtask takes over.
@@ -276,6 +306,17 @@ impl Restored {
         }
         Ok(parts)
     }
+}
+
+/// The splits of a source, of all its subtasks.
+pub(super) fn splits(source: &OperatorState) -> Result<Vec<SplitState>, RestoreError> {
+    let mut splits = Vec::new();
+    for subtask in &source.subtasks {
+        let own: Vec<SplitState> = serde_json::from_value(subtask.value["splits"].clone())
+            .map_err(|cause| RestoreError::Splits { operator: source.id.clone(), cause })?;
+        splits.extend(own);
+    }
+    Ok(splits)
 }
 
 /// Gets files of rows, each with the parts that are wanted of it. Those that have to be downloaded go into memory, where

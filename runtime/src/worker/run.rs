@@ -12,13 +12,13 @@ use super::{
     report::{Report, Reports},
     slot::Slots,
     supervisor::Worker,
-    wiring::tell,
 };
 use crate::{
     exchange::{
         remote::send::{Leaving, connection},
         urge::Urge,
     },
+    failure::Reason,
     ids::{Attempt, Epoch, Run},
 };
 
@@ -80,7 +80,7 @@ impl Deployed {
             self.carriers.spawn(async move {
                 if let Err(error) = channel.carry(connection).await {
                     // The channel stays until then, or its sending task would have the first word.
-                    tell(error, reports).await;
+                    reports.send(Report::Broken(error.failure()));
                 }
                 drop(channel);
             });

@@ -1,17 +1,19 @@
 //! Slots: threads that run subtasks.
+//!
+//! A subtask that fails tells why before its channels go: whoever finds one of them broken, and asks, finds that told.
 
-use std::future::Future;
+use std::{any::Any, panic::AssertUnwindSafe};
 
-use futures::future::LocalBoxFuture;
+use futures::FutureExt;
 use tidegate_crds::api::{Failure, FailureReason};
 use tokio::{
     runtime::Builder,
     sync::{oneshot, watch},
-    task::{JoinSet, LocalSet},
+    task::LocalSet,
 };
 
 use super::{
-    keyed_task::TaskError,
+    keyed_task::Task,
     protocol::TaskId,
     report::{Report, Reports},
 };
@@ -21,15 +23,12 @@ use crate::{env, failure::Reason, fault};
 pub struct Subtask {
     pub id: TaskId,
     pub name: String,
-    pub run: Box<dyn FnOnce() -> LocalBoxFuture<'static, Result<(), TaskError>> + Send>,
+    pub task: Box<dyn Task>,
 }
 
 impl Subtask {
-    pub fn new<F>(id: TaskId, name: String, run: impl FnOnce() -> F + Send + 'static) -> Self
-    where
-        F: Future<Output = Result<(), TaskError>> + 'static,
-    {
-        Self { id, name, run: Box::new(move || Box::pin(run())) }
+    pub fn new(id: TaskId, name: String, task: impl Task + 'static) -> Self {
+        Self { id, name, task: Box::new(task) }
     }
 }
 
@@ -87,7 +86,7 @@ async fn until_stopped(mut stopped: watch::Receiver<bool>) {
 /// Slots without threads of their own: in a simulation all processes share one.
 #[cfg(any(test, feature = "test-util"))]
 async fn together(subtasks: Vec<Subtask>, stopped: watch::Receiver<bool>, reports: Reports, end: oneshot::Sender<()>) {
-    let mut tasks = JoinSet::new();
+    let mut tasks = tokio::task::JoinSet::new();
     for subtask in subtasks {
         tasks.spawn_local(watched(subtask, reports.clone()));
     }
@@ -97,31 +96,85 @@ async fn together(subtasks: Vec<Subtask>, stopped: watch::Receiver<bool>, report
 }
 
 /// Runs a subtask and reports how it ended, a panic included.
-async fn watched(subtask: Subtask, reports: Reports) {
-    let task = subtask.id;
-    // In a set, so that it is dropped with this future.
-    let mut running = JoinSet::new();
-    running.spawn_local((subtask.run)());
-    let ended = tokio::select! {
+async fn watched(Subtask { id, name, mut task }: Subtask, reports: Reports) {
+    let by_itself = |message: String| Failure { reason: FailureReason::TaskFailed, message };
+    let report = tokio::select! {
         biased;
-        () = fault::strike(&subtask.name) => {
-            let message = "struck by a test".to_owned();
-            return reports.send(failed(&subtask.name, Failure { reason: FailureReason::TaskFailed, message }));
-        }
-        ended = running.join_next() => ended,
-    };
-    let report = match ended {
-        Some(Ok(Ok(()))) => Report::Ended(task),
-        Some(Ok(Err(error))) => failed(&subtask.name, error.failure()),
-        None => return,
-        Some(Err(error)) if error.is_cancelled() => return,
-        Some(Err(panic)) => {
-            failed(&subtask.name, Failure { reason: FailureReason::TaskFailed, message: panic.to_string() })
-        }
+        () = fault::strike(&name) => Report::Failed(of(&name, by_itself("struck by a test".to_owned()))),
+        ended = AssertUnwindSafe(task.run()).catch_unwind() => match ended {
+            Ok(Ok(())) => Report::Ended(id),
+            Ok(Err(error)) if error.follows() => Report::Broken(of(&name, error.failure())),
+            Ok(Err(error)) => Report::Failed(of(&name, error.failure())),
+            Err(panic) => Report::Failed(of(&name, by_itself(format!("it has panicked: {}", words(panic.as_ref()))))),
+        },
     };
     reports.send(report);
+    drop(task);
 }
 
-fn failed(task: &str, failure: Failure) -> Report {
-    Report::Failed(Failure { message: format!("{task}: {}", failure.message), ..failure })
+fn of(task: &str, failure: Failure) -> Failure {
+    Failure { message: format!("{task}: {}", failure.message), ..failure }
+}
+
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let owned = || panic.downcast_ref::<String>().map(String::as_str);
+    panic.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("without a word")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::future::LocalBoxFuture;
+    use tokio::sync::{Notify, mpsc::unbounded_channel};
+
+    use super::*;
+    use crate::{
+        ids::{Run, SubtaskIndex},
+        worker::keyed_task::TaskError,
+    };
+
+    /// Fails at once, one way or the other; notes that it is gone.
+    struct Fails {
+        panics: bool,
+        gone: Arc<Notify>,
+    }
+
+    impl Task for Fails {
+        fn run(&mut self) -> LocalBoxFuture<'_, Result<(), TaskError>> {
+            let panics = self.panics;
+            let fails = async move {
+                assert!(!panics, "number {}", 7);
+                Err(TaskError::Orphaned)
+            };
+            fails.boxed_local()
+        }
+    }
+
+    impl Drop for Fails {
+        fn drop(&mut self) {
+            self.gone.notify_one();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subtask_tells_why_it_fails_before_its_channels_go() {
+        for panics in [true, false] {
+            let (reports, mut told) = unbounded_channel();
+            let gone = Arc::<Notify>::default();
+            let id = TaskId { task: 0, subtask: SubtaskIndex(0) };
+            let subtask = Subtask::new(id, "sales[0]".to_owned(), Fails { panics, gone: gone.clone() });
+            let slots = Slots::start(vec![vec![subtask]], &Reports::new(Run(1), reports)).unwrap();
+            gone.notified().await;
+            match told.try_recv().expect("it is told by now") {
+                (_, Report::Failed(failure)) if panics => {
+                    assert!(failure.message.contains("it has panicked: number 7"));
+                }
+                (_, Report::Broken(failure)) if !panics => assert!(failure.message.starts_with("sales[0]: the tasks")),
+                (_, other) => panic!("{other:?}"),
+            }
+            slots.stop().await;
+        }
+    }
 }

@@ -259,7 +259,9 @@ impl Snapshotter {
             let id = ChunkId { lineage: self.lineage.clone(), sink: sink.to_owned(), slot, epoch, index };
             let reference = ChunkRef { id: id.clone(), rows: rows.rows(), file };
             let batches = rows.batches().await.unwrap_or_default();
-            let chunk = batches.first().map(RecordBatch::schema).map(|schema| Chunk { id, schema, rows: batches });
+            let checksum = reference.file.xxh3.clone();
+            let schema = batches.first().map(RecordBatch::schema);
+            let chunk = schema.map(|schema| Chunk { id, schema, rows: batches, checksum });
             Ok(HeldChunk { reference, chunk, rows })
         });
         try_join_all(uploads).await

@@ -6,21 +6,24 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
+use futures::{FutureExt, future::LocalBoxFuture};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     chain::{Chain, FrozenLink},
     edge::Edge,
-    keyed_task::{TaskError, Waited, cut, send},
+    keyed_task::{Task, TaskError, Waited, cut, send},
     protocol::Control,
     report::{Report, Reports},
+    restore::SourceColumns,
     snapshot::Snapshotter,
 };
 use crate::{
     element::Barrier,
     env,
     exchange::urge::Urge,
+    fault,
     format::intake::Intake,
     ids::{Epoch, EventTime, OperatorId},
     operator::Frozen,
@@ -34,6 +37,8 @@ use crate::{
 
 pub struct SourceTask {
     pub id: OperatorId,
+    /// Of the source, for whoever goes on with other ones.
+    pub columns: SourceColumns,
     pub reader: Box<dyn SourceReader>,
     /// Turns what the reader fetched into rows.
     pub intake: Intake,
@@ -61,39 +66,60 @@ enum Next {
     Tick,
 }
 
+impl Task for SourceTask {
+    fn run(&mut self) -> LocalBoxFuture<'_, Result<(), TaskError>> {
+        self.run_to_end().boxed_local()
+    }
+}
+
 impl SourceTask {
     /// Runs until the last barrier.
-    pub async fn run(mut self) -> Result<(), TaskError> {
+    async fn run_to_end(&mut self) -> Result<(), TaskError> {
         self.watermarks.assign(&self.reader.positions(), &self.restored, env::monotonic());
         // Says so at once when it has no splits, or goes on with the checkpoint's watermark.
         self.advance()?;
         send(&mut self.chain, &self.edges, &self.urge).await?;
-        let (mut paused, mut exhausted) = (false, false);
+        let (mut paused, mut drained, mut exhausted) = (false, false, false);
         let mut looked_at = env::monotonic();
+        let mut cut_at = self.records.get();
         loop {
+            let asks = !paused && !exhausted && fault::may_read(self.records.get() - cut_at);
+            if asks {
+                self.watermarks.ask(env::monotonic());
+            }
             // Counted from the last look, and not from the last thing that happened: something always does.
-            let tick = self
-                .watermarks
-                .idle_timeout()
-                .map(|timeout| (looked_at + timeout / 2).saturating_sub(env::monotonic()));
+            let tick = self.watermarks.look().map(|look| (looked_at + look).saturating_sub(env::monotonic()));
             let next = tokio::select! {
                 biased;
                 told = self.control.recv() => Next::Told(told),
-                fetched = self.reader.fetch(), if !paused && !exhausted => Next::Fetched(fetched),
-                () = idle(tick), if !exhausted => Next::Tick,
+                fetched = self.reader.fetch(), if asks => Next::Fetched(fetched),
+                () = idle(tick), if asks => Next::Tick,
             };
+            if asks {
+                self.watermarks.wait(env::monotonic());
+                self.watermarks.leave();
+            }
             match next {
                 // The worker is gone: the job is being torn down.
                 Next::Told(None) => return Ok(()),
-                Next::Told(Some(Control::Pause)) => paused = true,
+                Next::Told(Some(Control::Pause)) => {
+                    paused = true;
+                    // Whoever else reads this must not go on without what comes here meanwhile.
+                    self.watermarks.pause(env::monotonic());
+                    self.advance()?;
+                }
                 Next::Told(Some(Control::Resume)) => paused = false,
                 Next::Told(Some(Control::Drain)) => {
-                    paused = true;
+                    (paused, drained) = (true, true);
                     self.chain.watermark(EventTime::MAX)?;
                 }
                 Next::Told(Some(Control::Completed(epoch))) => self.completed(epoch)?,
                 Next::Told(Some(Control::Trigger(barrier))) => {
+                    if barrier.last && !drained && !exhausted {
+                        self.confirm().await?;
+                    }
                     self.cut(barrier)?;
+                    cut_at = self.records.get();
                     if barrier.last {
                         self.edges.iter().try_for_each(Edge::end)?;
                         // Stays to hear that the last checkpoint has completed.
@@ -115,7 +141,7 @@ impl SourceTask {
         match fetched {
             Fetched::Records(records) => {
                 self.records.inc_by(records.len() as u64);
-                let taken = self.intake.decode(records.as_ref(), &self.reader.positions())?;
+                let taken = self.intake.decode(records.as_ref(), &self.reader.positions(), env::wall_clock_ms())?;
                 if let Some(dead_letters) = taken.dead_letters {
                     self.chain.side(dead_letters)?;
                 }
@@ -128,7 +154,10 @@ impl SourceTask {
             }
             Fetched::SplitsChanged => {
                 self.watermarks.assign(&self.reader.positions(), &self.restored, env::monotonic());
+                // A source that had none is idle no more.
+                self.advance()?;
             }
+            Fetched::SplitsKnown => self.advance()?,
             Fetched::Exhausted => {
                 self.chain.watermark(EventTime::MAX)?;
                 self.reports.send(Report::Exhausted(self.snapshotter.task));
@@ -154,7 +183,8 @@ impl SourceTask {
 
     fn advance(&mut self) -> Result<(), TaskError> {
         if self.intake.has_event_time()
-            && let Some(progress) = self.watermarks.advance(env::monotonic())
+            && let Some(progress) =
+                self.watermarks.advance(|split| self.reader.remaining(split), self.reader.splits_known_at())
         {
             match progress {
                 Progress::Watermark(watermark) => self.chain.watermark(watermark)?,
@@ -164,10 +194,24 @@ impl SourceTask {
         Ok(())
     }
 
+    /// Time that waits for a look at the splits does not wait for the next run: who saw everything read and stops the job
+    /// expects the windows that have ended.
+    async fn confirm(&mut self) -> Result<(), TaskError> {
+        if self.reader.look_for_splits().await? {
+            self.watermarks.assign(&self.reader.positions(), &self.restored, env::monotonic());
+        }
+        self.advance()?;
+        send(&mut self.chain, &self.edges, &self.urge).await
+    }
+
     fn cut(&mut self, barrier: Barrier) -> Result<(), TaskError> {
         self.urge.met(barrier.epoch);
         let splits = self.watermarks.complete(self.reader.positions());
-        let value = serde_json::json!({ "splits": &splits });
+        let value = serde_json::json!({
+            "splits": &splits,
+            "columns": &self.columns.columns,
+            "eventTime": &self.columns.event_time,
+        });
         self.positions.insert(barrier.epoch, splits);
         let state = Some(StateSnapshot { value, ..StateSnapshot::default() });
         let own =
@@ -182,7 +226,7 @@ impl SourceTask {
     }
 }
 
-/// Waits until it is time to see whether a split has become idle; for ever where none can.
+/// Waits until it is time to see whether a split has become idle; for ever where none can be.
 async fn idle(wait: Option<Duration>) {
     match wait {
         Some(wait) => env::sleep(wait).await,

@@ -225,7 +225,7 @@ async fn fetch_file(supply: &Supply, engine: &Engine, pieces: &[FileRef], path: 
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TableError> {
-    env::busy(work).await.map_err(|panic| TableError::Damaged(panic.to_string()))
+    env::busy(work).await.map_err(TableError::Interrupted)
 }
 
 #[cfg(test)]

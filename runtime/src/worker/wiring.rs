@@ -12,7 +12,6 @@ use super::{
     topology::{TaskShape, Topology},
 };
 use crate::{
-    env,
     exchange::{
         gate::Gate,
         local::{Sender, channels, outbox},
@@ -26,9 +25,6 @@ use crate::{
     ids::{Attempt, Run, SubtaskIndex},
     job::JobPlan,
 };
-
-/// A task that ends takes its channels with it: who finds one broken leaves the first word to who knows why.
-const FIRST_WORD: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Which subtasks of a run are here, and where the others are.
 #[derive(Debug)]
@@ -125,18 +121,9 @@ impl<'a> Wiring<'a> {
             let id = self.id(to, channel);
             sender.comes_from_afar();
             let reports = reports.clone();
-            let broken = Box::new(move |cause| {
-                tokio::spawn(tell(cause, reports));
-            });
+            let broken = Box::new(move |cause: ChannelError| reports.send(Report::Broken(cause.failure())));
             post.expect(id, Inbox { sender, broken });
         }
         self.leaving
     }
-}
-
-/// Reports a broken channel, after those who may know the cause.
-pub async fn tell(cause: ChannelError, reports: Reports) {
-    env::sleep(FIRST_WORD).await;
-    // The run has mostly ended by then.
-    reports.send(Report::Failed(cause.failure()));
 }

@@ -184,6 +184,7 @@ impl Column {
     fn read_quoted(&mut self, text: &[u8]) -> Parse<()> {
         let value = match &mut self.values {
             Values::Timestamp { values, unit, .. } => calendar::parse_instant(text)
+                .filter(|(seconds, _)| calendar::has_instant(*seconds))
                 .and_then(|instant| in_unit(instant, *unit))
                 .map(|value| values.push(value)),
             Values::Date(values) => calendar::parse_date(text).map(|days| values.push(days as i32)),
@@ -212,18 +213,34 @@ impl Column {
                 Exact::TooFine => "too many digits after the point",
                 _ => "too many digits",
             },
-            Values::Int(values) | Values::Date(values) => match whole(number) {
+            Values::Int(values) => match whole(number) {
                 Ok(value) => {
                     values.push(value);
                     return Ok(());
                 }
                 Err(why) => why,
             },
-            Values::BigInt(values) | Values::Timestamp { values, .. } => match whole(number) {
+            Values::Date(values) => match whole(number) {
+                Ok(days) if calendar::has_date(i64::from(days)) => {
+                    values.push(days);
+                    return Ok(());
+                }
+                Ok(_) => NO_SUCH_YEAR,
+                Err(why) => why,
+            },
+            Values::BigInt(values) => match whole(number) {
                 Ok(value) => {
                     values.push(value);
                     return Ok(());
                 }
+                Err(why) => why,
+            },
+            Values::Timestamp { values, unit, .. } => match whole::<i64>(number) {
+                Ok(value) if calendar::has_instant(value.div_euclid(per_second(*unit))) => {
+                    values.push(value);
+                    return Ok(());
+                }
+                Ok(_) => NO_SUCH_YEAR,
                 Err(why) => why,
             },
             Values::Double(values) => {
@@ -339,13 +356,20 @@ fn whole<T: TryFrom<i128>>(number: &Number<'_>) -> Result<T, &'static str> {
     }
 }
 
+const NO_SUCH_YEAR: &str = "outside the years 0 to 9999";
+
+fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
 /// `None` when the instant is too far away for the unit.
 fn in_unit((seconds, nanos): (i64, u32), unit: TimeUnit) -> Option<i64> {
-    let (per_second, divisor) = match unit {
-        TimeUnit::Second => (1, 1_000_000_000),
-        TimeUnit::Millisecond => (1_000, 1_000_000),
-        TimeUnit::Microsecond => (1_000_000, 1_000),
-        TimeUnit::Nanosecond => (1_000_000_000, 1),
-    };
-    seconds.checked_mul(per_second)?.checked_add(i64::from(nanos / divisor))
+    let per_second = per_second(unit);
+    let parts = i64::from(nanos) / (1_000_000_000 / per_second);
+    seconds.checked_mul(per_second)?.checked_add(parts)
 }

@@ -1,20 +1,21 @@
 //! A batch to JSON lines.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::{
     array::{
-        Array, AsArray, BinaryArray, GenericBinaryArray, OffsetSizeTrait, PrimitiveArray, RecordBatch,
+        Array, ArrowPrimitiveType, AsArray, BinaryArray, GenericBinaryArray, OffsetSizeTrait, PrimitiveArray,
+        RecordBatch,
         types::{
-            ArrowTimestampType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-            TimestampSecondType,
+            ArrowTimestampType, Date32Type, Float32Type, Float64Type, TimestampMicrosecondType,
+            TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
         },
     },
     datatypes::{DataType, FieldRef, TimeUnit},
     error::ArrowError,
     json::{
         Encoder, EncoderFactory, EncoderOptions, WriterBuilder,
-        writer::{LineDelimited, NullableEncoder},
+        writer::{LineDelimited, NullableEncoder, make_encoder},
     },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -53,17 +54,20 @@ pub fn encode(batch: &RecordBatch) -> Result<JsonLines, ArrowError> {
     Ok(JsonLines { bytes, ends })
 }
 
-/// Where we spell a value in another way than Arrow does: instants always in UTC with all digits of the column, bytes in
-/// base64.
+/// Where we spell a value in another way than Arrow does: instants always in UTC with all digits of the column, dates of
+/// any year, bytes in base64, and what is no number (`"NaN"`, `"Infinity"`, `"-Infinity"`, as Flink has it) never as null.
 #[derive(Debug)]
 struct Spelling;
+
+/// Arrow's own spelling.
+static ARROWS: LazyLock<EncoderOptions> = LazyLock::new(EncoderOptions::default);
 
 impl EncoderFactory for Spelling {
     fn make_default_encoder<'a>(
         &self,
-        _field: &'a FieldRef,
+        field: &'a FieldRef,
         array: &'a dyn Array,
-        _options: &'a EncoderOptions,
+        _: &'a EncoderOptions,
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
         let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
             DataType::Timestamp(TimeUnit::Second, _) => Box::new(Instants(array.as_primitive::<TimestampSecondType>())),
@@ -79,6 +83,17 @@ impl EncoderFactory for Spelling {
             DataType::Binary => {
                 let array: &BinaryArray = array.as_binary();
                 Box::new(Blobs(array))
+            }
+            DataType::Date32 => Box::new(Dates(array.as_primitive::<Date32Type>())),
+            DataType::Float32 => {
+                let numbers = array.as_primitive::<Float32Type>();
+                let Some(encoder) = numerals(numbers, field, f64::from)? else { return Ok(None) };
+                encoder
+            }
+            DataType::Float64 => {
+                let numbers = array.as_primitive::<Float64Type>();
+                let Some(encoder) = numerals(numbers, field, |value| value)? else { return Ok(None) };
+                encoder
             }
             DataType::LargeBinary => Box::new(Blobs(array.as_binary::<i64>())),
             _ => return Ok(None),
@@ -102,6 +117,52 @@ impl<T: ArrowTimestampType> Encoder for Instants<'_, T> {
         out.push(b'"');
         calendar::write_instant(out, value.div_euclid(per_second), nanos as u32, digits);
         out.push(b'"');
+    }
+}
+
+struct Dates<'a>(&'a PrimitiveArray<Date32Type>);
+
+impl Encoder for Dates<'_> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        out.push(b'"');
+        calendar::write_date(out, i64::from(self.0.value(row)));
+        out.push(b'"');
+    }
+}
+
+/// Numbers with a point, some of which are none.
+struct Numerals<'a, T: ArrowPrimitiveType> {
+    numbers: &'a PrimitiveArray<T>,
+    finite: NullableEncoder<'a>,
+    double: fn(T::Native) -> f64,
+}
+
+/// `None` where all are numbers: then Arrow's own way is the shortest.
+fn numerals<'a, T: ArrowPrimitiveType>(
+    numbers: &'a PrimitiveArray<T>,
+    field: &'a FieldRef,
+    double: fn(T::Native) -> f64,
+) -> Result<Option<Box<dyn Encoder + 'a>>, ArrowError> {
+    if numbers.values().iter().all(|value| double(*value).is_finite()) {
+        return Ok(None);
+    }
+    let finite = make_encoder(field, numbers, &ARROWS)?;
+    Ok(Some(Box::new(Numerals { numbers, finite, double })))
+}
+
+impl<T: ArrowPrimitiveType> Encoder for Numerals<'_, T> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        let value = (self.double)(self.numbers.value(row));
+        if value.is_finite() {
+            self.finite.encode(row, out);
+        } else {
+            let text: &[u8] = match value {
+                f64::INFINITY => b"\"Infinity\"",
+                f64::NEG_INFINITY => b"\"-Infinity\"",
+                _ => b"\"NaN\"",
+            };
+            out.extend_from_slice(text);
+        }
     }
 }
 

@@ -15,8 +15,9 @@
 //! | `timestamp(n)` | `"2026-01-31T12:00:00.000Z"`, with a zone or in UTC, finer digits cut off; or a whole number since 1970 in the column's unit: milliseconds for `timestamp(3)` |
 //! | `bytes` | base64 (RFC 4648, padded) |
 //!
-//! `null` and a missing field are the same. Of a field that stands twice the last counts; both must fit. Written back,
-//! instants are RFC 3339 in UTC, decimals exact numbers, bytes base64, and null is spelled out.
+//! Dates and instants are of the years 0 to 9999. `null` and a missing field are the same. Of a field that stands twice the last counts; both must fit. Written back,
+//! instants are RFC 3339 in UTC, decimals exact numbers, bytes base64, and null is spelled out. What a computed `float` or
+//! `double` may be and a JSON number can't is written as text: `"NaN"`, `"Infinity"`, `"-Infinity"`.
 
 mod columns;
 mod decode;

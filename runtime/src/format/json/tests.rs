@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{
-        Array, AsArray, RecordBatch,
+        Array, ArrayRef, AsArray, Date32Array, Float32Array, Float64Array, RecordBatch,
         types::{Decimal128Type, Int32Type, Int64Type, TimestampMillisecondType},
     },
     datatypes::SchemaRef,
@@ -102,6 +102,10 @@ fn values_of_every_type_come_back_as_they_were() {
         ("timestamp(0)", "1767225600", "\"2026-01-01T00:00:00Z\""),
         ("timestamp(6)", "\"2026-01-01 00:00:00.000001\"", "\"2026-01-01T00:00:00.000001Z\""),
         ("timestamp(9)", "-1", "\"1969-12-31T23:59:59.999999999Z\""),
+        ("timestamp(3)", "253402300799999", "\"9999-12-31T23:59:59.999Z\""),
+        ("timestamp(3)", "-62167219200000", "\"0000-01-01T00:00:00.000Z\""),
+        ("date", "2932896", "\"9999-12-31\""),
+        ("date", "-719528", "\"0000-01-01\""),
         ("bytes", "\"AP/+\"", "\"AP/+\""),
         ("string", "null", "null"),
         ("decimal(12,2)", "null", "null"),
@@ -137,6 +141,12 @@ fn a_value_that_does_not_fit_is_never_bent_to_fit() {
         ("timestamp(3)", "1.5", "not a whole number"),
         ("timestamp(3)", "\"yesterday\"", "milliseconds since 1970"),
         ("timestamp(9)", "\"3026-01-01T00:00:00Z\"", "nanoseconds"),
+        ("timestamp(3)", "9223372036854775807", "outside the years 0 to 9999"),
+        ("timestamp(3)", "253402300800000", "outside the years 0 to 9999"),
+        ("timestamp(6)", "-62167219200000001", "outside the years 0 to 9999"),
+        ("timestamp(0)", "\"9999-12-31T23:59:59-01:00\"", "an instant"),
+        ("date", "2932897", "outside the years 0 to 9999"),
+        ("date", "2147483647", "outside the years 0 to 9999"),
         ("bytes", "\"a\"", "base64"),
         ("bigint", "01", "a number"),
         ("bigint", "1.", "after the point"),
@@ -478,4 +488,27 @@ fn arrow_json_bends_what_this_decoder_refuses() {
     assert!(neighbours.is_err(), "{neighbours:?}");
     let ours = decode(schema(&[("v", "bigint")]), &records(&[r#"{"v":1}"#, r#"{"v":"x"}"#, r#"{"v":3}"#]));
     assert_eq!((ours.batch.num_rows(), ours.bad.len()), (2, 1));
+}
+
+#[test]
+fn what_is_computed_and_no_json_number_is_text_and_not_null() {
+    let doubles =
+        Float64Array::from(vec![Some(f64::NAN), Some(f64::INFINITY), None, Some(1.5), Some(1e20), Some(-0.0)]);
+    let floats =
+        Float32Array::from(vec![Some(1.5), Some(f32::NEG_INFINITY), None, Some(0.1), Some(-f32::NAN), Some(1e20)]);
+    let days = Date32Array::from(vec![Some(i32::MAX), Some(i32::MIN), None, Some(-719_529), Some(0), Some(-1)]);
+    let columns: [(&str, ArrayRef); 3] = [("d", Arc::new(doubles)), ("f", Arc::new(floats)), ("day", Arc::new(days))];
+    let lines = encode(&RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+    let rows: Vec<&str> = lines.rows().map(|row| std::str::from_utf8(row).unwrap()).collect();
+    assert_eq!(
+        rows,
+        [
+            r#"{"d":"NaN","f":1.5,"day":"+5881580-07-11"}"#,
+            r#"{"d":"Infinity","f":"-Infinity","day":"-5877641-06-23"}"#,
+            r#"{"d":null,"f":null,"day":null}"#,
+            r#"{"d":1.5,"f":0.1,"day":"-0001-12-31"}"#,
+            r#"{"d":1.0e20,"f":"NaN","day":"1970-01-01"}"#,
+            r#"{"d":-0.0,"f":1.0e20,"day":"1969-12-31"}"#,
+        ]
+    );
 }

@@ -127,7 +127,7 @@ fn forgets(table: &mut dyn Table) {
 
 fn on_disk(test: impl FnOnce(&mut dyn Table)) {
     let parent = tempfile::tempdir().unwrap();
-    let engine = Engine::new(LocalFolder::create(parent.path()).unwrap(), 0);
+    let engine = Engine::new(LocalFolder::create(parent.path()).unwrap(), 0).unwrap();
     test(&mut RocksTable::create(&engine, "table").unwrap());
 }
 

@@ -10,7 +10,7 @@
 //! There are two implementations, [`MemoryTable`] and [`rocks::RocksTable`], and one conformance suite that both pass. A
 //! table is not durable by itself: at a barrier its owner *freezes* it, and what that gives goes into the checkpoint.
 
-use std::{ops::Range, path::PathBuf};
+use std::{ops::Range, sync::Arc};
 
 use thiserror::Error;
 use tidegate_crds::api::FailureReason;
@@ -22,6 +22,10 @@ mod address;
 #[cfg(test)]
 mod conformance;
 mod memory;
+#[cfg(feature = "rocksdb")]
+pub mod rocks;
+#[cfg(not(feature = "rocksdb"))]
+#[path = "absent.rs"]
 pub mod rocks;
 
 pub use address::Address;
@@ -38,17 +42,26 @@ pub fn group(group: u32) -> [u8; GROUP_BYTES] {
 
 #[derive(Debug, Error)]
 pub enum TableError {
+    #[cfg(feature = "rocksdb")]
     #[error("failed to {action} the table in {}", .path.display())]
     Rocks {
         action: &'static str,
-        path: PathBuf,
+        path: std::path::PathBuf,
         #[source]
         cause: rocksdb::Error,
     },
+    #[cfg(not(feature = "rocksdb"))]
+    #[error(transparent)]
+    Absent(#[from] crate::features::NotBuilt),
     #[error("an entry of a table is not as it was written: {0}")]
     Damaged(String),
     #[error("the thread that writes a table has ended before it was done")]
     Unwritten,
+    /// Of a step that later ones wait for.
+    #[error(transparent)]
+    Earlier(Arc<TableError>),
+    #[error("the work on a table's files has ended before it was done")]
+    Interrupted(#[source] tokio::task::JoinError),
     #[error("failed to start the thread that writes a table")]
     Thread(#[source] std::io::Error),
     #[error("failed to make rows of a table's entries")]
@@ -61,11 +74,23 @@ impl Reason for TableError {
     fn reason(&self) -> FailureReason {
         match self {
             Self::Damaged(_) => FailureReason::StateUnfit,
-            Self::Rocks { .. } | Self::Unwritten | Self::Thread(_) | Self::Arrow(_) | Self::Local(_) => {
-                FailureReason::TaskFailed
-            }
+            #[cfg(not(feature = "rocksdb"))]
+            Self::Absent(_) => FailureReason::DocumentInvalid,
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks { cause, .. } if is_of_the_disk(cause) => FailureReason::LocalDiskFailed,
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks { .. } => FailureReason::TaskFailed,
+            Self::Local(error) => error.reason(),
+            Self::Earlier(error) => error.reason(),
+            Self::Unwritten | Self::Interrupted(_) | Self::Thread(_) | Self::Arrow(_) => FailureReason::TaskFailed,
         }
     }
+}
+
+/// What RocksDB could not write or read, or finds changed: a table is only a copy, and a restart makes another.
+#[cfg(feature = "rocksdb")]
+fn is_of_the_disk(error: &rocksdb::Error) -> bool {
+    matches!(error.kind(), rocksdb::ErrorKind::IOError | rocksdb::ErrorKind::Corruption)
 }
 
 /// Handed an entry's key and value.

@@ -18,7 +18,7 @@ use crate::{
 fn on_both(test: impl Fn(&mut dyn Table)) {
     test(&mut MemoryTable::default());
     let parent = tempfile::tempdir().unwrap();
-    let engine = Engine::new(LocalFolder::create(parent.path()).unwrap(), 0);
+    let engine = Engine::new(LocalFolder::create(parent.path()).unwrap(), 0).unwrap();
     test(&mut RocksTable::create(&engine, "typed").unwrap());
 }
 

@@ -136,7 +136,8 @@ impl Employed {
             let Ack { operators, .. } = self.hear(acked).await;
             let named = operators.into_iter().filter_map(|(id, state)| {
                 let kind = self.plan.graph.state_kind(&id)?;
-                Some(OperatorState { id, kind, subtasks: vec![state] })
+                let written_as = self.plan.graph.written_as(&id);
+                Some(OperatorState { id, kind, written_as, subtasks: vec![state] })
             });
             manifest.operators.extend(named);
         }

@@ -1,11 +1,13 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use arrow::array::Int64Array;
+use tidegate_crds::api::FailureReason;
 use tokio::runtime::Handle;
 
 use super::*;
 use crate::{
     checkpoint::store::memory::{Action, Fault, MemoryStore},
+    failure::Reason,
     state::{
         local::LocalFolder,
         table::{Changes, Table, group, rocks::RocksTable, time_of},
@@ -26,7 +28,7 @@ impl World {
     fn new() -> Self {
         let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
         let packer = Packer::eager(Arc::new(store.clone()), Handle::current());
-        let engine = Engine::new(LocalFolder::create(folder.path()).unwrap(), 0);
+        let engine = Engine::new(LocalFolder::create(folder.path()).unwrap(), 0).unwrap();
         Self { store, packer, engine, _folder: folder }
     }
 
@@ -101,4 +103,12 @@ async fn tables_of_two_runs_keep_their_files_apart() {
     let second = world.checkpoint(&world.table(200..300), 2, 2).await.unwrap();
     assert_eq!(world.restore(first).await, (0..100).collect());
     assert_eq!(world.restore(second).await, (200..300).collect());
+}
+
+#[tokio::test]
+async fn work_that_panics_or_is_called_off_is_no_damage_and_is_tried_again() {
+    let error = blocking(|| panic!("a fault")).await.unwrap_err();
+    assert_eq!(error.reason(), FailureReason::TaskFailed);
+    let told = crate::error_chain(&error);
+    assert!(told.contains("has ended before it was done") && told.contains("a fault"), "{told}");
 }

@@ -8,7 +8,10 @@ use std::sync::{
 use rocksdb::{Cache, WriteBufferManager};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::state::local::{LocalError, LocalFolder, Scratch};
+use crate::state::{
+    local::{LocalError, LocalFolder, Scratch},
+    table::TableError,
+};
 
 /// Below this a table could hardly keep its own indexes.
 const LEAST: u64 = 16 << 20;
@@ -89,7 +92,7 @@ impl Engine {
     pub const PIECE: u64 = 16 << 20;
 
     /// Tables in `folder`, which together use about `budget` bytes of memory.
-    pub fn new(folder: LocalFolder, budget: u64) -> Self {
+    pub fn new(folder: LocalFolder, budget: u64) -> Result<Self, TableError> {
         let budget = budget.max(LEAST);
         let filters = budget / FILTERS;
         let cached = budget - filters - budget / UNWRITTEN - budget / TRANSFERS;
@@ -99,7 +102,7 @@ impl Engine {
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(share, false, cache.clone());
         let transfers = Semaphore::new((budget / TRANSFERS / Self::PIECE).clamp(2, MOST_TRANSFERS) as usize);
         let (filters, tables) = (Mutex::new(filters), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { folder, budget, cache, cached, buffers, filters, tables, transfers }) }
+        Ok(Self { shared: Arc::new(Shared { folder, budget, cache, cached, buffers, filters, tables, transfers }) })
     }
 
     pub fn folder(&self) -> &LocalFolder {

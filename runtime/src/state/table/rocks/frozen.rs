@@ -6,6 +6,7 @@ use rocksdb::DB;
 use tokio::sync::oneshot;
 
 use super::{
+    behind::FirstFailure,
     engine::Engine,
     files::{self, LocalFile, Uploaded},
     options,
@@ -39,11 +40,14 @@ impl std::fmt::Debug for FrozenTable {
 
 /// A table that is frozen behind its owner's back ([`super::Behind`]), as it was when that was asked for.
 #[derive(Debug)]
-pub struct Freezing(pub(super) oneshot::Receiver<Result<FrozenTable, TableError>>);
+pub struct Freezing {
+    pub(super) frozen: oneshot::Receiver<Result<FrozenTable, TableError>>,
+    pub(super) failure: FirstFailure,
+}
 
 impl Freezing {
     pub async fn frozen(self) -> Result<FrozenTable, TableError> {
-        self.0.await.unwrap_or(Err(TableError::Unwritten))
+        self.frozen.await.unwrap_or_else(|_| Err(self.failure.cause()))
     }
 }
 

@@ -1,15 +1,17 @@
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
 use arrow::array::{Int64Array, RecordBatch};
+use tidegate_crds::api::FailureReason;
 
 use super::*;
 use crate::{
     checkpoint::manifest::TableFile,
     env,
+    failure::Reason,
     state::{
         StatePart,
         known_file::Identity,
-        local::LocalFolder,
+        local::{LocalError, LocalFolder},
         table::{Changes, Table, TableError, group, time_of},
     },
 };
@@ -17,7 +19,7 @@ use crate::{
 const GROUPS: u32 = 8;
 
 fn engine(parent: &Path) -> Engine {
-    Engine::new(LocalFolder::create(parent).unwrap(), 0)
+    Engine::new(LocalFolder::create(parent).unwrap(), 0).unwrap()
 }
 
 /// Entries with the numbers as their times, spread over the key groups.
@@ -184,8 +186,10 @@ async fn after_a_step_that_failed_a_table_is_not_frozen_and_the_owner_is_told_wh
     behind.step(|table| take_in(table, 0..100));
     behind.step(|_| Err(TableError::Damaged("a test".to_owned())));
     let frozen = behind.freeze(encode);
-    assert!(matches!(frozen.frozen().await, Err(TableError::Unwritten)));
-    assert!(matches!(behind.settle(0), Err(TableError::Damaged(_))));
+    let is_why =
+        |error: &TableError| matches!(error, TableError::Earlier(first) if matches!(**first, TableError::Damaged(_)));
+    assert!(frozen.frozen().await.is_err_and(|error| is_why(&error)));
+    assert!(behind.settle(0).is_err_and(|error| is_why(&error)));
 }
 
 #[test]
@@ -227,4 +231,24 @@ fn many_keys_are_found_in_their_order_however_many_threads_look_for_them() {
             assert_eq!(found, expected.collect::<Vec<_>>());
         }
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_to_all_who_wait_for_the_table_and_a_system_may_mend_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut behind = Behind::start(RocksTable::create(&engine(parent.path()), "table").unwrap()).unwrap();
+    behind.step(|_| {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        Err(LocalError::at("write", Path::new("/local/1.sst"))(full).into())
+    });
+    let before = behind.freeze(encode).frozen().await;
+    let task = behind.settle(0);
+    let (again, after) = (behind.settle(0), behind.freeze(encode).frozen().await);
+    for failed in [before.map(drop), task.map(drop), again.map(drop), after.map(drop)] {
+        let error = failed.unwrap_err();
+        assert_eq!(error.reason(), FailureReason::LocalDiskFailed);
+        let told = crate::error_chain(&error);
+        assert!(told.contains("/local/1.sst") && told.contains("space"), "{told}");
+    }
+    assert!(FailureReason::LocalDiskFailed.may_pass());
 }

@@ -1,0 +1,104 @@
+//! The operators of a checkpoint under the ids that they have now.
+//!
+//! State finds its operator by how that is written: what it does, reads and goes by, and in which view or `INSERT`
+//! ([`WrittenAs`]). Ids are labels: two operators that could share one are told apart by more words, and get these when the
+//! second is added. So whatever is written elsewhere, an operator keeps its state.
+//!
+//! - One that was written in two statements, since it was the same there, and differs now, is two: both go on from its
+//!   state.
+//! - One that is written elsewhere, as under another sink, goes on if nobody else could be meant.
+//! - Checkpoints of earlier versions have ids only, made of names, and of contents where names were not enough. They are
+//!   found as long as the same id would be made now.
+//!
+//! [`WrittenAs`]: crate::checkpoint::manifest::WrittenAs
+
+use super::restore::RestoreError;
+use crate::{
+    checkpoint::manifest::{Manifest, OperatorState, StateKind},
+    graph::{Node, StreamGraph},
+    ids::OperatorId,
+};
+
+/// An operator and the state that it goes on from.
+type Heir<'a> = (&'a Node, &'a OperatorState);
+
+/// A manifest as the graph's job reads it. What nobody goes on from keeps an id of its own.
+pub fn adopt(manifest: &Manifest, graph: &StreamGraph) -> Result<Manifest, RestoreError> {
+    let (exchanges, states): (Vec<_>, Vec<_>) =
+        manifest.operators.iter().partition(|state| state.kind == StateKind::InFlight);
+    let nodes: Vec<&Node> = graph.nodes.iter().filter(|node| node.state_kind().is_some()).collect();
+    let mut heirs = known(&nodes, &states)?;
+    heirs.extend(moved(&nodes, &states, &heirs));
+
+    let mut operators = Vec::new();
+    for (node, state) in &heirs {
+        operators.push(OperatorState { id: node.id.clone(), ..(*state).clone() });
+        let in_flight = exchanges.iter().find(|exchange| exchange.id == exchange_of(&state.id));
+        operators.extend(in_flight.map(|rows| OperatorState { id: exchange_of(&node.id), ..(*rows).clone() }));
+    }
+    let is_taken = |id: &OperatorId| heirs.iter().any(|(_, state)| state.id == *id || exchange_of(&state.id) == *id);
+    for state in manifest.operators.iter().filter(|state| !is_taken(&state.id)) {
+        let id = if graph.stateful().any(|(id, _)| id == state.id) { told_apart(state) } else { state.id.clone() };
+        operators.push(OperatorState { id, ..state.clone() });
+    }
+    Ok(Manifest { operators, ..manifest.clone() })
+}
+
+/// Who is written as what has left a state.
+fn known<'a>(nodes: &[&'a Node], states: &[&'a OperatorState]) -> Result<Vec<Heir<'a>>, RestoreError> {
+    let mut heirs = Vec::new();
+    for node in nodes {
+        let mut known = states.iter().filter(|state| is_known(node, state));
+        match (known.next(), known.next()) {
+            (Some(state), None) => heirs.push((*node, *state)),
+            (Some(one), Some(other)) => {
+                let (one, other) = (one.id.clone(), other.id.clone());
+                return Err(RestoreError::Joined { now: node.id.clone(), one, other });
+            }
+            (None, _) => {}
+        }
+    }
+    Ok(heirs)
+}
+
+/// Who is written elsewhere, of those that have nothing yet: where one state and one operator of a name are left.
+fn moved<'a>(nodes: &[&'a Node], states: &[&'a OperatorState], heirs: &[Heir<'a>]) -> Vec<Heir<'a>> {
+    let is_alike = |node: &Node, state: &OperatorState| {
+        let name = state.written_as.as_ref().map(|was| &was.name);
+        node.state_kind() == Some(state.kind) && name == Some(&node.known_as.written_as.name)
+    };
+    let nodes: Vec<&'a Node> =
+        nodes.iter().copied().filter(|node| !heirs.iter().any(|(heir, _)| heir.id == node.id)).collect();
+    let states: Vec<&'a OperatorState> =
+        states.iter().copied().filter(|state| !heirs.iter().any(|(_, taken)| taken.id == state.id)).collect();
+    let only = |node: &'a Node| {
+        let mut alike = states.iter().filter(|state| is_alike(node, state));
+        let state = alike.next().filter(|_| alike.next().is_none())?;
+        let rivals = nodes.iter().filter(|rival| is_alike(rival, state)).count();
+        (rivals == 1).then_some((node, *state))
+    };
+    nodes.iter().copied().filter_map(only).collect()
+}
+
+/// Whether a node is the operator that has left the state.
+fn is_known(node: &Node, state: &OperatorState) -> bool {
+    let own = &node.known_as.written_as;
+    match &state.written_as {
+        _ if node.state_kind() != Some(state.kind) => false,
+        None => state.id == node.known_as.former,
+        Some(was) if was.name != own.name => false,
+        // A source stands by itself.
+        Some(was) if was.within.is_empty() => own.within.is_empty(),
+        Some(was) => was.within.iter().any(|place| own.within.contains(place)),
+    }
+}
+
+fn exchange_of(id: &OperatorId) -> OperatorId {
+    OperatorId(format!("exchange-{id}"))
+}
+
+/// An id for the state of an operator that is gone and whose id another one has now.
+fn told_apart(state: &OperatorState) -> OperatorId {
+    let within = state.written_as.as_ref().map(|was| was.within.join(" and "));
+    OperatorId(format!("{} of {}", state.id, within.filter(|within| !within.is_empty()).unwrap_or("before".to_owned())))
+}

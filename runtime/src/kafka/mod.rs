@@ -12,11 +12,13 @@
 mod cluster;
 pub(crate) mod event;
 mod topic;
+mod topic_id;
 mod trouble;
 mod watch;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use topic::{Topic, describe_topic, find_topic};
+pub(crate) use topic_id::topic_id;
 pub(crate) use trouble::{Trouble, blocking, failed_to};
 pub(crate) use watch::{Ailment, Watch, log};
 

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tonic::{Request, Status, Streaming, client::Grpc, codegen::http::uri::PathAndQuery, transport::Endpoint};
+use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery, transport::Endpoint};
 
-use super::{JOIN, ToCoordinator, ToWorker, codec::Json, pace};
+use super::{
+    JOIN, ToCoordinator, ToWorker,
+    codec::{Incoming, Lost, Piece, Pieces, pieces},
+    pace,
+};
 use crate::{
     env,
     net::Connector,
@@ -62,14 +66,13 @@ impl Joining {
         let mut client = Grpc::new(connection);
         client.ready().await.map_err(|error| crate::error_chain(&error))?;
         let (notices, noticed) = unbounded_channel();
-        let codec: Json<ToCoordinator, ToWorker> = Json::default();
         let said = said(self.hello.clone(), noticed, pace(self.silence));
-        let joined = client.streaming(Request::new(said), PathAndQuery::from_static(JOIN), codec);
+        let joined = client.streaming(Request::new(said), PathAndQuery::from_static(JOIN), Pieces);
         let answers = env::within(self.silence, joined)
             .await
             .ok_or_else(|| "no answer in time".to_owned())?
             .map_err(|status| status.message().to_owned())?;
-        Ok(Link { answers: answers.into_inner(), notices })
+        Ok(Link { answers: Incoming::new(answers.into_inner(), self.silence), notices })
     }
 
     /// Does as ordered until the coordinator is lost; gives the cause.
@@ -78,12 +81,12 @@ impl Joining {
         let (orders, ordered) = unbounded_channel();
         let ended = tokio::spawn(self.worker.clone().run(ordered, notices));
         let cause = loop {
-            match env::within(self.silence, answers.message()).await {
-                None => break format!("it has said nothing for {} s", self.silence.as_secs_f64()),
-                Some(Err(status)) => break lost(&status),
-                Some(Ok(None)) => break "it has ended the stream".to_owned(),
-                Some(Ok(Some(ToWorker::Alive { runs }))) => self.readiness.set(runs),
-                Some(Ok(Some(ToWorker::Order(order)))) => {
+            match answers.next().await {
+                Err(Lost::Silent(silence)) => break format!("it has said nothing for {} s", silence.as_secs_f64()),
+                Err(Lost::Broken(status)) => break format!("the stream has broken: {}", status.message()),
+                Ok(None) => break "it has ended the stream".to_owned(),
+                Ok(Some(ToWorker::Alive { runs })) => self.readiness.set(runs),
+                Ok(Some(ToWorker::Order(order))) => {
                     if orders.send(order).is_err() {
                         break "the worker itself has failed".to_owned();
                     }
@@ -101,7 +104,7 @@ impl Joining {
 
 /// The stream, opened.
 struct Link {
-    answers: Streaming<ToWorker>,
+    answers: Incoming<ToWorker>,
     notices: tokio::sync::mpsc::UnboundedSender<Notice>,
 }
 
@@ -110,8 +113,8 @@ fn said(
     hello: Hello,
     notices: UnboundedReceiver<Notice>,
     pace: Duration,
-) -> impl stream::Stream<Item = ToCoordinator> + Send + 'static {
-    stream::unfold((Some(hello), notices), move |(hello, mut notices)| async move {
+) -> impl stream::Stream<Item = Piece> + Send + 'static {
+    let messages = stream::unfold((Some(hello), notices), move |(hello, mut notices)| async move {
         let message = match hello {
             Some(hello) => ToCoordinator::Hello(hello),
             None => match env::within(pace, notices.recv()).await {
@@ -120,9 +123,6 @@ fn said(
             },
         };
         Some((message, (None, notices)))
-    })
-}
-
-fn lost(status: &Status) -> String {
-    format!("the stream has broken: {}", status.message())
+    });
+    messages.flat_map(|message| stream::iter(pieces(&message)))
 }

@@ -1,6 +1,7 @@
 //! Between a coordinator and a worker in another process: one gRPC stream that the worker opens.
 //!
-//! `tidegate.Workers/Join` takes [`ToCoordinator`] and gives [`ToWorker`], as JSON ([`codec`]). The first message is the
+//! `tidegate.Workers/Join` takes [`ToCoordinator`] and gives [`ToWorker`], as JSON, in pieces
+//! ([`codec`]). The first message is the
 //! worker's [`Hello`]. Both ends speak at least every fifth of the time after which silence counts as loss; a stream that
 //! breaks or falls silent is a worker lost to its coordinator ([`reception`]) and a coordinator lost to its worker, which
 //! ends its subtasks and joins again ([`join`]).

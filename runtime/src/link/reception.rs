@@ -17,7 +17,11 @@ use tonic::{
     server::{Grpc, NamedService},
 };
 
-use super::{JOIN, SERVICE, ToCoordinator, ToWorker, codec::Json, pace};
+use super::{
+    JOIN, SERVICE, ToCoordinator, ToWorker,
+    codec::{Incoming, Lost, Piece, Pieces, pieces},
+    pace,
+};
 use crate::{
     coordinator::{
         shared::Shared,
@@ -54,19 +58,20 @@ impl Reception {
         Ok(address)
     }
 
-    async fn join(self, request: Request<Streaming<ToCoordinator>>) -> Result<Response<Answers>, Status> {
-        let mut stream = request.into_inner();
+    async fn join(self, request: Request<Streaming<Piece>>) -> Result<Response<Answers>, Status> {
+        let mut stream = Incoming::new(request.into_inner(), self.silence);
         let hello = self.hello(&mut stream).await?;
         let (orders, ordered) = unbounded_channel();
         let desk = self.door.join(hello, orders);
-        tokio::spawn(listen(stream, desk, self.silence));
+        tokio::spawn(listen(stream, desk));
         Ok(Response::new(answers(ordered, self.shared, pace(self.silence))))
     }
 
-    async fn hello(&self, stream: &mut Streaming<ToCoordinator>) -> Result<Hello, Status> {
-        let first = env::within(self.silence, stream.message()).await;
-        let Some(Ok(Some(ToCoordinator::Hello(hello)))) = first else {
-            return Err(Status::invalid_argument("the first message is not the worker's name"));
+    async fn hello(&self, stream: &mut Incoming<ToCoordinator>) -> Result<Hello, Status> {
+        let hello = match stream.next().await {
+            Ok(Some(ToCoordinator::Hello(hello))) => hello,
+            Err(Lost::Broken(status)) => return Err(status),
+            _ => return Err(Status::invalid_argument("the first message is not the worker's name")),
         };
         if hello.digest != self.digest {
             let message =
@@ -77,17 +82,17 @@ impl Reception {
     }
 }
 
-type Answers = BoxStream<'static, Result<ToWorker, Status>>;
+type Answers = BoxStream<'static, Result<Piece, Status>>;
 
 /// Passes on what a worker says, until it leaves, is silent for too long, or its stream breaks.
-async fn listen(mut stream: Streaming<ToCoordinator>, desk: Desk, silence: Duration) {
+async fn listen(mut stream: Incoming<ToCoordinator>, desk: Desk) {
     let cause = loop {
-        match env::within(silence, stream.message()).await {
-            None => break format!("it has said nothing for {} s", silence.as_secs_f64()),
-            Some(Err(status)) => break format!("its stream has broken: {}", status.message()),
-            Some(Ok(None)) => break "it has left".to_owned(),
-            Some(Ok(Some(ToCoordinator::Notice(notice)))) => desk.said(notice),
-            Some(Ok(Some(ToCoordinator::Alive | ToCoordinator::Hello(_)))) => {}
+        match stream.next().await {
+            Err(Lost::Silent(silence)) => break format!("it has said nothing for {} s", silence.as_secs_f64()),
+            Err(Lost::Broken(status)) => break format!("its stream has broken: {}", status.message()),
+            Ok(None) => break "it has left".to_owned(),
+            Ok(Some(ToCoordinator::Notice(notice))) => desk.said(notice),
+            Ok(Some(ToCoordinator::Alive | ToCoordinator::Hello(_))) => {}
         }
     };
     desk.lost(cause);
@@ -100,15 +105,15 @@ fn answers(orders: UnboundedReceiver<Order>, shared: Arc<Shared>, pace: Duration
         async move {
             let ordered = if told == Some(shared.runs()) { env::within(pace, orders.recv()).await } else { None };
             Some(match ordered {
-                Some(order) => (Ok(ToWorker::Order(order?)), (orders, told)),
+                Some(order) => (ToWorker::Order(order?), (orders, told)),
                 None => {
                     let runs = shared.runs();
-                    (Ok(ToWorker::Alive { runs }), (orders, Some(runs)))
+                    (ToWorker::Alive { runs }, (orders, Some(runs)))
                 }
             })
         }
     };
-    stream::unfold((orders, None), next).boxed()
+    stream::unfold((orders, None), next).flat_map(|message| stream::iter(pieces(&message)).map(Ok)).boxed()
 }
 
 impl NamedService for Reception {
@@ -130,14 +135,14 @@ impl Service<http::Request<Body>> for Reception {
             return std::future::ready(Ok(unknown)).boxed();
         }
         let join = Join(self.clone());
-        async move { Ok(Grpc::new(Json::default()).streaming(join, request).await) }.boxed()
+        async move { Ok(Grpc::new(Pieces).streaming(join, request).await) }.boxed()
     }
 }
 
 /// One worker's request to join.
 struct Join(Reception);
 
-impl Service<Request<Streaming<ToCoordinator>>> for Join {
+impl Service<Request<Streaming<Piece>>> for Join {
     type Response = Response<Answers>;
     type Error = Status;
     type Future = BoxFuture<'static, Result<Response<Answers>, Status>>;
@@ -146,7 +151,7 @@ impl Service<Request<Streaming<ToCoordinator>>> for Join {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Streaming<ToCoordinator>>) -> Self::Future {
+    fn call(&mut self, request: Request<Streaming<Piece>>) -> Self::Future {
         self.0.clone().join(request).boxed()
     }
 }

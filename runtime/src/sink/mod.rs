@@ -16,10 +16,17 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
-use crate::{checkpoint::CommitPermit, failure::Reason, ids::Epoch, job::secrets::MissingSecret};
+use crate::{
+    checkpoint::{CommitPermit, destination::Destination},
+    failure::Reason,
+    ids::Epoch,
+    job::secrets::MissingSecret,
+};
 
+#[cfg(feature = "clickhouse")]
 pub mod clickhouse;
 pub mod files;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod print;
 
@@ -49,20 +56,42 @@ pub struct Chunk {
     pub id: ChunkId,
     pub schema: SchemaRef,
     pub rows: Vec<RecordBatch>,
+    /// XXH3 of its file in the write-ahead log, 64 bits, hexadecimal: tells it from other rows under the same id.
+    pub checksum: String,
 }
 
 /// A sink with `ExactlyOnce` or `Idempotent` delivery.
 #[async_trait]
 pub trait Publisher: Debug + Send + Sync {
+    /// Where chunks go, and what decides how they are published: a repeat must find it as it was.
+    fn destination(&self) -> Destination;
+
     /// Looks at the system before the job starts: reachable, allowed, fit for the promise, with columns for `schema`.
-    /// So many `slots` will publish. An error here names what to do, such as the statement that would fix the table.
-    async fn preflight(&self, schema: &SchemaRef, slots: u32) -> Result<(), SinkError>;
+    /// So many `slots` will publish. `awaited`: rows are owned that may be there already, so what tells a repeat must not
+    /// begin anew. An error here names what to do, such as the statement that would fix the table.
+    async fn preflight(&self, schema: &SchemaRef, slots: u32, awaited: bool) -> Result<(), SinkError>;
+
+    /// An attempt has taken the job over from one that may have published, and nothing is published for it yet: whether
+    /// the system has more than the log knows of, and what to clear up. `permit` is of the newest epoch that is owned.
+    async fn take_over(&self, _permit: &CommitPermit, _lineage: &str) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// Writes the chunk, once in all. An error leaves it open whether the chunk is there; the caller tries again.
     async fn publish(&self, permit: &CommitPermit, chunk: &Chunk) -> Result<(), SinkError>;
 }
 
-/// A sink that is written through, with `AtLeastOnce` or `None` delivery; lives on one thread, inside a task.
+/// A sink that is written through, with `AtLeastOnce` or `None` delivery.
+#[async_trait]
+pub trait DirectSink: Debug + Send + Sync {
+    /// As [`Publisher::preflight`].
+    async fn preflight(&self, schema: &SchemaRef) -> Result<(), SinkError>;
+
+    /// A writer for one subtask.
+    fn open(&self) -> Result<Box<dyn DirectWriter>, SinkError>;
+}
+
+/// Writes for one subtask of a [`DirectSink`]; lives on one thread, inside a task.
 pub trait DirectWriter: Send {
     /// Hands rows to the system's client; may wait when its buffers are full. An error of an earlier write is returned by
     /// the next call.

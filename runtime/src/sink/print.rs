@@ -2,27 +2,46 @@
 
 use std::io::{self, Write};
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
 
-use super::{DirectWriter, FlushFuture, SinkError};
+use super::{DirectSink, DirectWriter, FlushFuture, SinkError};
 use crate::format::json;
+
+/// Standard output as a sink.
+#[derive(Debug)]
+pub struct Print {
+    sink: String,
+}
+
+impl Print {
+    /// `sink` is the sink's name in the document.
+    pub fn new(sink: &str) -> Self {
+        Self { sink: sink.to_owned() }
+    }
+}
+
+#[async_trait]
+impl DirectSink for Print {
+    /// Every column can be printed.
+    async fn preflight(&self, _schema: &SchemaRef) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Box<dyn DirectWriter>, SinkError> {
+        Ok(Box::new(PrintWriter::to(&self.sink, io::stdout())))
+    }
+}
 
 /// Writes through; a row is printed when it is written.
 #[derive(Debug)]
-pub struct PrintWriter<W = io::Stdout> {
+struct PrintWriter<W> {
     sink: String,
     out: W,
 }
 
-impl PrintWriter {
-    /// To standard output; `sink` is the sink's name in the document.
-    pub fn new(sink: &str) -> Self {
-        Self::to(sink, io::stdout())
-    }
-}
-
 impl<W: Write> PrintWriter<W> {
-    pub fn to(sink: &str, out: W) -> Self {
+    fn to(sink: &str, out: W) -> Self {
         Self { sink: sink.to_owned(), out }
     }
 

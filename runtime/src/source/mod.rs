@@ -7,7 +7,7 @@
 //!
 //! A source promises: read again from a position, a split gives the same records in the same order.
 
-use std::{fmt::Debug, ops::Range, sync::Arc};
+use std::{fmt::Debug, ops::Range, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -24,12 +24,15 @@ use crate::{
 
 pub mod files;
 pub mod generator;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod lag;
+mod silence;
+mod unconfirmed;
 pub mod watermark;
 
 /// One split's place, as a checkpoint remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitState {
     /// Name of the split, unique in its source: `orders-3`, a path, `stripe-0`.
     pub split: String,
@@ -39,6 +42,29 @@ pub struct SplitState {
     pub end: Option<u64>,
     /// Largest event time read so far; the watermark goes on from it. Kept by the source task, not by the reader.
     pub newest: Option<EventTime>,
+    /// What tells the split from another one that has its name; not every system does. Manifests before it have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
+}
+
+/// Where a Kafka partition's positions come from: a topic can be made anew under its name, and an unclean election can
+/// put other records at the offsets that were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provenance {
+    /// The topic's id (KIP-516); `None` where the brokers have none.
+    pub topic_id: Option<String>,
+    /// The newest record that was read.
+    pub newest_record: Option<RecordPlace>,
+}
+
+/// A record, as the leader wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordPlace {
+    pub offset: u64,
+    /// Of the leader that took it in: of two leaders, the later has the higher one (KIP-101, KIP-320).
+    pub leader_epoch: i32,
 }
 
 /// A system to read from, as the job names it.
@@ -50,6 +76,11 @@ pub trait Source: Debug + Send + Sync {
     /// Whether a checkpoint's splits, of all subtasks, can be this source's. Asks no system; the reader may still find that
     /// they are gone.
     fn fits(&self, splits: &[SplitState]) -> Result<(), SourceError>;
+
+    /// Whether this source has nothing to read behind a checkpoint's splits, of all subtasks. Asks no system.
+    fn is_at_end(&self, splits: &[SplitState]) -> bool {
+        splits.iter().all(|split| split.end.is_some_and(|end| split.next >= end))
+    }
 
     /// A reader for one subtask. `restored` has the splits of *all* subtasks as the checkpoint knows them, `None` at the
     /// first start; the reader picks its own.
@@ -76,6 +107,23 @@ pub trait SourceReader: Send {
     /// has a number too. [`SplitState::newest`] is left empty.
     fn positions(&self) -> Vec<SplitState>;
 
+    /// When this reader last knew that it, and every other reader of the source, had all splits there were, in the time of
+    /// [`crate::env::monotonic`]; `None` where no split comes later, or nobody waits for it.
+    fn splits_known_at(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Looks for splits at once, so that [`SourceReader::splits_known_at`] is not before this call; gives up soon if the
+    /// system does not answer. Whether the set of splits has changed.
+    async fn look_for_splits(&mut self) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+
+    /// What the system last said of a split (its index in [`SourceReader::positions`]); `None` where it says nothing.
+    fn remaining(&self, _split: usize) -> Option<Remaining> {
+        None
+    }
+
     /// What knows how far this reader is behind, where that can be known.
     fn lag_probe(&self) -> Option<Arc<dyn LagProbe>> {
         None
@@ -93,8 +141,19 @@ pub enum Fetched {
     Rows { batch: RecordBatch, runs: Vec<Run> },
     /// The set of splits has changed: ask for `positions` again.
     SplitsChanged,
+    /// The reader has looked for splits and knows all: ask for `splits_known_at` again.
+    SplitsKnown,
     /// Every split is at its end. Not called again.
     Exhausted,
+}
+
+/// What a system says of a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remaining {
+    /// Whether there is something behind what was handed over.
+    pub records: bool,
+    /// When the question was asked, in the time of [`crate::env::monotonic`].
+    pub asked_at: Duration,
 }
 
 /// Neighbouring records of one split.

@@ -3,21 +3,32 @@
 //! A split's watermark is its newest event time less the allowed delay, less one millisecond (an event of the very same
 //! instant may still come). The source's is the least over its splits, but for those that are idle or at their end. The
 //! newest event time is part of the checkpoint, so a restored source goes on with the watermark it had.
+//!
+//! A split is idle when nothing of it is left to read, for as long as the job says: because the system said so
+//! ([`Remaining`]), or because the reader was asked in vain for that long ([`Silence`]). A split that ends somewhere is
+//! never idle before it is there, and after a time in which nobody asked none is, until it has been asked anew.
+//!
+//! Where new splits may come, the watermark waits until it is known that none was overlooked ([`Unconfirmed`]).
 
 use std::time::Duration;
 
 use arrow::{array::TimestampMillisecondArray, error::ArrowError};
 
-use super::{Run, SplitState};
+use super::{Remaining, Run, SplitState, silence::Silence, unconfirmed::Unconfirmed};
 use crate::ids::EventTime;
 
 #[derive(Debug)]
 pub struct Watermarks {
     delay_ms: i64,
-    idle_timeout: Option<Duration>,
+    silence: Option<Silence>,
     splits: Vec<Split>,
+    unconfirmed: Unconfirmed,
+    /// When records were last read.
+    read_at: Duration,
     last: EventTime,
     idle: bool,
+    /// Since when the reader has been asked without a long break.
+    asked_since: Duration,
 }
 
 /// What a source says of time.
@@ -34,30 +45,105 @@ struct Split {
     newest: Option<EventTime>,
     /// When it last had a record, in the monotonic time of [`crate::env`].
     active_at: Duration,
-    ended: bool,
+    /// When it last had a record, or was not known to be idle, in the time of [`Silence`].
+    silent_from: Duration,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    Ahead,
+    Reached,
+}
+
+impl End {
+    fn of(position: &SplitState) -> Self {
+        match position.end {
+            None => Self::Open,
+            Some(end) if position.next < end => Self::Ahead,
+            Some(_) => Self::Reached,
+        }
+    }
 }
 
 impl Watermarks {
-    pub fn new(delay: Duration, idle_timeout: Option<Duration>) -> Self {
-        Self { delay_ms: delay.as_millis() as i64, idle_timeout, splits: Vec::new(), last: EventTime::MIN, idle: false }
+    /// `now` is in the time of [`crate::env::monotonic`], here and below.
+    pub fn new(delay: Duration, idle_timeout: Option<Duration>, now: Duration) -> Self {
+        Self {
+            delay_ms: i64::try_from(delay.as_millis()).unwrap_or(i64::MAX),
+            silence: idle_timeout.map(|timeout| Silence::new(timeout, now)),
+            splits: Vec::new(),
+            unconfirmed: Unconfirmed::default(),
+            read_at: Duration::ZERO,
+            last: EventTime::MIN,
+            idle: false,
+            asked_since: now,
+        }
     }
 
     /// The reader's splits are these now; `known` has the newest event times of a checkpoint.
     pub fn assign(&mut self, positions: &[SplitState], known: &[SplitState], now: Duration) {
+        let silent_from = self.counted();
         let old = std::mem::take(&mut self.splits);
+        self.unconfirmed.forget();
         self.splits = positions
             .iter()
             .map(|position| {
-                let before = old.iter().find(|split| split.name == position.split);
+                if let Some(before) = old.iter().find(|split| split.name == position.split) {
+                    return Split { end: End::of(position), ..before.clone() };
+                }
                 let restored = known.iter().find(|split| split.split == position.split);
                 Split {
                     name: position.split.clone(),
-                    newest: before.map_or_else(|| restored.and_then(|split| split.newest), |split| split.newest),
-                    active_at: before.map_or(now, |split| split.active_at),
-                    ended: position.end.is_some_and(|end| position.next >= end),
+                    newest: restored.and_then(|split| split.newest),
+                    active_at: now,
+                    silent_from,
+                    end: End::of(position),
                 }
             })
             .collect();
+    }
+
+    fn counted(&self) -> Duration {
+        self.silence.as_ref().map(Silence::counted).unwrap_or_default()
+    }
+
+    /// How long the reader may be asked before the next look at what is idle; `None` where nothing ever is.
+    pub fn look(&self) -> Option<Duration> {
+        self.silence.as_ref().map(Silence::look)
+    }
+
+    /// The reader is asked from now on.
+    pub fn ask(&mut self, now: Duration) {
+        if self.silence.as_mut().is_some_and(|silence| silence.ask(now)) {
+            self.wake(now);
+        }
+    }
+
+    /// The reader has answered, or has had no answer yet.
+    pub fn wait(&mut self, now: Duration) {
+        if self.silence.as_mut().is_some_and(|silence| silence.wait(now)) {
+            self.wake(now);
+        }
+    }
+
+    /// The reader is no longer asked, to do something else first.
+    pub fn leave(&mut self) {
+        self.silence.iter_mut().for_each(Silence::pause);
+    }
+
+    /// The reader will not be asked for a while: of what comes meanwhile nobody knows, so no split is idle.
+    pub fn pause(&mut self, now: Duration) {
+        self.leave();
+        self.wake(now);
+    }
+
+    /// What is known of idle splits is too old.
+    fn wake(&mut self, now: Duration) {
+        let silent_from = self.counted();
+        self.splits.iter_mut().for_each(|split| split.silent_from = silent_from);
+        self.asked_since = now;
     }
 
     /// Takes in the event times of a batch. `runs` name the split of each row.
@@ -67,10 +153,12 @@ impl Watermarks {
         runs: &[Run],
         now: Duration,
     ) -> Result<(), ArrowError> {
+        self.read_at = now;
+        let silent_from = self.counted();
         for run in runs {
             let slice = times.slice(run.records.start, run.records.len());
             let Some(split) = self.splits.get_mut(run.split) else { continue };
-            split.active_at = now;
+            (split.active_at, split.silent_from) = (now, silent_from);
             if let Some(newest) = arrow::compute::max(&slice) {
                 split.newest = split.newest.max(Some(EventTime(newest)));
             }
@@ -81,24 +169,45 @@ impl Watermarks {
     /// Notes which bounded splits have ended.
     pub fn update_ends(&mut self, positions: &[SplitState]) {
         for (split, position) in self.splits.iter_mut().zip(positions) {
-            split.ended = position.end.is_some_and(|end| position.next >= end);
+            split.end = End::of(position);
         }
     }
 
-    /// What there is to say of time, if anything has changed.
-    pub fn advance(&mut self, now: Duration) -> Option<Progress> {
-        let idle =
-            |split: &Split| self.idle_timeout.is_some_and(|timeout| now.saturating_sub(split.active_at) >= timeout);
-        let mut active = self.splits.iter().filter(|split| !split.ended && !idle(split)).peekable();
+    /// What there is to say of time, if anything has changed. `remaining` is what the system last said of a split,
+    /// `known_at` is when all splits were known; see [`super::SourceReader`].
+    pub fn advance(
+        &mut self,
+        remaining: impl Fn(usize) -> Option<Remaining>,
+        known_at: Option<Duration>,
+    ) -> Option<Progress> {
+        let is_active = |(index, split): &(usize, &Split)| match split.end {
+            End::Reached => false,
+            End::Ahead => true,
+            End::Open => !self.is_idle(split, || remaining(*index)),
+        };
+        let mut active = self.splits.iter().enumerate().filter(is_active).map(|(_, split)| split).peekable();
         if active.peek().is_none() {
-            // Without splits, or with all of them silent or at their end, this source must not hold others back.
-            return (!std::mem::replace(&mut self.idle, true)).then_some(Progress::Idle);
+            // Without splits, or with all of them silent or at their end, this source must not hold others back. It tells
+            // the most that any of them had first: it must not matter which was silent first.
+            if self.idle {
+                return None;
+            }
+            let most = self.splits.iter().filter_map(|split| split.newest).max();
+            if let Some(most) = most.map(|newest| self.behind(newest)).filter(|most| *most > self.last) {
+                let told = self.unconfirmed.confirm(most, self.read_at, known_at);
+                let is_news = told > self.last;
+                self.last = self.last.max(told);
+                return is_news.then_some(Progress::Watermark(told));
+            }
+            self.idle = true;
+            return Some(Progress::Idle);
         }
         let mut least = EventTime::MAX;
         for split in active {
             // A split without events yet may bring any time.
-            least = least.min(split.newest.map_or(EventTime::MIN, |newest| EventTime(newest.0 - self.delay_ms - 1)));
+            least = least.min(split.newest.map_or(EventTime::MIN, |newest| self.behind(newest)));
         }
+        let least = self.unconfirmed.confirm(least, self.read_at, known_at);
         let woken = std::mem::replace(&mut self.idle, false);
         if least > self.last || woken {
             self.last = self.last.max(least);
@@ -107,9 +216,23 @@ impl Watermarks {
         None
     }
 
-    /// Whether a split is idle, or may become so without anything being read.
-    pub fn idle_timeout(&self) -> Option<Duration> {
-        self.idle_timeout
+    fn is_idle(&self, split: &Split, remaining: impl FnOnce() -> Option<Remaining>) -> bool {
+        let Some(silence) = &self.silence else { return false };
+        let timeout = silence.timeout();
+        let was_silent = || silence.counted().saturating_sub(split.silent_from) >= timeout;
+        match remaining() {
+            Some(Remaining { records: true, .. }) => false,
+            // It had nothing then, and nothing since its last record, whether or not the reader was asked.
+            Some(Remaining { records: false, asked_at }) => {
+                let is_known = asked_at >= self.asked_since && asked_at >= split.active_at.saturating_add(timeout);
+                is_known || was_silent()
+            }
+            None => was_silent(),
+        }
+    }
+
+    fn behind(&self, newest: EventTime) -> EventTime {
+        EventTime(newest.0.saturating_sub(self.delay_ms).saturating_sub(1))
     }
 
     /// The reader's positions, with the newest event time of each split.
@@ -122,52 +245,4 @@ impl Watermarks {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn split(name: &str) -> SplitState {
-        SplitState { split: name.into(), next: 0, end: None, newest: None }
-    }
-
-    fn observe(watermarks: &mut Watermarks, split: usize, times: &[i64], now: u64) {
-        let runs = [Run { split, records: 0..times.len() }];
-        watermarks.observe(&times.to_vec().into(), &runs, Duration::from_secs(now)).unwrap();
-    }
-
-    #[test]
-    fn the_slowest_split_holds_the_watermark_until_it_is_idle() {
-        let mut watermarks = Watermarks::new(Duration::from_millis(100), Some(Duration::from_secs(10)));
-        watermarks.assign(&[split("a"), split("b")], &[], Duration::ZERO);
-        observe(&mut watermarks, 0, &[5_000, 4_000], 1);
-        assert_eq!(watermarks.advance(Duration::from_secs(1)), None, "b may bring anything");
-        observe(&mut watermarks, 1, &[3_000], 2);
-        assert_eq!(watermarks.advance(Duration::from_secs(2)), Some(Progress::Watermark(EventTime(2_899))));
-        assert_eq!(watermarks.advance(Duration::from_secs(2)), None, "it has not risen");
-        observe(&mut watermarks, 0, &[6_000], 12);
-        assert_eq!(
-            watermarks.advance(Duration::from_secs(12)),
-            Some(Progress::Watermark(EventTime(5_899))),
-            "b is idle"
-        );
-        assert_eq!(watermarks.advance(Duration::from_mins(1)), Some(Progress::Idle), "all idle: time stands still");
-        assert_eq!(watermarks.advance(Duration::from_secs(61)), None, "said once");
-    }
-
-    #[test]
-    fn a_restored_source_goes_on_with_its_watermark() {
-        let mut watermarks = Watermarks::new(Duration::ZERO, None);
-        let known = [SplitState { newest: Some(EventTime(700)), ..split("a") }];
-        watermarks.assign(&[split("a")], &known, Duration::ZERO);
-        assert_eq!(watermarks.advance(Duration::ZERO), Some(Progress::Watermark(EventTime(699))));
-        assert_eq!(watermarks.complete(vec![split("a")])[0].newest, Some(EventTime(700)));
-    }
-
-    #[test]
-    fn an_ended_split_holds_nothing_back() {
-        let mut watermarks = Watermarks::new(Duration::ZERO, None);
-        watermarks.assign(&[split("a"), split("b")], &[], Duration::ZERO);
-        observe(&mut watermarks, 0, &[900], 0);
-        watermarks.update_ends(&[split("a"), SplitState { end: Some(0), ..split("b") }]);
-        assert_eq!(watermarks.advance(Duration::ZERO), Some(Progress::Watermark(EventTime(899))));
-    }
-}
+mod tests;

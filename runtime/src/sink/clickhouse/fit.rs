@@ -37,8 +37,9 @@ pub(super) const PLAIN_WINDOW: &str = "non_replicated_deduplication_window";
 pub(super) const REPLICATED_WINDOW: &str = "replicated_deduplication_window";
 pub(super) const REPLICATED_SECONDS: &str = "replicated_deduplication_window_seconds";
 
-/// Tokens a window has to hold for each chunk that may be repeated: a chunk may be several inserts, an insert into many
-/// partitions takes a place for each, and others may write to the table too.
+/// Tokens a window has to hold for each slot and epoch that may wait: an epoch may be several inserts, an insert into many
+/// partitions takes a place for each, and others may write to the table too. By far not all that waits may be repeated:
+/// what the sink has is noted every few epochs (`checkpoint/committed.rs`), so there is more room for each.
 const SPARE: u64 = 10;
 const LEAST_WINDOW: u64 = 1000;
 /// A job may be down over a long weekend between an insert and its repeat.
@@ -75,8 +76,7 @@ fn deduplicating(facts: &Facts, window: u64) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    let replicated = facts.engine.starts_with("Replicated") || facts.engine.starts_with("Shared");
-    let needed = if replicated {
+    let needed = if facts.is_replicated() {
         vec![(REPLICATED_WINDOW, window), (REPLICATED_SECONDS, LEAST_SECONDS)]
     } else {
         vec![(PLAIN_WINDOW, window)]
@@ -204,6 +204,11 @@ fn columns(facts: &Facts, schema: &SchemaRef) -> Result<(), String> {
 }
 
 impl Facts {
+    /// Keeper has its tokens.
+    pub(super) fn is_replicated(&self) -> bool {
+        self.engine.starts_with("Replicated") || self.engine.starts_with("Shared")
+    }
+
     fn name(&self) -> String {
         format!("{}.{}", quote(&self.database), quote(&self.table))
     }

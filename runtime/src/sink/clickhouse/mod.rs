@@ -4,7 +4,13 @@
 //! deduplication window. A token counts for a block, so a chunk is sent as one block, or, when it is large, as several
 //! inserts cut at fixed rows with a token each; a repeat sends the same blocks under the same tokens. The window is
 //! finite, so right before each insert the log is asked whether the job is still ours: a process that slept past the
-//! window, while another took over, sends nothing more. `Idempotent` sends without tokens, into a `ReplacingMergeTree`
+//! window, while another took over, sends nothing more.
+//!
+//! A plain `MergeTree` writes a token to its deduplication log before the rows are part of the table. A server that is
+//! killed in between has the token and not the rows, and drops the repeat: nothing that a client can send tells it. A
+//! replicated table enters both into Keeper at once. So a plain table is taken, with a warning; the guide has the numbers.
+//!
+//! `Idempotent` sends without tokens, into a `ReplacingMergeTree`
 //! that keeps the newest row of a key.
 
 mod blocks;
@@ -24,7 +30,11 @@ use tidegate_crds::{ClickHouseSink, Delivery};
 
 use self::fit::quote;
 use super::{Chunk, Publisher, SinkError};
-use crate::{checkpoint::CommitPermit, fault, job::secrets};
+use crate::{
+    checkpoint::{CommitPermit, destination::Destination},
+    fault,
+    job::secrets,
+};
 
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
@@ -136,11 +146,32 @@ impl ClickHousePublisher {
 
 #[async_trait]
 impl Publisher for ClickHousePublisher {
-    async fn preflight(&self, schema: &SchemaRef, slots: u32) -> Result<(), SinkError> {
+    fn destination(&self) -> Destination {
+        let Self { database, table, delivery, .. } = self;
+        let fields = [
+            ("clickHouse.database", database.clone()),
+            ("clickHouse.table", table.clone()),
+            ("delivery", format!("{delivery:?}")),
+        ];
+        fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
+    }
+
+    async fn preflight(&self, schema: &SchemaRef, slots: u32, _: bool) -> Result<(), SinkError> {
         let facts = self.look().await?;
         let pending_chunks = u64::from(self.pending_epochs) * u64::from(slots);
         fit::judge(&facts, schema, self.delivery, pending_chunks)
-            .map_err(|message| SinkError::Refused { sink: self.sink.clone(), message })
+            .map_err(|message| SinkError::Refused { sink: self.sink.clone(), message })?;
+        if self.delivery == Delivery::ExactlyOnce && !facts.is_replicated() {
+            tracing::warn!(
+                sink = self.sink,
+                table = format!("{}.{}", self.database, self.table),
+                engine = facts.engine,
+                "rows of an insert are lost if the server is killed in the middle of it: this engine remembers the insert \
+                 before it has the rows, and drops the repeat. Use a Replicated engine, for which one replica is enough, \
+                 or delivery Idempotent"
+            );
+        }
+        Ok(())
     }
 
     async fn publish(&self, permit: &CommitPermit, chunk: &Chunk) -> Result<(), SinkError> {

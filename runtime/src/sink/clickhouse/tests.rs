@@ -175,7 +175,7 @@ fn chunk(rows: &[usize]) -> Chunk {
         RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(values))]).unwrap()
     });
     let id = ChunkId { lineage: "j".into(), sink: "s".into(), slot: 1, epoch: Epoch(2), index: 0 };
-    Chunk { id, rows: batches.collect(), schema }
+    Chunk { id, rows: batches.collect(), schema, checksum: String::new() }
 }
 
 #[test]

@@ -14,14 +14,17 @@ use parquet::{
         reader::{FileReader, SerializedFileReader},
     },
 };
+use serde_json::Value;
 use thiserror::Error;
 use tidegate_crds::FileFormat;
 
-use super::{Chunk, ChunkId};
+use super::Chunk;
 use crate::format::json;
 
 /// Key of a Parquet file's metadata that holds the chunk's id.
 const CHUNK: &str = "tidegate.chunk";
+/// Key of the chunk's checksum; builds before this one did not write it.
+const CHECKSUM: &str = "tidegate.checksum";
 
 #[derive(Debug, Error)]
 pub(super) enum ContentError {
@@ -42,7 +45,10 @@ pub(super) fn encode(format: FileFormat, chunk: &Chunk) -> Result<Vec<u8>, Conte
         FileFormat::Parquet => {
             let properties = WriterProperties::builder()
                 .set_compression(Compression::SNAPPY)
-                .set_key_value_metadata(Some(vec![KeyValue::new(CHUNK.to_owned(), chunk.id.to_string())]))
+                .set_key_value_metadata(Some(vec![
+                    KeyValue::new(CHUNK.to_owned(), chunk.id.to_string()),
+                    KeyValue::new(CHECKSUM.to_owned(), chunk.checksum.clone()),
+                ]))
                 .build();
             let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&chunk.schema), Some(properties))?;
             for batch in &chunk.rows {
@@ -54,13 +60,25 @@ pub(super) fn encode(format: FileFormat, chunk: &Chunk) -> Result<Vec<u8>, Conte
     Ok(bytes)
 }
 
-/// Whether the file says that it is this chunk: another version of this program may have written the same rows in other
-/// bytes. JSON lines say nothing of the kind; theirs are compared.
-pub(super) fn names_chunk(format: FileFormat, file: Vec<u8>, id: &ChunkId) -> bool {
-    if format == FileFormat::JsonLines {
-        return false;
+/// Whether the file is this chunk, which another version of this program may have written in other bytes than these. A
+/// Parquet file says which chunk it is; JSON lines must say the same as ours.
+pub(super) fn is_chunk(format: FileFormat, file: Vec<u8>, chunk: &Chunk, bytes: &[u8]) -> bool {
+    match format {
+        FileFormat::JsonLines => say_the_same(&file, bytes),
+        FileFormat::Parquet => {
+            let Ok(reader) = SerializedFileReader::new(Bytes::from(file)) else { return false };
+            let metadata = reader.metadata().file_metadata().key_value_metadata();
+            let value = |key: &str| metadata?.iter().find(|pair| pair.key == key)?.value.clone();
+            value(CHUNK).is_some_and(|id| id == chunk.id.to_string())
+                && value(CHECKSUM).is_none_or(|checksum| checksum == chunk.checksum)
+        }
     }
-    let Ok(reader) = SerializedFileReader::new(Bytes::from(file)) else { return false };
-    let named = reader.metadata().file_metadata().key_value_metadata().into_iter().flatten();
-    named.filter(|pair| pair.key == CHUNK).any(|pair| pair.value.as_deref() == Some(&id.to_string()))
+}
+
+/// Line by line the same values, however they are spelled.
+fn say_the_same(found: &[u8], expected: &[u8]) -> bool {
+    let lines = |bytes: &[u8]| -> Option<Vec<Value>> {
+        serde_json::Deserializer::from_slice(bytes).into_iter().collect::<Result<_, _>>().ok()
+    };
+    lines(found).is_some_and(|found| Some(found) == lines(expected))
 }

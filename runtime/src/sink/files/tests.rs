@@ -10,7 +10,10 @@ use tidegate_crds::{FileFormat, FilesSink};
 
 use super::FilesPublisher;
 use crate::{
-    checkpoint::CommitPermit,
+    checkpoint::{
+        CommitPermit,
+        store::{ObjectPath, Store, memory::MemoryStore},
+    },
     ids::Epoch,
     sink::{Chunk, ChunkId, Publisher, SinkError},
 };
@@ -37,11 +40,14 @@ fn chunk(lineage: &str, index: u32, stores: &[&str]) -> Chunk {
         ],
     );
     let id = ChunkId { lineage: lineage.into(), sink: "sales".into(), slot: 3, epoch: Epoch(12), index };
-    Chunk { id, schema, rows: vec![rows.unwrap()] }
+    Chunk { id, schema, rows: vec![rows.unwrap()], checksum: String::new() }
 }
 
 fn publisher(folder: &std::path::Path, format: FileFormat) -> FilesPublisher {
-    FilesPublisher::new("sales", &FilesSink { path: folder.join("out").to_str().unwrap().to_owned(), format })
+    FilesPublisher::new(
+        "sales",
+        &FilesSink { path: folder.join("out").to_str().unwrap().to_owned(), shared: false, format },
+    )
 }
 
 fn permit() -> CommitPermit {
@@ -63,14 +69,14 @@ async fn a_chunk_published_twice_is_there_once() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = publisher(folder.path(), format);
         let chunks = [chunk("job", 0, &["a", "b"]), chunk("job", 1, &["c"])];
-        publisher.preflight(&chunks[0].schema, 1).await.unwrap();
+        publisher.preflight(&chunks[0].schema, 1, false).await.unwrap();
         for _ in 0..3 {
             for chunk in &chunks {
                 publisher.publish(&permit(), chunk).await.unwrap();
             }
         }
         let expected: Vec<String> =
-            (0..2).map(|index| format!("sales-0003-0000000012-{index:04}.{extension}")).collect();
+            (0..2).map(|index| format!("sales-job-0003-0000000012-{index:04}.{extension}")).collect();
         assert_eq!(names(folder.path()), expected);
         let bytes = fs::read(folder.path().join("out").join(&expected[0])).unwrap();
         if format == FileFormat::JsonLines {
@@ -85,27 +91,127 @@ async fn a_chunk_published_twice_is_there_once() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_job_is_refused_and_stays() {
+async fn jobs_share_a_folder() {
     for format in [FileFormat::JsonLines, FileFormat::Parquet] {
         let folder = tempfile::tempdir().unwrap();
         let publisher = publisher(folder.path(), format);
-        let theirs = chunk("theirs", 0, &["a"]);
-        publisher.preflight(&theirs.schema, 1).await.unwrap();
+        let (theirs, ours) = (chunk("theirs", 0, &["a"]), chunk("ours", 0, &["b"]));
+        publisher.preflight(&theirs.schema, 1, false).await.unwrap();
         publisher.publish(&permit(), &theirs).await.unwrap();
-        let before = fs::read(folder.path().join("out").join(&names(folder.path())[0])).unwrap();
-        let error = publisher.publish(&permit(), &chunk("ours", 0, &["b"])).await.unwrap_err();
-        assert!(matches!(error, SinkError::Refused { .. }), "{error}");
-        assert!(error.to_string().contains("a folder of its own"), "{error}");
-        assert_eq!(fs::read(folder.path().join("out").join(&names(folder.path())[0])).unwrap(), before);
+        publisher.publish(&permit(), &ours).await.unwrap();
+        assert_eq!(names(folder.path()).len(), 2);
+    }
+}
+
+/// Where this publisher would put the chunk, and where earlier builds did.
+fn paths(folder: &std::path::Path, chunk: &Chunk, extension: &str) -> [std::path::PathBuf; 2] {
+    let new = format!("sales-{}-0003-0000000012-{:04}.{extension}", chunk.id.lineage, chunk.id.index);
+    [new, format!("sales-0003-0000000012-{:04}.{extension}", chunk.id.index)].map(|name| folder.join("out").join(name))
+}
+
+/// A publisher, a chunk that it has published, and the places of its file.
+async fn published(
+    folder: &std::path::Path,
+    format: FileFormat,
+    extension: &str,
+) -> (FilesPublisher, Chunk, [std::path::PathBuf; 2]) {
+    let (publisher, chunk) = (publisher(folder, format), chunk("job", 0, &["a", "b"]));
+    publisher.preflight(&chunk.schema, 1, false).await.unwrap();
+    publisher.publish(&permit(), &chunk).await.unwrap();
+    let places = paths(folder, &chunk, extension);
+    (publisher, chunk, places)
+}
+
+#[tokio::test]
+async fn what_earlier_builds_published_is_not_published_again() {
+    for (format, extension) in [(FileFormat::JsonLines, "jsonl"), (FileFormat::Parquet, "parquet")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (publisher, chunk, [new, former]) = published(folder.path(), format, extension).await;
+        fs::rename(new, former).unwrap();
+        publisher.publish(&permit(), &chunk).await.unwrap();
+        assert_eq!(names(folder.path()), [format!("sales-0003-0000000012-0000.{extension}")]);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_an_earlier_version_spelled_otherwise_is_the_chunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (publisher, chunk, [new, former]) = published(folder.path(), FileFormat::JsonLines, "jsonl").await;
+    let otherwise = fs::read_to_string(&new).unwrap().replace("\":", "\" : ").replace("1.05", "1.050");
+    fs::write(&new, &otherwise).unwrap();
+    publisher.publish(&permit(), &chunk).await.unwrap();
+    fs::rename(&new, &former).unwrap();
+    publisher.publish(&permit(), &chunk).await.unwrap();
+    assert_eq!(fs::read_to_string(&former).unwrap(), otherwise);
+    assert_eq!(names(folder.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn other_rows_under_a_chunk_s_name_are_refused_and_stay() {
+    for (format, extension) in [(FileFormat::JsonLines, "jsonl"), (FileFormat::Parquet, "parquet")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (publisher, mine, [new, former]) = published(folder.path(), format, extension).await;
+        let before = fs::read(&new).unwrap();
+        let others = Chunk { checksum: "of others".into(), ..chunk("job", 0, &["c"]) };
+        for _ in 0..2 {
+            let error = publisher.publish(&permit(), &others).await.unwrap_err();
+            assert!(matches!(error, SinkError::Refused { .. }), "{error}");
+            assert!(error.to_string().contains("does not hold chunk job/sales/3/12/0"), "{error}");
+            if new.exists() {
+                assert_eq!(fs::read(&new).unwrap(), before);
+                fs::rename(&new, &former).unwrap();
+            }
+        }
+        assert_eq!(fs::read(&former).unwrap(), before);
+        publisher.publish(&permit(), &mine).await.unwrap();
         assert_eq!(names(folder.path()).len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_ahead_of_the_log_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (publisher, ..) = published(folder.path(), FileFormat::JsonLines, "jsonl").await;
+    publisher.take_over(&permit(), "job").await.unwrap();
+    publisher.take_over(&CommitPermit::for_test(Epoch(11)), "another").await.unwrap();
+    let error = publisher.take_over(&CommitPermit::for_test(Epoch(11)), "job").await.unwrap_err();
+    assert!(
+        error.to_string().contains("has files of epoch 12, and the newest epoch that the log owns is 11"),
+        "{error}"
+    );
+    // A zombie, whose successor went on.
+    let store = Arc::new(MemoryStore::default());
+    store.create(&ObjectPath("log/00000002/000000000000".into()), "{}".into()).await.unwrap();
+    publisher.take_over(&CommitPermit::for_test_in(Epoch(11), store), "job").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_kill_left_half_written_is_deleted_by_the_next_attempt_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (publisher, chunk, _) = published(folder.path(), FileFormat::JsonLines, "jsonl").await;
+    let left = [".job-00000000-9f2c61d07be0a4430003", ".job-00000001-9f2c61d07be0a4430004"];
+    let others = [".job-2-00000000-9f2c61d07be0a4430005", ".9f2c61d07be0a4430006", ".notes"];
+    for name in left.iter().chain(&others) {
+        fs::write(folder.path().join("out").join(name), "half a chu").unwrap();
+    }
+    // The permit is one of attempt 1, which may be writing.
+    publisher.take_over(&permit(), "job").await.unwrap();
+    let mut expected: Vec<&str> = others.iter().copied().chain([left[1]]).collect();
+    let visible = names(folder.path()).into_iter().filter(|name| !name.starts_with('.')).collect::<Vec<_>>();
+    expected.extend(visible.iter().map(String::as_str));
+    expected.sort_unstable();
+    assert_eq!(names(folder.path()), expected);
+    publisher.publish(&permit(), &chunk).await.unwrap();
+    assert_eq!(names(folder.path()), expected);
 }
 
 #[tokio::test]
 async fn a_path_that_is_no_folder_is_refused_before_the_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("out"), "a file").unwrap();
-    let error =
-        publisher(folder.path(), FileFormat::JsonLines).preflight(&chunk("j", 0, &[]).schema, 1).await.unwrap_err();
+    let error = publisher(folder.path(), FileFormat::JsonLines)
+        .preflight(&chunk("j", 0, &[]).schema, 1, false)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("is not a folder"), "{error}");
 }

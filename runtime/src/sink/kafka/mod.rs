@@ -3,7 +3,8 @@
 //! # Exactly once
 //!
 //! A chunk is written by one short transaction, which also writes a *marker* `{epoch, index}` to a compacted progress
-//! topic, under the key `<lineage>/<sink>/<slot>`. Rows and marker become visible together or not at all. A chunk that
+//! topic, under the key `<lineage>/<sink>/<slot>`, with the chunk's checksum. Rows and marker become visible together or
+//! not at all. A chunk that
 //! is published again is recognised by the marker, so a repeat writes nothing. Nothing stays open across a barrier.
 //!
 //! One publication, always with a fresh producer:
@@ -40,6 +41,16 @@
 //! transaction, they do so between their last flush and their commit. One that dies there is ended by its successor's
 //! `init`, or by the broker after the transaction's timeout.
 //!
+//! ## Markers that the log does not know of
+//!
+//! A marker is ahead of the log when it names an epoch behind the newest that the log owns, or has another checksum than
+//! the chunk of its place. With an intact log only a later attempt leaves such a marker, one that has gone on since: it has
+//! published what this one has to publish, and *took the job before it published anything*. So the log is asked, after the
+//! marker was read, whether a later attempt has begun. If so, the chunk is published, and a zombie is done. If not, the log
+//! is not the one that the marker was written by: a bucket was restored from a backup, or a replica of it lags. The epochs
+//! come again with other rows under the same ids; to take them for published would leave these out, so the sink refuses.
+//! An attempt that has taken a job over looks at the markers of all slots before it publishes.
+//!
 //! ## What is not known
 //!
 //! A commit without an answer may have happened. `publish` then fails; the next call does all three steps again, and the
@@ -60,6 +71,6 @@ mod transaction;
 mod writer;
 
 #[cfg(test)]
-pub(crate) use marker::Marker;
+pub(crate) use marker::{Finding, Mark};
 pub use publisher::KafkaPublisher;
-pub use writer::KafkaWriter;
+pub use writer::{KafkaDirectSink, KafkaWriter};

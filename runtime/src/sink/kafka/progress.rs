@@ -1,4 +1,7 @@
 //! Makes the progress topic fit for its slots, or says what would.
+//!
+//! It is made where nothing can be there yet that its markers would have told of: never for rows that may be published
+//! already.
 
 use std::time::Duration;
 
@@ -13,17 +16,28 @@ use crate::{
     kafka::{ANSWER_TIMEOUT, Cluster, Topic, Trouble, Watch, describe_topic, find_topic},
 };
 
+/// The replication from which on two of the copies can be in step while one is missing.
+const ENOUGH_COPIES: u32 = 3;
+
 /// The progress topic with at least `slots` partitions and compaction; made when missing, with the replication of
-/// `rows_topic`. Blocks, on a thread of a tokio runtime.
-pub(super) fn ensure(cluster: &Cluster, progress: &str, rows_topic: &str, slots: u32) -> Result<u32, Trouble> {
+/// `rows_topic`, unless markers are `awaited` in it. Blocks, on a thread of a tokio runtime.
+pub(super) fn ensure(
+    cluster: &Cluster,
+    progress: &str,
+    rows_topic: &str,
+    slots: u32,
+    awaited: bool,
+) -> Result<u32, Trouble> {
     let admin: AdminClient<Watch> = cluster.connect(&[], &[])?;
     let steps = Steps { cluster, admin, progress };
     if let Some(found) = find_topic(cluster, progress)? {
-        steps.check_compacted()?;
+        steps.check_settings(found.replication)?;
         if found.partitions >= slots {
             return Ok(found.partitions);
         }
         steps.grow(found.partitions, slots)?;
+    } else if awaited {
+        return Err(steps.gone(rows_topic, slots));
     } else {
         steps.make(describe_topic(cluster, rows_topic)?, slots)?;
     }
@@ -40,8 +54,11 @@ impl Steps<'_> {
     fn make(&self, rows: Topic, slots: u32) -> Result<(), Trouble> {
         let topic = NewTopic::new(self.progress, slots as i32, TopicReplication::Fixed(rows.replication as i32))
             .set("cleanup.policy", "compact")
+            // A leader that has not all markers would let what it does not know be written again.
+            .set("unclean.leader.election.enable", "false")
             // So that a reader that begins anew has little to read.
             .set("segment.ms", "3600000");
+        let topic = if rows.replication >= ENOUGH_COPIES { topic.set("min.insync.replicas", "2") } else { topic };
         let made = Handle::current().block_on(self.admin.create_topics([&topic], &options()));
         match first(made) {
             Ok(()) => {
@@ -49,7 +66,7 @@ impl Steps<'_> {
                 Ok(())
             }
             // Somebody was quicker.
-            Err(KafkaError::AdminOp(RDKafkaErrorCode::TopicAlreadyExists)) => self.check_compacted(),
+            Err(KafkaError::AdminOp(RDKafkaErrorCode::TopicAlreadyExists)) => self.check_settings(rows.replication),
             Err(error) if is_forbidden(&error) => Err(Trouble::Refused(format!(
                 "there is no progress topic `{}` at `{brokers}`, and this user may not make it; make it with\n  \
                  kafka-topics.sh --bootstrap-server {brokers} --create --topic {} --partitions {slots} \
@@ -61,6 +78,20 @@ impl Steps<'_> {
             ))),
             Err(error) => Err(Trouble::failed(format!("make the progress topic `{}`", self.progress), error)),
         }
+    }
+
+    /// The topic was there when what waits was written, and is not any more.
+    fn gone(&self, rows_topic: &str, slots: u32) -> Trouble {
+        Trouble::Refused(format!(
+            "the progress topic `{}` is gone from `{brokers}`, and rows wait that may be in `{rows_topic}` already: without \
+             its markers they would be written again. Bring it back; or, if they are not there, or may be there twice, \
+             make it anew with\n  \
+             kafka-topics.sh --bootstrap-server {brokers} --create --topic {} --partitions {slots} --config \
+             cleanup.policy=compact",
+            self.progress,
+            self.progress,
+            brokers = self.cluster.brokers,
+        ))
     }
 
     fn grow(&self, partitions: u32, slots: u32) -> Result<(), Trouble> {
@@ -82,8 +113,8 @@ impl Steps<'_> {
         }
     }
 
-    /// A topic that deletes by age forgets what was published.
-    fn check_compacted(&self) -> Result<(), Trouble> {
+    /// A topic that deletes by age forgets what was published; so does one whose leader may be a copy that lags.
+    fn check_settings(&self, replication: u32) -> Result<(), Trouble> {
         let action = format!("look up the settings of topic `{}`", self.progress);
         let (topic, options) = (ResourceSpecifier::Topic(self.progress), options());
         let answers = Handle::current()
@@ -103,17 +134,39 @@ impl Steps<'_> {
             }
             Err(code) => return Err(Trouble::failed(action, KafkaError::AdminOp(code))),
         };
-        let policy = settings.get("cleanup.policy").and_then(|entry| entry.value.clone()).unwrap_or_default();
-        if policy == "compact" {
-            return Ok(());
+        let setting = |name: &str| settings.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+        let policy = setting("cleanup.policy");
+        if policy != "compact" {
+            return Err(self.unfit(
+                &format!("cleanup.policy `{policy}`, and only `compact` keeps the newest marker of every slot"),
+                "cleanup.policy=compact",
+            ));
         }
-        Err(Trouble::Refused(format!(
-            "the progress topic `{}` has cleanup.policy `{policy}`, and only `compact` keeps the newest marker of every \
-             slot; set another `progressTopic`, or correct it with\n  \
-             kafka-configs.sh --bootstrap-server {} --alter --entity-type topics --entity-name {} --add-config \
-             cleanup.policy=compact",
+        if setting("unclean.leader.election.enable") == "true" {
+            return Err(self.unfit(
+                "unclean.leader.election.enable `true`, with which a copy that lags may become the leader: rows whose \
+                 markers it lacks would be written again",
+                "unclean.leader.election.enable=false",
+            ));
+        }
+        let in_sync = setting("min.insync.replicas");
+        if replication >= ENOUGH_COPIES && in_sync.parse::<u32>().is_ok_and(|copies| copies < 2) {
+            tracing::warn!(
+                topic = self.progress,
+                replication,
+                min_insync_replicas = in_sync,
+                "markers of published rows may be on one broker only, and are lost with its disk: set min.insync.replicas=2"
+            );
+        }
+        Ok(())
+    }
+
+    fn unfit(&self, found: &str, fix: &str) -> Trouble {
+        Trouble::Refused(format!(
+            "the progress topic `{}` has {found}; set another `progressTopic`, or correct it with\n  \
+             kafka-configs.sh --bootstrap-server {} --alter --entity-type topics --entity-name {} --add-config {fix}",
             self.progress, self.cluster.brokers, self.progress
-        )))
+        ))
     }
 
     /// A broker tells of what it made a little later.

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -14,13 +14,14 @@ use async_trait::async_trait;
 use tidegate_crds::KafkaSink;
 
 use super::{
-    marker::Markers,
+    marker::{Finding, Mark, Markers},
     preflight, progress,
     transaction::{Target, Transaction},
 };
 use crate::{
-    checkpoint::CommitPermit,
-    kafka::{Cluster, Trouble, blocking},
+    checkpoint::{CommitPermit, PermitError, destination::Destination},
+    ids::Epoch,
+    kafka::{Cluster, Trouble, blocking, find_topic},
     sink::{Chunk, ChunkId, Publisher, SinkError},
 };
 
@@ -38,6 +39,8 @@ struct Inner {
     cluster: Cluster,
     /// Partitions that the progress topic is known to have.
     partitions: AtomicU32,
+    /// The marks of all slots were compared with the log: a log does not go back under a process that runs.
+    agrees: AtomicBool,
     markers: Mutex<Option<Arc<Markers>>>,
 }
 
@@ -82,6 +85,7 @@ impl KafkaPublisher {
                 timeout: spec.transaction_timeout.0,
                 cluster,
                 partitions: AtomicU32::new(0),
+                agrees: AtomicBool::new(false),
                 markers: Mutex::default(),
             }),
         })
@@ -90,11 +94,18 @@ impl KafkaPublisher {
 
 #[async_trait]
 impl Publisher for KafkaPublisher {
-    async fn preflight(&self, schema: &SchemaRef, slots: u32) -> Result<(), SinkError> {
+    fn destination(&self) -> Destination {
+        let Inner { topic, progress, key, .. } = &*self.inner;
+        let fields =
+            [("kafka.topic", topic.clone()), ("kafka.progressTopic", progress.clone()), ("kafka.key", key.join(", "))];
+        fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
+    }
+
+    async fn preflight(&self, schema: &SchemaRef, slots: u32, awaited: bool) -> Result<(), SinkError> {
         let (inner, schema) = (Arc::clone(&self.inner), Arc::clone(schema));
         let checked = blocking("look at the topic", move || {
             preflight::check(&inner.cluster, &inner.topic, &inner.key, &schema)?;
-            inner.ensure_progress(slots)?;
+            inner.ensure_progress(slots, awaited)?;
             // Asks whether transactions of this length are accepted, and fences nobody.
             Transaction::init(&inner.target(), &format!("tidegate-{}-preflight", inner.name)).map(drop)
         });
@@ -103,9 +114,43 @@ impl Publisher for KafkaPublisher {
 
     async fn publish(&self, permit: &CommitPermit, chunk: &Chunk) -> Result<(), SinkError> {
         debug_assert!(chunk.id.epoch <= permit.epoch(), "a permit covers its own epoch and earlier ones");
-        let (inner, chunk) = (Arc::clone(&self.inner), chunk.clone());
-        let published = blocking("publish a chunk", move || inner.publish(&chunk));
-        published.await.map_err(|trouble| trouble.of_sink(&self.inner.name))
+        let (inner, chunk, owned) = (Arc::clone(&self.inner), chunk.clone(), permit.owned());
+        let published = blocking("publish a chunk", move || inner.publish(&chunk, owned)).await;
+        self.judge(permit, published).await
+    }
+
+    async fn take_over(&self, permit: &CommitPermit, lineage: &str) -> Result<(), SinkError> {
+        if self.inner.agrees.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let (inner, prefix, owned) = (Arc::clone(&self.inner), self.inner.prefix(lineage), permit.owned());
+        let found = blocking("look at the progress topic", move || inner.ahead(&prefix, owned)).await;
+        self.judge(permit, found).await?;
+        self.inner.agrees.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// A mark that the log does not know of, and its key.
+type Ahead = Option<(String, Mark)>;
+
+impl KafkaPublisher {
+    /// Marks that are ahead of the log are those of a later attempt, whose log this is, too: then what they cover is
+    /// published, and this process is not needed any more. If there is none, the log is not the one they were written by.
+    async fn judge(&self, permit: &CommitPermit, found: Result<Ahead, Trouble>) -> Result<(), SinkError> {
+        let name = &self.inner.name;
+        let Some((key, mark)) = found.map_err(|trouble| trouble.of_sink(name))? else { return Ok(()) };
+        match permit.confirm().await {
+            Ok(()) => Err(Trouble::Refused(self.inner.ahead_of_log(&key, &mark, permit.owned())).of_sink(name)),
+            Err(error @ PermitError::Over { .. }) => {
+                tracing::info!(sink = name, key, ?mark, reason = %error, "published by a later attempt");
+                Ok(())
+            }
+            Err(error @ PermitError::Unknown(_)) => {
+                let action = format!("tell whose the marker `{key}` is");
+                Err(Trouble::failed(action, error).of_sink(name))
+            }
+        }
     }
 }
 
@@ -120,25 +165,56 @@ impl Inner {
         }
     }
 
-    fn publish(&self, chunk: &Chunk) -> Result<(), Trouble> {
+    fn prefix(&self, lineage: &str) -> String {
+        format!("{lineage}/{}/", self.name)
+    }
+
+    /// The newest mark of all slots, if it is behind what the log owns.
+    fn ahead(&self, prefix: &str, owned: Epoch) -> Result<Ahead, Trouble> {
+        let Some(topic) = find_topic(&self.cluster, &self.progress)? else { return Ok(None) };
+        let marks = self.markers()?.all(prefix, topic.partitions)?;
+        let newest = marks.into_iter().max_by_key(|(_, mark)| mark.at);
+        Ok(newest.filter(|(_, mark)| mark.at.epoch > owned))
+    }
+
+    fn ahead_of_log(&self, key: &str, mark: &Mark, owned: Epoch) -> String {
+        format!(
+            "the progress topic `{}` is ahead of the job's log: `{key}` is published up to epoch {}, chunk {}, and the \
+             newest epoch that the log owns is {owned}{}. So the checkpoints are older than what was published from them, as \
+             after a restore from a backup or from a replica that lags. Nothing is written, since rows in topic `{}` would \
+             come again or be left out. Bring the newest checkpoints back; or begin under another `jobId`, with \
+             `restoreFrom`, and remove from the topic what comes again",
+            self.progress,
+            mark.at.epoch,
+            mark.at.index,
+            if mark.at.epoch == owned { ", with other rows" } else { "" },
+            self.topic
+        )
+    }
+
+    /// Writes the chunk unless it is there. A mark that the log does not know of is for the caller to judge.
+    fn publish(&self, chunk: &Chunk, owned: Epoch) -> Result<Ahead, Trouble> {
         let id = &chunk.id;
-        self.ensure_progress(id.slot + 1)?;
+        // A worker does not make the topic: the coordinator has, before rows came.
+        self.ensure_progress(id.slot + 1, true)?;
         let partition = id.slot as i32;
         let target = self.target();
         let transaction = Transaction::init(&target, &transactional_id(id))?;
-        let key = marker_key(id);
-        if let Some(newest) = self.markers()?.newest(&key, partition)?
-            && newest.covers(id)
-        {
-            tracing::info!(sink = self.name, chunk = %id, ?newest, "chunk is already published");
-            return Ok(());
+        let key = format!("{}{}", self.prefix(&id.lineage), id.slot);
+        let newest = self.markers()?.newest(&key, partition)?;
+        match Mark::find(newest.as_ref(), id, &chunk.checksum, owned) {
+            Finding::Absent => transaction.write(chunk, partition, &key).map(|()| None),
+            Finding::Published => {
+                tracing::info!(sink = self.name, chunk = %id, ?newest, "chunk is already published");
+                Ok(None)
+            }
+            Finding::Ahead(newest) => Ok(Some((key, newest.clone()))),
         }
-        transaction.write(chunk, partition, &key)
     }
 
-    fn ensure_progress(&self, slots: u32) -> Result<(), Trouble> {
+    fn ensure_progress(&self, slots: u32, awaited: bool) -> Result<(), Trouble> {
         if self.partitions.load(Ordering::Acquire) < slots {
-            let found = progress::ensure(&self.cluster, &self.progress, &self.topic, slots)?;
+            let found = progress::ensure(&self.cluster, &self.progress, &self.topic, slots, awaited)?;
             if self.partitions.fetch_max(found, Ordering::AcqRel) < found {
                 // Who reads markers does not know the new partitions yet: made anew, it does.
                 *self.markers.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -160,8 +236,4 @@ impl Inner {
 
 fn transactional_id(id: &ChunkId) -> String {
     format!("tidegate-{}-{}-{}", id.lineage, id.sink, id.slot)
-}
-
-fn marker_key(id: &ChunkId) -> String {
-    format!("{}/{}/{}", id.lineage, id.sink, id.slot)
 }

@@ -1,7 +1,5 @@
 //! Rows as the records of a topic: a JSON object ([`crate::format::json`]), and a key where columns are named for it.
 
-use std::fmt::Write as _;
-
 use arrow::{
     array::RecordBatch,
     error::ArrowError,
@@ -56,8 +54,11 @@ impl Keys {
                 if index > 0 {
                     keys.text.push('|');
                 }
-                write!(keys.text, "{}", formatter.value(row).try_to_string()?)
-                    .map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+                match formatter.value(row).try_to_string() {
+                    Ok(text) => keys.text.push_str(&text),
+                    // A date beyond the formatter's calendar.
+                    Err(_) => keys.text.push_str(&spelled(batch, row, columns.get(index).map_or("", String::as_str))?),
+                }
             }
             keys.ends.push(keys.text.len());
         }
@@ -71,12 +72,24 @@ impl Keys {
     }
 }
 
+/// A value as it stands in the row's object.
+fn spelled(batch: &RecordBatch, row: usize, column: &str) -> Result<String, ArrowError> {
+    let index = batch.schema().index_of(column)?;
+    let lines = encode(&batch.slice(row, 1).project(&[index])?)?;
+    let object = lines.rows().next().map(String::from_utf8_lossy).unwrap_or_default();
+    let value = object.split_once("\":").map_or("", |(_, value)| value).trim_end_matches('}');
+    Ok(value.trim_matches('"').to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use arrow::{
-        array::{Array, ArrayRef, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMillisecondArray},
+        array::{
+            Array, ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
+            TimestampMillisecondArray,
+        },
         datatypes::DataType,
     };
 
@@ -107,7 +120,7 @@ mod tests {
             [
                 r#"{"name":"a\nb\"|","store":9223372036854775807,"amount":0.01,"at":"1970-01-01T00:00:00.000Z","ratio":0.1}"#,
                 r#"{"name":"é","store":-2,"amount":null,"at":"2026-01-01T00:00:00.123Z","ratio":1.0e300}"#,
-                r#"{"name":null,"store":3,"amount":-123456789012345678901234567890.12,"at":null,"ratio":null}"#,
+                r#"{"name":null,"store":3,"amount":-123456789012345678901234567890.12,"at":null,"ratio":"NaN"}"#,
             ]
         );
     }
@@ -135,5 +148,14 @@ mod tests {
             ]
         );
         assert!(Records::new(&batch(), &["shop".into()]).is_err());
+    }
+
+    #[test]
+    fn a_date_beyond_the_calendar_is_a_key_like_another() {
+        let days: ArrayRef = Arc::new(Date32Array::from(vec![0, i32::MAX]));
+        let batch = RecordBatch::try_from_iter([("day", days)]).unwrap();
+        let records = Records::new(&batch, &["day".into()]).unwrap();
+        let keys: Vec<&str> = records.iter().map(|(key, _)| std::str::from_utf8(key.unwrap()).unwrap()).collect();
+        assert_eq!(keys, ["1970-01-01", "+5881580-07-11"]);
     }
 }

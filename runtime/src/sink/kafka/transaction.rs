@@ -13,7 +13,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
 
-use super::{marker::Marker, rows::Records};
+use super::{marker::Mark, rows::Records};
 use crate::{
     env, fault,
     kafka::{Cluster, Trouble, Watch, failed_to},
@@ -53,6 +53,9 @@ impl<'a> Transaction<'a> {
             ("transactional.id", id),
             ("transaction.timeout.ms", timeout.as_str()),
             ("enable.idempotence", "true"),
+            // A progress topic that was deleted is not made anew by a write, without its markers and with the brokers'
+            // settings.
+            ("allow.auto.create.topics", "false"),
             // A transaction needs to hear of failures only.
             ("delivery.report.only.error", "true"),
         ];
@@ -98,8 +101,8 @@ impl<'a> Transaction<'a> {
 
     /// Last, so that the progress topic's stable end is held back as shortly as can be.
     fn marker(&self, chunk: &Chunk, partition: i32, key: &str) -> Result<(), Trouble> {
-        let value =
-            serde_json::to_vec(&Marker::of(&chunk.id)).map_err(|error| Trouble::failed("write a marker", error))?;
+        let value = serde_json::to_vec(&Mark::of(&chunk.id, &chunk.checksum))
+            .map_err(|error| Trouble::failed("write a marker", error))?;
         let record = BaseRecord::<[u8], [u8]>::to(self.target.progress);
         self.send(record.partition(partition).key(key.as_bytes()).payload(&value))?;
         self.flush()

@@ -9,6 +9,7 @@ use std::{
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
 use rdkafka::{
     ClientContext, Message,
     config::RDKafkaLogLevel,
@@ -23,13 +24,42 @@ use super::{preflight, rows::Records, transaction::DEFAULTS};
 use crate::{
     env,
     kafka::{Cluster, Trouble, Watch, blocking},
-    sink::{DirectWriter, FlushFuture, SinkError},
+    sink::{DirectSink, DirectWriter, FlushFuture, SinkError},
 };
 
 /// How long a write may wait for room in the client's buffer.
 const FULL_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long a writer that is dropped waits for rows still on their way.
 const LAST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A topic that is written through.
+#[derive(Debug)]
+pub struct KafkaDirectSink {
+    name: String,
+    spec: KafkaSink,
+    delivery: Delivery,
+}
+
+impl KafkaDirectSink {
+    /// `name` is the sink's; `delivery` is `AtLeastOnce` or `None`.
+    pub fn new(name: &str, spec: &KafkaSink, delivery: Delivery) -> Self {
+        Self { name: name.to_owned(), spec: spec.clone(), delivery }
+    }
+}
+
+#[async_trait]
+impl DirectSink for KafkaDirectSink {
+    async fn preflight(&self, schema: &SchemaRef) -> Result<(), SinkError> {
+        let (spec, schema) = (self.spec.clone(), Arc::clone(schema));
+        blocking("look at the topic", move || preflight::check(&cluster(&spec)?, &spec.topic, &spec.key, &schema))
+            .await
+            .map_err(|trouble| trouble.of_sink(&self.name))
+    }
+
+    fn open(&self) -> Result<Box<dyn DirectWriter>, SinkError> {
+        Ok(Box::new(KafkaWriter::new(&self.name, &self.spec, self.delivery)?))
+    }
+}
 
 /// Writes rows through.
 pub struct KafkaWriter {
@@ -103,14 +133,6 @@ impl KafkaWriter {
             current: Arc::default(),
             earlier: Vec::new(),
         })
-    }
-
-    /// Looks at the topic before the job starts; see [`crate::sink::Publisher::preflight`].
-    pub async fn preflight(name: &str, spec: &KafkaSink, schema: &SchemaRef) -> Result<(), SinkError> {
-        let (spec, schema) = (spec.clone(), Arc::clone(schema));
-        blocking("look at the topic", move || preflight::check(&cluster(&spec)?, &spec.topic, &spec.key, &schema))
-            .await
-            .map_err(|trouble| trouble.of_sink(name))
     }
 
     fn shared(&self) -> &Arc<Shared> {

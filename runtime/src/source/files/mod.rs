@@ -76,7 +76,7 @@ impl Files {
             };
             let length =
                 path.metadata().map_err(|error| failed(&self.name, format!("look at `{split}`"), error))?.len();
-            Ok(SplitState { split, next: 0, end: Some(length), newest: None })
+            Ok(SplitState { split, end: Some(length), ..SplitState::default() })
         };
         paths.iter().map(split).collect()
     }

@@ -104,7 +104,8 @@ async fn an_empty_file_ends_at_once() {
 async fn a_file_that_changed_since_the_checkpoint_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
-    let state = |next| SplitState { split: path.to_str().unwrap().to_owned(), next, end: Some(8), newest: None };
+    let state =
+        |next| SplitState { split: path.to_str().unwrap().to_owned(), next, end: Some(8), ..SplitState::default() };
     fs::write(&path, "one\ntwo\n").unwrap();
     let source = files(&path);
     assert!(reader(&source, 0, 1, Some(vec![state(4)])).await.is_ok());

@@ -58,6 +58,10 @@ impl Source for Generator {
         }
     }
 
+    fn is_at_end(&self, splits: &[SplitState]) -> bool {
+        self.count.is_some_and(|count| splits.iter().all(|split| split.next >= count))
+    }
+
     async fn reader(
         &self,
         context: ReaderContext,

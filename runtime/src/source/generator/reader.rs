@@ -51,7 +51,7 @@ impl Reader {
                 }
                 None => stripe,
             };
-            stripes.push(SplitState { split, next, end: source.count, newest: None });
+            stripes.push(SplitState { split, next, end: source.count, ..SplitState::default() });
         }
         let share = stripes.len() as f64 / STRIPES as f64;
         Ok(Self {

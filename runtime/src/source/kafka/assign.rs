@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::split::partition_of;
-use crate::source::{ReaderContext, SplitState};
+use crate::source::{ReaderContext, RecordPlace, SplitState};
 
 /// A partition of this reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) struct Wanted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
     /// Where the checkpoint says.
-    Restored { next: u64, end: Option<u64> },
+    Restored { next: u64, end: Option<u64>, newest: Option<RecordPlace> },
     /// Where `startFrom` says: the job has no checkpoint.
     Start,
     /// At the earliest record: the partition is younger than the checkpoint.
@@ -51,7 +51,11 @@ pub(super) fn assign(
     Ok(mine
         .filter_map(|partition| {
             let begin = match known.get(&partition) {
-                Some(state) => Begin::Restored { next: state.next, end: state.end.filter(|_| bounded) },
+                Some(state) => Begin::Restored {
+                    next: state.next,
+                    end: state.end.filter(|_| bounded),
+                    newest: state.provenance.as_ref().and_then(|provenance| provenance.newest_record),
+                },
                 None if bounded => return None,
                 None => Begin::Earliest,
             };
@@ -75,17 +79,37 @@ pub(super) fn by_partition<'a>(topic: &str, splits: &'a [SplitState]) -> Result<
     splits.iter().map(partition).collect()
 }
 
+/// Refuses a topic that is another than the one that the checkpoint was taken of. `id` is the topic's, where the brokers
+/// have one; a checkpoint that does not know its topic's takes it for the same. The error is for the user.
+pub(super) fn same_topic(topic: &str, id: Option<&str>, restored: &[SplitState]) -> Result<(), String> {
+    let Some(id) = id else { return Ok(()) };
+    let known = restored.iter().filter_map(|state| state.provenance.as_ref()?.topic_id.as_deref());
+    match known.into_iter().find(|known| *known != id) {
+        Some(known) => Err(made_anew(topic, known, id)),
+        None => Ok(()),
+    }
+}
+
+/// What is said of a topic with another id.
+pub(super) fn made_anew(topic: &str, known: &str, found: &str) -> String {
+    format!(
+        "topic `{topic}` was deleted and made anew: it has the id {found}, and what was read is of the one with id {known}, \
+         whose offsets say nothing here. Nothing is read of it; to read it from its beginning begin with another `jobId`, \
+         or name the source otherwise"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::SubtaskIndex;
+    use crate::{ids::SubtaskIndex, source::Provenance};
 
     fn context(subtask: u32, parallelism: u32) -> ReaderContext {
         ReaderContext { subtask: SubtaskIndex(subtask), parallelism }
     }
 
     fn state(split: &str, next: u64, end: Option<u64>) -> SplitState {
-        SplitState { split: split.into(), next, end, newest: None }
+        SplitState { split: split.into(), next, end, ..SplitState::default() }
     }
 
     #[test]
@@ -107,7 +131,7 @@ mod tests {
         assert_eq!(
             wanted,
             [
-                Wanted { partition: 0, begin: Begin::Restored { next: 17, end: None } },
+                Wanted { partition: 0, begin: Begin::Restored { next: 17, end: None, newest: None } },
                 Wanted { partition: 2, begin: Begin::Earliest },
             ]
         );
@@ -117,14 +141,31 @@ mod tests {
     fn a_bounded_run_keeps_its_ends_and_has_no_new_partitions() {
         let restored = [state("orders-0", 17, Some(20))];
         let wanted = assign("orders", 2, context(0, 1), Some(&restored), true).unwrap();
-        assert_eq!(wanted, [Wanted { partition: 0, begin: Begin::Restored { next: 17, end: Some(20) } }]);
+        assert_eq!(wanted, [Wanted { partition: 0, begin: Begin::Restored { next: 17, end: Some(20), newest: None } }]);
     }
 
     #[test]
     fn a_run_that_is_no_longer_bounded_forgets_its_ends() {
         let restored = [state("orders-0", 17, Some(20))];
         let wanted = assign("orders", 1, context(0, 1), Some(&restored), false).unwrap();
-        assert_eq!(wanted, [Wanted { partition: 0, begin: Begin::Restored { next: 17, end: None } }]);
+        assert_eq!(wanted, [Wanted { partition: 0, begin: Begin::Restored { next: 17, end: None, newest: None } }]);
+    }
+
+    #[test]
+    fn a_topic_made_anew_is_refused_and_one_that_was_not_known_is_learned() {
+        let of = |topic_id: Option<&str>| {
+            let provenance = Provenance { topic_id: topic_id.map(str::to_owned), newest_record: None };
+            [state("orders-0", 17, None), SplitState { provenance: Some(provenance), ..state("orders-1", 5, None) }]
+        };
+        for (known, found, is_refused) in [
+            (Some("a"), Some("b"), true),
+            (Some("a"), Some("a"), false),
+            (None, Some("a"), false),
+            (Some("a"), None, false),
+        ] {
+            let same = same_topic("orders", found, &of(known));
+            assert_eq!(same.is_err(), is_refused, "{known:?} {found:?} {same:?}");
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@
 #![allow(unsafe_code)] // the one module of the source that speaks to librdkafka directly; see above
 
 use std::{
+    collections::BTreeMap,
     ffi::{CStr, c_char, c_int, c_void},
     ptr::{self, NonNull},
     sync::Arc,
@@ -101,9 +102,20 @@ impl BatchConsumer {
         self.client.as_ref()
     }
 
-    /// Adds partitions with the offsets they begin at.
-    pub(super) fn assign(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    /// Adds partitions with the offsets they begin at. `epochs` has, by partition, the leader epoch of the record before:
+    /// a partition that did not have that record there is reported as lost.
+    pub(super) fn assign(&self, partitions: &TopicPartitionList, epochs: &BTreeMap<i32, i32>) -> KafkaResult<()> {
         let Some(client) = self.client() else { return Err(KafkaError::Canceled) };
+        // SAFETY: the list is live, has `cnt` elements, and nobody else looks at it meanwhile.
+        unsafe {
+            let list = partitions.ptr();
+            for index in 0..usize::try_from((*list).cnt).unwrap_or(0) {
+                let element = (*list).elems.add(index);
+                if let Some(epoch) = epochs.get(&(*element).partition) {
+                    rd::rd_kafka_topic_partition_set_leader_epoch(element, *epoch);
+                }
+            }
+        }
         // SAFETY: client and list are live; the list is copied by the call.
         let error = unsafe { rd::rd_kafka_incremental_assign(client.native_ptr(), partitions.ptr()) };
         let Some(error) = NonNull::new(error) else { return Ok(()) };
@@ -249,6 +261,14 @@ impl Messages {
         // SAFETY: the message is live as long as `self`.
         let message = unsafe { self.messages.get(index)?.0.as_ref() };
         u64::try_from(message.offset).ok()
+    }
+
+    /// Epoch of the leader that took the record at `index` in; `None` from old brokers.
+    pub(super) fn leader_epoch(&self, index: usize) -> Option<i32> {
+        let message = self.messages.get(index)?.0;
+        // SAFETY: the message is live as long as `self`.
+        let epoch = unsafe { rd::rd_kafka_message_leader_epoch(message.as_ptr()) };
+        (epoch >= 0).then_some(epoch)
     }
 
     /// Puts the message at `index` where `kept` ends; with [`Messages::truncate`] this leaves those that are kept.

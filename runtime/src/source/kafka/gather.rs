@@ -8,7 +8,7 @@ use super::{
     batch::{BatchConsumer, Messages, Taken},
     split::Split,
 };
-use crate::source::{RawRecords, Run};
+use crate::source::{RawRecords, RecordPlace, Run};
 
 /// Records of a full batch.
 const FULL: usize = 8192;
@@ -107,9 +107,16 @@ impl Gather {
     }
 
     /// The batch so far, if it holds a record; collecting begins anew.
-    pub(super) fn hand_over(&mut self) -> Option<KafkaRecords> {
+    pub(super) fn hand_over(&mut self, splits: &mut [Split]) -> Option<KafkaRecords> {
         if self.is_empty() {
             return None;
+        }
+        for run in &self.runs {
+            let last = run.records.end.saturating_sub(1);
+            let place = self.messages.offset(last).zip(self.messages.leader_epoch(last));
+            if let (Some(split), Some((offset, leader_epoch))) = (splits.get_mut(run.split), place) {
+                split.on_newest(RecordPlace { offset, leader_epoch });
+            }
         }
         self.bytes = 0;
         let fresh = Messages::new(Arc::clone(&self.consumer), FULL);

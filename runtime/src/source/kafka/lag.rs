@@ -17,28 +17,46 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{batch::BatchConsumer, offsets::numbers, split::Split};
 use crate::{
+    env,
     kafka::{Trouble, blocking, failed_to},
-    source::{SourceError, lag::LagProbe},
+    source::{Remaining, SourceError, lag::LagProbe},
 };
 
 /// Brokers that have not answered for so long are asked again later.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where a reader is, for whoever looks on.
+/// Where a reader is, and where the brokers said that its partitions end: each tells the other.
 #[derive(Debug, Default)]
-pub(super) struct Places(Mutex<Vec<Split>>);
+pub(super) struct Places(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    splits: Vec<Split>,
+    /// By partition: where it ended, and when that was asked.
+    ends: BTreeMap<i32, (u64, Duration)>,
+}
 
 impl Places {
     pub(super) fn set(&self, splits: &[Split]) {
-        splits.clone_into(&mut self.lock());
+        splits.clone_into(&mut self.lock().splits);
     }
 
     fn get(&self) -> Vec<Split> {
-        self.lock().clone()
+        self.lock().splits.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Split>> {
-        // A list is replaced as a whole.
+    fn set_ends(&self, ends: &BTreeMap<i32, u64>, asked_at: Duration) {
+        self.lock().ends.extend(ends.iter().map(|(partition, end)| (*partition, (*end, asked_at))));
+    }
+
+    /// What the brokers last said of a partition of which `next` is the first record that was not handed over.
+    pub(super) fn remaining(&self, partition: i32, next: u64) -> Option<Remaining> {
+        let (end, asked_at) = *self.lock().ends.get(&partition)?;
+        Some(Remaining { records: next < end, asked_at })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Each part is replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -56,8 +74,10 @@ impl LagProbe for KafkaLag {
         let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
         let unbounded = self.places.get().into_iter().filter(|split| !split.is_bounded()).map(|split| split.partition);
         let unbounded: Vec<i32> = unbounded.collect();
+        let asked_at = env::monotonic();
         let ends = blocking("look up where the topic ends", move || ends(&consumer, &topic, &unbounded)).await;
         let ends = ends.map_err(|trouble| trouble.of_source(&self.source))?;
+        self.places.set_ends(&ends, asked_at);
         Ok(self.places.get().iter().map(|split| split.lag(ends.get(&split.partition).copied())).sum())
     }
 }

@@ -1,7 +1,8 @@
 //! Asks the brokers for numbers: every partition gets its offset before the first record is read.
 //!
 //! Partitions are asked for together, one request a broker. The consumer reads what is committed, so the "latest" it is
-//! told is the last stable offset: nothing below it can still be committed or aborted.
+//! told is the last stable offset: nothing below it can still be committed or aborted. Behind it may lie records that are
+//! committed, too, since somebody's transaction before them is open; a run that ends at the latest record must have them.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +21,14 @@ use crate::kafka::{ANSWER_TIMEOUT, Trouble, Watch, failed_to};
 
 type Offsets = BTreeMap<i32, u64>;
 
-/// The splits that `wanted` asks for, each with a concrete place. Blocks.
+/// The splits that `wanted` asks for, each with a concrete place. A bounded run has `until`, a consumer that reads what is
+/// not committed too: it ends behind the last record there is, and so waits for transactions that are open now. Blocks.
 pub(super) fn resolve(
     consumer: &BaseConsumer<Watch>,
     topic: &str,
     wanted: &[Wanted],
     start: Start,
-    bounded: bool,
+    until: Option<&BaseConsumer<Watch>>,
 ) -> Result<Vec<Split>, Trouble> {
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -35,6 +37,7 @@ pub(super) fn resolve(
     let partitions: Vec<i32> = wanted.iter().map(|wanted| wanted.partition).collect();
     let earliest = numbers.at(&partitions, Offset::Beginning)?;
     let latest = numbers.at(&partitions, Offset::End)?;
+    let ends = until.map(|consumer| Numbers { consumer, topic }.at(&partitions, Offset::End)).transpose()?;
     let fresh: Vec<i32> =
         wanted.iter().filter(|wanted| wanted.begin == Begin::Start).map(|wanted| wanted.partition).collect();
     let starts = match start {
@@ -50,17 +53,22 @@ pub(super) fn resolve(
         .map(|Wanted { partition, begin }| {
             let lowest = known(&earliest, *partition)?;
             let highest = known(&latest, *partition)?;
-            let (next, end) = match begin {
-                Begin::Restored { next, end } => (*next, *end),
-                Begin::Start => (known(&starts, *partition)?, None),
-                Begin::Earliest => (lowest, None),
+            let (next, end, newest) = match begin {
+                Begin::Restored { next, end, newest } => (*next, *end, *newest),
+                Begin::Start => (known(&starts, *partition)?, None, None),
+                Begin::Earliest => (lowest, None, None),
             };
-            let end = if bounded { Some(end.unwrap_or(highest.max(next))) } else { None };
+            let end = match &ends {
+                Some(ends) => Some(end.unwrap_or(known(ends, *partition)?.max(next))),
+                None => None,
+            };
             let is_done = end.is_some_and(|end| next >= end);
             if next < lowest && !is_done {
                 return Err(Trouble::Refused(lost(topic, *partition, next, lowest, highest)));
             }
-            Ok(Split::new(*partition, next, end))
+            // Retention may have taken the record, and left what comes behind the markers that follow it.
+            let newest = newest.filter(|newest| newest.offset + 1 >= lowest);
+            Ok(Split::new(*partition, next, end).after(newest))
         })
         .collect()
 }
@@ -69,8 +77,12 @@ pub(super) fn resolve(
 pub(super) fn lost(topic: &str, partition: i32, wanted: u64, lowest: u64, highest: u64) -> String {
     let why = if wanted < lowest {
         format!("the records {wanted} to {} were deleted by retention before they were read", lowest.saturating_sub(1))
-    } else {
+    } else if wanted > highest {
         "the topic was made anew or lost records".to_owned()
+    } else {
+        "what was read up to there is not what they have there, since the partition lost records and took others in \
+         their place (an unclean leader election)"
+            .to_owned()
     };
     format!(
         "partition {partition} of topic `{topic}` is to be read from offset {wanted}, and the brokers have {lowest} to \
@@ -148,6 +160,7 @@ mod tests {
             assert!(message.contains(part), "{part}: {message}");
         }
         assert!(lost("orders", 0, 1000, 500, 900).contains("made anew"));
+        assert!(lost("orders", 0, 700, 500, 900).contains("unclean leader election"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use rdkafka::{Offset, TopicPartitionList, error::KafkaResult};
 use tokio::task::JoinHandle;
 
 use super::{
+    assign::made_anew,
     batch::BatchConsumer,
     discovery::{self, Found},
     gather::Gather,
@@ -22,13 +23,23 @@ use crate::{
         event::{self, Meaning},
         failed_to,
     },
-    source::{Fetched, ReaderContext, SourceError, SourceReader, SplitState, lag::LagProbe},
+    source::{Fetched, ReaderContext, Remaining, SourceError, SourceReader, SplitState, lag::LagProbe},
 };
 
 /// How long the queue is left alone when nothing is heard of it.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long the first record of a batch waits for others.
 const LINGER: Duration = Duration::from_millis(5);
+
+/// New partitions that are looked for more rarely are not waited for: the watermark would stay behind by as much.
+const WAITS_AT_MOST: Duration = Duration::from_secs(10);
+
+/// How often a topic is looked at whose partitions stay: whether it is still the same.
+const LOOK_AT_TOPIC: Duration = Duration::from_secs(10);
+
+/// Of somebody who does not go on until they are over.
+const LOOKS: u32 = 4;
+const LOOKS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Reads some partitions of a topic.
 ///
@@ -51,21 +62,29 @@ pub(super) struct KafkaReader {
     discovery: Option<Duration>,
     next_discovery: Duration,
     looking: Option<JoinHandle<Result<Found, Trouble>>>,
+    /// How many partitions the topic had at the last look, of all readers.
+    partitions: usize,
+    /// When all partitions were known, to all readers.
+    known_at: Duration,
+    /// Which topic it is that has the name, where the brokers know.
+    topic_id: Option<String>,
+    /// Where the partitions of a bounded run that had not come to their end were at the last look.
+    stood: Vec<(i32, u64)>,
 }
 
 impl KafkaReader {
     pub(super) fn new(
         source: &str,
-        topic: &str,
         context: ReaderContext,
         discovery: Option<Duration>,
         bounded: bool,
         consumer: Arc<BatchConsumer>,
         splits: Vec<Split>,
+        known: KnownTopic,
     ) -> Result<Self, Trouble> {
         let reader = Self {
             source: source.to_owned(),
-            topic: topic.to_owned(),
+            topic: known.name,
             context,
             gathered: Gather::new(Arc::clone(&consumer)),
             consumer,
@@ -75,8 +94,12 @@ impl KafkaReader {
             since: None,
             lost: None,
             discovery,
-            next_discovery: env::monotonic() + discovery.unwrap_or_default(),
+            next_discovery: env::monotonic() + discovery.unwrap_or(LOOK_AT_TOPIC),
             looking: None,
+            partitions: known.partitions as usize,
+            known_at: known.asked_at,
+            topic_id: known.id,
+            stood: Vec::new(),
         };
         reader.places.set(&reader.splits);
         reader.read_from(reader.splits.iter().filter(|split| !split.is_at_end()))?;
@@ -84,12 +107,14 @@ impl KafkaReader {
     }
 
     fn read_from<'a>(&self, splits: impl Iterator<Item = &'a Split>) -> Result<(), Trouble> {
-        let list = offset_list(&self.topic, splits.map(|split| (split.partition, split.next())))
+        let begins: Vec<_> = splits.map(|split| (split.partition, split.begin())).collect();
+        let list = offset_list(&self.topic, begins.iter().map(|(partition, (offset, _))| (*partition, *offset)))
             .map_err(failed_to("name the partitions to read"))?;
         if list.count() == 0 {
             return Ok(());
         }
-        self.consumer.assign(&list).map_err(failed_to("begin reading"))
+        let epochs = begins.into_iter().filter_map(|(partition, (_, epoch))| Some((partition, epoch?))).collect();
+        self.consumer.assign(&list, &epochs).map_err(failed_to("begin reading"))
     }
 
     /// Takes what waits in the queue.
@@ -154,43 +179,58 @@ impl KafkaReader {
         for split in &mut self.splits {
             split.hand_over();
         }
+        let records = self.gathered.hand_over(&mut self.splits);
         self.places.set(&self.splits);
         self.since = None;
-        match self.gathered.hand_over() {
+        match records {
             Some(records) => Some(Fetched::Records(Box::new(records))),
             None if at_end => Some(Fetched::Exhausted),
             None => None,
         }
     }
 
-    /// Starts to look for new partitions when it is time.
+    /// Starts to look at the topic when it is time.
     fn look_around(&mut self) {
-        if let Some(interval) = self.discovery
-            && self.looking.is_none()
-            && env::monotonic() >= self.next_discovery
-        {
-            self.next_discovery = env::monotonic() + interval;
+        if self.looking.is_none() && env::monotonic() >= self.next_discovery {
+            self.next_discovery = env::monotonic() + self.discovery.unwrap_or(LOOK_AT_TOPIC);
             let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
-            let known = self.splits.iter().map(|split| split.partition).collect();
+            let known = self.discovery.map(|_| self.splits.iter().map(|split| split.partition).collect());
             let context = self.context;
-            self.looking =
-                Some(tokio::task::spawn_blocking(move || discovery::look(&consumer, &topic, context, &known)));
+            // Who had no answer waits for one each time, and partitions would be found later.
+            let asks_id = self.topic_id.is_some();
+            let look = move || discovery::look(&consumer, &topic, context, known.as_ref(), asks_id);
+            self.looking = Some(tokio::task::spawn_blocking(look));
         }
     }
 
-    /// Whether new partitions were found.
-    fn found(&mut self, found: Result<Result<Found, Trouble>, tokio::task::JoinError>) -> Result<bool, Trouble> {
-        let new = match found {
-            Ok(Ok(new)) => new,
+    /// What there is to tell of a look for new partitions.
+    fn found(
+        &mut self,
+        found: Result<Result<Found, Trouble>, tokio::task::JoinError>,
+    ) -> Result<Option<Fetched>, Trouble> {
+        self.looking = None;
+        let Found { new, partitions, topic_id, asked_at } = match found {
+            Ok(Ok(found)) => found,
             Ok(Err(trouble)) => {
                 let error = crate::error_chain(&trouble.of_source(&self.source));
-                tracing::warn!(error, "failed to look for new partitions; the next look is in its turn");
-                return Ok(false);
+                tracing::warn!(error, "failed to look at the topic; the next look is in its turn");
+                return Ok(None);
             }
             Err(error) => return Err(Trouble::failed("look for new partitions", error)),
         };
+        if let (Some(known), Some(found)) = (&self.topic_id, topic_id)
+            && *known != found
+        {
+            return Err(Trouble::Refused(made_anew(&self.topic, known, &found)));
+        }
+        self.tell_of_open_transactions();
+        // One of another reader counts as known with the next look: by then that reader has looked, too.
+        if partitions == std::mem::replace(&mut self.partitions, partitions) && new.is_empty() {
+            self.known_at = asked_at;
+            return Ok(self.splits_known_at().map(|_| Fetched::SplitsKnown));
+        }
         if new.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let splits: Vec<Split> = new.into_iter().map(|(partition, first)| Split::new(partition, first, None)).collect();
         self.read_from(splits.iter())?;
@@ -199,7 +239,28 @@ impl KafkaReader {
         }
         self.splits.extend(splits);
         self.gathered.index(&self.splits);
-        Ok(true)
+        Ok(Some(Fetched::SplitsChanged))
+    }
+
+    /// A bounded run that does not come to its end waits for somebody.
+    fn tell_of_open_transactions(&mut self) {
+        if !self.bounded {
+            return;
+        }
+        let ahead = self.splits.iter().filter(|split| !split.is_at_end());
+        let stands: Vec<_> = ahead.map(|split| (split.partition, split.next())).collect();
+        if !stands.is_empty() && stands == self.stood {
+            let waits: Vec<String> =
+                stands.iter().map(|(partition, offset)| format!("{partition} at offset {offset}")).collect();
+            tracing::warn!(
+                source = self.source,
+                topic = self.topic,
+                partitions = waits.join(", "),
+                "waits for partitions that have not come to the end of this run: where a transaction is open, reading \
+                 goes on when it is committed, aborted, or timed out by the brokers"
+            );
+        }
+        self.stood = stands;
     }
 
     async fn next(&mut self) -> Result<Fetched, Trouble> {
@@ -207,6 +268,14 @@ impl KafkaReader {
             self.take()?;
             if let Some((partition, offset)) = self.lost {
                 return Err(self.explain(partition, offset).await);
+            }
+            self.look_around();
+            // Also while there is always something to read.
+            if self.looking.as_ref().is_some_and(JoinHandle::is_finished) {
+                let found = looked(&mut self.looking).await;
+                if let Some(fetched) = self.found(found)? {
+                    return Ok(fetched);
+                }
             }
             if let Some(fetched) = self.ready() {
                 return Ok(fetched);
@@ -216,10 +285,9 @@ impl KafkaReader {
                 tokio::task::yield_now().await;
                 continue;
             }
-            self.look_around();
             let now = env::monotonic();
             let wake = self.since.map(|since| since + LINGER);
-            let look = self.discovery.filter(|_| self.looking.is_none()).map(|_| self.next_discovery);
+            let look = self.looking.is_none().then_some(self.next_discovery);
             // The client wakes us when its queue was empty and no longer is. Should it ever not, we look ourselves.
             let until = [wake, look].into_iter().flatten().map(|at| at.saturating_sub(now)).min();
             let until = until.map_or(LOOK_AGAIN, |until| until.min(LOOK_AGAIN));
@@ -232,11 +300,10 @@ impl KafkaReader {
                 found = looked(&mut self.looking) => Some(found),
                 () = env::sleep(until) => None,
             };
-            if let Some(found) = found {
-                self.looking = None;
-                if self.found(found)? {
-                    return Ok(Fetched::SplitsChanged);
-                }
+            if let Some(found) = found
+                && let Some(fetched) = self.found(found)?
+            {
+                return Ok(fetched);
             }
         }
     }
@@ -250,7 +317,39 @@ impl SourceReader for KafkaReader {
     }
 
     fn positions(&self) -> Vec<SplitState> {
-        self.splits.iter().map(|split| split.state(&self.topic)).collect()
+        self.splits.iter().map(|split| split.state(&self.topic, self.topic_id.as_deref())).collect()
+    }
+
+    fn splits_known_at(&self) -> Option<Duration> {
+        self.discovery.filter(|interval| *interval <= WAITS_AT_MOST).map(|_| self.known_at)
+    }
+
+    async fn look_for_splits(&mut self) -> Result<bool, SourceError> {
+        if self.splits_known_at().is_none() {
+            return Ok(false);
+        }
+        let (begun, mut changed) = (env::monotonic(), false);
+        let looks = async {
+            // One may be under way that was asked before, and what one finds the next confirms.
+            for _ in 0..LOOKS {
+                self.next_discovery = env::monotonic();
+                self.look_around();
+                let found = looked(&mut self.looking).await;
+                changed |= matches!(self.found(found)?, Some(Fetched::SplitsChanged));
+                if self.known_at >= begun {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let looked = env::within(LOOKS_WITHIN, looks).await;
+        looked.unwrap_or(Ok(())).map_err(|trouble: Trouble| trouble.of_source(&self.source))?;
+        Ok(changed)
+    }
+
+    fn remaining(&self, split: usize) -> Option<Remaining> {
+        let split = self.splits.get(split)?;
+        self.places.remaining(split.partition, split.next())
     }
 
     fn lag_probe(&self) -> Option<Arc<dyn LagProbe>> {
@@ -279,6 +378,16 @@ impl SourceReader for KafkaReader {
         }
         Ok(())
     }
+}
+
+/// What was known of a topic when it was opened.
+#[derive(Debug, Clone)]
+pub(super) struct KnownTopic {
+    pub(super) name: String,
+    pub(super) id: Option<String>,
+    pub(super) partitions: u32,
+    /// In the time of [`env::monotonic`].
+    pub(super) asked_at: Duration,
 }
 
 fn offset_list(topic: &str, offsets: impl Iterator<Item = (i32, u64)>) -> KafkaResult<TopicPartitionList> {

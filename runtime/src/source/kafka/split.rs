@@ -1,6 +1,6 @@
 //! One partition's place, and what each message means for it. No I/O.
 
-use crate::source::SplitState;
+use crate::source::{Provenance, RecordPlace, SplitState};
 
 /// Name of a partition in a checkpoint.
 pub(super) fn split_name(topic: &str, partition: i32) -> String {
@@ -24,11 +24,32 @@ pub(super) struct Split {
     next: u64,
     taken: u64,
     end: Option<u64>,
+    /// The newest record that was handed over.
+    newest: Option<RecordPlace>,
 }
 
 impl Split {
     pub(super) fn new(partition: i32, next: u64, end: Option<u64>) -> Self {
-        Self { partition, next, taken: next, end }
+        Self { partition, next, taken: next, end, newest: None }
+    }
+
+    /// The record before, where it is known and still there.
+    pub(super) fn after(self, newest: Option<RecordPlace>) -> Self {
+        Self { newest, ..self }
+    }
+
+    /// This record is handed over.
+    pub(super) fn on_newest(&mut self, record: RecordPlace) {
+        self.newest = Some(record);
+    }
+
+    /// Where to begin reading, and the leader epoch of the record before that place. Between it and [`Split::next`] lies
+    /// nothing that a reader sees, but what does may be of a later leader, so the epoch says nothing of `next` itself.
+    pub(super) fn begin(&self) -> (u64, Option<i32>) {
+        match self.newest {
+            Some(newest) if newest.offset < self.next => (newest.offset + 1, Some(newest.leader_epoch)),
+            _ => (self.next, None),
+        }
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -81,8 +102,15 @@ impl Split {
         self.end.or(latest).map_or(0, |end| end.saturating_sub(self.next))
     }
 
-    pub(super) fn state(&self, topic: &str) -> SplitState {
-        SplitState { split: split_name(topic, self.partition), next: self.next, end: self.end, newest: None }
+    pub(super) fn state(&self, topic: &str, topic_id: Option<&str>) -> SplitState {
+        let provenance = Provenance { topic_id: topic_id.map(str::to_owned), newest_record: self.newest };
+        SplitState {
+            split: split_name(topic, self.partition),
+            next: self.next,
+            end: self.end,
+            newest: None,
+            provenance: (provenance != Provenance::default()).then_some(provenance),
+        }
     }
 }
 
@@ -107,6 +135,14 @@ mod tests {
         split.hand_over();
         assert_eq!(split.next(), 15);
         assert!(!split.on_record(14), "a repeat");
+    }
+
+    #[test]
+    fn reading_begins_behind_the_newest_record_by_its_leader() {
+        let newest = |offset| Some(RecordPlace { offset, leader_epoch: 3 });
+        assert_eq!(Split::new(0, 10, None).begin(), (10, None));
+        assert_eq!(Split::new(0, 10, None).after(newest(9)).begin(), (10, Some(3)));
+        assert_eq!(Split::new(0, 10, None).after(newest(7)).begin(), (8, Some(3)), "8 and 9 were markers");
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! A topic as a source.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidegate_crds::{KafkaSource, Until};
 
 use super::{
-    assign::{assign, by_partition},
+    assign::{assign, by_partition, same_topic},
     batch::BatchConsumer,
     offsets,
-    reader::KafkaReader,
+    reader::{KafkaReader, KnownTopic},
     start::Start,
 };
 use crate::{
-    kafka::{Cluster, Trouble, Watch, blocking, describe_topic, failed_to},
+    env,
+    kafka::{Cluster, Trouble, Watch, blocking, describe_topic, failed_to, topic_id},
     source::{ReaderContext, Source, SourceError, SourceReader, SplitState},
 };
 
@@ -66,17 +69,36 @@ impl KafkaTopic {
         ]
     }
 
+    /// For a client that sees the ends of partitions behind open transactions, and reads nothing.
+    fn uncommitted(&self) -> [(&str, &str); 7] {
+        self.fixed().map(|(name, value)| (name, if name == "isolation.level" { "read_uncommitted" } else { value }))
+    }
+
+    pub(super) fn consumer(&self) -> Result<Arc<BatchConsumer>, Trouble> {
+        let config = self.cluster.client(&DEFAULTS, &self.fixed());
+        BatchConsumer::new(&config).map_err(failed_to("make a Kafka consumer"))
+    }
+
     /// Blocks.
     fn open(&self, context: ReaderContext, restored: Option<&[SplitState]>) -> Result<KafkaReader, Trouble> {
+        let asked_at = env::monotonic();
         let found = describe_topic(&self.cluster, &self.topic)?;
         let wanted =
             assign(&self.topic, found.partitions, context, restored, self.bounded).map_err(Trouble::Refused)?;
         let planner: BaseConsumer<Watch> = self.cluster.connect(&DEFAULTS, &self.fixed())?;
-        let splits = offsets::resolve(&planner, &self.topic, &wanted, self.start, self.bounded)?;
-        drop(planner);
-        let config = self.cluster.client(&DEFAULTS, &self.fixed());
-        let consumer = BatchConsumer::new(&config).map_err(failed_to("make a Kafka consumer"))?;
-        KafkaReader::new(&self.name, &self.topic, context, self.discovery, self.bounded, consumer, splits)
+        let action = format!("look up the id of topic `{}`", self.topic);
+        let id = topic_id(planner.client(), &self.topic).map_err(failed_to(action))?;
+        same_topic(&self.topic, id.as_deref(), restored.unwrap_or_default()).map_err(Trouble::Refused)?;
+        let until = self.bounded.then(|| self.cluster.connect(&DEFAULTS, &self.uncommitted())).transpose()?;
+        let splits = offsets::resolve(&planner, &self.topic, &wanted, self.start, until.as_ref())?;
+        drop((planner, until));
+        let known_before = || restored?.iter().find_map(|state| state.provenance.as_ref()?.topic_id.clone());
+        let (name, id, partitions) = (self.topic.clone(), id.or_else(known_before), found.partitions);
+        let known = KnownTopic { name, id, partitions, asked_at };
+        // A client that has heard nothing of the topic yet: it asks whether the places are those of the record before when
+        // it learns of the leaders.
+        let consumer = self.consumer()?;
+        KafkaReader::new(&self.name, context, self.discovery, self.bounded, consumer, splits, known)
     }
 }
 
@@ -91,6 +113,10 @@ impl Source for KafkaTopic {
 
     fn fits(&self, splits: &[SplitState]) -> Result<(), SourceError> {
         by_partition(&self.topic, splits).map(drop).map_err(|message| Trouble::Refused(message).of_source(&self.name))
+    }
+
+    fn is_at_end(&self, splits: &[SplitState]) -> bool {
+        self.bounded && splits.iter().all(|split| split.end.is_some_and(|end| split.next >= end))
     }
 
     async fn reader(

@@ -5,7 +5,9 @@
 //! `<place>@<n>`, and the process is killed, as by `kill -9`, when it reaches the place for the n-th time. With
 //! `TIDEGATE_LABOUR_MS` every batch keeps a task that reads from an exchange busy for so long, so that channels fill. With
 //! `TIDEGATE_STRIKE`, `<subtask>@<ms>` (such as `orders[1]@500`), the subtask of that name fails once in the process, so
-//! long after it has begun to run. With `TIDEGATE_UPLOAD_MS` the upload of each share of a checkpoint begins after up to so
+//! long after it has begun to run. With `TIDEGATE_EPOCH_RECORDS` the sources of a process read no more than about so many
+//! records between two barriers, so that a job of so many records has so many epochs, on a fast machine as on a slow one.
+//! With `TIDEGATE_UPLOAD_MS` the upload of each share of a checkpoint begins after up to so
 //! long, so that checkpoints overlap.
 
 /// The places, for tests that go through all of them.
@@ -19,10 +21,12 @@ pub const PLACES: &[&str] = &[
     "after-manifest",
     "before-own",
     "after-own",
+    "before-publish",
     "kafka-transaction-open",
     "kafka-transaction-committed",
     "clickhouse-between-inserts",
     "files-between-chunks",
+    "files-before-link",
     "before-epoch-committed",
     "after-epoch-committed",
     "recovery-claimed",
@@ -36,25 +40,35 @@ pub const PLACES: &[&str] = &[
 ];
 
 #[cfg(not(feature = "fault-points"))]
-#[inline(always)]
+#[inline]
 pub fn reach(_place: &str) {}
 
 #[cfg(not(feature = "fault-points"))]
-#[inline(always)]
-pub async fn labour() {}
+#[inline]
+pub fn labour() -> std::future::Ready<()> {
+    std::future::ready(())
+}
 
 #[cfg(not(feature = "fault-points"))]
-#[inline(always)]
+#[inline]
 pub async fn strike(_subtask: &str) {
     std::future::pending::<()>().await;
 }
 
 #[cfg(not(feature = "fault-points"))]
-#[inline(always)]
-pub async fn upload() {}
+#[inline]
+pub fn upload() -> std::future::Ready<()> {
+    std::future::ready(())
+}
+
+#[cfg(not(feature = "fault-points"))]
+#[inline]
+pub fn may_read(_since_barrier: u64) -> bool {
+    true
+}
 
 #[cfg(feature = "fault-points")]
-pub use armed::{labour, reach, strike, upload};
+pub use armed::{labour, may_read, reach, strike, upload};
 
 #[cfg(feature = "fault-points")]
 mod armed {
@@ -115,6 +129,16 @@ mod armed {
             }
         }
         std::future::pending::<()>().await;
+    }
+
+    static EPOCH_RECORDS: LazyLock<u64> = LazyLock::new(|| {
+        let setting = std::env::var("TIDEGATE_EPOCH_RECORDS").ok();
+        setting.and_then(|records| records.parse().ok()).unwrap_or(u64::MAX)
+    });
+
+    /// Whether a source that has read so many records since the last barrier may read on before the next.
+    pub fn may_read(since_barrier: u64) -> bool {
+        since_barrier < *EPOCH_RECORDS
     }
 
     static ARMED: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {

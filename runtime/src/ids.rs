@@ -55,9 +55,9 @@ counter!(
     Run(u64)
 );
 
-/// Name of an operator in the stream graph. Made of names in the manifest and the SQL, never of positions, so that state
-/// finds its operator again after the SQL has changed elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Name of an operator in the stream graph, made of names in the document and the SQL, never of positions. A label: state
+/// finds its operator by how that is written (see [`crate::checkpoint::manifest::WrittenAs`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OperatorId(pub String);
 

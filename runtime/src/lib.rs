@@ -14,11 +14,13 @@ pub mod env;
 pub mod exchange;
 pub mod failure;
 pub mod fault;
+pub mod features;
 pub mod format;
 pub mod graph;
 pub mod ids;
 pub mod inspect;
 pub mod job;
+#[cfg(feature = "kafka")]
 mod kafka;
 pub mod link;
 pub mod memory;
@@ -32,6 +34,7 @@ pub mod source;
 pub mod sql;
 pub mod state;
 pub mod tls;
+pub mod words;
 pub mod worker;
 
 /// An error with its causes, as one line. A cause that an error says itself, as those of some libraries do, is not said again.

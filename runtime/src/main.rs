@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tidegate::cli::{self, Arguments};
-use tikv_jemallocator::Jemalloc;
 
 /// For RocksDB and librdkafka as well.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     cli::main(Arguments::parse())

@@ -8,6 +8,7 @@ use super::{arguments::InspectArguments, query::answer, stdout::print};
 use crate::{
     checkpoint::{
         claim::read_newest,
+        committed::Committed,
         log::Ending,
         manifest::{Manifest, OperatorState, SubtaskState, bytes_of},
         origin::{Origin, OriginError},
@@ -17,7 +18,6 @@ use crate::{
         verify::{Verification, verify, verify_one},
     },
     error_chain,
-    ids::Epoch,
     inspect::tables,
 };
 
@@ -52,13 +52,13 @@ pub(super) async fn inspect(arguments: &InspectArguments) -> Result<(), String> 
         format!("lineage     {}", log.lineage),
         format!("attempt     {} (revision {}), by {pod} at {address}", log.attempt, log.revision),
         format!("ending      {ending}"),
-        format!("committed   {}", log.committed.map_or("none by this attempt".to_owned(), |epoch| epoch.to_string())),
+        format!("committed   {}", about_committed(&log.committed)),
     ])?;
     let Some(checkpoint) = log.checkpoint else {
         return print(&["checkpoint  none".to_owned()]);
     };
     let manifest = Manifest::read(store.as_ref(), &checkpoint).await.map_err(|error| error_chain(&error))?;
-    print(&about_manifest(&manifest, log.committed))?;
+    print(&about_manifest(&manifest, &log.committed))?;
     let savepoints = store.list_folders("savepoints/").await.map_err(|error| error_chain(&error))?;
     let path = |name: &String| format!("{}/{}", store.location(), savepoint::folder(name).trim_end_matches('/'));
     print(&savepoints.iter().map(|name| format!("savepoint   {}", path(name))).collect::<Vec<_>>())?;
@@ -75,7 +75,7 @@ async fn inspect_savepoint(savepoint: &Origin, verify: bool) -> Result<(), Strin
         format!("savepoint   {}", store.location()),
         format!("job         {}, lineage {}", manifest.job, manifest.lineage),
     ])?;
-    print(&about_manifest(manifest, None))?;
+    print(&about_manifest(manifest, &Committed::default()))?;
     if !verify {
         return Ok(());
     }
@@ -104,7 +104,13 @@ fn print_verification(found: &Verification) -> Result<(), String> {
     Err(format!("the checkpoint storage is damaged:{}", damage.concat()))
 }
 
-fn about_manifest(manifest: &Manifest, committed: Option<Epoch>) -> Vec<String> {
+fn about_committed(committed: &Committed) -> String {
+    let all = committed.all.map_or("none by this attempt".to_owned(), |epoch| epoch.to_string());
+    let sinks = committed.sinks.iter().map(|(sink, epoch)| format!(", `{sink}` {epoch}"));
+    std::iter::once(all).chain(sinks).collect()
+}
+
+fn about_manifest(manifest: &Manifest, committed: &Committed) -> Vec<String> {
     let mut lines = vec![format!("checkpoint  {} ({:?}), {}", manifest.epoch, manifest.trigger, manifest.path())];
     lines.extend(manifest.beginning.iter().map(|beginning| format!("copy of     {}", beginning.from)));
     lines.push(format!(
@@ -112,7 +118,7 @@ fn about_manifest(manifest: &Manifest, committed: Option<Epoch>) -> Vec<String> 
         "operator", "kind", "subtasks", "parts", "rows", "bytes"
     ));
     lines.extend(manifest.operators.iter().flat_map(about_operator));
-    let waits = manifest.chunks.iter().filter(|chunk| Some(chunk.id.epoch) > committed);
+    let waits = manifest.chunks.iter().filter(|chunk| !committed.has(&chunk.id));
     let waits: Vec<String> = waits.map(|chunk| format!("  {} {} rows, {}", chunk.id, chunk.rows, chunk.file)).collect();
     if !waits.is_empty() {
         lines.push("\nwaits to be published (or is, and nobody has noted it)".to_owned());

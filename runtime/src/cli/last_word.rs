@@ -5,6 +5,12 @@ use std::path::Path;
 use tidegate_crds::api::Failure;
 
 use super::{arguments::JobArguments, prefixed};
+use crate::{
+    checkpoint::{claim::read_newest, journal::LogLost, store::Store},
+    error_chain,
+    failure::Reason,
+    ids::Attempt,
+};
 
 /// Kubernetes shows so many bytes of a termination log.
 const MOST_BYTES: usize = 4096;
@@ -40,6 +46,29 @@ impl LastWord {
     }
 }
 
+/// Says what the next run goes on from, after a look whether it can: the storage may have been emptied, or taken away,
+/// since the last checkpoint. `had`: the attempt that this process has ended.
+pub(super) async fn say_stopped(store: &dyn Store, had: Option<Attempt>, may_be_deleted: bool) -> Result<(), Failure> {
+    let newest = match read_newest(store).await {
+        Ok(newest) => newest,
+        Err(error) => {
+            let error = error_chain(&error);
+            tracing::warn!(error, "stopped; whether the next run can go on from the last checkpoint is not known");
+            return Ok(());
+        }
+    };
+    let is_there = |had: &Attempt| newest.as_ref().is_some_and(|log| log.attempt >= *had);
+    match had.filter(|had| !is_there(had)) {
+        Some(_) if may_be_deleted && newest.is_none() => tracing::info!("stopped; the checkpoints are deleted"),
+        Some(lost) => return Err(LogLost::new(store, lost).failure()),
+        None => {
+            let epoch = newest.and_then(|log| log.checkpoint).map(|checkpoint| checkpoint.epoch.0);
+            tracing::info!(?epoch, "stopped; the next run goes on from the last checkpoint");
+        }
+    }
+    Ok(())
+}
+
 /// Of the process rather than of its job.
 impl From<String> for LastWord {
     fn from(message: String) -> Self {
@@ -73,6 +102,7 @@ mod tests {
     use tidegate_crds::api::FailureReason;
 
     use super::*;
+    use crate::checkpoint::{sample, store::memory::MemoryStore};
 
     fn failure(message: impl Into<String>) -> Failure {
         Failure { reason: FailureReason::SinkUnfit, message: message.into() }
@@ -96,6 +126,23 @@ mod tests {
                 text.len()
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_was_emptied_is_not_gone_on_from() {
+        let store = MemoryStore::new();
+        let say = async |had: Option<u64>, may_be_deleted| say_stopped(&store, had.map(Attempt), may_be_deleted).await;
+        assert_eq!(say(None, false).await, Ok(()), "nothing was claimed");
+        let lost = say(Some(2), false).await.unwrap_err();
+        assert_eq!(lost.reason, FailureReason::StorageUnfit);
+        assert!(lost.message.contains("no longer has `log/00000002/000000000000`"), "{}", lost.message);
+        assert_eq!(say(Some(2), true).await, Ok(()), "it was asked to delete them");
+        for attempt in [1, 2] {
+            sample::log(&store, attempt, 0, sample::started(attempt, None));
+        }
+        assert_eq!(say(Some(2), false).await, Ok(()));
+        assert_eq!(say(Some(1), false).await, Ok(()), "somebody has gone on already");
+        assert!(say(Some(3), true).await.is_err(), "another log");
     }
 
     #[test]

@@ -2,10 +2,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tidegate_crds::api::Phase;
+use tidegate_crds::{OnCancellation, Problem, Problems, api::Phase};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 
-use super::{arguments::RunArguments, given, last_word::LastWord, own_name, signals};
+use super::{
+    arguments::RunArguments,
+    given,
+    last_word::{LastWord, say_stopped},
+    own_name, signals,
+};
 use crate::{
     checkpoint::{claim::Identity, log::Claimant, store},
     coordinator::{
@@ -20,8 +25,8 @@ use crate::{
     env, error_chain,
     exchange::remote::post::Post,
     failure::Reason,
-    ids::Revision,
-    job::JobPlan,
+    ids::{Attempt, Revision},
+    job::{JobError, JobPlan},
     link::reception::Reception,
     tls::Security,
     worker::{at_hand::AtHand, protocol::Hello, supervisor::Worker},
@@ -44,6 +49,14 @@ impl Crew {
             Self::Here => 1,
             Self::Elsewhere { expected, .. } => *expected,
         }
+    }
+
+    /// Workers elsewhere write where this process does, or what it recovers is in another place than what they publish.
+    fn accepts(&self, plan: &JobPlan) -> Result<(), Problems> {
+        let Self::Elsewhere { .. } = self else { return Ok(()) };
+        let sinks = plan.spec.sinks.iter().enumerate();
+        let problems: Vec<Problem> = sinks.filter_map(|(index, sink)| sink.private_folder(index)).collect();
+        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
 
     async fn join(self, door: Door, worker: Worker, shared: &Arc<Shared>) -> Result<(), String> {
@@ -81,6 +94,7 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
     let mut signalled =
         signals::listen(requests.clone()).map_err(|error| format!("failed to listen for signals: {error}"))?;
     let plan = given(&arguments.job)?;
+    crew.accepts(&plan).map_err(|problems| LastWord::refused(&arguments.job, JobError::from(problems).failure()))?;
     let storage = store::location(&plan.spec.checkpoint.storage, &plan.id);
     let shared = Shared::new(&plan, arguments.revision, storage.clone());
     let listening = api::serve(arguments.listen, shared.clone(), requests).await;
@@ -101,6 +115,8 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
                 prepared.map_err(|error| LastWord::refused(&arguments.job, error.failure()))?;
             let identity = identity(arguments, &plan, address.to_string());
             let (plan, shown) = (Arc::new(plan), shared.clone());
+            let (kept, may_be_deleted) =
+                (store.clone(), plan.spec.checkpoint.on_cancellation == OnCancellation::Delete);
             let (workers, door) = Workers::new();
             let expected = crew.expected();
             let backend = arguments.local.backend(plan.spec.state_backend);
@@ -120,8 +136,8 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
             match coordinator.run(requested).await {
                 Outcome::Finished => tracing::info!("finished: everything was read and published"),
                 Outcome::Stopped => {
-                    let epoch = shared.status().last_checkpoint.map(|checkpoint| checkpoint.epoch);
-                    tracing::info!(?epoch, "stopped; the next run goes on from the last checkpoint");
+                    let had = shared.status().attempt.map(Attempt);
+                    say_stopped(kept.as_ref(), had, may_be_deleted).await?;
                 }
                 Outcome::Failed(failure) => return Err(failure.into()),
             }
@@ -147,6 +163,8 @@ fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identi
         lineage: format!("{}-{}", plan.id, env::unique_id()),
         stand_by: arguments.stand_by,
         patience: patience(plan),
+        has_had: None,
+        deposed: 0,
     }
 }
 

@@ -7,14 +7,15 @@ use crate::{
     error_chain,
     job::JobPlan,
     metrics::Metrics,
-    worker::rehearse::{Outlook, outlook},
+    worker::rehearse::{Outlook, awaited, outlook},
 };
 
 pub(super) async fn validate(arguments: &JobArguments) -> Result<(), String> {
     let job = read(arguments)?;
     let refuse = |message: String| prefixed(&arguments.job, &message);
     let plan = JobPlan::new(&job, Arc::new(Metrics::new())).map_err(|error| refuse(error_chain(&error)))?;
-    plan.preflight(plan.spec.parallelism).await.map_err(|error| refuse(error_chain(&error)))?;
+    let awaited = awaited(&plan).await.map_err(|failure| refuse(failure.message))?;
+    plan.preflight(plan.spec.parallelism, &awaited).await.map_err(|error| refuse(error_chain(&error)))?;
     let outlook = outlook(&plan).await.map_err(|failure| refuse(failure.message))?;
     let begins = match outlook {
         Outlook::Nothing => "It begins without state.".to_owned(),

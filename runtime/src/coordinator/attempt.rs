@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_crds::api::{CheckpointTimes, InFlightRecords, RestoreStatus};
 
-use super::{regions::Restarting, staff::Staff};
+use super::{regions::Restarting, staff::Staff, unexplained::Unexplained, workers::WorkerId};
 use crate::{
     checkpoint::{
         CommitPermit, Grant,
         claim::Claimed,
         collect::Kept,
+        committed::{Committed, STEP},
         manifest::{ChunkRef, Manifest, OperatorState, StateKind, SubtaskState, parse_folder},
         pending::Pending,
         record::{CheckpointRef, Trigger},
@@ -32,12 +33,17 @@ pub struct Current {
     pub parallelism: u32,
     /// The newest checkpoint: the one that it goes on from, until it owns one.
     pub newest: Option<CheckpointRef>,
+    /// What it goes on from is known, and is not the end of the job: its tasks may be built.
+    pub is_deployable: bool,
     pub staff: Staff,
+    pub unexplained: Unexplained,
     /// Regions that restart while the others go on.
     pub restarting: Option<Restarting>,
     kept: Kept,
     checkpoints: BTreeMap<Epoch, Checkpoint>,
     pending: Pending,
+    /// What the log has, or is about to have.
+    noted: Committed,
     saving: Option<Saving>,
     /// The copy that it began with, until what was copied is no longer needed.
     beginning: Option<ObjectPath>,
@@ -91,11 +97,14 @@ impl Current {
             lineage: claimed.lineage.clone(),
             parallelism: claimed.parallelism,
             newest: claimed.restored_from.clone(),
+            is_deployable: false,
             staff: Staff::new(Regions::of(&Topology::of(&plan.graph), claimed.parallelism)),
+            unexplained: Unexplained::default(),
             restarting: None,
             kept,
             checkpoints: BTreeMap::new(),
             pending: Pending::default(),
+            noted: Committed::up_to(claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch)),
             saving: None,
             beginning: restored_from.filter(is_beginning).cloned(),
         }
@@ -163,7 +172,8 @@ impl Current {
             .into_iter()
             .filter_map(|(id, subtasks)| {
                 let kind = plan.graph.state_kind(&id)?;
-                Some(OperatorState { id, kind, subtasks: all_subtasks(kind, subtasks, parallelism) })
+                let written_as = plan.graph.written_as(&id);
+                Some(OperatorState { id, kind, written_as, subtasks: all_subtasks(kind, subtasks, parallelism) })
             })
             .collect();
         let manifest = Manifest {
@@ -178,6 +188,7 @@ impl Current {
             created_at_ms: env::wall_clock_ms(),
             operators,
             chunks,
+            sinks: plan.destinations(),
             beginning: None,
         };
         if let Some(checkpoint) = checkpoint {
@@ -230,8 +241,21 @@ impl Current {
         (done, self.kept.given_up(epoch))
     }
 
+    /// A worker's share of everything up to `epoch` is published to a sink. Gives what all have, when that is to be noted.
+    pub fn published_to(&mut self, worker: WorkerId, sink: &str, epoch: Epoch) -> Option<Epoch> {
+        let all = self.staff.published_to(worker, sink, epoch)?;
+        self.pending.published_to(sink, all);
+        let noted = self.noted.of(sink).map_or(0, |epoch| epoch.0);
+        if all.0 < noted + STEP {
+            return None;
+        }
+        self.noted.publish_to(sink, all);
+        Some(all)
+    }
+
     /// Everything up to `epoch` is published.
     pub fn published(&mut self, epoch: Epoch) {
+        self.noted.publish(epoch);
         self.pending.published(epoch);
     }
 }

@@ -22,7 +22,6 @@ use super::{
     machine::Machine,
     place::Former,
     recover::{RecoverError, Recovered},
-    restart::Restart,
     savepoints::Wish,
     scribe::{self, Answer, Order},
     shared::Shared,
@@ -35,6 +34,7 @@ use crate::{
         collect::{self, Kept},
         copy::Copied,
         log::Ending,
+        manifest::Manifest,
         record::CheckpointRef,
         savepoint::SavepointError,
         store::Store,
@@ -44,7 +44,7 @@ use crate::{
     ids::Epoch,
     job::JobPlan,
     worker::{
-        protocol::{News, Notice},
+        protocol::{Action, News, Notice},
         publish::Tried,
     },
 };
@@ -67,6 +67,7 @@ pub struct Coordinator {
 /// What came of something that was started.
 pub(super) enum Message {
     Claimed(Result<Claiming, ClaimError>),
+    Inherited(Result<Option<Box<Manifest>>, RecoverError>),
     Recovered(Result<Box<Recovered>, RecoverError>),
     Written { epoch: Epoch, result: Result<CheckpointRef, Failure> },
     LookedAt(Result<(), Refused>, Wish),
@@ -101,7 +102,7 @@ pub(super) struct Loop {
 impl Coordinator {
     /// Runs the job to its end.
     pub async fn run(self, mut requests: UnboundedReceiver<Request>) -> Outcome {
-        let machine = Machine::new(self.plan.spec.checkpoint.clone(), Restart::new(&self.plan.spec.restart));
+        let machine = Machine::new(self.plan.spec.checkpoint.clone(), &self.plan.spec.restart);
         let (messages, mut inbox) = unbounded_channel();
         let (tried, mut tries) = unbounded_channel();
         let mut this = Loop {
@@ -184,7 +185,7 @@ impl Loop {
         let (phase, pending) = (self.machine.phase(), self.machine.pending());
         let under_way = self.machine.under_way();
         let (restarts, failure) = (self.machine.restarts, self.machine.failure.clone());
-        let region_restarts = self.machine.region_restarts;
+        let (region_restarts, failures) = (self.machine.region_restarts, self.machine.failures_in_row());
         let metrics = &self.job.shared.metrics;
         metrics.pending_epochs.set(pending as i64);
         metrics.checkpoints_under_way.set(under_way as i64);
@@ -197,6 +198,7 @@ impl Loop {
             status.restarts = restarts;
             status.region_restarts = region_restarts;
             status.failure = failure;
+            status.failures_in_row = failures;
         });
     }
 
@@ -210,7 +212,10 @@ impl Loop {
     }
 
     /// The last thing to do; only then does the status say that the job has ended.
-    async fn end(&self, outcome: &Outcome) {
+    async fn end(&mut self, outcome: &Outcome) {
+        if self.job.shared.savepoint_in_progress().is_some() {
+            self.savepoint_failed("the job has ended before it was begun".to_owned());
+        }
         let delete = self.job.plan.spec.checkpoint.on_cancellation == OnCancellation::Delete;
         if delete && self.cancelled && *outcome == Outcome::Stopped {
             self.job.shared.alive_during(self.delete()).await;
@@ -239,7 +244,7 @@ impl Loop {
                 "output waits to be published, so the checkpoints stay; start the job once more to finish it"
             );
         } else {
-            collect::delete_all(store).await;
+            collect::delete_job(store).await;
         }
     }
 
@@ -259,8 +264,12 @@ impl Loop {
             // Without `--stand-by`, who is told that the job is taken does not wait.
             Message::Claimed(Err(error @ ClaimError::Owned { .. })) => Event::Refused(error.failure()),
             Message::Claimed(Err(error)) => failed_start(error.failure()),
+            Message::Inherited(Ok(manifest)) => {
+                self.inherited(manifest);
+                return None;
+            }
             Message::Recovered(Ok(recovered)) => self.recovered(*recovered),
-            Message::Recovered(Err(error)) => failed_start(error.failure()),
+            Message::Inherited(Err(error)) | Message::Recovered(Err(error)) => failed_start(error.failure()),
             Message::Written { epoch, result: Ok(reference) } => {
                 if let Some(current) = &mut self.current {
                     current.written(epoch, reference);
@@ -276,6 +285,7 @@ impl Loop {
 
     fn claimed(&mut self, claimed: Claimed) -> Event {
         let attempt = claimed.journal.attempt();
+        self.job.identity.has_had = Some(attempt);
         let restored = claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
         tracing::info!(%attempt, ?restored, "the job is ours");
         self.job.shared.update(|status| status.attempt = Some(attempt.0));
@@ -314,7 +324,11 @@ impl Loop {
             }
             Answer::Released => Event::Released,
             Answer::Failed { failure, sealed: true } if !self.job.identity.stand_by => Event::Refused(failure),
-            Answer::Failed { failure, .. } => Event::Failed(failure),
+            Answer::Failed { failure, sealed: true } => {
+                self.job.identity.deposed += 1;
+                Event::Failed(failure)
+            }
+            Answer::Failed { failure, .. } => failed_start(failure),
         }
     }
 
@@ -331,11 +345,16 @@ impl Loop {
             Change::Lost { worker, name, cause } => {
                 self.job.shared.worker_lost(worker);
                 let loss = self.current.as_mut().map_or(Loss::Nothing, |current| current.staff.lose(worker));
+                let unexplained = self.current.as_mut().and_then(|current| current.unexplained.lost(worker));
                 let message = format!("worker `{name}` is lost: {cause}");
                 let failure = Failure { reason: FailureReason::WorkerLost, message };
                 match loss {
-                    Loss::Nothing => None,
-                    Loss::Regions(regions) => Some(Event::RegionsFailed { regions, failure }),
+                    Loss::Nothing => unexplained.map(|(regions, failure)| Event::RegionsFailed { regions, failure }),
+                    Loss::Regions(mut regions) => {
+                        // That was it, what else.
+                        regions.extend(unexplained.into_iter().flat_map(|(regions, _)| regions));
+                        Some(Event::RegionsFailed { regions, failure })
+                    }
                     Loss::Everything => Some(Event::Failed(failure)),
                 }
             }
@@ -372,8 +391,24 @@ impl Loop {
                 Some(region) => Event::RegionsFailed { regions: [region].into(), failure },
                 None => Event::Failed(failure),
             },
+            News::Broken(failure) => {
+                let (staff, attempt) = (&current.staff, current.attempt);
+                let question = current.unexplained.broken(region?, failure, staff.workers())?;
+                staff.workers().for_each(|worker| self.job.workers.order(worker, attempt, Action::Ask(question)));
+                return None;
+            }
+            News::Answered(question) => {
+                let (regions, failure) = current.unexplained.answered(worker, question)?;
+                Event::RegionsFailed { regions, failure }
+            }
             News::Ended(run) => return current.staff.ended(worker, run).then_some(Event::RegionsEnded),
             News::Published(epoch) => Event::Published { epoch: current.staff.published_by(worker, epoch)? },
+            News::PublishedTo { sink, epoch } => {
+                if let Some(epoch) = current.published_to(worker, &sink, epoch) {
+                    self.order(Order::CommittedTo { sink, epoch });
+                }
+                return None;
+            }
             News::Tried { sink, failure } => {
                 self.job.shared.sink_tried(Some(worker), &sink, failure);
                 return None;
@@ -383,3 +418,6 @@ impl Loop {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,12 @@ use super::{
     event::{Effect, Event},
     owner::HttpNeighbours,
     place::{Former, place},
-    recover::{RecoverError, recover},
+    recover::{self, RecoverError},
     scribe::Order,
     workers::{WorkerId, Workers},
 };
 use crate::{
-    checkpoint::{claim, collect, record::Trigger},
+    checkpoint::{claim, collect, destination::awaited, manifest::Manifest, record::Trigger},
     env,
     failure::Reason,
     fault,
@@ -122,7 +122,7 @@ impl Loop {
     }
 
     /// False when the scribe is gone; it has answered why.
-    fn order(&self, order: Order) -> bool {
+    pub(super) fn order(&self, order: Order) -> bool {
         self.scribe.as_ref().is_some_and(|scribe| scribe.send(order).is_ok())
     }
 
@@ -171,27 +171,46 @@ impl Loop {
         self.spawn(async move { Message::Claimed(claim::claim(store, &identity, &neighbours, plan.as_ref()).await) });
     }
 
-    /// Publishes what was owned. Meanwhile the workers build their subtasks.
+    /// Reads what the attempt goes on from.
     fn settle(&mut self) {
+        let Some(claimed) = &self.claimed else { return };
+        let inherited = recover::inherited(self.job.store.clone(), claimed.restored_from.clone());
+        self.spawn(async move { Message::Inherited(inherited.await) });
+    }
+
+    /// Publishes what was owned. Meanwhile the workers build their subtasks, if anything runs on.
+    pub(super) fn inherited(&mut self, manifest: Option<Box<Manifest>>) {
         let Some(claimed) = self.claimed.take() else { return };
+        let goes_on = recover::goes_on(manifest.as_deref());
+        if let Some(current) = &mut self.current {
+            current.is_deployable = goes_on;
+        }
         self.deploy();
         self.free_idle();
         self.show_workers();
         let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
         let targets = targets(&plan, &store, &self.tried);
-        let (preflight, parallelism) = (std::mem::take(&mut self.job.preflight), self.parallelism());
+        let (checkpoint, committed) = (claimed.restored_from.clone(), claimed.committed.clone());
+        let preflight = goes_on && std::mem::take(&mut self.job.preflight);
+        let parallelism = self.parallelism();
         self.spawn(async move {
             let asked = async {
-                if preflight { plan.preflight(parallelism).await.map_err(RecoverError::from) } else { Ok(()) }
+                if preflight {
+                    let awaited =
+                        awaited(store.as_ref(), checkpoint.as_ref(), &committed, &plan.destinations()).await?;
+                    plan.preflight(parallelism, &awaited).await?;
+                }
+                Ok::<(), RecoverError>(())
             };
-            let recovered = recover(plan.clone(), store, targets, claimed);
+            let recovered = recover::recover(plan.clone(), store.clone(), targets, claimed, manifest);
             Message::Recovered(tokio::try_join!(asked, recovered).map(|((), recovered)| Box::new(recovered)))
         });
     }
 
     /// Gives the subtasks of an attempt that has none placed yet to workers, if these have slots enough.
     pub(super) fn deploy(&mut self) {
-        let Some(current) = self.current.as_mut().filter(|current| !current.staff.is_placed()) else { return };
+        let to_place = |current: &&mut Current| current.is_deployable && !current.staff.is_placed();
+        let Some(current) = self.current.as_mut().filter(to_place) else { return };
         let places = match place(&self.job.workers.slots(), current.parallelism, &self.former) {
             Ok(places) => places,
             Err(found) => return self.wait_for_slots(found),
@@ -328,7 +347,7 @@ impl Loop {
         }
         self.work.shutdown().await;
         self.claimed = None;
-        if self.job.shared.savepoint_in_progress().is_some() {
+        if self.job.shared.savepoint_in_progress().is_some() && !self.machine.keeps_savepoint() {
             self.savepoint_failed("the attempt that took it has ended".to_owned());
         }
         if let Some(current) = self.current.take() {

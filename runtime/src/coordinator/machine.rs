@@ -7,13 +7,16 @@
 //!     +------------------------+              after the checkpoint of a rescale, at once
 //! ```
 //!
+//! A rescale's checkpoint is the last of its attempt. What comes meanwhile and needs another, a savepoint or a stop that
+//! drains, is done by the next attempt.
+//!
 //! When only some regions have failed, they restart within the attempt, and the others go on ([`regions`]).
 //!
 //! Each start is an attempt of its own: after a failure the job is claimed anew, which also fences whatever the failed
 //! attempt has still under way. Late answers of an older attempt are told by its number and ignored.
 
 use tidegate_crds::{
-    CheckpointSpec,
+    CheckpointSpec, RestartSpec,
     api::{Failure, FailureReason, Phase},
 };
 
@@ -51,6 +54,8 @@ pub struct Machine {
     attempt: Option<Attempt>,
     restored: bool,
     next_epoch: Epoch,
+    /// A savepoint was asked for during a rescale's checkpoint: the next attempt takes it.
+    savepoint_waits: bool,
     /// Epochs that waited to be published when the tasks ended.
     left_pending: u64,
     pub restarts: u64,
@@ -64,7 +69,10 @@ pub struct Machine {
 enum State {
     New,
     Claiming,
-    Recovering,
+    Recovering {
+        /// When it is to stop, and nobody waits for the sinks for ever.
+        give_up_at: u64,
+    },
     Running(Running),
     /// Waits until the tasks are gone.
     Aborting {
@@ -95,17 +103,18 @@ enum AfterAbort {
 }
 
 impl Machine {
-    pub fn new(spec: CheckpointSpec, restart: Restart) -> Self {
+    pub fn new(spec: CheckpointSpec, restart: &RestartSpec) -> Self {
         Self {
             spec,
-            restart,
-            repeats: Repeats::default(),
+            restart: Restart::new(restart),
+            repeats: Repeats::new(restart),
             state: State::New,
             stop: None,
             is_hurried: false,
             attempt: None,
             restored: false,
             next_epoch: Epoch(1),
+            savepoint_waits: false,
             left_pending: 0,
             restarts: 0,
             region_restarts: 0,
@@ -116,7 +125,7 @@ impl Machine {
     pub fn phase(&self) -> Phase {
         match &self.state {
             State::New | State::Claiming => Phase::Claiming,
-            State::Recovering => Phase::Recovering,
+            State::Recovering { .. } => Phase::Recovering,
             State::Running(running) if running.is_stopping() || self.stop.is_some() => Phase::Stopping,
             State::Running(Running { restarting: Some(_), .. }) => Phase::Restarting,
             State::Running(_) => Phase::Running,
@@ -143,29 +152,35 @@ impl Machine {
                 self.attempt = Some(attempt);
                 self.restored = restored.is_some();
                 self.next_epoch = restored.map_or(Epoch(1), Epoch::next);
-                self.state = State::Recovering;
+                let give_up_at = if self.is_hurried { now + STOP_GRACE_MS } else { u64::MAX };
+                self.state = State::Recovering { give_up_at };
                 vec![Effect::Settle]
             }
-            (State::Recovering, Event::Settled) => vec![Effect::Start],
-            (State::Recovering, Event::Started { regions, sources }) => {
+            (State::Recovering { .. }, Event::Settled) => vec![Effect::Start],
+            (State::Recovering { .. }, Event::Started { regions, sources }) => {
                 let interval = self.spec.interval.millis();
                 let next_trigger = now + if self.restored { interval.min(FIRST_AFTER_RESTORE_MS) } else { interval };
-                self.state = State::Running(Running::new(regions, sources, next_trigger, self.spec.at_once()));
+                let mut running = Running::new(regions, sources, next_trigger, self.spec.at_once());
+                running.savepoint = std::mem::take(&mut self.savepoint_waits).then_some(Savepoint::Asked);
+                self.state = State::Running(running);
                 Vec::new()
             }
+            (State::Recovering { give_up_at }, Event::Tick) if *give_up_at <= now => {
+                self.abort(AfterAbort::Release { finished: false })
+            }
             (State::Claiming, Event::NothingLeft) => self.abort(AfterAbort::Done(Outcome::Finished)),
-            (State::Claiming | State::Recovering | State::Running(_), Event::Refused(failure)) => {
+            (State::Claiming | State::Recovering { .. } | State::Running(_), Event::Refused(failure)) => {
                 self.abort_for(Some(failure.clone()), AfterAbort::Done(Outcome::Failed(failure)))
             }
             (State::Running(_), Event::RegionsFailed { regions, failure }) => {
                 self.fail_regions(regions, failure, now, jitter)
             }
             (
-                State::Claiming | State::Recovering | State::Running(_),
+                State::Claiming | State::Recovering { .. } | State::Running(_),
                 Event::Failed(failure) | Event::RegionsFailed { failure, .. },
             ) => self.fail(failure, now, jitter),
             (State::Claiming | State::Restarting { .. } | State::New, Event::Stop(_)) => self.finish(Outcome::Stopped),
-            (State::Recovering, Event::Stop(_)) | (State::Running(_), Event::Stop(Stop::AtOnce)) => {
+            (State::Recovering { .. }, Event::Stop(_)) | (State::Running(_), Event::Stop(Stop::AtOnce)) => {
                 self.abort(AfterAbort::Release { finished: false })
             }
             (State::Running(_), Event::Stop(Stop::Checkpoint(last))) => self.stop_after(last, now, jitter),
@@ -206,6 +221,8 @@ impl Machine {
         // What is being owned counts: the log may have it.
         let owning = matches!(&self.state, State::Running(Running { owning: Some(_), .. }));
         self.left_pending = self.pending() + u64::from(owning);
+        let is_asked = matches!(&self.state, State::Running(Running { savepoint: Some(Savepoint::Asked), .. }));
+        self.savepoint_waits = is_asked && matches!(then, AfterAbort::Rescale);
         self.state = State::Aborting { then };
         vec![Effect::Abort { failure }]
     }
@@ -230,7 +247,7 @@ impl Machine {
 
     /// When what has failed is to be tried again, if at all.
     fn next_try(&mut self, now: u64, jitter: f64) -> Option<u64> {
-        let pause = self.restart.on_failure(now, jitter)?;
+        let pause = self.restart.on_failure(now, jitter).filter(|_| !self.repeats.are_too_many())?;
         self.restarts += 1;
         Some(now + pause)
     }
@@ -242,7 +259,10 @@ impl Machine {
 
     fn aborted(&mut self) -> Vec<Effect> {
         match std::mem::replace(&mut self.state, State::New) {
-            State::Aborting { then: AfterAbort::Restart { .. } | AfterAbort::Rescale } if self.stop.is_some() => {
+            State::Aborting { then: AfterAbort::Restart { .. } } if self.stop.is_some() => {
+                self.finish(Outcome::Stopped)
+            }
+            State::Aborting { then: AfterAbort::Rescale } if !self.goes_on(self.savepoint_waits) => {
                 self.finish(Outcome::Stopped)
             }
             State::Aborting { then: AfterAbort::Rescale } => self.claim(),
@@ -335,12 +355,15 @@ impl Machine {
         running.failures_in_row = 0;
         running.next_trigger = running.next_trigger.max(now + self.spec.min_pause.millis());
         let mut effects = vec![Effect::Completed { epoch, started_at: done.started_at }];
-        if done.trigger == Trigger::Rescale && self.stop.is_none() {
+        let savepoint_waits = running.savepoint == Some(Savepoint::Asked);
+        if done.trigger == Trigger::Rescale && self.goes_on(savepoint_waits) {
             // What is not published yet the next attempt settles.
             effects.extend(self.abort(AfterAbort::Rescale));
             return effects;
         }
+        let State::Running(running) = &mut self.state else { return effects };
         if done.trigger.is_last() {
+            effects.extend(running.drop_savepoint());
             let finished = done.trigger == Trigger::Finish;
             let give_up_at = if self.is_hurried { now + STOP_GRACE_MS } else { u64::MAX };
             running.ending = Some(Ending { epoch, finished, recorded: false, give_up_at });
@@ -420,8 +443,12 @@ impl Machine {
             // As before a start: what is owned stays owned, and nobody knows when the others would be back.
             return self.abort(AfterAbort::Release { finished: false });
         }
+        let mut effects = Vec::new();
         if last.savepoint {
             running.savepoint.get_or_insert(Savepoint::Asked);
+            if running.is_stopping() {
+                effects.extend(running.drop_savepoint());
+            }
         } else {
             self.is_hurried = true;
             if let Some(ending) = &mut running.ending {
@@ -430,7 +457,13 @@ impl Machine {
             }
         }
         self.stop.get_or_insert(last);
-        self.tick(now, jitter)
+        effects.extend(self.tick(now, jitter));
+        effects
+    }
+
+    /// Whether there is something left to do after the checkpoint of a rescale: run, or what a stop asks for beside it.
+    fn goes_on(&self, savepoint_waits: bool) -> bool {
+        self.stop.is_none_or(|last| last.drain || last.savepoint && savepoint_waits)
     }
 
     /// All is read and published, and nobody copies a checkpoint any more.
@@ -451,6 +484,7 @@ impl Machine {
         match &self.state {
             State::New => Some(0),
             State::Restarting { at } => Some(*at),
+            State::Recovering { give_up_at } => (*give_up_at < u64::MAX).then_some(*give_up_at),
             State::Running(Running { restarting: Some(_), .. }) => self.wakes_regions_at(),
             State::Running(running) => match &running.ending {
                 Some(ending) => Some(ending.give_up_at),
@@ -458,6 +492,16 @@ impl Machine {
             },
             _ => None,
         }
+    }
+
+    /// A savepoint that was asked for is not begun by the attempt that ends, but by the next.
+    pub fn keeps_savepoint(&self) -> bool {
+        self.savepoint_waits
+    }
+
+    /// How many times in a row the last failure has come at the same place.
+    pub fn failures_in_row(&self) -> u32 {
+        self.repeats.times()
     }
 
     /// Checkpoints that have begun, and are neither owned nor given up.

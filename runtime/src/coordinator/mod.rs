@@ -4,7 +4,7 @@
 //! and no I/O. [`tracker`] counts who has acknowledged a checkpoint, [`restart`] says how long to wait after a failure, [`repeats`]
 //! whether it came again.
 //! [`driver`] hears what happens and has the effects done ([`effects`]), [`workers`] knows who is there, [`place`] says
-//! which subtasks run where, [`staff`] who has them and how far each is, [`regions`] restarts some of them while the others go
+//! which subtasks run where, [`staff`] who has them and how far each is, [`unexplained`] what has failed for want of another, [`regions`] restarts some of them while the others go
 //! on, [`savepoints`] does what the job is asked for while it runs, [`api`] shows it all.
 
 pub mod api;
@@ -27,4 +27,5 @@ pub mod scribe;
 pub mod shared;
 mod staff;
 pub mod tracker;
+mod unexplained;
 pub mod workers;

@@ -12,6 +12,8 @@ use super::shared::Shared;
 use crate::{
     checkpoint::{
         claim::{ClaimError, read_newest},
+        destination::awaited,
+        manifest::ManifestError,
         store::{self, Store, StoreError, prove},
     },
     env,
@@ -38,6 +40,8 @@ pub enum PrepareError {
     #[error(transparent)]
     Log(#[from] ClaimError),
     #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
     Job(#[from] JobError),
 }
 
@@ -46,6 +50,7 @@ impl Reason for PrepareError {
         match self {
             Self::Store(error) => error.reason(),
             Self::Log(error) => error.reason(),
+            Self::Manifest(error) => error.reason(),
             Self::Job(error) => error.reason(),
         }
     }
@@ -77,7 +82,11 @@ pub async fn prepare_in(plan: &JobPlan, store: Arc<dyn Store>) -> Result<Prepare
     let newest = read_newest(store.as_ref()).await?;
     let ran_before = newest.as_ref().is_some_and(|log| log.spec_digest == plan.digest);
     if !ran_before {
-        plan.preflight(plan.spec.parallelism).await?;
+        let log = newest.as_ref();
+        let checkpoint = log.and_then(|log| log.checkpoint.as_ref());
+        let committed = log.map(|log| log.committed.clone()).unwrap_or_default();
+        let awaited = awaited(store.as_ref(), checkpoint, &committed, &plan.destinations()).await?;
+        plan.preflight(plan.spec.parallelism, &awaited).await?;
     }
     if newest.is_none() {
         prove(store.as_ref()).await?;

@@ -33,6 +33,7 @@ impl Loop {
         tracing::warn!(tasks, reason = ?failure.reason, cause = failure.message, "some tasks restart, the others go on");
         self.forget_lags(regions);
         let current = self.current.as_mut()?;
+        current.unexplained.explained(regions);
         current.restarting = Some(Restarting::Ending { since: env::monotonic() });
         for (worker, runs) in current.staff.end(regions) {
             self.job.workers.order(worker, current.attempt, Action::End(runs));

@@ -120,7 +120,9 @@ impl Loop {
     fn look_at_sinks(&mut self, parallelism: u32, answer: Sender<Result<(), Refused>>) {
         let plan = self.job.plan.clone();
         self.spawn(async move {
-            let fit = plan.preflight(parallelism).await;
+            // The job runs: whatever a sink needs to tell a repeat is there, or is lost.
+            let awaited = plan.sinks.keys().cloned().collect();
+            let fit = plan.preflight(parallelism, &awaited).await;
             let found = fit.map_err(|error| Refused::conflict(error_chain(&error)));
             Message::LookedAt(found, Wish::Rescale { parallelism, answer })
         });

@@ -16,9 +16,19 @@ use crate::{
 
 #[derive(Debug)]
 pub enum Order {
-    Own { checkpoint: CheckpointRef, trigger: Trigger },
+    Own {
+        checkpoint: CheckpointRef,
+        trigger: Trigger,
+    },
     Committed(Epoch),
-    Release { finished: bool },
+    /// A sink has everything up to the epoch; nobody waits for the answer.
+    CommittedTo {
+        sink: String,
+        epoch: Epoch,
+    },
+    Release {
+        finished: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -47,9 +57,12 @@ pub fn start(
 async fn write(mut journal: Journal, mut orders: UnboundedReceiver<Order>, answer: impl Fn(Answer) + Send) {
     while let Some(order) = orders.recv().await {
         match carry_out(&mut journal, order).await {
-            Ok(done) => answer(done),
+            // Nothing follows, whatever somebody still has to say.
+            Ok(Some(done @ Answer::Released)) => return answer(done),
+            Ok(Some(done)) => answer(done),
+            Ok(None) => {}
             Err(error) => {
-                let sealed = matches!(error, JournalError::Sealed { .. });
+                let sealed = matches!(error, JournalError::Sealed { .. } | JournalError::Outlived { .. });
                 answer(Answer::Failed { failure: error.failure(), sealed });
                 return;
             }
@@ -57,8 +70,8 @@ async fn write(mut journal: Journal, mut orders: UnboundedReceiver<Order>, answe
     }
 }
 
-async fn carry_out(journal: &mut Journal, order: Order) -> Result<Answer, JournalError> {
-    Ok(match order {
+async fn carry_out(journal: &mut Journal, order: Order) -> Result<Option<Answer>, JournalError> {
+    Ok(Some(match order {
         Order::Own { checkpoint, trigger } => {
             fault::reach("before-own");
             let permit = journal.own(checkpoint, trigger).await?;
@@ -71,9 +84,13 @@ async fn carry_out(journal: &mut Journal, order: Order) -> Result<Answer, Journa
             fault::reach("after-epoch-committed");
             Answer::Committed(epoch)
         }
+        Order::CommittedTo { sink, epoch } => {
+            journal.committed_to(&sink, epoch).await?;
+            return Ok(None);
+        }
         Order::Release { finished } => {
             journal.release(finished).await?;
             Answer::Released
         }
-    })
+    }))
 }

@@ -41,6 +41,8 @@ struct Progress {
     /// Once what it was last to build is built.
     ready: Option<RestoredBytes>,
     published: Option<Epoch>,
+    /// What single sinks have beyond that.
+    sinks: BTreeMap<String, Epoch>,
 }
 
 /// What a lost worker takes with it.
@@ -118,6 +120,16 @@ impl Staff {
         let before = self.published();
         self.workers.get_mut(&worker)?.published = Some(epoch);
         self.published().filter(|_| self.published() > before)
+    }
+
+    /// A worker has published everything up to `epoch` to a sink; gives the newest epoch of it that all have, if it is
+    /// this one's word that was missing.
+    pub fn published_to(&mut self, worker: WorkerId, sink: &str, epoch: Epoch) -> Option<Epoch> {
+        let of = |progress: &Progress| progress.published.max(progress.sinks.get(sink).copied());
+        let all = |workers: &BTreeMap<WorkerId, Progress>| workers.values().map(of).min().flatten();
+        let before = all(&self.workers);
+        self.workers.get_mut(&worker)?.sinks.insert(sink.to_owned(), epoch);
+        all(&self.workers).filter(|now| Some(*now) > before)
     }
 
     fn published(&self) -> Option<Epoch> {
@@ -256,6 +268,19 @@ mod tests {
         assert_eq!(staff.published_by(WorkerId(1), Epoch(1)), None);
         assert_eq!(staff.lose(WorkerId(0)), Loss::Everything, "it has not said that epoch 1 is published");
         assert_eq!(staff.lose(WorkerId(1)), Loss::Regions(set(&[0, 2])));
+    }
+
+    #[test]
+    fn a_sink_has_what_every_worker_has_published_to_it() {
+        let mut staff = staff();
+        let to = |staff: &mut Staff, worker, epoch| staff.published_to(WorkerId(worker), "up", Epoch(epoch));
+        assert_eq!([to(&mut staff, 0, 8), to(&mut staff, 1, 9)], [None, None]);
+        assert_eq!(staff.published_by(WorkerId(2), Epoch(5)), None, "not all sinks have it from all workers");
+        assert_eq!(
+            [to(&mut staff, 2, 8), to(&mut staff, 2, 9), to(&mut staff, 0, 9)],
+            [Some(Epoch(8)), None, Some(Epoch(9))]
+        );
+        assert_eq!(staff.lose(WorkerId(9)), Loss::Nothing);
     }
 
     #[test]

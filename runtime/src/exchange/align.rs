@@ -188,9 +188,10 @@ impl Aligner {
     }
 
     fn advance(&mut self) -> Verdict {
-        // When all are idle, time stands still.
         let active = self.channels.iter().filter(|channel| !channel.idle);
-        match active.map(|channel| channel.watermark).min() {
+        let least = active.map(|channel| channel.watermark).min();
+        // When all are idle, time stands still, at the most that any has told: it must not matter which was idle first.
+        match least.or_else(|| self.channels.iter().map(|channel| channel.watermark).max()) {
             Some(least) if least > self.watermark => {
                 self.watermark = least;
                 Verdict::Advance(least)

@@ -4,7 +4,10 @@ use arrow::error::ArrowError;
 use datafusion_common::DataFusionError;
 use thiserror::Error;
 
-use crate::state::{StateError, file::FileError};
+use crate::{
+    state::{StateError, file::FileError},
+    words,
+};
 
 #[derive(Debug, Error)]
 pub enum QueryError {
@@ -54,22 +57,7 @@ impl From<DataFusionError> for QueryError {
                 Ok(own) => *own,
                 Err(other) => Self::Refused(crate::error_chain(other.as_ref())),
             },
-            other => Self::Refused(words(&other)),
+            other => Self::Refused(words::of(&other)),
         }
     }
-}
-
-/// On one line, without the engine's prefixes.
-fn words(error: &DataFusionError) -> String {
-    let root = error.find_root().strip_backtrace();
-    let prefixes = [
-        "Error during planning: ",
-        "Schema error: ",
-        "This feature is not implemented: ",
-        "Execution error: ",
-        "External error: ",
-        "SQL error: ",
-    ];
-    let text = prefixes.iter().find_map(|prefix| root.strip_prefix(prefix)).unwrap_or(&root);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -102,7 +102,8 @@ async fn world() -> World {
     let memory = MemoryLimit::given(64 << 20);
     let backend = Backend::new(StateBackend::RocksDb, folder.path().to_owned(), memory);
     let subtask = |value: serde_json::Value, parts: Vec<PartRef>| SubtaskState { value, parts, table: Vec::new() };
-    let operator = |id: &str, kind, subtasks| OperatorState { id: OperatorId(id.into()), kind, subtasks };
+    let operator =
+        |id: &str, kind, subtasks| OperatorState { id: OperatorId(id.into()), kind, written_as: None, subtasks };
     let split =
         |name: &str, next: u64| json!({ "splits": [{ "split": name, "next": next, "end": null, "newest": 5 }] });
 

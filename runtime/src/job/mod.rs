@@ -5,6 +5,7 @@
 //! both can be started.
 
 mod connect;
+mod needs;
 mod plan;
 pub mod secrets;
 

@@ -1,6 +1,10 @@
 //! The plan of a job.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use arrow::datatypes::SchemaRef;
 use futures::future::try_join_all;
@@ -9,16 +13,16 @@ use tidegate_crds::{
     CheckpointMode, FormatSpec, JobSpec, Problem, Problems, StreamJob, WatermarkSpec, api::FailureReason,
 };
 
-use super::connect;
+use super::{connect, needs};
 use crate::{
-    checkpoint::manifest::sha256,
+    checkpoint::{destination::Destinations, manifest::sha256},
     failure::Reason,
     format::intake::dead_letter_schema,
-    graph::{Node, NodeId, NodeKind, StreamGraph, WindowAggregate},
-    ids::{OperatorId, SubtaskIndex},
+    graph::{KnownAs, Node, NodeId, NodeKind, StreamGraph, WindowAggregate},
+    ids::OperatorId,
     metrics::Metrics,
     operator::window::{LateEncoder, late_encoder, late_schema},
-    sink::{DirectWriter, Publisher, SinkError, kafka::KafkaWriter},
+    sink::{DirectSink, Publisher, SinkError},
     source::{Source, SourceError},
     sql::{self, Catalog, CatalogSource, SqlError},
 };
@@ -49,22 +53,19 @@ pub struct SourceTable {
     pub source: Arc<dyn Source>,
 }
 
-/// Opens a writer for one subtask.
-pub type OpenWriter = Box<dyn Fn(SubtaskIndex) -> Result<Box<dyn DirectWriter>, SinkError> + Send + Sync>;
-
 /// A sink, by how it is written to.
 pub enum SinkTarget {
     /// By the write-ahead log.
     Published(Arc<dyn Publisher>),
     /// At once.
-    Direct(OpenWriter),
+    Direct(Arc<dyn DirectSink>),
 }
 
 impl fmt::Debug for SinkTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Published(publisher) => publisher.fmt(f),
-            Self::Direct(_) => f.write_str("Direct"),
+            Self::Direct(sink) => sink.fmt(f),
         }
     }
 }
@@ -97,6 +98,7 @@ impl JobPlan {
     /// Plans the job.
     pub fn new(job: &StreamJob, metrics: Arc<Metrics>) -> Result<Self, JobError> {
         let (id, spec) = (job.id(), job.spec.of_runtime());
+        needs::check(&spec)?;
         let sources = spec.sources.iter().enumerate().map(|(index, source)| connect::source(&id, index, source));
         let sources = sources.collect::<Result<Vec<_>, JobError>>()?;
         let graph = graph(&spec, &sources)?;
@@ -110,28 +112,38 @@ impl JobPlan {
         Ok(Self { name: job.metadata.name.clone(), id, spec, graph, sources, sinks, metrics, digest })
     }
 
-    /// Asks every source and sink whether the job can run with so many subtasks of each operator.
-    pub async fn preflight(&self, parallelism: u32) -> Result<(), JobError> {
+    /// Asks every source and sink whether the job can run with so many subtasks of each operator. Rows of the sinks in
+    /// `awaited` are owned and may be there already.
+    pub async fn preflight(&self, parallelism: u32, awaited: &BTreeSet<String>) -> Result<(), JobError> {
         try_join_all(self.sources.iter().map(|table| table.source.preflight())).await?;
         let published = self.graph.nodes.iter().filter_map(|node| match &node.kind {
             NodeKind::Sink { sink, .. } => match self.sinks.get(sink) {
-                Some(SinkTarget::Published(publisher)) => Some(publisher.preflight(&node.schema, parallelism)),
+                Some(SinkTarget::Published(publisher)) => {
+                    Some(publisher.preflight(&node.schema, parallelism, awaited.contains(sink)))
+                }
                 _ => None,
             },
             _ => None,
         });
         try_join_all(published).await?;
         let direct = self.graph.nodes.iter().filter_map(|node| match &node.kind {
-            NodeKind::Sink { sink, .. } => {
-                let spec = self.spec.sinks.iter().find(|spec| spec.name == *sink)?;
-                let written_through = matches!(self.sinks.get(sink), Some(SinkTarget::Direct(_)));
-                let kafka = spec.kafka.as_ref().filter(|_| written_through)?;
-                Some(KafkaWriter::preflight(sink, kafka, &node.schema))
-            }
+            NodeKind::Sink { sink, .. } => match self.sinks.get(sink)? {
+                SinkTarget::Direct(direct) => Some(direct.preflight(&node.schema)),
+                SinkTarget::Published(_) => None,
+            },
             _ => None,
         });
         try_join_all(direct).await?;
         Ok(())
+    }
+
+    /// Where each sink that is published to sends its chunks.
+    pub fn destinations(&self) -> Destinations {
+        let published = self.sinks.iter().filter_map(|(name, target)| match target {
+            SinkTarget::Published(publisher) => Some((name.clone(), publisher.destination())),
+            SinkTarget::Direct(_) => None,
+        });
+        published.collect()
     }
 
     pub fn source(&self, name: &str) -> Option<&SourceTable> {
@@ -186,6 +198,7 @@ fn graph(spec: &JobSpec, sources: &[SourceTable]) -> Result<StreamGraph, JobErro
             match inputs.as_slice() {
                 [input] => graph.nodes.push(Node {
                     id: OperatorId(format!("sink-{sink}")),
+                    known_as: KnownAs::default(),
                     kind: NodeKind::Sink { sink: sink.clone(), side: true },
                     inputs: vec![NodeId(*input)],
                     schema,

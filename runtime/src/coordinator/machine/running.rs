@@ -183,6 +183,13 @@ impl Running {
         self.rescale && self.savepoint.is_none()
     }
 
+    /// No checkpoint begins any more that a savepoint could be made of.
+    pub(super) fn drop_savepoint(&mut self) -> Option<Effect> {
+        self.savepoint.take_if(|savepoint| *savepoint == Savepoint::Asked)?;
+        let cause = "it was asked for when the last checkpoint of the job had begun".to_owned();
+        Some(Effect::SavepointFailed { cause })
+    }
+
     /// Every source has read all there is.
     pub(super) fn is_exhausted(&self) -> bool {
         self.exhausted.len() == self.sources

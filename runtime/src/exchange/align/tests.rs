@@ -43,6 +43,16 @@ fn an_idle_channel_does_not_hold_the_watermark_back() {
 }
 
 #[test]
+fn channels_that_are_all_idle_have_told_their_time_whichever_was_idle_first() {
+    for order in [[0, 1], [1, 0]] {
+        let mut aligner = Aligner::new(2, true);
+        assert_eq!(aligner.on_element(0, &Element::Watermark(EventTime(9))), Verdict::Consumed);
+        let verdicts = order.map(|channel| aligner.on_element(channel, &Element::Idle));
+        assert!(verdicts.contains(&Verdict::Advance(EventTime(9))), "{order:?}: {verdicts:?}");
+    }
+}
+
+#[test]
 fn at_least_once_holds_nothing() {
     let mut aligner = Aligner::new(2, false);
     assert_eq!(aligner.on_element(0, &barrier(1)), Verdict::Consumed);

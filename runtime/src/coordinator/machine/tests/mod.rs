@@ -1,7 +1,7 @@
 //! The machine in a world that answers honestly, but in any order, late, twice or never.
 
 use proptest::{prelude::*, sample::Index};
-use tidegate_crds::{HumanDuration, StorageSpec};
+use tidegate_crds::{HumanDuration, NoRestart, StorageSpec};
 
 use self::world::{Saving, Stage, World};
 use super::{super::event as stop, *};
@@ -81,6 +81,11 @@ enum Happening {
     StopAtOnce,
 }
 
+/// A stop after a last checkpoint.
+fn last() -> impl Strategy<Value = stop::Last> {
+    any::<(bool, bool)>().prop_map(|(savepoint, drain)| stop::Last { savepoint, drain })
+}
+
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening::{Answer, Ask, Decline, Exhaust, Fail, FailSome, Rescale, Save, Stop, StopAtOnce, Stray, Wait};
     prop_oneof![
@@ -94,7 +99,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Rescale),
         1 => Just(Fail),
         3 => (1..1_u32 << SUBTASKS).prop_map(FailSome),
-        1 => any::<(bool, bool)>().prop_map(|(savepoint, drain)| Stop(stop::Last { savepoint, drain })),
+        1 => last().prop_map(Stop),
         1 => Just(StopAtOnce),
     ]
 }
@@ -108,14 +113,14 @@ proptest! {
         max_pending_epochs in 1_u32..4,
         max_concurrent in 1_u32..4,
         sinks_answer in any::<bool>(),
-        final_checkpoint in any::<bool>(),
+        how in prop_oneof![last().prop_map(super::Stop::Checkpoint), Just(super::Stop::AtOnce)],
     ) {
         let mut world = World::with(spec(max_pending_epochs, max_concurrent));
         world.tick();
         for happening in &happenings {
             world.happens(happening);
         }
-        world.stops(sinks_answer, final_checkpoint);
+        world.stops_as(sinks_answer, how);
     }
 }
 
@@ -123,7 +128,7 @@ proptest! {
 fn overtakes(alignment_ms: Option<u64>, trigger: Event, times: &[u64]) -> Vec<u64> {
     let millis = |millis| HumanDuration(std::time::Duration::from_millis(millis));
     let spec = CheckpointSpec { alignment_timeout: alignment_ms.map(millis), ..spec(3, 1) };
-    let mut machine = Machine::new(spec, Restart::new(&tidegate_crds::RestartSpec::default()));
+    let mut machine = Machine::new(spec, &RestartSpec::default());
     let start = [
         Event::Tick,
         Event::Claimed { attempt: Attempt(1), restored: None },
@@ -208,7 +213,7 @@ fn a_stop_at_once_takes_no_checkpoint_and_cuts_a_stop_short_that_takes_its_time(
 
 #[test]
 fn a_job_that_gives_up_says_so_and_names_the_first_cause() {
-    let mut machine = Machine::new(spec(3, 1), Restart::Never);
+    let mut machine = Machine::new(spec(3, 1), &RestartSpec { none: Some(NoRestart {}), ..RestartSpec::default() });
     machine.step(Event::Tick, 0, 0.0);
     let first = Failure { reason: FailureReason::SinkUnfit, message: "no table".into() };
     machine.step(Event::Failed(first.clone()), 0, 0.0);
@@ -218,6 +223,27 @@ fn a_job_that_gives_up_says_so_and_names_the_first_cause() {
     let told = machine.failure.clone().unwrap();
     assert_eq!((machine.phase(), told.reason), (Phase::Failed, FailureReason::RestartsExhausted));
     assert!(told.message.ends_with("given up: no table"), "{}", told.message);
+}
+
+#[test]
+fn a_failure_that_comes_again_and_again_at_the_same_place_ends_a_job_whose_strategy_would_go_on() {
+    let mut machine = Machine::new(spec(3, 1), &RestartSpec::default());
+    let mut now = 0;
+    let ended = (1..100_u32).find(|_| {
+        machine.step(Event::Tick, now, 0.0);
+        let attempt = Attempt(1);
+        for event in [Event::Claimed { attempt, restored: None }, Event::Failed(failure("bad record")), Event::Aborted]
+        {
+            machine.step(event, now, 0.0);
+        }
+        now = machine.wake_at().unwrap_or(now);
+        machine.phase() == Phase::Failed
+    });
+    assert_eq!((ended, machine.failures_in_row()), (Some(10), 10));
+    let told = machine.failure.clone().unwrap();
+    assert_eq!(told.reason, FailureReason::RestartsExhausted);
+    assert!(told.message.contains("failed 10 times in a row at the same place"), "{}", told.message);
+    assert!(told.message.ends_with("bad record"), "{}", told.message);
 }
 
 #[test]
@@ -257,6 +283,40 @@ fn a_rescale_goes_on_at_once_and_counts_as_no_restart() {
     world.answer_all(true);
     assert_eq!((world.attempts, world.stage, world.machine.restarts), (2, Stage::Running, 0));
     assert_eq!(world.restored, Some(Epoch(1)));
+    world.stops(true, true);
+}
+
+#[test]
+fn what_a_stop_asks_for_during_the_checkpoint_of_a_rescale_the_next_attempt_does() {
+    for (savepoint, drain) in [(true, false), (false, true), (true, true)] {
+        for sinks_answer in [true, false] {
+            let mut world = World::new(3);
+            world.tick();
+            world.answer_all(true);
+            world.happens(&Happening::Rescale);
+            assert_eq!(world.triggered, Some(Epoch(1)));
+            world.stop_after(stop::Last { savepoint, drain });
+            assert_eq!(world.stage, Stage::Running);
+            world.stops(sinks_answer, true);
+            assert_eq!((world.attempts, world.released), (2, Some(false)));
+            assert_eq!(world.saved, u64::from(savepoint && sinks_answer));
+            assert_eq!(world.machine.pending() == 0, sinks_answer);
+        }
+    }
+}
+
+#[test]
+fn a_savepoint_that_is_asked_for_during_the_checkpoint_of_a_rescale_is_taken_by_the_next_attempt() {
+    let mut world = World::new(3);
+    world.tick();
+    world.answer_all(true);
+    world.happens(&Happening::Rescale);
+    world.happens(&Happening::Save);
+    assert_eq!(world.saving, Some(Saving::Asked));
+    world.answer_all(true);
+    world.tick();
+    world.answer_all(true);
+    assert_eq!((world.attempts, world.saved, world.stage), (2, 1, Stage::Running));
     world.stops(true, true);
 }
 

@@ -59,6 +59,7 @@ pub(super) enum Saving {
     Copying,
 }
 
+#[allow(clippy::struct_excessive_bools)] // facts of a world, each true or not whatever the others are
 pub(super) struct World {
     pub(super) machine: Machine,
     max_pending: usize,
@@ -72,6 +73,10 @@ pub(super) struct World {
     /// Epochs that the sinks will report, in order.
     publishing: VecDeque<Epoch>,
     strays: Vec<Event>,
+    /// The attempt before has left output.
+    inherits_output: bool,
+    /// Output that was left is being published.
+    settling: bool,
     pub(super) attempts: u64,
     /// Newest epoch that the log is known to have, and what the attempt began with.
     logged: Option<Epoch>,
@@ -91,6 +96,8 @@ pub(super) struct World {
     unrecorded: BTreeSet<Epoch>,
     paused: bool,
     pub(super) saving: Option<Saving>,
+    /// Savepoints that are complete.
+    pub(super) saved: u64,
     /// The attempt that was asked to go on with another parallelism.
     rescales: Option<u64>,
     stopped_at: Option<u64>,
@@ -111,17 +118,19 @@ impl World {
 
     pub(super) fn with(spec: CheckpointSpec) -> Self {
         let delay = FixedDelay { attempts: 3, delay: HumanDuration::from_secs(1) };
-        let restart = Restart::new(&RestartSpec { fixed_delay: Some(delay), ..RestartSpec::default() });
+        let restart = RestartSpec { fixed_delay: Some(delay), ..RestartSpec::default() };
         Self {
             max_pending: spec.max_pending_epochs as usize,
             at_once: spec.at_once() as usize,
-            machine: Machine::new(spec, restart),
+            machine: Machine::new(spec, &restart),
             now: 10_000,
             stage: Stage::New,
             answers: Vec::new(),
             scribe: VecDeque::new(),
             publishing: VecDeque::new(),
             strays: Vec::new(),
+            inherits_output: false,
+            settling: false,
             attempts: 0,
             logged: None,
             restored: None,
@@ -137,6 +146,7 @@ impl World {
             unrecorded: BTreeSet::new(),
             paused: false,
             saving: None,
+            saved: 0,
             rescales: None,
             stopped_at: None,
             hurried_at: None,
@@ -232,6 +242,9 @@ impl World {
 
     /// One of the answers under way.
     fn answer(&mut self, choose: impl Fn(usize) -> usize, sinks_answer: bool) -> Option<Event> {
+        if (sinks_answer || !self.inherits_output) && std::mem::take(&mut self.settling) {
+            self.answers.push(Event::Settled);
+        }
         let publishing = if sinks_answer { self.publishing.front().copied() } else { None };
         let scribe = self.scribe.front().cloned();
         let copies = self.saving == Some(Saving::Copying);
@@ -249,6 +262,7 @@ impl World {
         }
         if copies && chosen + 1 == count {
             self.saving = None;
+            self.saved += 1;
             return Some(Event::SavepointEnded);
         }
         self.publishing.pop_front().map(|epoch| Event::Published { epoch })
@@ -284,7 +298,10 @@ impl World {
                 self.answers.clear();
                 (self.logged, self.restored) = (*restored, *restored);
             }
-            Event::Started { .. } => self.stage = Stage::Running,
+            Event::Started { .. } => {
+                self.stage = Stage::Running;
+                self.inherits_output = false;
+            }
             Event::Acked { epoch, task } => {
                 self.strays.push(event.clone());
                 self.under_way.get_mut(epoch).unwrap().acked.insert(*task);
@@ -318,7 +335,7 @@ impl World {
             Effect::Settle => {
                 assert_eq!(self.stage, Stage::Claiming);
                 self.stage = Stage::Recovering;
-                self.answers.push(Event::Settled);
+                self.settling = true;
             }
             Effect::Start => {
                 assert_eq!(self.stage, Stage::Recovering);
@@ -373,10 +390,11 @@ impl World {
                 assert!(!self.unrecorded.contains(&epoch), "copied before it was published");
                 self.saving = Some(Saving::Copying);
             }
-            Effect::SavepointFailed { .. } => {
-                assert!(matches!(self.saving, Some(Saving::Begun(_))) && self.under_way.is_empty());
-                self.saving = None;
-            }
+            Effect::SavepointFailed { .. } => match self.saving.take() {
+                Some(Saving::Begun(_)) => assert!(self.under_way.is_empty()),
+                Some(Saving::Asked) => assert!(self.last.is_some(), "one might still begin"),
+                other => panic!("{other:?} has failed"),
+            },
             Effect::Record { epoch } => {
                 assert!(running && !self.unpublished.contains(&epoch));
                 self.scribe.push_back(Event::Recorded { epoch });
@@ -406,24 +424,26 @@ impl World {
             Effect::Done(outcome) => {
                 assert_eq!(outcome == Outcome::Finished, self.released == Some(true));
                 self.stage = Stage::Done;
+                self.saving = None;
             }
         }
     }
 
     fn claim(&mut self) {
+        let is_rescaled = self.is_rescaled();
         match self.stage {
             Stage::New => assert_eq!(self.attempts, 0),
             Stage::Down => {
-                let rescaled = |last: &LastBarrier| last.trigger == Trigger::Rescale && last.owned_at.is_some();
                 // What joined others that had failed before waits with them.
                 let failed_at = self.restarting.take().map(|restarting| restarting.failed_at);
                 let since = self.aborted_at.unwrap().min(failed_at.unwrap_or(u64::MAX));
                 let has_waited = self.now >= since + RESTART_PAUSE_MS;
-                assert!(has_waited || self.last.as_ref().is_some_and(rescaled), "no pause");
+                assert!(has_waited || is_rescaled, "no pause");
             }
             other => panic!("claims while {other:?}"),
         }
-        assert_eq!(self.stopped_at, None, "claims after a stop");
+        let is_left_to_do = is_rescaled && (self.drains || self.saving == Some(Saving::Asked));
+        assert!(self.stopped_at.is_none() || is_left_to_do, "claims after a stop");
         self.stage = Stage::Claiming;
         self.attempts += 1;
         self.strays.clear();
@@ -431,6 +451,7 @@ impl World {
         self.under_way.clear();
         self.exhausted.clear();
         self.publishing.clear();
+        self.inherits_output |= !self.unpublished.is_empty();
         self.unpublished.clear();
         self.unrecorded.clear();
         self.paused = false;
@@ -442,6 +463,11 @@ impl World {
             _ => None,
         });
         self.answers.extend(half_written);
+    }
+
+    /// The attempt's last checkpoint is a rescale's, and owned.
+    fn is_rescaled(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.trigger == Trigger::Rescale && last.owned_at.is_some())
     }
 
     fn trigger(&mut self, barrier: Barrier, trigger: Trigger) {
@@ -511,10 +537,13 @@ impl World {
     fn abort(&mut self) {
         assert!(matches!(self.stage, Stage::Claiming | Stage::Recovering | Stage::Running), "{:?}", self.stage);
         self.stage = Stage::Aborting;
-        self.saving = None;
+        // What a rescale left no checkpoint for waits for the next attempt.
+        let is_rescaled = self.is_rescaled();
+        self.saving.take_if(|saving| !is_rescaled || *saving != Saving::Asked);
         self.aborted_at = Some(self.now);
         self.strays.append(&mut self.answers);
         self.publishing.clear();
+        self.settling = false;
         self.answers.push(Event::Aborted);
     }
 
@@ -560,19 +589,39 @@ impl World {
         }
     }
 
-    /// From here on everything is answered at once, but maybe by the sinks: a stop comes to its end.
+    /// As [`World::stops_as`], without a savepoint.
     pub(super) fn stops(&mut self, sinks_answer: bool, final_checkpoint: bool) {
+        let last = stop::Last::default();
+        self.stops_as(sinks_answer, if final_checkpoint { Stop::Checkpoint(last) } else { Stop::AtOnce });
+    }
+
+    /// From here on everything is answered at once, but maybe by the sinks: a stop comes to its end, this one or one that
+    /// was asked for before. One that waits for a savepoint does so with the sinks, or else when somebody is in a hurry.
+    pub(super) fn stops_as(&mut self, sinks_answer: bool, how: Stop) {
         self.answer_all(sinks_answer);
         if self.stage == Stage::Running && sinks_answer {
             assert!(!self.paused, "everything is published, and the sources stay paused");
         }
-        self.stop(final_checkpoint);
-        let patience_ends = self.now + if final_checkpoint { STOP_GRACE_MS } else { 0 };
+        let mut patience_ends = self.now + if how == Stop::AtOnce { 0 } else { STOP_GRACE_MS };
+        match how {
+            // The one before needs no other.
+            _ if self.stopped_at.is_some() && sinks_answer => patience_ends = self.now,
+            Stop::Checkpoint(last) => self.stop_after(last),
+            Stop::AtOnce => self.stop(false),
+        }
         self.answer_all(sinks_answer);
         while self.stage != Stage::Done {
-            let wake = self.machine.wake_at().filter(|at| *at < FAR).expect("it waits for nothing");
-            self.now = self.now.max(wake);
-            self.tick();
+            match self.machine.wake_at().filter(|at| *at < FAR) {
+                Some(wake) => {
+                    self.now = self.now.max(wake);
+                    self.tick();
+                }
+                None => {
+                    assert!(self.hurried_at.is_none() && !sinks_answer, "it waits for nothing");
+                    patience_ends = self.now + STOP_GRACE_MS;
+                    self.stop(true);
+                }
+            }
             self.answer_all(sinks_answer);
         }
         assert!(self.now <= patience_ends, "the stop took {} ms too long", self.now - patience_ends);

@@ -48,6 +48,9 @@ pub struct JobStatus {
     pub region_restarts: u64,
     /// The first cause of the last failure; while the job can't start, what it waits for.
     pub failure: Option<Failure>,
+    /// How many times in a row that failure has come at the same place.
+    #[serde(default)]
+    pub failures_in_row: u32,
     /// The workers that are there, by name; that of this process too.
     #[serde(default)]
     pub workers: Vec<WorkerStatus>,
@@ -84,6 +87,7 @@ impl JobStatus {
             restarts: 0,
             region_restarts: 0,
             failure: None,
+            failures_in_row: 0,
             workers: Vec::new(),
             sources: Vec::new(),
             sinks: Vec::new(),
@@ -165,6 +169,8 @@ pub enum FailureReason {
     SlotsMissing,
     /// A worker has left or gone silent; the restart strategy goes on with the others.
     WorkerLost,
+    /// The local disk of a process is full, or does not work; the restart strategy goes on trying.
+    LocalDiskFailed,
     /// A task failed, and the restart strategy goes on trying.
     TaskFailed,
     /// The restart strategy has given up.
@@ -182,6 +188,7 @@ impl FailureReason {
                 | Self::OwnedElsewhere
                 | Self::SlotsMissing
                 | Self::WorkerLost
+                | Self::LocalDiskFailed
                 | Self::TaskFailed
         )
     }

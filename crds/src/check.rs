@@ -49,6 +49,11 @@ impl JobSpec {
         }
         for (index, sink) in self.sinks.iter().enumerate() {
             check_sink(&format!("spec.sinks[{index}]"), sink, problems);
+            if self.workers.is_some()
+                && let Some(problem) = sink.private_folder(index)
+            {
+                problems.push(problem);
+            }
         }
         if self.sources.is_empty() {
             problems.push(Problem::new("spec.sources", "is empty; a job needs at least one source"));
@@ -84,6 +89,9 @@ impl JobSpec {
             0,
             problems,
         );
+        if restart.same_failures == Some(0) {
+            problems.push(Problem::new("spec.restart.sameFailures", "found 0; accepted is 1 or more"));
+        }
         if let Some(delay) = &restart.exponential_delay
             && (delay.multiplier < 1.0 || !(0.0..=1.0).contains(&delay.jitter) || delay.max < delay.initial)
         {
@@ -162,6 +170,22 @@ impl JobSpec {
                 problems.push(Problem::new(format!("spec.checkpoint.{field}"), "found 0; accepted is 1 or more"));
             }
         }
+    }
+}
+
+impl SinkSpec {
+    /// What is wrong with `spec.sinks[index]` of a job whose workers are processes of their own: each would write to a
+    /// folder of its own disk, and the coordinator to another.
+    pub fn private_folder(&self, index: usize) -> Option<Problem> {
+        let files = self.files.as_ref().filter(|files| !files.shared)?;
+        Some(Problem::new(
+            format!("spec.sinks[{index}].files.shared"),
+            format!(
+                "is not set, and the job's workers are processes of their own, each of which would write to its own `{}`; \
+                 accepted is `true`, with a folder that all of them share",
+                files.path
+            ),
+        ))
     }
 }
 
@@ -381,5 +405,33 @@ fn check_security(path: &str, security: Option<&KafkaSecurity>, problems: &mut V
             format!("is missing, and the protocol is {}; accepted are {}", security.protocol, MECHANISMS.join(", ")),
         )),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::StreamJob;
+
+    #[test]
+    fn workers_write_files_only_into_a_folder_that_they_share() {
+        let job = |workers: serde_json::Value, shared: bool| -> StreamJob {
+            let files = serde_json::json!({ "path": "/data/out", "shared": shared });
+            let document = serde_json::json!({
+                "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob", "metadata": { "name": "job" },
+                "spec": {
+                    "sources": [{ "name": "orders", "generator": {} }],
+                    "sql": "INSERT INTO out SELECT amount FROM orders",
+                    "sinks": [{ "name": "print", "print": {} }, { "name": "out", "files": files }],
+                    "workers": workers,
+                    "checkpoint": { "storage": { "local": { "path": "/data/checkpoints" } } },
+                }
+            });
+            serde_json::from_value(document).unwrap()
+        };
+        job(serde_json::json!({}), true).check().unwrap();
+        job(serde_json::Value::Null, false).check().unwrap();
+        let problems = job(serde_json::json!({}), false).check().unwrap_err().to_string();
+        assert!(problems.contains("spec.sinks[1].files.shared: is not set"), "{problems}");
+        assert!(problems.contains("its own `/data/out`; accepted is `true`"), "{problems}");
     }
 }

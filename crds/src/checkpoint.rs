@@ -81,7 +81,7 @@ pub enum OnCancellation {
     /// They stay, and the next run goes on from them.
     #[default]
     Retain,
-    /// They are deleted with the job.
+    /// They are deleted with the job; its savepoints stay.
     Delete,
 }
 
@@ -129,6 +129,21 @@ pub struct S3Storage {
     /// The secret of the access key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_access_key: Option<SecretRef>,
+}
+
+impl S3Storage {
+    /// What the keys of a job's objects begin with: `prefix/job/`.
+    pub fn root(&self, job: &str) -> String {
+        match self.prefix.trim_matches('/') {
+            "" => format!("{job}/"),
+            prefix => format!("{prefix}/{job}/"),
+        }
+    }
+
+    /// Where the checkpoints of a job are, for people: `s3://bucket/prefix/job`.
+    pub fn location(&self, job: &str) -> String {
+        format!("s3://{}/{}", self.bucket, self.root(job).trim_end_matches('/'))
+    }
 }
 
 /// A folder of a Hadoop file system.

@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::{
     CheckpointSpec, ExchangeCompression, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec,
     RestoreFrom, RunState, SecretRef, SinkSpec, SourceSpec, StateBackend, StreamJobStatus, WorkerPods,
+    overlay::{self, Overlay},
 };
 
 pub(crate) const API_VERSION: &str = "tidegate.dev/v1alpha1";
@@ -120,7 +121,8 @@ pub struct JobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_from: Option<RestoreFrom>,
     /// Begin, or go on after a change, also where a checkpoint has state of operators that the job does not have: that
-    /// state is dropped. Default: false, such a start is refused.
+    /// state is dropped. Rows of a checkpoint get null in columns that were not read before. Default: false, such a start is
+    /// refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_non_restored_state: bool,
     /// What happens after a failure. Default: tried again after 1 s, doubling to 1 min, without end.
@@ -215,9 +217,17 @@ impl StreamJob {
         }
         let mut document: serde_yaml::Value = serde_yaml::from_str(text)?;
         for (path, value) in overrides {
-            *place(&mut document, path)? = serde_yaml::from_str(value)?;
+            *place(&mut document, path)? = serde_yaml::from_str(value)
+                .map_err(|error| Problems(vec![Problem::new(path, format!("found no YAML value: {error}"))]))?;
         }
-        let job: Self = serde_yaml::from_value(document)?;
+        let mut overlay = Overlay::default();
+        for (path, _) in overrides {
+            // What is not there any more was within a place that was set later.
+            if let Some(value) = found(&document, path) {
+                overlay.set(path, value.clone());
+            }
+        }
+        let job: Self = overlay::from_yaml(text, &overlay)?;
         job.check()?;
         Ok(job)
     }
@@ -243,6 +253,18 @@ fn place<'a>(document: &'a mut serde_yaml::Value, path: &str) -> Result<&'a mut 
         }
     }
     Ok(here)
+}
+
+/// What is at the place that `path` names.
+fn found<'a>(document: &'a serde_yaml::Value, path: &str) -> Option<&'a serde_yaml::Value> {
+    path.split('.').try_fold(document, |here, step| {
+        let (field, indexes) = step.split_once('[').map_or((step, None), |(field, rest)| (field, Some(rest)));
+        let value = here.as_mapping()?.get(field)?;
+        match indexes {
+            None => Some(value),
+            Some(index) => value.as_sequence()?.get(index.strip_suffix(']')?.parse::<usize>().ok()?),
+        }
+    })
 }
 
 fn one() -> u32 {

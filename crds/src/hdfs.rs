@@ -27,6 +27,11 @@ impl fmt::Display for HdfsAddress {
 }
 
 impl HdfsStorage {
+    /// Where the checkpoints of a job are, for people: `hdfs://host:port/folder/job`.
+    pub fn location(&self, job: &str) -> String {
+        format!("{}/{job}", self.url.trim_end_matches('/'))
+    }
+
     /// `url` taken apart, or what is wrong with it: what was found and what is accepted.
     pub fn address(&self) -> Result<HdfsAddress, String> {
         let wrong = |what: &str| {

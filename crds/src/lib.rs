@@ -14,6 +14,7 @@ mod document;
 mod duration;
 mod exchange;
 mod hdfs;
+mod overlay;
 mod pod;
 mod problem;
 mod reason;

@@ -71,6 +71,7 @@ reasons! {
     SUPERSEDED = "Superseded": "A newer revision runs the job of this `jobId`: another StreamJob or another cluster." => "Delete one of the two, or give it another `jobId`.";
     SLOTS_MISSING = "SlotsMissing": "The workers that are there have fewer slots than `spec.parallelism`." => "Wait for the workers that are still to come; if none are, look at their pods, or raise their number.";
     WORKER_LOST = "WorkerLost": "A worker has left or does not answer; the job goes on with the others, from its newest checkpoint." => "Wait; if it stays so, look at the worker that the message names.";
+    LOCAL_DISK_FAILED = "LocalDiskFailed": "The local disk of a pod is full, or does not work; the job starts again by its restart strategy." => "The message has the system's answer. Give the pods more `ephemeral-storage` (guide: State), or spread the state by `parallelism`.";
     TASK_FAILED = "TaskFailed": "A task failed; the job starts again by its restart strategy." => "If it comes again, change what the message names.";
     RESTARTS_EXHAUSTED = "RestartsExhausted": "The restart strategy has given up." => "Mend the cause in the message; any change of the spec starts the job again.";
     IMAGE_ERROR = "ImageError": "The image can't be pulled." => "Check `spec.image` and `spec.template.imagePullSecrets`.";

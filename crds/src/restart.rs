@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::HumanDuration;
 
-/// Restart strategy; exactly one field is set. Names and meaning as in Flink.
+/// Restart strategy; at most one of the four is set. Names and meaning as in Flink.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("[has(self.fixedDelay), has(self.exponentialDelay), has(self.failureRate), has(self.none)].filter(set, set).size() <= 1")
@@ -26,6 +26,11 @@ pub struct RestartSpec {
     /// The first failure ends the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<NoRestart>,
+    /// How many times in a row the same failure may come at the same place, a record or a bug that no restart gets past: then
+    /// the job has failed, whatever the strategy. Without it 10, and with `fixedDelay`, which has an end of its own, any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub same_failures: Option<u32>,
 }
 
 /// `none: {}`.

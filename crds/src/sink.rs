@@ -37,7 +37,7 @@ pub struct SinkSpec {
     /// A table of a ClickHouse server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub click_house: Option<ClickHouseSink>,
-    /// Files of the machine; not in a pod.
+    /// Files in a folder; not in a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesSink>,
     /// JSON lines on standard output, to look at.
@@ -46,6 +46,13 @@ pub struct SinkSpec {
     /// What is promised. Default: `ExactlyOnce`; `AtLeastOnce` for `print`, which can't do more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
+}
+
+impl SinkSpec {
+    /// The delivery that is asked for, `ExactlyOnce` where none is.
+    pub fn delivery(&self) -> Delivery {
+        self.delivery.unwrap_or(Delivery::ExactlyOnce)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -109,12 +116,16 @@ pub struct ClickHouseSink {
     pub password: Option<SecretRef>,
 }
 
-/// Files in a folder of this machine, one a chunk, each complete when it appears.
+/// Files in a folder, one a chunk, each complete when it appears.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FilesSink {
     /// The folder.
     pub path: String,
+    /// The folder is one and the same in every process of the job, such as one of a file system that all of them mount.
+    /// Needed with workers: each publishes what it computes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// How rows are written.
     #[serde(default)]
     pub format: FileFormat,

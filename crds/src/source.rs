@@ -56,9 +56,13 @@ pub struct WatermarkSpec {
     /// How far the watermark stays behind the newest event of a partition.
     #[serde(default = "no_delay")]
     pub delay: HumanDuration,
-    /// A partition without records for so long no longer holds the watermark back. Never, when not set.
+    /// A partition without records for so long, while it was asked, no longer holds the watermark back. Never, when not
+    /// set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<HumanDuration>,
+    /// A record whose event time is further ahead of the clock is a bad one; `0s` accepts any time. `365d`, when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_ahead: Option<HumanDuration>,
 }
 
 /// How bytes become columns; JSON, one object a record.
@@ -69,7 +73,7 @@ pub struct WatermarkSpec {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FormatSpec {
-    /// What happens to a record that is not JSON or does not fit the schema.
+    /// What happens to a record that is not JSON, does not fit the schema, or has an event time too far ahead.
     #[serde(default)]
     pub bad_records: BadRecords,
     /// The sink that takes bad records, with `badRecords: DeadLetter`: columns source, partition, offset, error, record.
@@ -121,7 +125,8 @@ pub struct KafkaSource {
     /// Where the job ends; never, when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
-    /// How often new partitions are looked for; `0s` turns it off.
+    /// How often new partitions are looked for; `0s` turns it off. Up to `10s` the watermark waits for each look, so that
+    /// what a new partition held before it was found is not late.
     #[serde(default = "discovery")]
     pub partition_discovery_interval: HumanDuration,
     /// Encryption and authentication; plain text without any when not set.
@@ -172,7 +177,7 @@ pub enum StartFrom {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Until {
-    /// The end of every partition as it was when the job first started.
+    /// The end of every partition as it was when the job first started, behind transactions that were open then.
     #[serde(alias = "Latest")]
     Latest,
 }
@@ -225,7 +230,7 @@ fn no_delay() -> HumanDuration {
 }
 
 fn discovery() -> HumanDuration {
-    HumanDuration::from_secs(300)
+    HumanDuration::from_secs(1)
 }
 
 fn stores() -> u64 {

@@ -108,7 +108,9 @@ pub async fn farewell(context: &Context, job: &StreamJobResource, status: &Strea
     let Decision::LetGo(farewell) = decision else { return };
     let kept = match (&status.storage, job.spec.checkpoint.on_cancellation, farewell) {
         (None, ..) => "it never ran, and has no checkpoints".to_owned(),
-        (Some(storage), OnCancellation::Delete, Farewell::Ended) => format!("its checkpoints in {storage} are deleted"),
+        (Some(storage), OnCancellation::Delete, Farewell::Ended) => {
+            format!("its checkpoints in {storage} are deleted; savepoints stay")
+        }
         (Some(storage), OnCancellation::Delete, _) => format!(
             "its checkpoints in {storage} could not be deleted, since only a running job can do that: delete the folder"
         ),

@@ -34,6 +34,7 @@ pub fn reason_of(failure: FailureReason) -> Reason {
         FailureReason::Superseded => Reason::SUPERSEDED,
         FailureReason::SlotsMissing => Reason::SLOTS_MISSING,
         FailureReason::WorkerLost => Reason::WORKER_LOST,
+        FailureReason::LocalDiskFailed => Reason::LOCAL_DISK_FAILED,
         FailureReason::TaskFailed => Reason::TASK_FAILED,
         FailureReason::RestartsExhausted => Reason::RESTARTS_EXHAUSTED,
     }

@@ -9,6 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Of a job that is [paced](Job::paced).
+pub const EPOCHS: u64 = 30;
+
 /// A job that can be started again and again.
 #[derive(Debug)]
 pub struct Job {
@@ -67,6 +70,13 @@ impl Job {
         self
     }
 
+    /// Ties the progress of a job that reads so many records to its checkpoints: it has about [`EPOCHS`] of them before it
+    /// ends, however fast the machine is. Only for a job that takes checkpoints by itself; without one it reads no further.
+    #[must_use]
+    pub fn paced(self, records: u64) -> Self {
+        self.env("TIDEGATE_EPOCH_RECORDS", (records / EPOCHS).max(1))
+    }
+
     /// The document and the settings, as arguments of a program that takes a job.
     pub fn arguments(&self) -> Vec<OsString> {
         let settings =
@@ -106,6 +116,17 @@ impl Job {
             .env("RUST_LOG", std::env::var("TIDEGATE_TEST_LOG").unwrap_or_else(|_| "warn,tidegate=info".to_owned()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
         Process { child: command.spawn().expect("the program starts"), log, _logs: self.logs.clone() }
+    }
+
+    /// The rows of a query over the newest checkpoint of a storage folder.
+    pub fn inspect(storage: &Path, sql: &str) -> Vec<serde_json::Value> {
+        let mut command = Command::new(program());
+        command.arg("inspect").arg(storage).args(["--format", "json", "--sql", sql]);
+        let inspected = command.output().expect("the program starts");
+        let error = String::from_utf8_lossy(&inspected.stderr);
+        assert!(inspected.status.success(), "failed to ask {}: {error}", storage.display());
+        let said = String::from_utf8_lossy(&inspected.stdout);
+        said.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
     }
 
     /// Runs the job to its end, however often it was killed before.

@@ -42,6 +42,7 @@ impl Local {
         Job::example(EXAMPLE)
             .set("spec.sources[0].generator.count", self.orders)
             .set("spec.sinks[0].files.path", self.output().display())
+            .set("spec.sinks[0].files.shared", true)
             .set("spec.checkpoint.storage.local.path", self.checkpoints().display())
     }
 
@@ -75,6 +76,7 @@ impl Local {
         job.set("spec.sources[0].generator.count", self.orders)
             .set("spec.sql", "INSERT INTO store_sales SELECT order_id, store_id, amount, ts FROM orders")
             .set("spec.sinks[0].files.path", self.output().display())
+            .set("spec.sinks[0].files.shared", true)
     }
 
     /// A file of the run's own.
@@ -97,6 +99,13 @@ impl Local {
 
     pub fn found(&self) -> Rows {
         lines(&self.output())
+    }
+
+    /// Names of what is half written in the folder of the output.
+    pub fn hidden(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.output()).expect("a folder");
+        let names = entries.map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with('.')).collect()
     }
 
     fn workload(&self) -> Workload {

@@ -225,12 +225,13 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Builds the images of the programs that were built with this one.
+/// Builds the images of the programs as they are shipped: `make` has built them, without fault points, beside the others.
 fn build_images(folder: &Path) {
-    let binaries = program();
+    let binaries = program().with_file_name("shipped");
+    assert!(binaries.is_dir(), "there is no {}; use `make`", binaries.display());
     let script = Command::new(repository().join("scripts/image.sh"))
         .arg("--binaries")
-        .arg(binaries.parent().unwrap())
+        .arg(binaries)
         .arg("--out")
         .arg(folder)
         .args(["--tag", TAG])

@@ -13,6 +13,7 @@ use tidegate_tests::counterparts::cache::Program;
 use tidegate_tests::counterparts::{
     ClickHouse, Cluster, Error, Hdfs, Kafka, S3, clickhouse, cluster, hdfs, kafka, s3, toxiproxy,
 };
+use tidegate_tests::differential;
 
 /// Real servers for Tidegate's tests, from a cache below ~/.cache/tidegate/counterparts.
 #[derive(Debug, Parser)]
@@ -46,6 +47,8 @@ enum Name {
     Hdfs,
     ClickHouse,
     Cluster,
+    /// Says what random jobs must put out; no server.
+    DuckDb,
 }
 
 impl Name {
@@ -56,6 +59,7 @@ impl Name {
             Self::Hdfs => hdfs::PROGRAM,
             Self::ClickHouse => clickhouse::PROGRAM,
             Self::Cluster => cluster::PROGRAM,
+            Self::DuckDb => differential::PROGRAM,
         }
     }
 }
@@ -85,7 +89,14 @@ async fn main() -> ExitCode {
 async fn fetch(servers: &[Name]) -> Result<(), Error> {
     let mut programs: Vec<Program> = servers.iter().map(|name| name.program()).collect();
     if servers.is_empty() {
-        programs = vec![kafka::PROGRAM, s3::PROGRAM, hdfs::PROGRAM, clickhouse::PROGRAM, toxiproxy::PROGRAM];
+        programs = vec![
+            kafka::PROGRAM,
+            s3::PROGRAM,
+            hdfs::PROGRAM,
+            clickhouse::PROGRAM,
+            toxiproxy::PROGRAM,
+            differential::PROGRAM,
+        ];
         match Cluster::available() {
             Ok(()) => programs.push(cluster::PROGRAM),
             Err(reason) => println!("{}: left out, and tests that need it will be: {reason}", cluster::PROGRAM.name),

@@ -17,7 +17,7 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    #[error("failed to run `{program}`; `scripts/setup.sh` installs what the tests need")]
+    #[error("failed to run `{program}`; `scripts/setup.sh test` installs what the tests need")]
     Spawn {
         program: String,
         #[source]

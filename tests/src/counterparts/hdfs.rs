@@ -60,16 +60,21 @@ impl Hdfs {
     pub async fn start() -> Result<Self, Error> {
         match named_by(VARIABLE) {
             Some(value) => Self::named(value),
-            None => Self::start_own().await,
+            None => Self::start_own(&[]).await,
         }
     }
 
-    async fn start_own() -> Result<Self, Error> {
+    /// Starts one of our own whose folders take so many entries, and no more.
+    pub async fn with_small_folders(most_entries: u32) -> Result<Self, Error> {
+        Self::start_own(&[("dfs.namenode.fs-limits.max-directory-items", &most_entries.to_string())]).await
+    }
+
+    async fn start_own(settings: &[(&str, &str)]) -> Result<Self, Error> {
         let installed = PROGRAM.ready().await?;
         let (place, pages) = (Place::reserve(NAME)?, Port::reserve()?);
         let address = place.port.address();
         cache::copy_folder(&installed.join("formatted/current"), &place.path().join("data/current"))?;
-        let launch = namenode(&installed, &place, &pages)?;
+        let launch = namenode(&installed, &place, &pages, settings)?;
         // All three at once: most of the time is the start of a JVM.
         let starts = (0..DATANODES).map(|_| {
             let place = Place::reserve(NAME)?;
@@ -161,21 +166,19 @@ impl Hdfs {
     }
 }
 
-fn namenode(installed: &Path, place: &Place, pages: &Port) -> Result<Launch, Error> {
-    launch(
-        installed,
-        place.path(),
-        "namenode.NameNode",
-        &[
-            ("fs.defaultFS", &format!("hdfs://{}", place.port.address())),
-            ("dfs.namenode.rpc-address", &place.port.address()),
-            ("dfs.namenode.http-address", &pages.address()),
-            ("dfs.namenode.name.dir", &place.path().join("data").display().to_string()),
-            ("dfs.namenode.safemode.extension", "0"),
-            ("dfs.namenode.file.close.num-committed-allowed", "1"),
-            ("dfs.replication", &DATANODES.to_string()),
-        ],
-    )
+fn namenode(installed: &Path, place: &Place, pages: &Port, settings: &[(&str, &str)]) -> Result<Launch, Error> {
+    let (address, pages, replication) = (place.port.address(), pages.address(), DATANODES.to_string());
+    let (url, data) = (format!("hdfs://{address}"), place.path().join("data").display().to_string());
+    let own = [
+        ("fs.defaultFS", url.as_str()),
+        ("dfs.namenode.rpc-address", &address),
+        ("dfs.namenode.http-address", &pages),
+        ("dfs.namenode.name.dir", &data),
+        ("dfs.namenode.safemode.extension", "0"),
+        ("dfs.namenode.file.close.num-committed-allowed", "1"),
+        ("dfs.replication", &replication),
+    ];
+    launch(installed, place.path(), "namenode.NameNode", &[&own[..], settings].concat())
 }
 
 fn datanode(installed: &Path, place: &Place, namenode: &str) -> Result<Launch, Error> {

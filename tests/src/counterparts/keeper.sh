@@ -1,3 +1,4 @@
+#!/bin/sh
 # Keeps one server for one test process: `sh keeper.sh FOLDER COMMAND [ARGUMENT…]`.
 #
 # Prints the server's pid, then for each signal name read from standard input sends that signal and

@@ -1,20 +1,7 @@
-//! Orders for a test, and their way into a topic.
+//! Orders for a test.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
-};
-
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-    error::{KafkaError, RDKafkaErrorCode},
-    metadata::MetadataTopic,
-    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
-};
 use serde_json::json;
-use tidegate::source::generator::{Order, Orders};
+use tidegate::source::generator::Orders;
 use tidegate_crds::GeneratorSource;
 
 /// Some orders, always the same for the same settings.
@@ -47,99 +34,4 @@ impl Workload {
     pub fn of(spec: &GeneratorSource) -> Self {
         Self { orders: Orders::new(spec).expect("valid settings"), count: spec.count.expect("a count") }
     }
-
-    /// Makes a topic, and waits until the broker knows it: that it was made says the controller.
-    pub async fn create_topic(bootstrap: &str, topic: &str, partitions: i32) {
-        let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().expect("an admin client");
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        let made = admin.create_topics([&new], &AdminOptions::new()).await.expect("an answer");
-        for result in made {
-            result.expect("a new topic");
-        }
-        let topic = topic.to_owned();
-        let known = move || {
-            let deadline = Instant::now() + KNOWN_WITHIN;
-            loop {
-                let metadata = admin.inner().fetch_metadata(Some(&topic), KNOWN_WITHIN).expect("metadata");
-                let led = |topic: &MetadataTopic| topic.partitions().iter().filter(|one| one.leader() >= 0).count();
-                if metadata.topics().iter().map(led).sum::<usize>() == partitions as usize {
-                    return;
-                }
-                assert!(Instant::now() < deadline, "the broker does not know `{topic}`");
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        };
-        tokio::task::spawn_blocking(known).await.expect("an answer");
-    }
-
-    /// Writes the orders, as JSON of about 90 bytes with a field that no job reads, order *i* to partition *i* modulo `partitions`.
-    pub fn produce(&self, bootstrap: &str, topic: &str, partitions: u64) {
-        let producer = producer(bootstrap);
-        for index in 0..self.count {
-            send(&producer, topic, (index % partitions) as i32, &self.orders.order(index));
-        }
-        producer.flush(DELIVERED_WITHIN).expect("all orders delivered");
-    }
-
-    /// As [`Workload::produce`], `rate` orders a second and without an end, until `stop`; then one more order for each
-    /// partition, so much later that every window before it closes. Gives the orders that were written, without those.
-    #[must_use]
-    pub fn flow(&self, bootstrap: &str, topic: &str, partitions: u64, rate: u64, stop: &AtomicBool) -> Self {
-        let (producer, began) = (producer(bootstrap), Instant::now());
-        let mut count = 0;
-        while !stop.load(Ordering::Relaxed) || count == 0 {
-            let due = (began.elapsed().as_secs_f64() * rate as f64) as u64;
-            for index in count..due {
-                send(&producer, topic, (index % partitions) as i32, &self.orders.order(index));
-            }
-            count = due.max(count);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let last = self.orders.order(count);
-        for partition in 0..partitions {
-            let closing = Order { number: u64::MAX - partition, ts_ms: last.ts_ms + HOUR_MS, ..last };
-            send(&producer, topic, partition as i32, &closing);
-        }
-        producer.flush(DELIVERED_WITHIN).expect("all orders delivered");
-        Self { count, ..self.clone() }
-    }
-}
-
-type OrderProducer = ThreadedProducer<DefaultProducerContext>;
-
-const KNOWN_WITHIN: Duration = Duration::from_mins(1);
-const DELIVERED_WITHIN: Duration = Duration::from_mins(2);
-const HOUR_MS: i64 = 3_600_000;
-
-fn producer(bootstrap: &str) -> OrderProducer {
-    config(bootstrap)
-        .set("linger.ms", "20")
-        .set("batch.num.messages", "10000")
-        .set("queue.buffering.max.messages", "1000000")
-        .create()
-        .expect("a producer")
-}
-
-fn send(producer: &OrderProducer, topic: &str, partition: i32, order: &Order) {
-    let value = format!(
-        r#"{{"order_id":"{}","store_id":{},"amount":{}.{:02},"currency":"EUR","ts":{}}}"#,
-        order.id(),
-        order.store_id,
-        order.cents / 100,
-        order.cents % 100,
-        order.ts_ms
-    );
-    let mut record = BaseRecord::<(), str>::to(topic).payload(&value).partition(partition);
-    while let Err((error, again)) = producer.send(record) {
-        let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
-        assert_eq!(error, full, "an order could not be sent");
-        producer.poll(Duration::from_millis(10));
-        record = again;
-    }
-}
-
-fn config(bootstrap: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap);
-    config
 }

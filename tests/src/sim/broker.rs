@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use tidegate::{
-    checkpoint::CommitPermit,
+    checkpoint::{CommitPermit, destination::Destination},
     ids::Epoch,
     sink::{Chunk, Publisher, SinkError},
 };
@@ -99,7 +99,11 @@ impl TopicPublisher {
 
 #[async_trait]
 impl Publisher for TopicPublisher {
-    async fn preflight(&self, _: &SchemaRef, _: u32) -> Result<(), SinkError> {
+    fn destination(&self) -> Destination {
+        Destination::from([("sink".to_owned(), self.sink.clone())])
+    }
+
+    async fn preflight(&self, _: &SchemaRef, _: u32, _: bool) -> Result<(), SinkError> {
         self.ask("look at the topic", |_| ()).await
     }
 
@@ -112,7 +116,12 @@ impl Publisher for TopicPublisher {
         let of = id.clone();
         let newest = self.ask(&name("markers"), move |world| world.broker.markers.get(&of).copied()).await?;
         let marker = (chunk.id.epoch, chunk.id.index);
-        if newest.is_some_and(|newest| newest >= marker) {
+        if let Some(newest) = newest.filter(|newest| *newest >= marker) {
+            // The real sink would refuse: its log is older than what was published from it. Here it never is.
+            if newest.0 > permit.owned() && permit.confirm().await.is_ok() {
+                let found = format!("{id} is published up to {newest:?}, and its log owns {}", permit.owned());
+                self.world.lock().violate(found);
+            }
             return Ok(());
         }
         let fenced = |error: Fenced| self.failed("write a transaction", error.into());

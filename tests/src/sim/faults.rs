@@ -1,9 +1,7 @@
 //! What goes wrong, and when.
 
-use super::{
-    chance::Chance,
-    world::{Host, MILLI, Micros, SECOND},
-};
+use super::world::{Host, MILLI, Micros, SECOND};
+use crate::chance::Chance;
 
 /// The first seconds belong to the start.
 const FIRST: Micros = SECOND;

@@ -26,13 +26,13 @@ use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 
 use super::{
     broker::TopicPublisher,
-    chance::Chance,
     doors::{Inside, Pace},
     net::address,
     store::SimStore,
     table::TablePublisher,
     world::{Host, MILLI, Micros, Pid, Shared as World},
 };
+use crate::chance::Chance;
 
 const API: u16 = 8081;
 const WORKERS: u16 = 8082;
@@ -318,6 +318,8 @@ async fn coordinate(
         lineage: format!("{}-{}", plan.id, env::unique_id()),
         stand_by: true,
         patience: Duration::from_secs(30),
+        has_had: None,
+        deposed: 0,
     };
     let (workers, door) = Workers::new();
     let (store, io) = (prepared.store, Handle::current());

@@ -11,7 +11,6 @@
 //! seed; `make sim SEED=…` plays it again, with the engine's log.
 
 mod broker;
-mod chance;
 mod digests;
 mod doors;
 mod faults;
@@ -28,6 +27,17 @@ mod telling;
 mod trace;
 mod world;
 
+pub(crate) use self::{
+    doors::{Inside, Pace},
+    faults::Moment,
+    net::address,
+    panics::panics,
+    process::Process,
+    run::local_disks,
+    store::SimStore,
+    telling::tell,
+    world::{Host, Micros, Pid, Shared, Weather, World},
+};
 pub use self::{
     run::{Played, play},
     series::{Series, series},

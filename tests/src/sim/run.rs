@@ -6,7 +6,6 @@ use tidegate::coordinator::api::Request;
 use tokio::sync::oneshot;
 
 use super::{
-    chance::Chance,
     doors::Inside,
     faults::{Crash, Fault, Moment, Wish, plan},
     job::{FINISHED, Setting, WHOLE, inspect},
@@ -18,6 +17,7 @@ use super::{
     telling::tell,
     world::{Host, INSPECTOR, Micros, Pid, SECOND, Shared, Weather},
 };
+use crate::chance::Chance;
 use crate::oracle::{Rows, Workload, reference, reference_with_duplicates};
 
 /// Faults cease some time after the start; from then on the job has so long to finish.
@@ -427,7 +427,7 @@ impl Run {
 }
 
 /// A folder in the machine's memory, if it has one: databases wait for the disk at every step.
-fn local_disks() -> tempfile::TempDir {
+pub fn local_disks() -> tempfile::TempDir {
     let folder = tempfile::Builder::new().prefix("simulated-").tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
     folder.expect("a folder for the local disks")
 }

@@ -9,7 +9,7 @@ use arrow::{
 };
 use async_trait::async_trait;
 use tidegate::{
-    checkpoint::CommitPermit,
+    checkpoint::{CommitPermit, destination::Destination},
     ids::Epoch,
     sink::{Chunk, Publisher, SinkError},
 };
@@ -46,7 +46,11 @@ impl TablePublisher {
 
 #[async_trait]
 impl Publisher for TablePublisher {
-    async fn preflight(&self, _: &SchemaRef, _: u32) -> Result<(), SinkError> {
+    fn destination(&self) -> Destination {
+        Destination::from([("sink".to_owned(), self.sink.clone())])
+    }
+
+    async fn preflight(&self, _: &SchemaRef, _: u32, _: bool) -> Result<(), SinkError> {
         self.ask("look at the table", |_| ()).await
     }
 

@@ -12,7 +12,6 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{
     broker::Broker,
-    chance::Chance,
     digests::Digests,
     faults::Moment,
     net::Net,
@@ -20,6 +19,7 @@ use super::{
     table::Table,
     trace::Trace,
 };
+use crate::chance::Chance;
 
 /// Microseconds since the simulation began.
 pub type Micros = u64;

@@ -11,15 +11,13 @@ use tidegate_tests::{
 };
 
 const ORDERS: u64 = 900_000;
-/// Orders a second, so that there is still something to read after some kills.
-const RATE: u64 = 60_000;
 
 /// Checkpoints every tenth of a second, of which each takes up to some tenths.
 fn overlapping(job: Job) -> Job {
     job.set("spec.checkpoint.interval", "100ms")
         .set("spec.checkpoint.maxConcurrent", 3)
         .set("spec.checkpoint.retained", 1)
-        .set("spec.sources[0].generator.rate", RATE)
+        .paced(ORDERS)
         .env("TIDEGATE_UPLOAD_MS", 500)
 }
 
@@ -55,7 +53,8 @@ async fn until_they_overlap(process: &mut Process) -> (usize, usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_overlapping_checkpoints_is_exact_whenever_it_is_killed() {
     let local = Local::new(ORDERS);
-    let mut job = overlapping(local.sales_job());
+    // Until checkpoints overlap takes as many of them as chance will have it.
+    let mut job = overlapping(local.sales_job()).paced(ORDERS / 6);
     for start in 0..6 {
         let mut process = job.start();
         let (overlapping, all) = until_they_overlap(&mut process).await;
@@ -98,9 +97,8 @@ killed_at! {
 fn what_overlapping_checkpoints_left_is_published_once() {
     let local = Local::new(ORDERS);
     let mut job = overlapping(local.unique_job());
-    // Each epoch has rows.
     let faults = [
-        ("after-own", 4),
+        ("before-publish", 4),
         ("recovery-settling", 1),
         ("recovery-settled", 1),
         ("after-own", 3),

@@ -57,8 +57,8 @@ impl TwoPipelines {
                         GROUP BY window_start, window_end, store_id; \
                         INSERT INTO passed SELECT order_id, store_id, amount, ts FROM returns",
                 "sinks": [
-                    { "name": "sales", "files": { "path": path("sales") } },
-                    { "name": "passed", "files": { "path": path("passed") } },
+                    { "name": "sales", "files": { "path": path("sales"), "shared": true } },
+                    { "name": "passed", "files": { "path": path("passed"), "shared": true } },
                 ],
                 "parallelism": WORKERS,
                 "restart": { "fixedDelay": { "delay": format!("{}s", RESTART_DELAY.as_secs()), "attempts": 100 } },

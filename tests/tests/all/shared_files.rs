@@ -15,14 +15,10 @@ use tidegate_tests::{
 };
 
 const ORDERS: u64 = 900_000;
-/// Orders a second, so that there is still something to read after some kills.
-const RATE: u64 = 60_000;
 const SUBTASKS: u64 = 4;
 
 fn shared(job: Job) -> Job {
-    job.set("spec.parallelism", SUBTASKS)
-        .set("spec.checkpoint.interval", "200ms")
-        .set("spec.sources[0].generator.rate", RATE)
+    job.set("spec.parallelism", SUBTASKS).set("spec.checkpoint.interval", "200ms").paced(ORDERS)
 }
 
 /// The one job's folder.

@@ -199,8 +199,10 @@ async fn a_cancelled_job_deletes_its_own_checkpoints_and_nobody_elses() {
     assert!(log.is_dir(), "who stands by deletes nothing");
     let newest = owner.wait_for_epoch(1, PATIENCE).await;
     owner.wait_for_epoch(newest + 2, PATIENCE).await;
-    assert_eq!(owner.ask_to_stop(r#"{"purpose": "Cancel"}"#, PATIENCE).await.0, 202);
+    let cancel = r#"{"purpose": "Cancel", "savepoint": "last"}"#;
+    assert_eq!(owner.ask_to_stop(cancel, PATIENCE).await.0, 202);
     lives(&mut owner, Phase::Stopped).await;
+    assert!(log.parent().unwrap().join("savepoints/last/savepoint.json").is_file(), "a savepoint is its user's");
     assert!(!log.exists() || std::fs::read_dir(&log).unwrap().flatten().all(|attempt| is_empty(&attempt.path())));
 }
 

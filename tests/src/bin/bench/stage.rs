@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use arrow::json::ReaderBuilder;
 use clap::Args;
 use tidegate::{
+    env,
     format::intake::Intake,
     graph::NodeKind,
     ids::SubtaskIndex,
@@ -62,11 +63,10 @@ fn source(plan: &JobPlan) -> (&SourceTable, &[usize]) {
 /// One subtask's share.
 fn read(plan: &JobPlan, subtask: u32, duty: Duty) -> usize {
     let (table, projection) = source(plan);
-    let event_time = table.watermark.as_ref().map(|watermark| watermark.column.as_str());
     let bad = plan.metrics.source_bad_records.get_or_create(&named(&table.name)).clone();
     let policy = table.format.bad_records;
-    let mut intake =
-        Intake::new(table.name.clone(), &table.schema, projection, event_time, policy, bad).expect("a decoder");
+    let mut intake = Intake::new(table.name.clone(), &table.schema, projection, table.watermark.as_ref(), policy, bad)
+        .expect("a decoder");
     let columns = Arc::new(table.schema.project(projection).expect("the columns"));
     let mut arrow = ReaderBuilder::new(columns).with_batch_size(1 << 16).build_decoder().expect("a decoder");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -80,9 +80,11 @@ fn read(plan: &JobPlan, subtask: u32, duty: Duty) -> usize {
                     read += records.len();
                     let rows = match duty {
                         Duty::Consume => records.len(),
-                        Duty::Decode => {
-                            intake.decode(records.as_ref(), &reader.positions()).expect("good records").rows.num_rows()
-                        }
+                        Duty::Decode => intake
+                            .decode(records.as_ref(), &reader.positions(), env::wall_clock_ms())
+                            .expect("good records")
+                            .rows
+                            .num_rows(),
                         Duty::ArrowJson => {
                             for payload in (0..records.len()).filter_map(|index| records.payload(index)) {
                                 assert_eq!(arrow.decode(payload).expect("a good record"), payload.len());
@@ -92,7 +94,7 @@ fn read(plan: &JobPlan, subtask: u32, duty: Duty) -> usize {
                     };
                     assert_eq!(rows, records.len());
                 }
-                Fetched::SplitsChanged => {}
+                Fetched::SplitsChanged | Fetched::SplitsKnown => {}
                 Fetched::Rows { .. } => panic!("the source is to be decoded"),
                 Fetched::Exhausted => return read,
             }

@@ -43,7 +43,7 @@ pub(super) fn check() -> Result<(), String> {
     let there = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     if let Some((program, package)) = PROGRAMS.into_iter().find(|(program, _)| !there(program)) {
         return Err(format!(
-            "there is no `{program}`; Debian's package is `{package}`, and scripts/setup.sh installs it"
+            "there is no `{program}`; Debian's package is `{package}`, and scripts/setup.sh test installs it"
         ));
     }
     network_plugins().map_err(|error| error.to_string())?;
@@ -67,7 +67,7 @@ pub(super) fn network_plugins() -> Result<&'static Path, Error> {
         Error::Unavailable {
             server: NAME,
             reason: format!(
-                "there is no `ptp` in {}; Debian's package is `containernetworking-plugins`, and scripts/setup.sh \
+                "there is no `ptp` in {}; Debian's package is `containernetworking-plugins`, and scripts/setup.sh test \
                  installs it",
                 NETWORK_PLUGINS.join(" or ")
             ),

@@ -111,7 +111,7 @@ mod tests {
     /// None, saying why, where there can't be one.
     fn machine_with_a_server() -> Option<(tempfile::TempDir, PathBuf, Machine, Process)> {
         if let Err(reason) = available::check() {
-            println!("left out: {reason}");
+            crate::skip::skip(reason);
             return None;
         }
         let cluster = tempfile::Builder::new().prefix("tidegate-machine-").tempdir().unwrap();

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! It needs root on Linux ([`Cluster::available`] says what else) and about 600 MB of memory; a test that can't have it
-//! should say so and pass. It was tried with cgroups of version 1, and is meant to run with version 2. Where
+//! is skipped. It was tried with cgroups of version 1, and is meant to run with version 2. Where
 //! [`VARIABLE`] names another cluster that one is used; it isn't ours, so faults and images are refused, and its pods
 //! must reach the other servers in some way of their own.
 //!

@@ -2,6 +2,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::SdkError;
 use tidegate_tests::counterparts::{S3, s3};
+use tidegate_tests::skip::is_named;
 
 use super::leftovers::Traces;
 
@@ -14,8 +15,8 @@ async fn a_store_keeps_its_objects_over_a_crash_and_leaves_nothing() {
     assert_eq!(create(&client, &store, &key, "second").await, Err(412));
     assert_eq!(read(&client, &store, &key).await, Ok("first".to_owned()));
 
-    if std::env::var_os(s3::VARIABLE).is_some() {
-        return; // not ours to kill
+    if is_named(s3::VARIABLE) {
+        return;
     }
     let traces = Traces::of(store.pid());
     store.kill_9().unwrap();
@@ -37,8 +38,8 @@ async fn a_store_keeps_its_objects_over_a_crash_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_store_that_refuses_writes_still_reads() {
-    if std::env::var_os(s3::VARIABLE).is_some() {
-        return; // not ours to change
+    if is_named(s3::VARIABLE) {
+        return;
     }
     let mut store = S3::start().await.unwrap();
     let client = client(&store);

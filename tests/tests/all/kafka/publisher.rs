@@ -10,7 +10,10 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 use tidegate::{
-    checkpoint::CommitPermit,
+    checkpoint::{
+        CommitPermit,
+        store::{ObjectPath, Store, memory::MemoryStore},
+    },
     ids::Epoch,
     sink::{Chunk, ChunkId, Publisher, SinkError, kafka::KafkaPublisher},
 };
@@ -47,13 +50,14 @@ fn chunk(lineage: &str, slot: u32, epoch: u64, index: u32, numbers: std::ops::Ra
         id: ChunkId { lineage: lineage.into(), sink: "out".into(), slot, epoch: Epoch(epoch), index },
         schema: schema(),
         rows: vec![rows(numbers.start..middle), rows(middle..numbers.end)],
+        checksum: format!("{numbers:?}"),
     }
 }
 
 /// Of a job with two slots.
 async fn publisher(topic: &str) -> KafkaPublisher {
     let publisher = KafkaPublisher::new("out", &spec(topic).await).unwrap();
-    publisher.preflight(&schema(), 2).await.unwrap();
+    publisher.preflight(&schema(), 2, false).await.unwrap();
     publisher
 }
 
@@ -123,7 +127,8 @@ async fn a_chunk_is_there_once_however_often_it_is_published() {
     publish(&first, &chunk(&topic, 1, 1, 0, 150..160)).await.unwrap();
     publish(&first, &chunk(&topic, 0, 2, 0, 160..170)).await.unwrap();
     publish(&first, &chunk(&format!("{topic}-copy"), 0, 1, 0, 170..180)).await.unwrap();
-    publish(&publisher(&topic).await, &b).await.unwrap();
+    // A later attempt settles what it may have to: it owns epoch 2, which was published, too.
+    publisher(&topic).await.publish(&CommitPermit::for_test(Epoch(2)), &b).await.unwrap();
     assert_eq!(numbers(&topic, 3).await, range(0..180));
 }
 
@@ -158,6 +163,66 @@ async fn a_commit_whose_answer_was_lost_is_found_by_its_marker() {
 
 /// A job that shares the progress topic died between its marker and its commit. Our marker lies behind its record, where
 /// no read-committed reader sees it.
+/// A checkpoint store that was restored from a backup: the log owns less than what was published from it.
+#[tokio::test]
+async fn what_a_restored_log_does_not_know_is_refused_and_not_skipped() {
+    let topic = topic("restored", 1, &[]).await;
+    let before = publisher(&topic).await;
+    for epoch in 1..=3 {
+        let first = epoch as i64 * 10;
+        publish(&before, &chunk(&topic, 0, epoch, 0, first..first + 10)).await.unwrap();
+    }
+    let told = |error: SinkError| {
+        let SinkError::Refused { message, .. } = &error else { panic!("not a refusal: {error:?}") };
+        assert!(message.contains("is ahead of the job's log"), "{message}");
+    };
+    // The log owns epoch 1, the first attempt after that begins, and nothing is published for it yet.
+    let after = publisher(&topic).await;
+    told(after.take_over(&CommitPermit::for_test(Epoch(1)), &topic).await.unwrap_err());
+    publisher(&topic).await.take_over(&CommitPermit::for_test(Epoch(3)), &topic).await.unwrap();
+    publisher(&topic).await.take_over(&CommitPermit::for_test(Epoch(1)), "another").await.unwrap();
+    // Epochs come again with other rows.
+    told(publish(&after, &chunk(&topic, 0, 2, 0, 100..110)).await.unwrap_err());
+    told(publish(&after, &chunk(&topic, 0, 3, 0, 110..120)).await.unwrap_err());
+    publish(&after, &chunk(&topic, 0, 3, 0, 30..40)).await.unwrap();
+    assert_eq!(numbers(&topic, 1).await, range(10..40));
+}
+
+/// Its successor went on: what the zombie has to publish is there, and it must not come between for ever.
+#[tokio::test]
+async fn a_zombie_finds_the_marker_of_its_successor_and_is_done() {
+    let topic = topic("late-zombie", 1, &[]).await;
+    let successor = publisher(&topic).await;
+    for epoch in 1..=2 {
+        let first = epoch as i64 * 10;
+        publish(&successor, &chunk(&topic, 0, epoch, 0, first..first + 10)).await.unwrap();
+    }
+    let store = Arc::new(MemoryStore::default());
+    store.create(&ObjectPath("log/00000002/000000000000".into()), "{}".into()).await.unwrap();
+    let permit = CommitPermit::for_test_in(Epoch(1), store);
+    let zombie = publisher(&topic).await;
+    zombie.take_over(&permit, &topic).await.unwrap();
+    zombie.publish(&permit, &chunk(&topic, 0, 1, 0, 10..20)).await.unwrap();
+    assert_eq!(numbers(&topic, 1).await, range(10..30));
+}
+
+#[tokio::test]
+async fn a_progress_topic_that_is_gone_is_not_made_anew_for_rows_that_may_be_there() {
+    let topic = topic("gone", 1, &[]).await;
+    let progress = format!("{topic}-tidegate-progress");
+    let publisher = || async { KafkaPublisher::new("out", &spec(&topic).await).unwrap() };
+    let told = |error: SinkError| {
+        let SinkError::Refused { message, .. } = &error else { panic!("not a refusal: {error:?}") };
+        assert!(message.contains(&format!("the progress topic `{progress}` is gone")), "{message}");
+    };
+    told(publisher().await.preflight(&schema(), 1, true).await.unwrap_err());
+    told(publish(&publisher().await, &chunk(&topic, 0, 1, 0, 0..10)).await.unwrap_err());
+    publisher().await.preflight(&schema(), 1, false).await.unwrap();
+    publish(&publisher().await, &chunk(&topic, 0, 1, 0, 0..10)).await.unwrap();
+    publisher().await.preflight(&schema(), 1, true).await.unwrap();
+    assert_eq!(numbers(&topic, 1).await, range(0..10));
+}
+
 #[tokio::test]
 async fn a_marker_behind_a_foreign_open_transaction_is_waited_for() {
     let (topic, progress) = with_progress("hidden").await;
@@ -203,7 +268,7 @@ async fn a_slot_does_not_wait_for_another_that_died() {
 async fn slots_are_published_side_by_side() {
     let topic = topic("side-by-side", 4, &[]).await;
     let publisher = KafkaPublisher::new("out", &spec(&topic).await).unwrap();
-    publisher.preflight(&schema(), 6).await.unwrap();
+    publisher.preflight(&schema(), 6, false).await.unwrap();
     for epoch in 1..4_u64 {
         let chunks: Vec<Chunk> = (0..6)
             .map(|slot| {
@@ -219,7 +284,7 @@ async fn slots_are_published_side_by_side() {
         }
         all.join_all().await;
     }
-    publish(&publisher, &chunk(&topic, 5, 3, 0, 0..1)).await.unwrap();
+    publish(&publisher, &chunk(&topic, 5, 3, 0, 2300..2400)).await.unwrap();
     assert_eq!(numbers(&topic, 4).await, range(600..2400));
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 
 async fn refused(spec: &KafkaSink, parts: &[&str]) {
-    let error = KafkaPublisher::new("out", spec).unwrap().preflight(&schema(), 3).await.unwrap_err();
+    let error = KafkaPublisher::new("out", spec).unwrap().preflight(&schema(), 3, false).await.unwrap_err();
     let SinkError::Refused { message, .. } = &error else { panic!("not a refusal: {error:?}") };
     for part in parts {
         assert!(message.contains(part), "{part:?} is not in: {message}");
@@ -29,12 +29,13 @@ async fn the_progress_topic_is_made_compacted_with_a_partition_a_slot_and_grows(
     let progress = format!("{topic}-tidegate-progress");
     for slots in [3, 3, 5, 2] {
         let publisher = KafkaPublisher::new("out", &spec(&topic).await).unwrap();
-        publisher.preflight(&schema(), slots).await.unwrap();
+        publisher.preflight(&schema(), slots, false).await.unwrap();
     }
     assert_eq!(partitions(&progress).await, 5);
     let asked = [ResourceSpecifier::Topic(&progress)];
     let answer = admin().await.describe_configs(&asked, &AdminOptions::new()).await.unwrap().remove(0).unwrap();
     assert_eq!(answer.get("cleanup.policy").unwrap().value.as_deref(), Some("compact"));
+    assert_eq!(answer.get("unclean.leader.election.enable").unwrap().value.as_deref(), Some("false"));
 }
 
 #[tokio::test]
@@ -51,6 +52,12 @@ async fn what_would_break_the_promise_is_refused_with_the_way_out() {
     let parts =
         ["cleanup.policy `compact,delete`", "kafka-configs.sh", &deleting, "--add-config cleanup.policy=compact"];
     refused(&KafkaSink { progress_topic: Some(deleting.clone()), ..good.clone() }, &parts).await;
+
+    let unclean = [("cleanup.policy", "compact"), ("unclean.leader.election.enable", "true")];
+    let unclean = broker::topic("unclean", 3, &unclean).await;
+    let parts =
+        ["a copy that lags may become the leader", &unclean, "--add-config unclean.leader.election.enable=false"];
+    refused(&KafkaSink { progress_topic: Some(unclean.clone()), ..good.clone() }, &parts).await;
 
     let long = HumanDuration::from_secs(7200);
     let parts = ["kafka.transactionTimeout: found 7200000 ms", "transaction.max.timeout.ms"];

@@ -58,7 +58,12 @@ fn values(reader: &dyn SourceReader, records: &dyn RawRecords) -> Vec<(String, u
 }
 
 async fn fetch(reader: &mut dyn SourceReader) -> Fetched {
-    tokio::time::timeout(PATIENCE, reader.fetch()).await.expect("fetch hangs").unwrap()
+    loop {
+        match tokio::time::timeout(PATIENCE, reader.fetch()).await.expect("fetch hangs").unwrap() {
+            Fetched::SplitsKnown => {}
+            other => return other,
+        }
+    }
 }
 
 /// The next `count` records at least, fewer at the end.
@@ -68,7 +73,7 @@ pub(crate) async fn read(reader: &mut dyn SourceReader, count: usize) -> Vec<(St
         match fetch(reader).await {
             Fetched::Records(records) => all.extend(values(reader, &*records)),
             Fetched::Exhausted => break,
-            Fetched::SplitsChanged => {}
+            Fetched::SplitsChanged | Fetched::SplitsKnown => {}
             Fetched::Rows { .. } => panic!("a topic has no rows"),
         }
     }
@@ -156,6 +161,30 @@ async fn a_bounded_run_ends_behind_markers_and_aborted_records() {
     assert_eq!(read(&mut *again, usize::MAX).await.len(), 110);
     let mut ended = open(&spec, 0, 1, Some(reader.positions())).await;
     assert!(matches!(fetch(&mut *ended).await, Fetched::Exhausted));
+}
+
+#[tokio::test]
+async fn a_bounded_run_waits_for_transactions_that_are_open_at_its_start() {
+    let topic = topic("open", 2, &[]).await;
+    let producer = transactional(&topic, PATIENCE).await;
+    produce(&topic, 0, numbers(0..3)).await;
+    producer.begin_transaction().unwrap();
+    broker::send(&producer, &topic, 0, numbers(3..10));
+    // Committed, and behind what may yet be.
+    produce(&topic, 0, numbers(10..15)).await;
+    produce(&topic, 1, numbers(0..2)).await;
+    let spec = KafkaSource { until: Some(Until::Latest), ..spec(&topic).await };
+    let mut reader = open(&spec, 0, 1, None).await;
+    let ends: Vec<_> = places(&*reader).into_iter().map(|(.., end)| end).collect();
+    assert_eq!(ends, [Some(15), Some(2)]);
+    let mut found = read(&mut *reader, 5).await;
+    producer.commit_transaction(PATIENCE).unwrap();
+    produce(&topic, 0, numbers(900..910)).await;
+    found.extend(read(&mut *reader, usize::MAX).await);
+    let mut expected: Vec<_> = (0..15).map(|n| (format!("{topic}-0"), n, Some(n.to_string()))).collect();
+    expected.extend((0..2).map(|n| (format!("{topic}-1"), n, Some(n.to_string()))));
+    found.sort_unstable();
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]

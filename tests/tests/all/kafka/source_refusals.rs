@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use rdkafka::{Offset, TopicPartitionList, admin::AdminOptions};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    admin::{AdminOptions, NewTopic, TopicReplication},
+};
 use tidegate::{
     failure::Reason,
     ids::SubtaskIndex,
@@ -9,14 +12,14 @@ use tidegate::{
 use tidegate_crds::{KafkaSource, StartFrom, Until};
 
 use super::{
-    broker::{PATIENCE, admin, produce, topic},
-    source::{open, spec},
+    broker::{PATIENCE, admin, eventually, produce, topic},
+    source::{open, read, spec},
 };
 
 const ALONE: ReaderContext = ReaderContext { subtask: SubtaskIndex(0), parallelism: 1 };
 
 fn at(topic: &str, partition: u32, next: u64) -> SplitState {
-    SplitState { split: format!("{topic}-{partition}"), next, end: None, newest: None }
+    SplitState { split: format!("{topic}-{partition}"), next, ..SplitState::default() }
 }
 
 fn told(error: &SourceError, parts: &[&str]) {
@@ -70,6 +73,33 @@ async fn a_checkpoint_of_more_partitions_or_of_another_topic_is_refused() {
 }
 
 #[tokio::test]
+async fn a_topic_made_anew_under_its_name_is_refused() {
+    let topic = topic("anew", 1, &[]).await;
+    let spec = spec(&topic).await;
+    produce(&topic, 0, (0..5).map(|n| n.to_string())).await;
+    let mut reader = open(&spec, 0, 1, None).await;
+    read(&mut *reader, 5).await;
+    let before = reader.positions();
+    drop(reader);
+    // The same one, and as checkpoints were before they had ids.
+    open(&spec, 0, 1, Some(before.clone())).await;
+    let old = SplitState { provenance: None, ..before[0].clone() };
+    let learned = open(&spec, 0, 1, Some(vec![old])).await.positions();
+    let id = |state: &SplitState| state.provenance.as_ref().and_then(|provenance| provenance.topic_id.clone());
+    assert!(id(&before[0]).is_some() && id(&learned[0]) == id(&before[0]), "{learned:?}");
+
+    admin().await.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
+    eventually("the topic is gone and can be made anew", || async {
+        let topic = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
+        admin().await.create_topics(&[topic], &AdminOptions::new()).await.unwrap().remove(0).is_ok()
+    })
+    .await;
+    produce(&topic, 0, (0..9).map(|n| n.to_string())).await;
+    let error = refused(&spec, Some(before)).await;
+    told(&error, &[&topic, "made anew", "jobId"]);
+}
+
+#[tokio::test]
 async fn a_topic_that_is_missing_names_the_nearest() {
     let topic = topic("store-sales", 1, &[]).await;
     let wrong = topic.replace("store-sales", "store-slaes");
@@ -107,7 +137,8 @@ async fn a_bounded_run_ignores_partitions_it_did_not_start_with() {
     let spec = KafkaSource { until: Some(Until::Latest), ..spec(&topic).await };
     let restored = SplitState { end: Some(0), ..at(&topic, 0, 0) };
     let mut reader = open(&spec, 0, 1, Some(vec![restored.clone()])).await;
-    assert_eq!(reader.positions(), [restored]);
+    let found: Vec<_> = reader.positions().into_iter().map(|state| (state.split, state.next, state.end)).collect();
+    assert_eq!(found, [(restored.split, 0, Some(0))]);
     let fetched = tokio::time::timeout(Duration::from_secs(10), reader.fetch()).await.unwrap().unwrap();
     assert!(matches!(fetched, tidegate::source::Fetched::Exhausted));
 }

@@ -1,4 +1,7 @@
-use tidegate::sink::{DirectWriter, SinkError, kafka::KafkaWriter};
+use tidegate::sink::{
+    DirectSink as _, DirectWriter, SinkError,
+    kafka::{KafkaDirectSink, KafkaWriter},
+};
 use tidegate_crds::{Delivery, KafkaSink};
 
 use super::{
@@ -14,7 +17,7 @@ async fn flush(writer: &mut KafkaWriter) -> Result<(), SinkError> {
 async fn at_least_once_has_delivered_all_rows_when_a_flush_ends() {
     let topic = topic("at-least-once", 2, &[]).await;
     let spec = spec(&topic).await;
-    KafkaWriter::preflight("out", &spec, &schema()).await.unwrap();
+    KafkaDirectSink::new("out", &spec, Delivery::AtLeastOnce).preflight(&schema()).await.unwrap();
     let mut writer = KafkaWriter::new("out", &spec, Delivery::AtLeastOnce).unwrap();
     flush(&mut writer).await.unwrap();
     let mut sent = 0;

@@ -13,6 +13,7 @@ use tidegate_tests::{
     counterparts::Cluster,
     oracle::{Workload, reference},
     platform::{JobName, Platform},
+    skip::skip,
     world::{Flow, Run, until},
 };
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -21,7 +22,7 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 async fn platform() -> Option<MutexGuard<'static, Platform>> {
     static PLATFORM: OnceLock<OnceCell<Mutex<Platform>>> = OnceLock::new();
     if let Err(reason) = Cluster::available() {
-        println!("not tried, since this machine can't run a cluster: {reason}");
+        skip(reason);
         return None;
     }
     let platform = PLATFORM.get_or_init(OnceCell::new);

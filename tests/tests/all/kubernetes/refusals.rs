@@ -6,7 +6,7 @@ use tidegate_tests::platform::{JobName, Platform};
 use super::platform;
 
 /// Refused by the API server: the field set, and what the answer must have.
-const BY_APPLY: [(&str, &str, &[&str]); 12] = [
+const BY_APPLY: [(&str, &str, &[&str]); 13] = [
     ("spec.paralelism", "2", &["unknown field", "spec.paralelism"]),
     ("spec.parallelism", "200", &["spec.parallelism", "accepted is a parallelism from 1 to maxParallelism"]),
     ("spec.sources[0].files", "{ path: /data/* }", &["spec.sources[0]", "exactly one of kafka, files, generator"]),
@@ -14,6 +14,11 @@ const BY_APPLY: [(&str, &str, &[&str]); 12] = [
     ("spec.sources[0].format", "{ badRecords: DeadLetter }", &["spec.sources[0].format", "deadLetterSink go together"]),
     ("spec.sources[0].schema[0].type", "biginteger", &["spec.sources[0].schema[0].type", "string|boolean|int|bigint"]),
     ("spec.sinks[1].name", "store_sales", &["spec.sinks[1]", "Duplicate value"]),
+    (
+        "spec.sinks[0]",
+        "{ name: store_sales, files: { path: /data/sales } }",
+        &["spec.sinks[0].files", "a pod's disk is lost with the pod"],
+    ),
     ("spec.sinks[0].delivery", "AtLeastOnce", &["spec.sinks[0].delivery", "ExactlyOnce or Idempotent"]),
     (
         "spec.checkpoint",

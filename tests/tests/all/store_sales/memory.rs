@@ -1,13 +1,11 @@
 //! State that does not fit into memory, without a word about it in the document: windows spill, and keys move to the local
 //! disk; killed at random, rescaled, and exact.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use tidegate_crds::api::{JobStatus, Phase};
 use tidegate_tests::{
+    chance::Chance,
     job::{End, Job, Process},
     oracle::{Workload, reference_of_days, sales_of_days},
     world::{PATIENCE, Run, World, until},
@@ -39,22 +37,24 @@ fn is_on_disk(folder: &Path, operator: &str) -> bool {
     inside(folder).any(|process| inside(&process.path()).any(|entry| of_operator(&entry.path())))
 }
 
-/// Kills the job again and again, and waits each time until its state has left memory for the disk, if it does.
-async fn kill_at_random(job: &mut Job, folder: &Path, operator: &str) {
-    let mut spilled = 0;
+/// Kills the job again and again, each time when its state has left memory for the disk.
+async fn kill_at_random(job: Job, folder: &Path, operator: &str) -> Job {
+    // More epochs than all starts that are killed can have together.
+    let (mut job, mut chance) = (job.env("TIDEGATE_EPOCH_RECORDS", ORDERS / (KILLS * 20)), Chance::drawn());
     for kill in 0..KILLS {
+        // A folder for each start, or it would be taken for spilled by what the one before has left.
+        let own = folder.join(kill.to_string());
+        job = job.env("TIDEGATE_LOCAL_FOLDER", own.display());
         let mut process = job.start();
-        let end = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < end && process.ended().is_none() && !is_on_disk(folder, operator) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        spilled += u64::from(is_on_disk(folder, operator));
-        tokio::time::sleep(Duration::from_millis(kill * 379 % 700)).await;
-        if process.ended().is_none() {
-            assert_eq!(process.kill_9(), End::Killed);
-        }
+        until("state to leave memory", || {
+            assert_eq!(process.ended(), None, "the job has ended before kill {kill}");
+            std::future::ready(is_on_disk(&own, operator))
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(chance.within(0..700))).await;
+        assert_eq!(process.kill_9(), End::Killed);
     }
-    assert!(spilled >= 2, "state was on the disk in {spilled} of {KILLS} runs: there was memory enough");
+    job.env("TIDEGATE_EPOCH_RECORDS", u64::MAX)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,8 +64,8 @@ async fn a_window_of_more_keys_than_memory_is_exact_when_the_job_is_killed_at_ra
     let workload = Workload::with_stores(104, ORDERS, STORES);
     let run = world.store_sales(name, &workload).await;
     let folder = tempfile::tempdir().unwrap();
-    let mut job = short_of_memory(world, &run, name, folder.path()).set("spec.sql", sales_of_days(PUT_OUT));
-    kill_at_random(&mut job, folder.path(), "window").await;
+    let job = short_of_memory(world, &run, name, folder.path()).set("spec.sql", sales_of_days(PUT_OUT));
+    let mut job = kill_at_random(job, folder.path(), "window").await;
     job.finish(10 * PATIENCE);
     world.assert_rows(&run, &reference_of_days(&workload, |store| store % PUT_OUT == 0)).await;
     world.assert_storage_whole(name).await;
@@ -78,8 +78,8 @@ async fn keys_beyond_memory_go_to_the_local_disk_and_are_exact_when_the_job_is_k
     let workload = Workload::new(105, ORDERS);
     let run = world.store_sales(name, &workload).await;
     let folder = tempfile::tempdir().unwrap();
-    let mut job = short_of_memory(world, &run, name, folder.path());
-    kill_at_random(&mut job, folder.path(), "dedup").await;
+    let job = short_of_memory(world, &run, name, folder.path());
+    let mut job = kill_at_random(job, folder.path(), "dedup").await;
     job.finish(10 * PATIENCE);
     world.assert_exact(&run, &workload).await;
     world.assert_storage_whole(name).await;

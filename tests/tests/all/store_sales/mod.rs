@@ -2,6 +2,7 @@
 //! matters, with servers failing around it, followed by new versions of itself, spread over processes, and every total exact.
 
 mod backends;
+mod deliveries;
 mod files;
 mod hand_over;
 mod idle;

@@ -11,7 +11,7 @@ async fn of_two_processes_one_publishes_and_the_other_leaves_with_a_clear_word()
     let world = World::shared().await;
     let workload = Workload::new(31, 1_500_000);
     let run = world.store_sales("rivals", &workload).await;
-    let mut job = world.job(&run, "rivals");
+    let mut job = world.job(&run, "rivals").paced(workload.count);
     let (first, second) = (job.start(), job.start());
     let ends = [first.wait(PATIENCE), second.wait(PATIENCE)];
     let left: Vec<&String> =
@@ -27,7 +27,7 @@ async fn a_process_that_slept_while_another_took_over_publishes_nothing_more() {
     let world = World::shared().await;
     let workload = Workload::new(32, 1_500_000);
     let run = world.store_sales("sleeper", &workload).await;
-    let mut job = world.job(&run, "sleeper");
+    let mut job = world.job(&run, "sleeper").paced(workload.count);
     let mut sleeper = job.start();
     sleeper.wait_for_epoch(2, PATIENCE).await;
     // It answers nobody, yet all it had under way goes on when it wakes.

@@ -130,6 +130,31 @@ async fn a_savepoint_killed_after_its_last_step_is_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_savepoint_killed_while_it_is_deleted_is_none() {
+    let world = World::shared().await;
+    let name = "savepoint-deleted";
+    let run = world.empty_run(name).await;
+    let flow = world.flow(&run, Workload::new(86, 0), RATE);
+    let mut job = endless(world, &run, name);
+    let mut process = job.start_with_fault("savepoint-deleted", 1);
+    process.wait_for_epoch(2, PATIENCE).await;
+    process.take_savepoint("first", PATIENCE).await;
+    world.assert_savepoint(&path(world, name, "first"), true).await;
+    let url = format!("http://{}/v1/savepoints/first", process.api(PATIENCE));
+    let answer = reqwest::Client::new().delete(url).send().await;
+    assert!(answer.is_err(), "{answer:?}");
+    assert_eq!(process.await_end(PATIENCE), End::Killed, "it was to be killed when the savepoint is deleted");
+    let mut process = job.start();
+    process.wait_for("the job to run", PATIENCE, |status: &JobStatus| status.recovery_seconds.is_some()).await;
+    world.assert_savepoint(&path(world, name, "first"), false).await;
+    process.take_savepoint("second", PATIENCE).await;
+    world.assert_savepoint(&path(world, name, "second"), true).await;
+    let workload = flow.end().await;
+    ends_exactly(world, &run, &workload, process).await;
+    world.assert_storage_whole(name).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_job_has_put_out_every_window_and_is_not_gone_on_with() {
     let world = World::shared().await;
     let workload = Workload::new(84, ORDERS);
@@ -151,6 +176,22 @@ async fn a_drained_job_has_put_out_every_window_and_is_not_gone_on_with() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_sources_have_ended_is_not_gone_on_with_past_their_end() {
+    let world = World::shared().await;
+    let workload = Workload::new(86, ORDERS / 5);
+    let run = world.store_sales("ended", &workload).await;
+    assert_eq!(world.job(&run, "ended").start().wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+    match endless(world, &run, "ended").env("TIDEGATE_REVISION", 2).start().wait(PATIENCE) {
+        End::Failed(error) => assert!(error.contains("has seen the end of its sources"), "{error}"),
+        other => panic!("it was to be refused: {other:?}"),
+    }
+    let mut again = world.job(&run, "ended").set("spec.checkpoint.interval", "7s").env("TIDEGATE_REVISION", 3);
+    assert_eq!(again.start().wait(PATIENCE), End::Finished, "it ends where it did");
+    world.assert_exact(&run, &workload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_not_be_begun_with_is_refused_with_what_to_do() {
     let world = World::shared().await;
     let workload = Workload::new(85, ORDERS / 5);
@@ -163,6 +204,9 @@ async fn what_can_not_be_begun_with_is_refused_with_what_to_do() {
         let (code, answer) = process.post("/v1/savepoints", body, PATIENCE).await;
         assert!(code == 400 && answer.contains(told), "{code}: {answer}");
     }
+    // What is asked for is there as long as it is looked at.
+    assert_eq!(process.ask_to_stop(r#"{"purpose": "Suspend"}"#, PATIENCE).await.0, 202);
+    assert_eq!(process.wait(PATIENCE), End::Finished);
     let from = |path: &str| successor(world, &run, "fits-not", path, "NoClaim");
     let sql = "INSERT INTO feed SELECT window_start, store_id, sum(amount) AS total, count(*) AS orders \
                FROM TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '7' SECOND) GROUP BY window_start, window_end, store_id";

@@ -10,8 +10,8 @@ use tidegate_tests::{
 async fn a_stopped_job_goes_on_where_it_was_and_a_finished_one_does_nothing_more() {
     let world = World::shared().await;
     let workload = Workload::new(3, 2_000_000);
-    let run = world.store_sales("stopped", &workload).await;
-    let mut job = world.job(&run, "stopped");
+    let run = world.store_sales("stopped-by-a-signal", &workload).await;
+    let mut job = world.job(&run, "stopped-by-a-signal").paced(workload.count);
     let mut process = job.start();
     process.wait_for_epoch(2, PATIENCE).await;
     process.signal("TERM");

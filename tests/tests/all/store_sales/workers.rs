@@ -1,9 +1,10 @@
 //! The job as one coordinator and three workers, each a process of its own.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidegate_crds::api::{FailureReason, JobStatus, Phase};
 use tidegate_tests::{
+    chance::Chance,
     crew::Crew,
     job::{End, Job},
     oracle::Workload,
@@ -30,7 +31,7 @@ async fn subtasks_are_spread_over_workers_and_a_lost_worker_is_replaced() {
     let world = World::shared().await;
     let workload = Workload::new(61, 3 * ORDERS);
     let run = world.store_sales("workers", &workload).await;
-    let mut crew = Crew::start(job(world, &run, "workers"), WORKERS, 2);
+    let mut crew = Crew::start(job(world, &run, "workers").paced(workload.count / WORKERS as u64), WORKERS, 2);
     crew.coordinator().wait_for_epoch(2, PATIENCE).await;
     let status = crew.coordinator().wait_for("any status", PATIENCE, |_| true).await;
     let expected = [("worker-0".into(), vec![0, 1]), ("worker-1".into(), vec![2]), ("worker-2".into(), vec![3])];
@@ -61,7 +62,8 @@ async fn workers_outlive_their_coordinator() {
     let world = World::shared().await;
     let workload = Workload::new(62, ORDERS);
     let run = world.store_sales("coordinator-killed", &workload).await;
-    let mut crew = Crew::start(job(world, &run, "coordinator-killed"), WORKERS, 2);
+    let mut crew =
+        Crew::start(job(world, &run, "coordinator-killed").paced(workload.count / WORKERS as u64), WORKERS, 2);
     for _ in 0..3 {
         crew.coordinator().wait_for("output", PATIENCE, |status| status.phase == Phase::Running).await;
         assert_eq!(crew.replace_coordinator(), None);
@@ -79,7 +81,9 @@ async fn a_silent_worker_is_left_behind_and_publishes_nothing_more() {
     let world = World::shared().await;
     let workload = Workload::new(63, 2 * ORDERS);
     let run = world.store_sales("silent-worker", &workload).await;
-    let job = job(world, &run, "silent-worker").env("TIDEGATE_HEARTBEAT_TIMEOUT", "1s");
+    let job = job(world, &run, "silent-worker")
+        .paced(workload.count / WORKERS as u64)
+        .env("TIDEGATE_HEARTBEAT_TIMEOUT", "1s");
     let mut crew = Crew::start(job, WORKERS, 2);
     crew.coordinator().wait_for_epoch(2, PATIENCE).await;
     crew.worker(1).signal("STOP");
@@ -108,12 +112,29 @@ async fn a_worker_with_another_version_of_the_job_is_sent_away() {
     world.assert_exact(&run, &workload).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_compressed_on_their_way_survive_a_lost_worker() {
+    let world = World::shared().await;
+    let workload = Workload::new(67, ORDERS);
+    let run = world.store_sales("compressed", &workload).await;
+    let job =
+        job(world, &run, "compressed").paced(workload.count / WORKERS as u64).set("spec.exchangeCompression", "LZ4");
+    let mut crew = Crew::start(job, WORKERS, 2);
+    let mut epoch = 0;
+    for victim in 0..WORKERS {
+        epoch = crew.coordinator().wait_for_epoch(epoch + 2, PATIENCE).await;
+        crew.replace_worker(victim);
+    }
+    assert_eq!(crew.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}
+
 /// Kills one worker at a place on the way of a checkpoint.
 async fn exact_after(name: &str, place: &str, nth: u64) {
     let world = World::shared().await;
     let workload = Workload::new(65, ORDERS);
     let run = world.store_sales(name, &workload).await;
-    let mut crew = Crew::start_expecting(WORKERS, job(world, &run, name), 2, 2);
+    let mut crew = Crew::start_expecting(WORKERS, job(world, &run, name).paced(ORDERS / WORKERS as u64), 2, 2);
     crew.start_worker_with_fault(2, place, nth);
     let killed = crew.worker(2).await_end(PATIENCE);
     assert_eq!(killed, End::Killed, "the worker was to be killed at `{place}`");
@@ -139,54 +160,36 @@ killed_at! {
 }
 
 /// How many kills the default run has; `TIDEGATE_TEST_KILLS` sets another number.
-const RANDOM_KILLS: usize = 25;
+const RANDOM_KILLS: u64 = 25;
+/// How long the job is left alone between two of them; it takes ten checkpoints a second, and one after each restart.
+const LONGEST_MS: u64 = 2_100;
+/// More epochs than there can be between two kills.
+const EPOCHS_A_KILL: u64 = 25;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn coordinator_and_workers_killed_at_random() {
     let given = std::env::var("TIDEGATE_TEST_KILLS").ok();
     let kills = given.map_or(RANDOM_KILLS, |text| text.parse().expect("a number"));
-    let mut records = 80_000 * kills as u64;
-    // On a machine so fast that the job ends before it was killed often enough: once more, with more to do.
-    while !exact_after_random_kills(kills, records).await {
-        records *= 2;
-    }
-}
-
-/// Whether the job lived long enough to be killed as often as it must; if so, its output was exact.
-async fn exact_after_random_kills(kills: usize, records: u64) -> bool {
     let world = World::shared().await;
-    let workload = Workload::new(66, records);
-    let name = format!("random-workers-{records}");
-    let run = world.store_sales(&name, &workload).await;
-    let mut crew = Crew::start(job(world, &run, &name), WORKERS, 2);
-    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let workload = Workload::new(66, 80_000 * kills);
+    let run = world.store_sales("random-workers", &workload).await;
+    // Of each worker: they read in turns, and all may come to be read by one.
+    let paced = workload.count / (kills * EPOCHS_A_KILL) / WORKERS as u64;
+    let job = job(world, &run, "random-workers").env("TIDEGATE_EPOCH_RECORDS", paced);
+    let mut crew = Crew::start(job, WORKERS, 2);
+    let mut chance = Chance::drawn();
     for kill in 0..kills {
-        // xorshift64: the same pauses and victims in every run.
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let end = Instant::now() + Duration::from_millis(100 + random % 2000);
-        while Instant::now() < end {
-            match crew.coordinator().ended() {
-                None => tokio::time::sleep(Duration::from_millis(5)).await,
-                Some(End::Finished) => return false,
-                Some(other) => panic!("it ended by itself: {other:?}"),
-            }
-        }
-        match (random >> 32) as usize % (WORKERS + 1) {
-            WORKERS => match crew.replace_coordinator() {
-                None => {}
-                Some(End::Finished) => return false,
-                Some(other) => panic!("it ended by itself: {other:?}"),
-            },
+        tokio::time::sleep(Duration::from_millis(chance.within(100..LONGEST_MS))).await;
+        assert_eq!(crew.coordinator().ended(), None, "the job has ended by itself before kill {kill}");
+        match chance.within(0..WORKERS as u64 + 1) as usize {
+            WORKERS => assert_eq!(crew.replace_coordinator(), None),
             worker => crew.replace_worker(worker),
         }
         if kill % 10 == 9 {
-            world.assert_storage_whole(&name).await;
+            world.assert_storage_whole("random-workers").await;
         }
     }
     assert_eq!(crew.wait(10 * PATIENCE), End::Finished);
     world.assert_exact(&run, &workload).await;
-    world.assert_storage_whole(&name).await;
-    true
+    world.assert_storage_whole("random-workers").await;
 }

@@ -1,15 +1,32 @@
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use hdfs_native::{Client, ClientBuilder, WriteOptions};
 use tidegate::{
-    checkpoint::store::{Create, HdfsPatience, HdfsStore, ObjectPath, Store, StoreError, conformance, prove},
+    checkpoint::{
+        claim::{Claiming, Heir, Identity, Neighbours, claim, read_newest},
+        committed::Committed,
+        log::{Claimant, OwnerAnswer},
+        manifest::Manifest,
+        record::{self, Body, CheckpointRef, Owner, Record, Trigger},
+        store::{Create, HdfsPatience, HdfsStore, ObjectPath, Store, StoreError, conformance, prove},
+    },
     failure::Reason,
+    ids::{Attempt, Epoch, Revision, Seq},
 };
-use tidegate_crds::{HdfsStorage, api::FailureReason};
+use tidegate_crds::{
+    HdfsStorage,
+    api::{Failure, FailureReason},
+};
 use tidegate_tests::{
     counterparts::{Hdfs, Wire, hdfs, wire::Fault},
     local::Local,
+    skip::is_named,
     world::PATIENCE as JOB_PATIENCE,
 };
 use tokio::sync::OnceCell;
@@ -155,8 +172,8 @@ async fn a_stranger_is_refused_in_clear_words_and_a_dead_address_is_not_for_good
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_outlives_a_hung_namenode_a_crashed_one_and_a_lost_datanode() {
-    if std::env::var_os(hdfs::VARIABLE).is_some() {
-        return; // not ours to kill
+    if is_named(hdfs::VARIABLE) {
+        return;
     }
     let mut hdfs = Hdfs::start().await.unwrap();
     let store = HdfsStore::with_patience(&spec(hdfs.namenode(), hdfs.user()), "away", PATIENCE).unwrap();
@@ -177,6 +194,115 @@ async fn a_store_outlives_a_hung_namenode_a_crashed_one_and_a_lost_datanode() {
     hdfs.kill_a_datanode().unwrap();
     assert_eq!(store.get(&path("log/1/0")).await.unwrap().unwrap(), bytes);
     assert_eq!(store.get(&path("log/1/1")).await.unwrap().unwrap(), bytes);
+}
+
+/// Whose owner is gone, and who goes on from anything.
+struct Alone;
+
+#[async_trait]
+impl Neighbours for Alone {
+    async fn ask(&self, _: &Owner, _: &str) -> OwnerAnswer {
+        OwnerAnswer::Gone
+    }
+
+    async fn ask_to_stop(&self, _: &Owner) -> OwnerAnswer {
+        OwnerAnswer::Gone
+    }
+
+    fn waits(&self, _: Failure) {}
+
+    fn announce(&self, _: &str) {}
+}
+
+#[async_trait]
+impl Heir for Alone {
+    async fn beginning(&self, _: &Arc<dyn Store>) -> Result<Option<CheckpointRef>, Failure> {
+        Ok(None)
+    }
+
+    async fn fits(&self, _: &Arc<dyn Store>, _: &Manifest) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn publishes(&self, _: &Manifest, _: &Committed) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+fn checkpoint(epoch: u64) -> CheckpointRef {
+    let manifest = ObjectPath(format!("data/00000001/{epoch:012}/manifest.json"));
+    CheckpointRef { epoch: Epoch(epoch), manifest, sha256: String::new() }
+}
+
+/// What `log/<attempt>/<seq>` of a log has that a build without segments wrote.
+fn old_record(seq: u64) -> Bytes {
+    let body = match seq {
+        0 => Body::AttemptStarted {
+            attempt: Attempt(1),
+            revision: Revision(1),
+            spec_digest: "digest".into(),
+            lineage: "job".into(),
+            parallelism: 1,
+            restored_from: None,
+            owner: Owner { address: "gone".into(), pod: "gone".into() },
+        },
+        _ => Body::CheckpointCompleted { checkpoint: checkpoint(seq), trigger: Trigger::Interval },
+    };
+    Record::new(body).to_bytes().unwrap()
+}
+
+/// The log of a year, in small: the `NameNode` takes no more records into the attempt's folder, so that nobody could end
+/// it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_folder_is_full_is_claimed_and_cut() {
+    const MOST: u64 = 4000;
+    if std::env::var_os(hdfs::VARIABLE).is_some() {
+        return; // theirs has folders of any size
+    }
+    let hdfs = Hdfs::with_small_folders(MOST as u32).await.unwrap();
+    let store = Arc::new(store(&hdfs, "full"));
+    let place = |seq: u64| record::path(Attempt(1), Seq(seq));
+    stream::iter(0..MOST)
+        .map(|seq| {
+            let store = store.clone();
+            async move { store.create(&place(seq), old_record(seq)).await.map(drop) }
+        })
+        .buffer_unordered(24)
+        .try_collect::<()>()
+        .await
+        .unwrap();
+    let refused = store.create(&place(MOST), old_record(MOST)).await.unwrap_err();
+    let refused = format!("{refused}: {}", std::error::Error::source(&refused).unwrap());
+    assert!(refused.contains("MaxDirectoryItemsExceeded"), "{refused}");
+
+    let me = Identity {
+        claimant: Claimant { revision: Revision(1), pod: "me".into() },
+        address: "here".into(),
+        spec_digest: "digest".into(),
+        parallelism: 1,
+        rescaled: None,
+        lineage: "another".into(),
+        stand_by: false,
+        patience: Duration::ZERO,
+        has_had: None,
+        deposed: 0,
+    };
+    let dynamic: Arc<dyn Store> = store.clone();
+    let Claiming::Ours(mut claimed) = claim(dynamic, &me, &Alone, &Alone).await.unwrap() else { panic!("finished") };
+    assert_eq!((claimed.journal.attempt(), claimed.lineage.as_str()), (Attempt(2), "job"));
+    assert_eq!(claimed.restored_from, Some(checkpoint(MOST - 1)));
+
+    // What is left of the folder: heads, and the last two segments.
+    let left = |last: u64| (0..=last).filter(|seq| seq % 1024 == 0 || *seq >= (last / 1024 - 1) * 1024).count();
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(2);
+    let mut epoch = MOST;
+    while store.list("log/00000001/", None).await.unwrap().len() > left(MOST) {
+        assert!(tokio::time::Instant::now() < deadline, "the log is not cut");
+        claimed.journal.own(checkpoint(epoch), Trigger::Interval).await.unwrap();
+        epoch += 1;
+    }
+    let newest = read_newest(store.as_ref()).await.unwrap().unwrap();
+    assert_eq!((newest.attempt, newest.checkpoint), (Attempt(2), Some(checkpoint(epoch - 1))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tidegate_tests::counterparts::cluster::{self, Cluster, HELLO, SANDBOX};
 use tidegate_tests::counterparts::{Error, S3};
+use tidegate_tests::skip::{is_named, skip};
 
 mod traces;
 
@@ -83,7 +84,7 @@ async fn a_cluster_runs_pods_survives_every_fault_and_leaves_nothing() {
 #[tokio::test]
 async fn a_test_that_is_killed_leaves_nothing_of_its_cluster() {
     if let Err(reason) = Cluster::available() {
-        println!("left out: {reason}");
+        skip(reason);
         return;
     }
     let mut harness = Command::new(env!("CARGO_BIN_EXE_counterparts"))
@@ -113,12 +114,11 @@ async fn a_test_that_is_killed_leaves_nothing_of_its_cluster() {
 
 /// None, saying why, where there can't be one that is ours to break.
 async fn start() -> Option<Cluster> {
-    if std::env::var_os(cluster::VARIABLE).is_some() {
-        println!("left out: the cluster named by {} isn't ours to break", cluster::VARIABLE);
+    if is_named(cluster::VARIABLE) {
         return None;
     }
     if let Err(reason) = Cluster::available() {
-        println!("left out: {reason}");
+        skip(reason);
         return None;
     }
     Some(Cluster::start().await.unwrap())

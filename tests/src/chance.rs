@@ -1,12 +1,26 @@
 //! The one generator that all chance comes from.
 
+use std::{env, time::SystemTime};
+
 use std::ops::Range;
 
 /// `SplitMix64` (S. Vigna).
 #[derive(Debug, Clone)]
 pub struct Chance(u64);
 
+/// Gives a run the seed of an earlier one.
+const SEED: &str = "TIDEGATE_TEST_SEED";
+
 impl Chance {
+    /// Of a seed of this run's own, which is printed, or of the one that `TIDEGATE_TEST_SEED` has.
+    pub fn drawn() -> Self {
+        let given = env::var(SEED).ok().map(|seed| seed.parse().expect("a number as the seed"));
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_nanos() as u64;
+        let seed = given.unwrap_or_else(now);
+        println!("the same chance again: {SEED}={seed}");
+        Self::new(seed)
+    }
+
     pub fn new(seed: u64) -> Self {
         let mut chance = Self(seed);
         // Neighbouring seeds begin far apart.

@@ -1,0 +1,69 @@
+//! A checkpoint storage that is emptied under a running job: nobody goes on as if, and nobody promises that the next run
+//! does. No servers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use tidegate_tests::{
+    job::{End, Process},
+    local::Local,
+    world::PATIENCE,
+};
+
+/// So many that the job is still running, and so few a second.
+const ORDERS: u64 = 1_000_000_000;
+const RATE: u64 = 5_000;
+
+/// Starts a job with a checkpoint every `interval`, and waits until its log has so many records.
+fn start(local: &Local, interval: &str, records: u64) -> (Process, PathBuf) {
+    let record = format!("log/00000001/{:012}", records - 1);
+    let job = local.job().set("spec.checkpoint.interval", interval).set("spec.sources[0].generator.rate", RATE);
+    let mut process = { job }.start();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let folder = fs::read_dir(local.checkpoints()).ok().and_then(|mut jobs| jobs.next()?.ok());
+        if let Some(folder) = folder.filter(|folder| folder.path().join(&record).exists()) {
+            return (process, folder.path());
+        }
+        assert!(process.ended().is_none() && Instant::now() < deadline, "no {record}:\n{}", process.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Deletes all objects; a folder that writers use stays.
+fn empty(storage: &Path) {
+    for entry in fs::read_dir(storage).unwrap().map(|entry| entry.unwrap().path()) {
+        match entry.file_name().and_then(|name| name.to_str()) {
+            Some(".temporary") => {}
+            // The job may write, or delete, while it goes.
+            _ => while entry.exists() && fs::remove_dir_all(&entry).or_else(|_| fs::remove_file(&entry)).is_err() {},
+        }
+    }
+}
+
+fn assert_lost(end: End) {
+    let End::Failed(log) = end else { panic!("it ended as if nothing had happened: {end:?}") };
+    assert!(log.contains("no longer has `log/00000001/000000000000`"), "{log}");
+    assert!(!log.contains("goes on from the last checkpoint"), "{log}");
+}
+
+#[test]
+fn a_storage_that_is_emptied_ends_the_job_at_its_next_record() {
+    let local = Local::new(ORDERS);
+    let (process, storage) = start(&local, "200ms", 3);
+    empty(&storage);
+    assert_lost(process.wait(PATIENCE));
+    assert!(!storage.join("log/00000001/000000000000").exists(), "the job was begun anew");
+}
+
+#[test]
+fn a_stop_does_not_promise_what_an_emptied_storage_can_not_keep() {
+    let local = Local::new(ORDERS);
+    let (process, storage) = start(&local, "10min", 1);
+    empty(&storage);
+    process.signal("TERM");
+    assert_lost(process.wait(PATIENCE));
+}

@@ -55,13 +55,15 @@ network_plugins() { test -e /usr/lib/cni/ptp || test -e /opt/cni/bin/ptp; }
 need build-essential has cc
 
 if [ "$purpose" = test ]; then
-    # RocksDB and librdkafka: bindgen reads C headers through libclang, librdkafka is built by cmake.
+    # RocksDB and librdkafka: bindgen reads C headers through libclang, librdkafka is built by cmake, and includes curl's
+    # header even where it is built without curl (2.12.1, `#ifdef` of a macro that is 0).
     need cmake has cmake
     need clang has clang
     need libclang-dev libclang
     need pkg-config has pkg-config
     need libssl-dev library libssl
     need zlib1g-dev library zlib
+    need libcurl4-openssl-dev library libcurl
 
     # The servers of the tests: Kafka's jars come by Maven, ClickHouse's engine by pip, two by Go.
     need default-jre-headless java_runs

@@ -274,3 +274,28 @@ fn one() -> u32 {
 fn key_groups() -> u32 {
     128
 }
+
+#[cfg(test)]
+mod tests {
+    use super::StreamJob;
+
+    const TEXT: &str = include_str!("../../examples/store-sales-local.yaml");
+
+    fn generator(set: &[(&str, &str)]) -> serde_json::Value {
+        let set: Vec<(String, String)> =
+            set.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
+        let job = StreamJob::from_yaml_with(TEXT, &set).unwrap();
+        serde_json::to_value(&job.spec.sources[0].generator).unwrap()
+    }
+
+    #[test]
+    fn of_what_is_set_the_later_holds() {
+        let (whole, within) = ("spec.sources[0].generator", "spec.sources[0].generator.count");
+        let seed = |set: &[(&str, &str)]| generator(set)["seed"].clone();
+        assert_eq!(generator(&[(within, "5"), (within, "6")])["count"], 6);
+        assert_eq!(generator(&[(whole, "{seed: 9}"), (within, "6")])["count"], 6);
+        assert_eq!(seed(&[(whole, "{seed: 9}"), (within, "6")]), 9);
+        assert_eq!(seed(&[(within, "6"), (whole, "{seed: 9}")]), 9);
+        assert_eq!(generator(&[(within, "6"), (whole, "{seed: 9}")]), generator(&[(whole, "{seed: 9}")]));
+    }
+}

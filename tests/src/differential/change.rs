@@ -3,6 +3,7 @@
 use super::{
     case::Source,
     choose::Draw,
+    document,
     draw::{aggregate, having, insert},
     expr::{Column, predicate},
     kind::Kind,
@@ -197,6 +198,9 @@ fn widen_column(chance: &mut Chance, version: &mut Version, sources: &[Source]) 
     let (index, _) = schema.columns[at];
     schema.columns[at].1 = kind;
     let name = source.columns[index].name.clone();
+    // Whether somebody has written a cast or planning has put it there is told by whether it can lose anything, and a cast
+    // of a BIGINT to a decimal can where that of an INT can't.
+    let is_cast = kind == Kind::BigInt && document::sql(version).contains("AS DECIMAL(");
     // A view may call it otherwise, or make a key of it.
     let may_be = |key: &String| *key == name || source.columns.iter().all(|column| column.name != *key);
     let is_key = |body: &Body| match body {
@@ -204,7 +208,8 @@ fn widen_column(chance: &mut Chance, version: &mut Version, sources: &[Source]) 
         Body::Windows(windows) => windows.keys.iter().any(may_be),
         Body::Select(_) => false,
     };
-    if version.views.iter().any(|view| is_key(&view.body)) { Fate::MayBeRefused } else { Fate::Kept }
+    let may_be_refused = is_cast || version.views.iter().any(|view| is_key(&view.body));
+    if may_be_refused { Fate::MayBeRefused } else { Fate::Kept }
 }
 
 fn widened(kind: Kind, chance: &mut Chance) -> Option<Kind> {

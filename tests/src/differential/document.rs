@@ -84,7 +84,8 @@ pub fn read(text: &str) -> StreamJob {
     StreamJob::from_yaml(text).unwrap_or_else(|error| panic!("{error}:\n{text}"))
 }
 
-fn sql(version: &Version) -> String {
+/// What the version's document has in `spec.sql`.
+pub fn sql(version: &Version) -> String {
     let views = version.views.iter().map(view);
     let inserts = version
         .inserts

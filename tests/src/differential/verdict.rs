@@ -54,6 +54,14 @@ impl History {
         }
         if !told.is_empty() {
             drop(published);
+            for source in &self.case.sources {
+                for (index, records) in source.splits.iter().enumerate() {
+                    writeln!(self.story, "-- {} of {}", cut::split_name(index), source.name).expect("memory");
+                    for record in records {
+                        writeln!(self.story, "--   {}", record.json).expect("memory");
+                    }
+                }
+            }
             for statement in &translation.statements {
                 writeln!(self.story, "-- {}", statement["sql"].as_str().unwrap_or_default()).expect("memory");
             }

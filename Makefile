@@ -60,7 +60,7 @@ test: counterparts ## Runs every test: units, properties, and the whole system a
 	TIDEGATE_BIN=$(SHIPPED)/tidegate $(BIN)/demo
 	@echo '==> testing'
 	@rm -f $(SKIPPED)
-	TIDEGATE_TEST_SKIPPED=$(SKIPPED) cargo test --locked --workspace
+	TIDEGATE_TEST_SKIPPED=$(SKIPPED) scripts/test.sh
 	@HELM="$${HELM:-$$($(BIN)/counterparts where cluster)/helm}" scripts/chart.sh
 	@if [ -s $(SKIPPED) ]; then echo "==> $$(wc -l < $(SKIPPED)) skipped:"; cat $(SKIPPED); \
 		else echo '==> nothing was skipped'; fi

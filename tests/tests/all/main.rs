@@ -9,7 +9,6 @@ mod concurrent;
 mod counterparts;
 mod differential;
 mod kafka;
-mod kubernetes;
 mod lost_storage;
 mod regions;
 mod shared_files;

@@ -2,7 +2,6 @@
 //! is left of them.
 
 mod clickhouse;
-mod cluster;
 mod kafka;
 mod leftovers;
 mod s3;

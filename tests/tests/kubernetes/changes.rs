@@ -1,7 +1,7 @@
 //! What people do to a job: suspend, resume, rescale, change, delete, and go on from what was kept.
 
 use tidegate_crds::JobPhase;
-use tidegate_tests::platform::JobName;
+use tidegate_tests::platform::{JobName, OPERATOR_NAMESPACE};
 
 use super::{Case, platform};
 
@@ -68,6 +68,28 @@ async fn a_changed_statement_goes_on_from_the_last_checkpoint_and_a_bad_one_leav
     let status = platform.wait(&case.job, "the change runs", |status| status.phase == Some(JobPhase::Running)).await;
     assert_eq!(status.restarts, 0, "{status:?}");
     platform.committed_after(&case.job, epoch + 1).await;
+    case.finish_exact(&platform).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_that_is_upgraded_by_helm_leaves_the_job_alone() {
+    let Some(platform) = platform().await else { return };
+    let case = Case::start(&platform, "helm-upgraded", &[]).await;
+    let (epoch, pod) = platform.committed_after(&case.job, 1).await;
+    let names = ["get", "pods", "--namespace", OPERATOR_NAMESPACE, "--output", "jsonpath={.items[*].metadata.name}"];
+    let before = platform.kubectl(&names).await;
+    platform.install(&["log.filter=debug"]).await;
+    let operators = platform.kubectl(&names).await;
+    assert!(operators.split(' ').any(|name| !before.contains(name)), "{before} are still {operators}");
+
+    // It is the new one's, as it is.
+    let (epoch, same) = platform.committed_after(&case.job, epoch + 1).await;
+    assert_eq!(same.name, pod.name);
+    case.apply(&platform, &[("spec.parallelism", "1")]).await;
+    let status = platform.wait(&case.job, "a change is rolled out", |status| status.parallelism == 1).await;
+    assert_eq!(status.restarts, 0, "{status:?}");
+    platform.committed_after(&case.job, epoch).await;
+    platform.install(&[]).await;
     case.finish_exact(&platform).await;
 }
 

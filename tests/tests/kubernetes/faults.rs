@@ -61,6 +61,22 @@ async fn a_node_that_loses_its_power() {
     case.finish_exact(&platform).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_drained() {
+    let Some(platform) = platform().await else { return };
+    let case = Case::start(&platform, "node-drained", &[]).await;
+    let (epoch, pod) = platform.committed_after(&case.job, 2).await;
+    let node = pod.node.clone().unwrap();
+    let drain = ["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s"];
+    platform.kubectl(&drain).await;
+    let gone = platform.pods(&case.job).await.iter().all(|pod| pod.node.as_ref() != Some(&node));
+    assert!(gone, "a pod is left on {node}");
+    let (_, other) = platform.committed_after(&case.job, epoch + 1).await;
+    assert_ne!(other.node, pod.node);
+    platform.kubectl(&["uncordon", &node]).await;
+    case.finish_exact(&platform).await;
+}
+
 /// Three workers and their coordinator, over two nodes.
 const WORKERS: [(&str, &str); 2] = [("spec.parallelism", "4"), ("spec.workers", "{ replicas: 3, slotsPerWorker: 2 }")];
 

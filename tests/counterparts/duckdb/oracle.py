@@ -131,6 +131,8 @@ def compare(connection, sink):
 
 def serve(request):
     connection = duckdb.connect(":memory:", config={"threads": 1})
+    # 1.4.1 takes what `date_trunc` gives for never null, and counts it so.
+    connection.execute("SET disabled_optimizers = 'statistics_propagation'")
     statement = ""
     try:
         for statement in ["SET TimeZone = 'UTC'", *MACROS]:

@@ -14,7 +14,7 @@ set +m
 trap 'kill -- "-$cluster" 2>/dev/null || true; rm -f "$said"' EXIT
 
 status=0
-cargo test --locked --workspace --lib --bins --test all || status=$?
+cargo test --locked --workspace --no-fail-fast --lib --bins --test all || status=$?
 cargo test --locked --workspace --doc || status=$?
 echo '==> waiting for the tests on a Kubernetes cluster'
 wait "$cluster" || status=$?

@@ -303,6 +303,10 @@ fn reference(payload: &[u8]) -> Result<[Option<String>; 4], ()> {
         None => exact(raw, 0, i128::from(i64::MIN)..i128::from(i64::MAX) + 1),
     });
     let ts = ts.transpose()?;
+    // The years 0 to 9999.
+    if ts.is_some_and(|ms| !(-62_167_219_200_000..253_402_300_800_000).contains(&ms)) {
+        return Err(());
+    }
     let text = |value: Option<i128>| value.map(|value| value.to_string());
     Ok([Some(id.ok_or(())?), text(store), text(amount), text(ts)])
 }

@@ -103,8 +103,31 @@ pub fn plain(text: &str) -> String {
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
         text = rest.to_owned();
     }
+    if let Some(said) = said_better(&text) {
+        return said;
+    }
     let text = respelled(&text);
     if text.is_empty() || INTERNAL.iter().any(|word| text.contains(word)) { UNSAID.to_owned() } else { text }
+}
+
+/// What the commonest slips are told.
+fn said_better(text: &str) -> Option<String> {
+    if text.contains("must appear in the GROUP BY clause or must be part of an aggregate function") {
+        let (_, rest) = text.split_once("column \"")?;
+        let (column, _) = rest.split_once('"')?;
+        let name = column.rsplit('.').next()?;
+        return Some(format!(
+            "`{name}` is neither in GROUP BY nor inside an aggregate; add it to GROUP BY, or aggregate it, as in MAX({name})"
+        ));
+    }
+    if text.contains("Schema contains duplicate unqualified field name") {
+        return Some(
+            "two of its expressions differ in casts only, which is not supported in one SELECT; write one of the casts as a \
+             column of a view below"
+                .to_owned(),
+        );
+    }
+    None
 }
 
 /// An expression, or names made of one, in SQL's words: types and literals respelled.
@@ -196,6 +219,15 @@ mod tests {
             ),
             (internal_datafusion_err!("a hole"), UNSAID),
             (plan_datafusion_err!("a LogicalPlan of Some(1)"), UNSAID),
+            (
+                plan_datafusion_err!(
+                    "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \
+                     \"clicks.user_id\" must appear in the GROUP BY clause or must be part of an aggregate function, \
+                     currently only \"count(Int64(1))\" appears in the SELECT clause satisfies this requirement"
+                ),
+                "`user_id` is neither in GROUP BY nor inside an aggregate; add it to GROUP BY, or aggregate it, as in \
+                 MAX(user_id)",
+            ),
             (
                 plan_datafusion_err!("cannot compare Timestamp(ms, \"UTC\") with Decimal128(12, 2)"),
                 "cannot compare timestamp(3) with decimal(12,2)",

@@ -122,7 +122,7 @@ impl Crew {
             return Some(end);
         }
         self.coordinator.signal("KILL");
-        assert!(matches!(self.coordinator.await_end(Duration::from_secs(10)), End::Killed | End::Finished));
+        assert!(matches!(self.coordinator.await_end(Duration::from_mins(1)), End::Killed | End::Finished));
         self.coordinator = coordinator(&mut self.job, &self.port, self.expected);
         None
     }

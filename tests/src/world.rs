@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long one start of the job may take.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(6);
 /// Of a topic of orders.
 pub const PARTITIONS: i32 = 8;
 

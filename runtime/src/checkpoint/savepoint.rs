@@ -31,7 +31,7 @@ pub const FILE: &str = "savepoint.json";
 /// Folder of its files of state, below its own.
 pub const STATE: &str = "state/";
 const LONGEST_NAME: usize = 63;
-/// What stands in the place of a savepoint that was begun and never completed.
+/// What stands in the place of a savepoint that was begun and never completed, or is being deleted.
 const GRAVE: &[u8] = br#"{"givenUp":true}"#;
 
 #[derive(Debug, Error)]
@@ -107,15 +107,19 @@ pub async fn write(store: &Arc<dyn Store>, name: &str, manifest: &Manifest) -> R
     Ok(copied)
 }
 
-/// Deletes a savepoint: first what makes it one. False if there is none of this name.
+/// Deletes a savepoint. False if there is none of this name.
+///
+/// First a grave takes the place of what makes it one, and goes last: until then nobody can have the name, whose files
+/// would be deleted as those of the old one.
 pub async fn delete(store: &dyn Store, name: &str) -> Result<bool, StoreError> {
     match store.get(&file(name)).await? {
         Some(bytes) if !is_given_up(&bytes) => {}
         _ => return Ok(false),
     }
-    store.delete(&file(name)).await?;
+    store.put(&file(name), Bytes::from_static(GRAVE)).await?;
     fault::reach("savepoint-deleted");
     delete_state(store, name).await?;
+    store.delete(&file(name)).await?;
     Ok(true)
 }
 

@@ -6,7 +6,13 @@ use tidegate_crds::api::Failure;
 
 use super::{arguments::JobArguments, prefixed};
 use crate::{
-    checkpoint::{claim::read_newest, journal::LogLost, store::Store},
+    checkpoint::{
+        claim::read_newest,
+        journal::LogLost,
+        manifest::Manifest,
+        record::{CheckpointRef, Trigger},
+        store::Store,
+    },
     error_chain,
     failure::Reason,
     ids::Attempt,
@@ -61,12 +67,31 @@ pub(super) async fn say_stopped(store: &dyn Store, had: Option<Attempt>, may_be_
     match had.filter(|had| !is_there(had)) {
         Some(_) if may_be_deleted && newest.is_none() => tracing::info!("stopped; the checkpoints are deleted"),
         Some(lost) => return Err(LogLost::new(store, lost).failure()),
-        None => {
-            let epoch = newest.and_then(|log| log.checkpoint).map(|checkpoint| checkpoint.epoch.0);
-            tracing::info!(?epoch, "stopped; the next run goes on from the last checkpoint");
-        }
+        None => match newest.and_then(|log| log.checkpoint) {
+            None => tracing::info!("stopped before a first checkpoint; the next run begins anew"),
+            Some(checkpoint) => say_next(store, &checkpoint).await,
+        },
     }
     Ok(())
+}
+
+/// Says whether the next run goes on from a checkpoint.
+async fn say_next(store: &dyn Store, checkpoint: &CheckpointRef) {
+    let epoch = checkpoint.epoch.0;
+    match Manifest::read(store, checkpoint).await {
+        Ok(manifest) if manifest.trigger == Trigger::Drain => {
+            tracing::info!(epoch, "stopped and drained: nothing can go on from this state");
+        }
+        Ok(_) => tracing::info!(epoch, "stopped; the next run goes on from the last checkpoint"),
+        Err(error) => {
+            let error = error_chain(&error);
+            tracing::error!(
+                epoch,
+                error,
+                "stopped; the last checkpoint can't be read, so the next run can't go on from it"
+            );
+        }
+    }
 }
 
 /// Of the process rather than of its job.

@@ -97,6 +97,8 @@ pub(super) struct Loop {
     /// Work of this start that ends with it.
     pub work: JoinSet<()>,
     pub cancelled: bool,
+    /// A savepoint that was asked for with the cancellation, or before it, has failed since: nothing is deleted.
+    pub unsaved: bool,
 }
 
 impl Coordinator {
@@ -121,6 +123,7 @@ impl Coordinator {
             tried,
             work: JoinSet::new(),
             cancelled: false,
+            unsaved: false,
         };
         let mut event = Some(Event::Tick);
         loop {
@@ -218,7 +221,11 @@ impl Loop {
         }
         let delete = self.job.plan.spec.checkpoint.on_cancellation == OnCancellation::Delete;
         if delete && self.cancelled && *outcome == Outcome::Stopped {
-            self.job.shared.alive_during(self.delete()).await;
+            if self.unsaved {
+                tracing::warn!("the savepoint that was asked for is not there, so the checkpoints stay");
+            } else {
+                self.job.shared.alive_during(self.delete()).await;
+            }
         }
         self.show();
     }

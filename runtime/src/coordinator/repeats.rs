@@ -42,6 +42,14 @@ impl Repeats {
         self.times >= self.most && self.last.as_ref().is_some_and(|failure| is_of_the_job(failure.reason))
     }
 
+    /// When it ends, if ever.
+    fn tried_until(&self) -> String {
+        match self.most {
+            u32::MAX => String::new(),
+            most => format!(" (it is tried {most} times, `spec.restart.sameFailures`)"),
+        }
+    }
+
     /// Takes in a failure at `now` milliseconds; gives it with what is known of its repeats.
     pub fn note(&mut self, failure: Failure, now: u64) -> Failure {
         let again = self.last.as_ref() == Some(&failure) && now.saturating_sub(self.at) < FORGOTTEN_AFTER_MS;
@@ -49,8 +57,9 @@ impl Repeats {
         self.at = now;
         let message = match self.times {
             times if times >= FEWEST && is_of_the_job(failure.reason) => format!(
-                "failed {times} times in a row at the same place, so no restart will get past it; the record, the job or \
+                "failed {times} times in a row at the same place, so no restart will get past it{}; the record, the job or \
                  what it reads has to change: {}",
+                self.tried_until(),
                 failure.message
             ),
             _ => failure.message.clone(),

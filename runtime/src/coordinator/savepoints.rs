@@ -46,7 +46,7 @@ impl Loop {
                 Ok(()) => self.look_at_name(name, then, answer),
                 Err(refused) => reply(answer, Err(refused)),
             },
-            Request::DeleteSavepoint { name, answer } => match self.can_save() {
+            Request::DeleteSavepoint { name, answer } => match self.can_delete(&name) {
                 Ok(()) => self.delete_savepoint(name, answer),
                 Err(refused) => reply(answer, Err(refused)),
             },
@@ -77,6 +77,15 @@ impl Loop {
             }
             None => Ok(()),
         }
+    }
+
+    fn can_delete(&self, name: &str) -> Result<(), Refused> {
+        savepoint::check_name(name).map_err(|error| Refused::invalid(error.to_string()))?;
+        self.can_save()?;
+        if self.job.shared.savepoint_deletion_begins(name) {
+            return Ok(());
+        }
+        Err(Refused::conflict(format!("the savepoint `{name}` is being deleted")))
     }
 
     fn can_rescale(&self, parallelism: u32) -> Result<(), Refused> {
@@ -208,6 +217,7 @@ impl Loop {
 
     pub(super) fn savepoint_failed(&mut self, cause: String) {
         tracing::warn!(cause, "the savepoint has failed");
+        self.unsaved |= self.cancelled;
         self.job.shared.savepoint_changed(|status| {
             status.phase = SavepointPhase::Failed;
             status.failure = Some(cause);
@@ -222,9 +232,11 @@ impl Loop {
     }
 
     fn delete_savepoint(&self, name: String, answer: Sender<Result<(), Refused>>) {
-        let store: Arc<dyn Store> = self.job.store.clone();
+        let (store, shared): (Arc<dyn Store>, _) = (self.job.store.clone(), self.job.shared.clone());
         self.job.io.spawn(async move {
-            let deleted = match savepoint::delete(store.as_ref(), &name).await {
+            let deleted = savepoint::delete(store.as_ref(), &name).await;
+            shared.savepoint_deletion_ended(&name, deleted.is_ok());
+            let deleted = match deleted {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Refused::not_found(format!("there is no savepoint `{name}`"))),
                 Err(error) => Err(Refused::conflict(error_chain(&error))),

@@ -1,7 +1,7 @@
 //! What the coordinator shows of itself, for the HTTP API.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -38,6 +38,8 @@ struct State {
     waits_for: Option<Failure>,
     history: VecDeque<CheckpointDetails>,
     savepoints: VecDeque<SavepointStatus>,
+    /// Names of savepoints that are being deleted.
+    deleting: BTreeSet<String>,
     /// By sink: whose tries to publish fail, how many in a row, and why.
     failing: BTreeMap<String, BTreeMap<Option<WorkerId>, (u64, String)>>,
     lags: Lags,
@@ -52,7 +54,8 @@ impl Shared {
         let heartbeat = env::monotonic();
         let lags = Lags::new(plan.spec.parallelism, plan.metrics.source_lag_records.clone());
         let (history, savepoints) = (VecDeque::new(), VecDeque::new());
-        let state = State { status, waits_for: None, history, savepoints, failing, lags, heartbeat };
+        let deleting = BTreeSet::new();
+        let state = State { status, waits_for: None, history, savepoints, deleting, failing, lags, heartbeat };
         Arc::new(Self { state: Mutex::new(state), metrics: plan.metrics.clone() })
     }
 
@@ -176,6 +179,20 @@ impl Shared {
         let state = self.lock();
         let newest = state.savepoints.front().filter(|status| status.phase == SavepointPhase::InProgress);
         newest.map(|status| status.name.clone())
+    }
+
+    /// A savepoint of this name is about to be deleted; false if one is being already.
+    pub fn savepoint_deletion_begins(&self, name: &str) -> bool {
+        self.lock().deleting.insert(name.to_owned())
+    }
+
+    /// `is_gone`: there is no savepoint of this name any more.
+    pub fn savepoint_deletion_ended(&self, name: &str, is_gone: bool) {
+        let mut state = self.lock();
+        state.deleting.remove(name);
+        if is_gone {
+            state.savepoints.retain(|status| status.name != name || status.phase == SavepointPhase::InProgress);
+        }
     }
 
     pub fn savepoints(&self) -> SavepointHistory {

@@ -25,7 +25,7 @@ const NAME: &str = "hdfs";
 const DATANODES: usize = 2;
 const USER: &str = "tidegate";
 /// Long, because the tests may share two cores with a build.
-const DATANODES_WITHIN: Duration = Duration::from_secs(90);
+const DATANODES_WITHIN: Duration = Duration::from_mins(5);
 
 /// Hadoop's jars in `lib/`, the metadata of an empty file system in `formatted/`, and in `classes/` what Hadoop looks
 /// for beside its jars.

@@ -11,7 +11,7 @@ use super::port::Port;
 use super::process::{Launch, Process, until};
 
 /// Long, because the tests may share two cores with a build.
-const READY_WITHIN: Duration = Duration::from_secs(90);
+const READY_WITHIN: Duration = Duration::from_mins(5);
 const END_WITHIN: Duration = Duration::from_mins(1);
 
 /// One server of ours. Dropping it kills the process, then removes the data.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::counterparts::ClickHouse;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Everything in a topic that a read-committed reader sees, once all transactions in it are decided.
 pub fn kafka_rows(bootstrap: &str, topic: &str) -> Rows {
@@ -29,7 +29,7 @@ pub fn kafka_rows(bootstrap: &str, topic: &str) -> Rows {
     consumer.assign(&list).expect("an assignment");
     let (mut rows, mut ended) = (Vec::new(), 0);
     while ended < partitions {
-        match consumer.poll(Duration::from_mins(1)).expect("the end of each partition within a minute") {
+        match consumer.poll(PATIENCE).expect("the end of each partition in time") {
             Ok(message) => rows.push(row(message.payload().expect("a value"))),
             Err(KafkaError::PartitionEOF(_)) => ended += 1,
             Err(error) => panic!("failed to read {topic}: {error}"),

@@ -22,7 +22,10 @@ impl Workload {
     pub async fn create_topic(bootstrap: &str, topic: &str, partitions: i32) {
         let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().expect("an admin client");
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        let made = admin.create_topics([&new], &AdminOptions::new()).await.expect("an answer");
+        let made = admin
+            .create_topics([&new], &AdminOptions::new().request_timeout(Some(KNOWN_WITHIN)))
+            .await
+            .expect("an answer");
         for result in made {
             result.expect("a new topic");
         }
@@ -77,8 +80,8 @@ impl Workload {
 
 type OrderProducer = ThreadedProducer<DefaultProducerContext>;
 
-const KNOWN_WITHIN: Duration = Duration::from_mins(1);
-const DELIVERED_WITHIN: Duration = Duration::from_mins(2);
+const KNOWN_WITHIN: Duration = Duration::from_mins(5);
+const DELIVERED_WITHIN: Duration = Duration::from_mins(10);
 const HOUR_MS: i64 = 3_600_000;
 
 fn producer(bootstrap: &str) -> OrderProducer {

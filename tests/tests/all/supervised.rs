@@ -1,7 +1,7 @@
 //! A process that something watches: it waits for what it needs, says what it waits for, stops when asked, and stays until
 //! its last status was read.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use tidegate_crds::api::{CheckpointDetails, Failure, FailureReason, JobStatus, Phase};
 use tidegate_tests::{
@@ -87,7 +87,7 @@ async fn a_signal_or_a_request_ends_the_wait_for_a_sink() {
             lives(&mut process, Phase::Stopped).await;
         }
         process.signal("TERM");
-        assert_eq!(process.wait(Duration::from_secs(5)), End::Finished);
+        assert_eq!(process.wait(PATIENCE), End::Finished);
     }
 }
 

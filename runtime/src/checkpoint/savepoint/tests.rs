@@ -106,6 +106,8 @@ async fn a_deletion_that_stops_half_way_is_finished_by_the_next_start() {
     write(&store, "first", &manifest).await.unwrap();
     memory.fail(Action::Delete, "state/1", Fault::Before, 1);
     delete(store.as_ref(), "first").await.unwrap_err();
+    // Who had the name now would have files of the old one, and lose its own to the deletion.
+    assert!(matches!(check_free(store.as_ref(), "first").await, Err(SavepointError::Taken { .. })));
     assert_eq!(sweep(store.as_ref()).await.unwrap(), 1);
     assert_eq!(below(&memory, "first"), [file("first").0]);
     write(&store, "second", &manifest).await.unwrap();

@@ -4,8 +4,8 @@
 //! transactions. Topics are not created by themselves. A transaction that timed out is aborted
 //! within a second of its timeout, which may be up to an hour.
 //!
-//! A broker that was killed can't register again before its old registration ran out, so that time
-//! is set to two seconds; a restart takes that much longer than a first start.
+//! A broker that was killed can't register again before its old registration ran out, which takes
+//! twelve seconds; a restart takes that much longer than a first start.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -194,9 +194,10 @@ inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
 log.dirs={data}
 auto.create.topics.enable=false
-# A killed broker waits for its old session before it may register again.
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=400
+# A killed broker waits for its old session before it may register again. One that lives must not lose its session on a
+# machine that is busy with other things: it would have no topics and no leaders then.
+broker.session.timeout.ms=12000
+broker.heartbeat.interval.ms=1000
 group.initial.rebalance.delay.ms=0
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 transaction.max.timeout.ms=3600000

@@ -14,7 +14,7 @@ use tidegate_tests::skip::is_named;
 
 use super::leftovers::Traces;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_keeps_what_was_committed_over_a_crash_and_leaves_nothing() {

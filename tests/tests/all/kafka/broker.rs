@@ -18,7 +18,7 @@ use rdkafka::{
 use tidegate_tests::counterparts::Kafka;
 use tokio::sync::OnceCell;
 
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Address of the broker that all tests share.
 pub(crate) async fn bootstrap() -> &'static str {

@@ -139,6 +139,6 @@ async fn a_bounded_run_ignores_partitions_it_did_not_start_with() {
     let mut reader = open(&spec, 0, 1, Some(vec![restored.clone()])).await;
     let found: Vec<_> = reader.positions().into_iter().map(|state| (state.split, state.next, state.end)).collect();
     assert_eq!(found, [(restored.split, 0, Some(0))]);
-    let fetched = tokio::time::timeout(Duration::from_secs(10), reader.fetch()).await.unwrap().unwrap();
+    let fetched = tokio::time::timeout(Duration::from_mins(1), reader.fetch()).await.unwrap().unwrap();
     assert!(matches!(fetched, tidegate::source::Fetched::Exhausted));
 }

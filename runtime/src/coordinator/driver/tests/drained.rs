@@ -1,7 +1,6 @@
 //! What a drained job has left.
 
 use super::*;
-use crate::checkpoint::manifest::Manifest;
 
 /// A job that was drained while its sink was away, and killed then.
 async fn drained() -> (Job, usize) {

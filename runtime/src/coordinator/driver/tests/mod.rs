@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
-    checkpoint::{CommitPermit, destination::Destination, log::Claimant, store::memory::MemoryStore},
+    checkpoint::{
+        CommitPermit, destination::Destination, log::Claimant, manifest::Manifest, store::memory::MemoryStore,
+    },
     exchange::remote::post::Post,
     ids::Revision,
     job::SinkTarget,
@@ -31,6 +33,7 @@ use crate::{
     worker::{at_hand::AtHand, protocol::Hello, supervisor::Worker},
 };
 
+mod cancelled;
 mod drained;
 mod refused;
 

@@ -63,14 +63,13 @@ impl Broker {
         Ok(())
     }
 
-    fn commit(&mut self, sink: String, id: &str, epoch: u64) -> Result<usize, Fenced> {
-        let Some((rows, marker)) = self.producer(id, epoch)?.open.take() else { return Ok(0) };
+    /// How many rows are seen now, and the marker of the same lane that was there before, if it is not an earlier one.
+    fn commit(&mut self, sink: String, id: &str, epoch: u64) -> Result<(usize, Option<Marker>), Fenced> {
+        let Some((rows, marker)) = self.producer(id, epoch)?.open.take() else { return Ok((0, None)) };
         let count = rows.len();
         self.rows.entry(sink).or_default().extend(rows);
-        if let Some(marker) = marker {
-            self.markers.insert(id.to_owned(), marker);
-        }
-        Ok(count)
+        let before = marker.and_then(|marker| self.markers.insert(id.to_owned(), marker));
+        Ok((count, before.filter(|before| Some(*before) >= marker)))
     }
 }
 
@@ -132,6 +131,9 @@ impl Publisher for TopicPublisher {
         let (noted, sink) = (name("commit"), self.sink.clone());
         let commit = move |world: &mut World| {
             let committed = world.broker.commit(sink, &id, epoch);
+            if let Ok((_, Some(newer))) = committed {
+                world.violate(format!("{noted} comes after {newer:?} of the same lane"));
+            }
             if committed.is_ok() {
                 world.publishes(marker.0);
             }

@@ -1,6 +1,9 @@
 //! What goes wrong, and when.
 
-use super::world::{Host, MILLI, Micros, SECOND};
+use super::{
+    met::Kind,
+    world::{Host, MILLI, Micros, SECOND, System},
+};
 use crate::chance::Chance;
 
 /// The first seconds belong to the start.
@@ -15,11 +18,12 @@ pub enum Fault {
         after: Micros,
         crash: Crash,
     },
-    /// Nothing arrives between two hosts.
+    /// Nothing arrives between two hosts, or at one of them from the other.
     Part {
         a: Host,
         b: Host,
         lasts: Micros,
+        one_way: bool,
     },
     /// A host stands still, as a machine that swaps, and then goes on as if nothing had been.
     Freeze {
@@ -36,9 +40,10 @@ pub enum Fault {
         trouble: u64,
         lasts: Micros,
     },
-    /// A host reaches neither store nor sinks.
+    /// A host does not reach some systems.
     CutOff {
         host: Host,
+        systems: &'static [System],
         lasts: Micros,
     },
     /// Messages between two hosts take up to so long.
@@ -83,6 +88,20 @@ pub enum Moment {
     Committed,
     ManifestWritten,
     Published,
+}
+
+impl Moment {
+    /// That of a process which has just seen it.
+    pub fn death(self) -> Kind {
+        match self {
+            Self::Begun => Kind::DiedAtBegun,
+            Self::Sealed => Kind::DiedAtSealed,
+            Self::Owned => Kind::DiedAtOwned,
+            Self::Committed => Kind::DiedAtCommitted,
+            Self::ManifestWritten => Kind::DiedAtManifest,
+            Self::Published => Kind::DiedAtPublished,
+        }
+    }
 }
 
 /// What a person may ask for while all this happens.
@@ -150,7 +169,7 @@ fn ambush(chance: &mut Chance, hosts: &[Host]) -> Fault {
 
 fn part(chance: &mut Chance, hosts: &[Host]) -> Fault {
     let (a, b) = two(chance, hosts);
-    Fault::Part { a, b, lasts: chance.within(SECOND..30 * SECOND) }
+    Fault::Part { a, b, lasts: chance.within(SECOND..30 * SECOND), one_way: chance.happens(400) }
 }
 
 fn freeze(chance: &mut Chance, hosts: &[Host]) -> Fault {
@@ -170,7 +189,13 @@ fn storm(chance: &mut Chance, _: &[Host]) -> Fault {
 fn cut_off(chance: &mut Chance, hosts: &[Host]) -> Fault {
     // Some last longer than the journal's patience with a create whose outcome is not known.
     let longest = chance.one_of(&[25, 25, 90]);
-    Fault::CutOff { host: chance.one_of(hosts), lasts: chance.within(SECOND..longest * SECOND) }
+    const SYSTEMS: [&[System]; 4] =
+        [&[System::Store, System::Sinks], &[System::Store, System::Sinks], &[System::Store], &[System::Sinks]];
+    Fault::CutOff {
+        host: chance.one_of(hosts),
+        systems: chance.one_of(&SYSTEMS),
+        lasts: chance.within(SECOND..longest * SECOND),
+    }
 }
 
 fn slow(chance: &mut Chance, hosts: &[Host]) -> Fault {

@@ -110,6 +110,10 @@ pub struct Setting {
     pub max_concurrent: u32,
     /// The longest that a write to the store takes, beside its way there.
     pub slow_writes: Micros,
+    /// Reads and writes of connections that take less than they could, of a thousand.
+    pub short_transfers: u64,
+    /// Reads of the store that bring other bytes than were written, of a thousand.
+    pub flawed_reads: u64,
     pub pace: Pace,
     pub tolerable_failures: u32,
     pub orders: GeneratorSource,
@@ -182,6 +186,8 @@ impl Setting {
             alignment_timeout,
             max_concurrent,
             slow_writes,
+            short_transfers: chance.one_of(&[0, 0, 50, 500]),
+            flawed_reads: chance.one_of(&[0, 0, 10, 50]),
             pace: Pace { labour, channel_bytes, chunk_rows, unwritten_keys, beside },
             tolerable_failures: chance.within(0..4) as u32,
             orders,

@@ -16,6 +16,7 @@ mod doors;
 mod faults;
 mod job;
 mod ledger;
+mod met;
 mod net;
 mod panics;
 mod process;
@@ -39,6 +40,7 @@ pub(crate) use self::{
     world::{Host, Micros, Pid, Shared, Weather, World},
 };
 pub use self::{
+    met::{Kind, Met},
     run::{Played, play},
     series::{Series, series},
     store::TableFiles,

@@ -10,12 +10,13 @@ use super::{
     faults::{Crash, Fault, Moment, Wish, plan},
     job::{FINISHED, Setting, WHOLE, inspect},
     ledger,
+    met::{Kind, Met},
     panics::panics,
     process::Process,
     store::TableFiles,
     table::passed_on,
     telling::tell,
-    world::{Host, INSPECTOR, Micros, Pid, SECOND, Shared, Weather},
+    world::{Host, INSPECTOR, Micros, Pid, SECOND, Shared, System, Weather},
 };
 use crate::chance::Chance;
 use crate::oracle::{Rows, Workload, reference, reference_with_duplicates};
@@ -39,6 +40,8 @@ pub struct Played {
     /// Virtual time until the job had finished.
     pub took: Micros,
     pub faults: usize,
+    /// What has gone wrong and was asked for, by kind.
+    pub met: Met,
     /// Files, or pieces of them, of rows that barriers have overtaken.
     pub in_flight: u64,
     /// Restarts of the coordinators' attempts, and those of them in which some regions went on.
@@ -82,7 +85,12 @@ pub fn play(seed: u64, told: bool) -> Played {
     let _log = told.then(|| tell(run.world.clone()));
     run.world.lock().trace.told = told;
     run.world.lock().weather = usual;
-    run.world.lock().slow_writes = setting.slow_writes;
+    {
+        let mut world = run.world.lock();
+        world.slow_writes = setting.slow_writes;
+        world.short_transfers = setting.short_transfers;
+        world.flawed_reads = setting.flawed_reads;
+    }
     let count = faults.len();
     for (at, fault) in faults {
         run.step(at, Step::Fault(fault));
@@ -105,6 +113,7 @@ pub fn play(seed: u64, told: bool) -> Played {
         events: world.trace.events,
         took,
         faults: count,
+        met: world.met.clone(),
         in_flight: world.in_flight,
         restarts: world.metrics.iter().map(|metrics| metrics.restarts.get()).sum(),
         region_restarts: world.metrics.iter().map(|metrics| metrics.region_restarts.get()).sum(),
@@ -225,6 +234,10 @@ impl Run {
         self.world.lock().note(format_args!("{host} {what}"));
     }
 
+    fn meet(&self, kind: Kind) {
+        self.world.lock().met.note(kind);
+    }
+
     fn remove(&mut self, host: Host, silently: bool) {
         let Some(process) = self.processes.remove(&host) else { return };
         {
@@ -256,6 +269,7 @@ impl Run {
                 let mut world = self.world.lock();
                 world.note(format_args!("faults cease"));
                 world.weather.trouble = 0;
+                world.flawed_reads = 0;
                 world.heal_links();
             }
         }
@@ -286,33 +300,53 @@ impl Run {
         match fault {
             Fault::Crash(crash) => self.crash(crash),
             Fault::Ambush { upon, after, crash } => self.ambushes.push((upon, after, crash)),
-            Fault::Part { a, b, lasts } => self.world.lock().part(a, b, now + lasts),
+            Fault::Part { a, b, lasts, one_way } => {
+                let mut world = self.world.lock();
+                world.part(a, b, now + lasts);
+                if !one_way {
+                    world.part(b, a, now + lasts);
+                }
+                world.met.note(if one_way { Kind::PartedOneWay } else { Kind::Parted });
+            }
             Fault::Freeze { host, lasts } => {
                 self.note(host, "freezes");
+                self.meet(Kind::Frozen);
                 self.frozen.insert(host);
                 self.step(now + lasts, Step::Thaw(host));
             }
             Fault::Jump { host, ms } => {
                 self.note(host, &format!("has a wall clock {ms} ms ahead"));
+                self.meet(Kind::Jumped);
                 self.world.lock().clocks.insert(host, ms);
             }
             Fault::Storm { trouble, lasts } => {
                 let mut world = self.world.lock();
                 world.note(format_args!("{trouble} of 1000 requests go wrong"));
                 world.weather.trouble = trouble;
+                world.met.note(Kind::Storm);
                 drop(world);
                 self.step(now + lasts, Step::EndStorm);
             }
-            Fault::CutOff { host, lasts } => {
-                self.note(host, "reaches neither store nor sinks");
-                self.world.lock().cut_off.insert(host, now + lasts);
+            Fault::CutOff { host, systems, lasts } => {
+                self.note(host, &format!("does not reach {systems:?}"));
+                let mut world = self.world.lock();
+                world.cut_off.extend(systems.iter().map(|system| ((host, *system), now + lasts)));
+                world.met.note(match systems {
+                    [System::Store] => Kind::CutOffStore,
+                    [System::Sinks] => Kind::CutOffSinks,
+                    _ => Kind::CutOff,
+                });
             }
-            Fault::Slow { a, b, most } => self.world.lock().slow(a, b, most),
+            Fault::Slow { a, b, most } => {
+                self.meet(Kind::SlowLink);
+                self.world.lock().slow(a, b, most);
+            }
             Fault::Ask { host, wish } => self.ask(host, wish),
             Fault::Break { draw } => self.world.lock().break_one(draw),
             Fault::Fail { draw } => {
                 let struck = self.world.lock().strike_one(draw);
                 if let Some(pid) = struck {
+                    self.meet(Kind::SubtaskFailed);
                     self.run_process(pid);
                 }
             }
@@ -326,8 +360,10 @@ impl Run {
             process.stagger(polls);
         }
         self.note(host, if silently { "loses its power" } else { "is killed" });
+        self.meet(if silently { Kind::LostPower } else { Kind::Killed });
         self.remove(host, silently);
         if as_another {
+            self.meet(Kind::Renamed);
             *self.names.entry(host).or_default() += 1;
         }
         let back = self.now() + back_after;
@@ -343,6 +379,7 @@ impl Run {
         for moment in moments {
             let Some(place) = self.ambushes.iter().position(|(upon, ..)| *upon == moment) else { continue };
             let (_, after, crash) = self.ambushes.remove(place);
+            self.meet(moment.death());
             self.step(now + after, Step::Fault(Fault::Crash(crash)));
         }
     }
@@ -351,6 +388,11 @@ impl Run {
         let Some(desk) = self.world.lock().desks.get(&host).cloned() else { return };
         self.note(host, &format!("is asked for {wish:?}"));
         self.asked += 1;
+        self.meet(match wish {
+            Wish::Checkpoint => Kind::Checkpoint,
+            Wish::Savepoint => Kind::Savepoint,
+            Wish::Rescale { .. } => Kind::Rescale,
+        });
         let request = match wish {
             Wish::Checkpoint => Request::Checkpoint,
             Wish::Savepoint => Request::Savepoint {

@@ -11,15 +11,16 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate::checkpoint::{
-    manifest::{Manifest, StateKind, parse_folder},
-    record::{Body, LOG, Record},
+    manifest::{DATA, Manifest, StateKind, parse_folder},
+    record::{Body, LOG, Record, hint_path},
     store::{Create, Listed, ObjectPath, Store, StoreError},
 };
 use tokio::sync::oneshot;
 
 use super::{
     faults::Moment,
-    world::{INSPECTOR, Pid, Shared, World},
+    met::Kind,
+    world::{INSPECTOR, Pid, Shared, System, World},
 };
 
 /// What is done to a file of a checkpoint, in the words of errors.
@@ -84,6 +85,25 @@ impl World {
         Create::Created
     }
 
+    /// What a reader gets of an object: sometimes not what was written. Of the log, whose records have no checksum, some of
+    /// the bytes; of what a checkpoint names, others, too.
+    fn bring(&mut self, name: &str, bytes: Bytes) -> Bytes {
+        if bytes.is_empty() || !self.chance.happens(self.flawed_reads) {
+            return bytes;
+        }
+        let place = self.chance.within(0..bytes.len() as u64) as usize;
+        if name.starts_with(DATA) && self.chance.happens(500) {
+            self.met.note(Kind::FlippedRead);
+            self.note(format_args!("read {name}: byte {place} is another"));
+            let mut flipped = bytes.to_vec();
+            flipped[place] ^= 1 << self.chance.within(0..8);
+            return flipped.into();
+        }
+        self.met.note(Kind::TruncatedRead);
+        self.note(format_args!("read {name}: {place} bytes"));
+        bytes.slice(..place)
+    }
+
     fn recorded(&mut self, record: &Body) {
         let moment = match record {
             Body::AttemptStarted { .. } => Moment::Begun,
@@ -120,7 +140,7 @@ impl SimStore {
         let answered: oneshot::Receiver<Option<T>> = {
             let mut world = self.world.lock();
             let longest = if action == WRITE { world.slow_writes } else { 0 };
-            world.request_taking(longest, self.pid, &format!("{action} {path}"), serve)
+            world.carry(System::Store, longest, self.pid, &format!("{action} {path}"), serve)
         };
         answered.await.ok().flatten().ok_or_else(|| StoreError::Failed {
             action,
@@ -139,7 +159,7 @@ impl Store for SimStore {
     }
 
     async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
-        let name = path.0.clone();
+        let (name, hint) = (path.0.clone(), hint_path().0);
         let put = move |world: &mut World| {
             let digest = world.digests.of(&bytes);
             world.note(format_args!("put {name} {digest:x}"));
@@ -151,6 +171,10 @@ impl Store for SimStore {
                 let newest = world.written.entry(attempt.0).or_default();
                 *newest = epoch.0.max(*newest);
             }
+            // A hint may be wrong; everything else is written once, however often.
+            if name != hint && world.objects.0.get(&name).is_some_and(|before| *before != bytes) {
+                world.violate(format!("{name} is overwritten with other bytes"));
+            }
             world.objects.0.insert(name, bytes);
         };
         self.ask(WRITE, &path.0, put).await
@@ -161,8 +185,9 @@ impl Store for SimStore {
         let read = move |world: &mut World| {
             let found = world.objects.0.get(&name).cloned();
             let is_of_table = found.is_some() && world.digests.tables.contains(&name);
-            world.table_files.fetched += u64::from(is_of_table && world.host(pid) != Some(INSPECTOR));
-            found
+            let is_inspected = world.host(pid) == Some(INSPECTOR);
+            world.table_files.fetched += u64::from(is_of_table && !is_inspected);
+            found.map(|bytes| if is_inspected { bytes } else { world.bring(&name, bytes) })
         };
         self.ask("read", &path.0, read).await
     }

@@ -1,6 +1,6 @@
 //! A table that recognises an insert by its token, as ClickHouse does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},
@@ -22,6 +22,8 @@ use super::{
 #[derive(Debug, Default)]
 pub struct Table {
     tokens: BTreeSet<String>,
+    /// By lane, the epoch and chunk that came last.
+    newest: BTreeMap<String, (Epoch, u32)>,
     /// In the reference's words.
     pub rows: Vec<String>,
 }
@@ -57,13 +59,18 @@ impl Publisher for TablePublisher {
     async fn publish(&self, permit: &CommitPermit, chunk: &Chunk) -> Result<(), SinkError> {
         assert!(chunk.id.epoch <= permit.epoch(), "a permit covers its own epoch and earlier ones");
         let (token, rows) = (chunk.id.to_string(), rows(chunk));
-        let epoch = chunk.id.epoch;
+        let (epoch, index) = (chunk.id.epoch, chunk.id.index);
+        let lane = format!("{}/{}/{}", chunk.id.lineage, chunk.id.sink, chunk.id.slot);
         let insert = move |world: &mut World| {
             world.publishes(epoch);
             let is_new = world.table.tokens.insert(token.clone());
             world.note(format_args!("insert {token}: {}", if is_new { rows.len() } else { 0 }));
             if is_new {
                 world.table.rows.extend(rows);
+                let before = world.table.newest.insert(lane, (epoch, index));
+                if let Some(newer) = before.filter(|before| *before >= (epoch, index)) {
+                    world.violate(format!("{token} comes after {newer:?} of the same lane"));
+                }
             }
         };
         self.ask(&format!("insert {}", chunk.id), insert).await

@@ -14,6 +14,7 @@ use super::{
     broker::Broker,
     digests::Digests,
     faults::Moment,
+    met::{Kind, Met},
     net::Net,
     store::{Objects, TableFiles},
     table::Table,
@@ -50,6 +51,13 @@ pub struct Weather {
     pub trouble: u64,
 }
 
+/// What a host reaches beside other hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum System {
+    Store,
+    Sinks,
+}
+
 /// What becomes of a request to a system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -82,7 +90,7 @@ pub struct World {
     /// What a host's wall clock is ahead, in milliseconds.
     pub clocks: BTreeMap<Host, i64>,
     /// Systems that a host can't reach, until when.
-    pub cut_off: BTreeMap<Host, Micros>,
+    pub cut_off: BTreeMap<(Host, System), Micros>,
     /// What makes a subtask fail, by the process it is in and its name.
     pub strikes: BTreeMap<(Pid, String), oneshot::Sender<()>>,
     /// What all processes have counted.
@@ -94,6 +102,12 @@ pub struct World {
     pub broker: Broker,
     pub table: Table,
     pub weather: Weather,
+    /// What has gone wrong, counted.
+    pub met: Met,
+    /// Reads and writes of connections that take less than they could, of a thousand.
+    pub short_transfers: u64,
+    /// Reads of the store that bring other bytes than were written, of a thousand.
+    pub flawed_reads: u64,
     /// What has become durable since the run last looked.
     pub moments: Vec<Moment>,
     /// Files, or pieces of them, of rows that barriers have overtaken.
@@ -141,6 +155,9 @@ impl Shared {
             broker: Broker::default(),
             table: Table::default(),
             weather: Weather::default(),
+            met: Met::default(),
+            short_transfers: 0,
+            flawed_reads: 0,
             moments: Vec::new(),
             in_flight: 0,
             owned: BTreeSet::new(),
@@ -219,30 +236,40 @@ impl World {
     }
 
     /// What becomes of a process's next request to a system.
-    pub fn fate(&mut self, pid: Pid) -> Fate {
-        if self.host(pid).and_then(|host| self.cut_off.get(&host)).is_some_and(|until| self.now < *until) {
+    pub fn fate(&mut self, pid: Pid, system: System) -> Fate {
+        let until = self.host(pid).and_then(|host| self.cut_off.get(&(host, system)));
+        if until.is_some_and(|until| self.now < *until) {
             return Fate::Lost;
         }
         if !self.chance.happens(self.weather.trouble) {
             return Fate::Done;
         }
-        self.chance.one_of(&[Fate::Slow, Fate::Refused, Fate::Lost, Fate::AnswerLost, Fate::Late])
+        let (fate, kind) = self.chance.one_of(&[
+            (Fate::Slow, Kind::SlowRequest),
+            (Fate::Refused, Kind::RefusedRequest),
+            (Fate::Lost, Kind::LostRequest),
+            (Fate::AnswerLost, Kind::LostAnswer),
+            (Fate::Late, Kind::LateRequest),
+        ]);
+        self.met.note(kind);
+        fate
     }
 
-    /// Carries a request to a system and its answer back, as fate has it. `None` in place of an answer: nobody answers,
-    /// and the client has given up.
+    /// Carries a request to a sink and its answer back, as fate has it. `None` in place of an answer: nobody answers, and
+    /// the client has given up.
     pub fn request<T: Send + 'static>(
         &mut self,
         pid: Pid,
         name: &str,
         serve: impl FnOnce(&mut World) -> T + Send + 'static,
     ) -> oneshot::Receiver<Option<T>> {
-        self.request_taking(0, pid, name, serve)
+        self.carry(System::Sinks, 0, pid, name, serve)
     }
 
-    /// As [`World::request`], of one that takes up to so long beside its way there.
-    pub fn request_taking<T: Send + 'static>(
+    /// As [`World::request`], to any system; it takes up to so long beside its way there.
+    pub fn carry<T: Send + 'static>(
         &mut self,
+        system: System,
         longest: Micros,
         pid: Pid,
         name: &str,
@@ -251,7 +278,7 @@ impl World {
         /// A client waits so long for an answer.
         const PATIENCE: Micros = 5 * SECOND;
         let (answer, answered) = oneshot::channel();
-        let fate = self.fate(pid);
+        let fate = self.fate(pid, system);
         let there = self.chance.within(500..8 * MILLI + longest);
         let back = self.chance.within(500..8 * MILLI);
         if fate != Fate::Done {

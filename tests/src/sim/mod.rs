@@ -12,6 +12,7 @@
 
 mod broker;
 mod digests;
+mod disk;
 mod doors;
 mod faults;
 mod job;
@@ -21,11 +22,15 @@ mod net;
 mod panics;
 mod process;
 mod run;
+mod sales;
 mod series;
 mod store;
 mod table;
 mod telling;
+mod topic;
+mod topic_source;
 mod trace;
+mod verdict;
 mod world;
 
 pub(crate) use self::{

@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use tidegate::{coordinator::api::Request, metrics::Metrics};
+use tidegate::{
+    coordinator::{api::Request, shared},
+    ids::Epoch,
+    metrics::Metrics,
+};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{
@@ -18,6 +22,7 @@ use super::{
     net::Net,
     store::{Objects, TableFiles},
     table::Table,
+    topic::Topic,
     trace::Trace,
 };
 use crate::chance::Chance;
@@ -32,8 +37,27 @@ pub const SECOND: Micros = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Host(pub u8);
 
+/// How many hosts a generation has at most.
+const OF_GENERATION: u8 = 40;
+
+impl Host {
+    /// The host of this number of a generation of processes.
+    pub fn of(generation: u8, number: u8) -> Self {
+        Self(generation * OF_GENERATION + number)
+    }
+
+    pub fn generation(self) -> u8 {
+        self.0 / OF_GENERATION
+    }
+
+    /// The host of another generation that has the same part.
+    pub fn in_generation(self, generation: u8) -> Self {
+        Self::of(generation, self.0 % OF_GENERATION)
+    }
+}
+
 /// Who looks at the end whether all is well.
-pub const INSPECTOR: Host = Host(99);
+pub const INSPECTOR: Host = Host(199);
 
 /// One life of a process; a restart is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +111,8 @@ pub struct World {
     pub lives: BTreeMap<Host, Pid>,
     /// Where coordinators are asked for something.
     pub desks: BTreeMap<Host, UnboundedSender<Request>>,
+    /// What coordinators tell of themselves.
+    pub coordinators: BTreeMap<Host, Arc<shared::Shared>>,
     /// What a host's wall clock is ahead, in milliseconds.
     pub clocks: BTreeMap<Host, i64>,
     /// Systems that a host can't reach, until when.
@@ -101,6 +127,7 @@ pub struct World {
     pub table_files: TableFiles,
     pub broker: Broker,
     pub table: Table,
+    pub topic: Topic,
     pub weather: Weather,
     /// What has gone wrong, counted.
     pub met: Met,
@@ -112,12 +139,18 @@ pub struct World {
     pub moments: Vec<Moment>,
     /// Files, or pieces of them, of rows that barriers have overtaken.
     pub in_flight: u64,
-    /// Epochs whose checkpoints the log has.
-    pub owned: BTreeSet<u64>,
+    /// By the root of a job's store, the epochs whose checkpoints the log has.
+    pub owned: BTreeMap<String, BTreeSet<u64>>,
+    /// By root, the newest revision that has claimed the job.
+    pub revisions: BTreeMap<String, u64>,
+    /// Savepoints that are complete, by address.
+    pub savepoints: Vec<(String, Epoch)>,
+    /// The address of what the second job begins with.
+    pub origin: String,
     /// The longest that a write to the store takes, beside its way there.
     pub slow_writes: Micros,
-    /// By attempt, the newest epoch that a file was written for.
-    pub written: BTreeMap<u64, u64>,
+    /// By root and attempt, the newest epoch that a file was written for.
+    pub written: BTreeMap<(String, u64), u64>,
     /// Checkpoints that were owned when files were already written for a later one.
     pub overlapping: u64,
     /// The first thing that must never happen, and has.
@@ -144,6 +177,7 @@ impl Shared {
             trace: Trace::default(),
             lives: BTreeMap::new(),
             desks: BTreeMap::new(),
+            coordinators: BTreeMap::new(),
             clocks: BTreeMap::new(),
             cut_off: BTreeMap::new(),
             strikes: BTreeMap::new(),
@@ -154,13 +188,17 @@ impl Shared {
             table_files: TableFiles::default(),
             broker: Broker::default(),
             table: Table::default(),
+            topic: Topic::default(),
             weather: Weather::default(),
             met: Met::default(),
             short_transfers: 0,
             flawed_reads: 0,
             moments: Vec::new(),
             in_flight: 0,
-            owned: BTreeSet::new(),
+            owned: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            savepoints: Vec::new(),
+            origin: String::new(),
             slow_writes: 0,
             written: BTreeMap::new(),
             overlapping: 0,

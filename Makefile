@@ -18,7 +18,7 @@ SHIPPED := $(BIN)/shipped
 SKIPPED := $(CARGO_TARGET_DIR)/skipped.txt
 DEMO := --locked --no-default-features -p tidegate -p tidegate-tests --bin tidegate --bin demo
 
-.PHONY: help setup build shipped demo demo-cluster test sim fuzz-sql lint features bench generate counterparts image
+.PHONY: help setup build shipped demo demo-cluster test sim mutants fuzz-sql lint features bench generate counterparts image
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -69,6 +69,9 @@ sim: setup ## Plays the engine on one thread with seeded faults: SEEDS=1000 of t
 	@echo '==> building (about 30 minutes on two cores the first time)'
 	cargo build --locked --workspace --bins
 	@$(BIN)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+
+mutants: setup ## Shows that the simulation finds each fault of tests/mutants, in SEEDS=200 at most (some minutes for each)
+	scripts/mutants.sh --seeds $(or $(SEEDS),200)
 
 fuzz-sql: setup ## Compares random jobs with DuckDB while they are killed and changed: SEEDS=1000 of them, or SEED=n alone with its documents
 	@echo '==> building (about 30 minutes on two cores the first time)'

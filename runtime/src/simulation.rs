@@ -4,10 +4,12 @@
 //! [`enter`]ed, and whatever its code asks a door is answered by its [`Doors`]. Threads know nothing of each other: two
 //! simulations, and tests beside them, may run at the same time.
 
-use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::checkpoint::store::Store;
 
 /// The world, as one process sees it.
 pub trait Doors {
@@ -37,6 +39,9 @@ pub trait Doors {
 
     /// How much a channel takes before its sender waits.
     fn channel_bytes(&self) -> usize;
+
+    /// The checkpoint storage at an address that a person writes.
+    fn store(&self, address: &str) -> Arc<dyn Store>;
 
     fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Listening>>;
 

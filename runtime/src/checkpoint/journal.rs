@@ -227,8 +227,18 @@ pub(super) async fn outlived(store: &dyn Store, attempt: Attempt) -> Result<bool
 
 /// Whether an attempt begins with the record `started`.
 async fn look(store: &dyn Store, started: &str, attempt: Attempt) -> Result<bool, StoreError> {
-    let found = get_known(store, &record::path(attempt, Seq(0))).await?;
-    Ok(found.is_some_and(|bytes| Record::from_bytes(&bytes).is_ok_and(|found| found.record_id == started)))
+    let path = record::path(attempt, Seq(0));
+    let Some(bytes) = get_known(store, &path).await? else { return Ok(false) };
+    match Record::from_bytes(&bytes) {
+        Ok(found) => Ok(found.record_id == started),
+        // It may be ours, and have come in part: no reason to delete what was written behind it.
+        Err(cause) => Err(StoreError::Failed {
+            action: "read",
+            path: path.to_string(),
+            location: store.location(),
+            cause: cause.into(),
+        }),
+    }
 }
 
 /// As often as a create is.

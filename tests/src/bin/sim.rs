@@ -47,6 +47,7 @@ fn show(played: &Played) {
          {overlapping} overlapping checkpoints, {events} events, finished after {} virtual s, trace {digest:016x}",
         took / 1_000_000
     );
+    println!("met: {}", played.met);
     if *has_tables {
         println!("tables on the local disk: {}", of_tables(table_files));
     }
@@ -81,6 +82,11 @@ fn many(from: u64, count: u64) -> ExitCode {
         played.seconds,
         began.elapsed().as_secs_f64()
     );
+    println!("met: {}", played.met);
+    let lacks: Vec<String> = played.met.lacks().iter().map(ToString::to_string).collect();
+    if !lacks.is_empty() {
+        println!("not met: {}", lacks.join(", "));
+    }
     println!("{} seeds with tables on the local disk: {}", played.with_tables, of_tables(&played.table_files));
     if played.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -20,8 +20,8 @@ use super::{
 #[derive(Debug, Default)]
 pub struct Broker {
     producers: BTreeMap<String, Producer>,
-    /// Committed rows by sink, in the reference's words.
-    pub rows: BTreeMap<String, Vec<String>>,
+    /// Committed rows by job and sink, with their epochs, in the reference's words.
+    pub rows: BTreeMap<String, Vec<(Epoch, String)>>,
     /// By key: what the newest committed marker says.
     markers: BTreeMap<String, Marker>,
 }
@@ -63,14 +63,14 @@ impl Broker {
         Ok(())
     }
 
-    fn commit(&mut self, sink: String, id: &str, epoch: u64) -> Result<usize, Fenced> {
-        let Some((rows, marker)) = self.producer(id, epoch)?.open.take() else { return Ok(0) };
+    /// How many rows are seen now, and the marker of the same lane that was there before, if it is not an earlier one.
+    fn commit(&mut self, sink: String, id: &str, epoch: u64) -> Result<(usize, Option<Marker>), Fenced> {
+        let Some((rows, marker)) = self.producer(id, epoch)?.open.take() else { return Ok((0, None)) };
         let count = rows.len();
-        self.rows.entry(sink).or_default().extend(rows);
-        if let Some(marker) = marker {
-            self.markers.insert(id.to_owned(), marker);
-        }
-        Ok(count)
+        let of = marker.map_or(Epoch(0), |(epoch, _)| epoch);
+        self.rows.entry(sink).or_default().extend(rows.into_iter().map(|row| (of, row)));
+        let before = marker.and_then(|marker| self.markers.insert(id.to_owned(), marker));
+        Ok((count, before.filter(|before| Some(*before) >= marker)))
     }
 }
 
@@ -79,6 +79,8 @@ impl Broker {
 pub struct TopicPublisher {
     pub world: Shared,
     pub pid: Pid,
+    /// Of the job's store.
+    pub root: &'static str,
     pub sink: String,
 }
 
@@ -129,11 +131,14 @@ impl Publisher for TopicPublisher {
         self.ask(&name("rows"), move |world| world.broker.send(&of, epoch, rows)).await?.map_err(fenced)?;
         let of = id.clone();
         self.ask(&name("marker"), move |world| world.broker.mark(&of, epoch, marker)).await?.map_err(fenced)?;
-        let (noted, sink) = (name("commit"), self.sink.clone());
+        let (noted, root, sink) = (name("commit"), self.root, format!("{}{}", self.root, self.sink));
         let commit = move |world: &mut World| {
             let committed = world.broker.commit(sink, &id, epoch);
+            if let Ok((_, Some(newer))) = committed {
+                world.violate(format!("{noted} comes after {newer:?} of the same lane"));
+            }
             if committed.is_ok() {
-                world.publishes(marker.0);
+                world.publishes_for(root, marker.0);
             }
             world.note(format_args!("{noted}: {committed:?}"));
             committed

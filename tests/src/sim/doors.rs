@@ -1,18 +1,22 @@
 //! The world as one process sees it.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
-use tidegate::simulation::{Connection, Doors, Listening};
+use tidegate::{
+    checkpoint::store::Store,
+    simulation::{Connection, Doors, Listening},
+};
 use tokio::sync::oneshot;
 
 use super::{
     net,
+    store::StoreAt,
     world::{Host, Micros, Pid, Shared},
 };
 
 /// 2026-01-01: where wall clocks begin.
-const START_MS: u64 = 1_767_225_600_000;
+pub const START_MS: u64 = 1_767_225_600_000;
 
 #[derive(Debug, Clone)]
 pub struct Inside {
@@ -90,6 +94,10 @@ impl Doors for Inside {
 
     fn channel_bytes(&self) -> usize {
         self.pace.channel_bytes
+    }
+
+    fn store(&self, address: &str) -> Arc<dyn Store> {
+        Arc::new(StoreAt::at(self.world.clone(), self.pid, address))
     }
 
     fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Listening>> {

@@ -1,6 +1,9 @@
 //! What goes wrong, and when.
 
-use super::world::{Host, MILLI, Micros, SECOND};
+use super::{
+    met::Kind,
+    world::{Host, MILLI, Micros, SECOND, System},
+};
 use crate::chance::Chance;
 
 /// The first seconds belong to the start.
@@ -15,11 +18,12 @@ pub enum Fault {
         after: Micros,
         crash: Crash,
     },
-    /// Nothing arrives between two hosts.
+    /// Nothing arrives between two hosts, or at one of them from the other.
     Part {
         a: Host,
         b: Host,
         lasts: Micros,
+        one_way: bool,
     },
     /// A host stands still, as a machine that swaps, and then goes on as if nothing had been.
     Freeze {
@@ -36,9 +40,10 @@ pub enum Fault {
         trouble: u64,
         lasts: Micros,
     },
-    /// A host reaches neither store nor sinks.
+    /// A host does not reach some systems.
     CutOff {
         host: Host,
+        systems: &'static [System],
         lasts: Micros,
     },
     /// Messages between two hosts take up to so long.
@@ -50,6 +55,16 @@ pub enum Fault {
     /// A connection breaks.
     Break {
         draw: u64,
+    },
+    /// Nothing can be written to a local disk.
+    Full {
+        host: Host,
+        lasts: Micros,
+    },
+    /// A partition of the topic has no leader for a while.
+    Elect {
+        draw: u64,
+        lasts: Micros,
     },
     /// A subtask fails, and its process goes on.
     Fail {
@@ -85,19 +100,77 @@ pub enum Moment {
     Published,
 }
 
+impl Moment {
+    /// That of a process which has just seen it.
+    pub fn death(self) -> Kind {
+        match self {
+            Self::Begun => Kind::DiedAtBegun,
+            Self::Sealed => Kind::DiedAtSealed,
+            Self::Owned => Kind::DiedAtOwned,
+            Self::Committed => Kind::DiedAtCommitted,
+            Self::ManifestWritten => Kind::DiedAtManifest,
+            Self::Published => Kind::DiedAtPublished,
+        }
+    }
+}
+
 /// What a person may ask for while all this happens.
 #[derive(Debug, Clone, Copy)]
 pub enum Wish {
     Checkpoint,
     Savepoint,
-    Rescale { parallelism: u32 },
+    Rescale {
+        parallelism: u32,
+    },
+    /// An end, after which the job is started again.
+    Stop(HowToStop),
+    /// The end of the job: windows put out what they hold.
+    Drain,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum HowToStop {
+    AtOnce,
+    WithCheckpoint,
+    WithSavepoint,
+}
+
+impl Wish {
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Checkpoint => Kind::Checkpoint,
+            Self::Savepoint => Kind::Savepoint,
+            Self::Rescale { .. } => Kind::Rescale,
+            Self::Stop(HowToStop::AtOnce) => Kind::StopAtOnce,
+            Self::Stop(HowToStop::WithCheckpoint) => Kind::Stop,
+            Self::Stop(HowToStop::WithSavepoint) => Kind::StopWithSavepoint,
+            Self::Drain => Kind::Drain,
+        }
+    }
+}
+
+impl Fault {
+    /// The same, of the hosts that stand for these.
+    pub fn of_hosts(mut self, mut host: impl FnMut(Host) -> Host) -> Self {
+        match &mut self {
+            Self::Crash(crash) | Self::Ambush { crash, .. } => crash.host = host(crash.host),
+            Self::Part { a, b, .. } | Self::Slow { a, b, .. } => (*a, *b) = (host(*a), host(*b)),
+            Self::Freeze { host: of, .. }
+            | Self::Jump { host: of, .. }
+            | Self::CutOff { host: of, .. }
+            | Self::Full { host: of, .. }
+            | Self::Ask { host: of, .. } => *of = host(*of),
+            Self::Storm { .. } | Self::Break { .. } | Self::Elect { .. } | Self::Fail { .. } => {}
+        }
+        self
+    }
 }
 
 /// Some faults between the start and `calm`, in order.
 pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros) -> Vec<(Micros, Fault)> {
     let mut faults = Vec::new();
     // How many of each, at most: some runs have much of one kind, others little of all.
-    let kinds: [(u64, fn(&mut Chance, &[Host]) -> Fault); 11] = [
+    let kinds: [(u64, fn(&mut Chance, &[Host]) -> Fault); 13] = [
         (6, crash),
         (8, ambush),
         (4, part),
@@ -108,7 +181,9 @@ pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros) -> Vec<(Micros, F
         (2, slow),
         (4, break_one),
         (8, fail_one),
-        (3, ask),
+        (5, ask),
+        (4, elect),
+        (2, full),
     ];
     for (most, kind) in kinds {
         for _ in 0..chance.within(0..most + 1) {
@@ -150,7 +225,7 @@ fn ambush(chance: &mut Chance, hosts: &[Host]) -> Fault {
 
 fn part(chance: &mut Chance, hosts: &[Host]) -> Fault {
     let (a, b) = two(chance, hosts);
-    Fault::Part { a, b, lasts: chance.within(SECOND..30 * SECOND) }
+    Fault::Part { a, b, lasts: chance.within(SECOND..30 * SECOND), one_way: chance.happens(400) }
 }
 
 fn freeze(chance: &mut Chance, hosts: &[Host]) -> Fault {
@@ -170,7 +245,13 @@ fn storm(chance: &mut Chance, _: &[Host]) -> Fault {
 fn cut_off(chance: &mut Chance, hosts: &[Host]) -> Fault {
     // Some last longer than the journal's patience with a create whose outcome is not known.
     let longest = chance.one_of(&[25, 25, 90]);
-    Fault::CutOff { host: chance.one_of(hosts), lasts: chance.within(SECOND..longest * SECOND) }
+    const SYSTEMS: [&[System]; 4] =
+        [&[System::Store, System::Sinks], &[System::Store, System::Sinks], &[System::Store], &[System::Sinks]];
+    Fault::CutOff {
+        host: chance.one_of(hosts),
+        systems: chance.one_of(&SYSTEMS),
+        lasts: chance.within(SECOND..longest * SECOND),
+    }
 }
 
 fn slow(chance: &mut Chance, hosts: &[Host]) -> Fault {
@@ -182,14 +263,26 @@ fn break_one(chance: &mut Chance, _: &[Host]) -> Fault {
     Fault::Break { draw: chance.draw() }
 }
 
+fn full(chance: &mut Chance, hosts: &[Host]) -> Fault {
+    Fault::Full { host: chance.one_of(hosts), lasts: chance.within(SECOND / 10..8 * SECOND) }
+}
+
+fn elect(chance: &mut Chance, _: &[Host]) -> Fault {
+    // Shorter than any partition may be silent before nobody waits for it.
+    Fault::Elect { draw: chance.draw(), lasts: chance.within(50 * MILLI..400 * MILLI) }
+}
+
 fn fail_one(chance: &mut Chance, _: &[Host]) -> Fault {
     Fault::Fail { draw: chance.draw() }
 }
 
 fn ask(chance: &mut Chance, hosts: &[Host]) -> Fault {
-    let wish = match chance.within(0..3) {
+    let wish = match chance.within(0..9) {
         0 => Wish::Checkpoint,
-        1 => Wish::Savepoint,
+        1..=3 => Wish::Savepoint,
+        4 => Wish::Stop(HowToStop::AtOnce),
+        5 => Wish::Stop(HowToStop::WithCheckpoint),
+        6 => Wish::Stop(HowToStop::WithSavepoint),
         _ => Wish::Rescale { parallelism: chance.within(1..6) as u32 },
     };
     // Coordinators come first, and there are two at most.

@@ -21,16 +21,18 @@ use tidegate::{
     tls::Security,
     worker::{api::Readiness, at_hand::AtHand, protocol::Hello, supervisor::Worker},
 };
-use tidegate_crds::{GeneratorSource, HumanDuration, StateBackend, StreamJob};
+use tidegate_crds::{GeneratorSource, HumanDuration, RestoreFrom, RestoreMode, StateBackend, StreamJob};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 
 use super::{
     broker::TopicPublisher,
     doors::{Inside, Pace},
     net::address,
-    store::SimStore,
+    store::StoreAt,
     table::TablePublisher,
-    world::{Host, MILLI, Micros, Pid, Shared as World},
+    topic::TopicSetting,
+    topic_source::TopicSource,
+    world::{Host, MILLI, Micros, Pid, SECOND, Shared as World},
 };
 use crate::chance::Chance;
 
@@ -40,7 +42,8 @@ const EXCHANGE: u16 = 8083;
 /// Who says nothing for so long is lost.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Sales per store and minute of event time, to two sinks; of `counted_orders`, which a setting decides on.
+/// Sales per store and window of event time, to two sinks; of `counted_orders`, which a setting decides on. Where a topic is
+/// read, it stands in the place of the generator.
 const DOCUMENT: &str = "
 apiVersion: tidegate.dev/v1alpha1
 kind: StreamJob
@@ -50,12 +53,13 @@ spec:
     - name: orders
       generator: { count: 1, duplicates: 0.1, outOfOrder: 0.2, maxDelay: 5s }
       watermark: { column: ts, delay: 5s }
+      {format}
     {more_sources}
   sql: |
     {counted_orders}
     CREATE VIEW minute_sales AS
       SELECT window_start, store_id, SUM(amount) AS total, COUNT(*) AS orders
-      FROM TUMBLE(TABLE counted_orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE)
+      FROM TUMBLE(TABLE counted_orders, DESCRIPTOR(ts), INTERVAL {window})
       GROUP BY window_start, window_end, store_id;
     INSERT INTO table_sink SELECT * FROM minute_sales;
     INSERT INTO topic_sink SELECT * FROM minute_sales;
@@ -64,6 +68,7 @@ spec:
     - { name: table_sink, files: { path: /nowhere } }
     - { name: topic_sink, files: { path: /nowhere } }
     {more_sinks}
+    {late_sinks}
   parallelism: 2
   stateTtl: 1h
   checkpoint:
@@ -79,6 +84,16 @@ const UNIQUE: &str = "CREATE VIEW counted_orders AS
       WHERE n = 1;";
 /// As often as it comes.
 const ALL: &str = "CREATE VIEW counted_orders AS SELECT order_id, store_id, amount, ts FROM orders;";
+
+/// What differs in the documents.
+#[derive(Debug, Clone, Copy)]
+struct Variant {
+    /// Each order counts once.
+    is_unique: bool,
+    /// A topic is read, which has sales of less time.
+    of_topic: bool,
+    passes_on: bool,
+}
 
 /// The second pipeline: its source, its SQL, its sink.
 const PASSED_ON: [&str; 3] = [
@@ -110,13 +125,23 @@ pub struct Setting {
     pub max_concurrent: u32,
     /// The longest that a write to the store takes, beside its way there.
     pub slow_writes: Micros,
+    /// Reads and writes of connections that take less than they could, of a thousand.
+    pub short_transfers: u64,
+    /// Reads of the store that bring other bytes than were written, of a thousand.
+    pub flawed_reads: u64,
     pub pace: Pace,
     pub tolerable_failures: u32,
     pub orders: GeneratorSource,
+    /// What is read in the place of these orders, in some runs.
+    pub topic: Option<TopicSetting>,
     /// What the second pipeline reads, where there is one.
     pub returns: Option<GeneratorSource>,
     pub memory: Memory,
     pub backends: Backends,
+    /// Another revision takes the job over, in some runs.
+    pub upgrade: Option<Upgrade>,
+    /// Another job goes on from what this one has kept, in some runs.
+    pub second: Option<SecondJob>,
 }
 
 /// How much memory there is for state.
@@ -138,9 +163,41 @@ pub enum Backends {
 
 /// Bytes of memory where there is plenty.
 const PLENTY: u64 = 4 << 30;
-const COORDINATOR: Host = Host(1);
-const RIVAL: Host = Host(2);
+/// Places of hosts in a generation: coordinators come first.
+const COORDINATOR: u8 = 1;
+const RIVAL: u8 = 2;
 const FIRST_WORKER: u8 = 11;
+
+/// The processes that begin, in most runs the only ones.
+pub const FIRST: u8 = 0;
+/// Those of a later revision of the same job.
+pub const UPGRADED: u8 = 1;
+/// Those of a second job, which begins with what the first one has kept.
+pub const COPY: u8 = 2;
+
+/// The root of the store of the job that a generation runs.
+pub fn root_of(generation: u8) -> &'static str {
+    if generation == COPY { "second/" } else { "first/" }
+}
+
+/// A later revision of the job.
+#[derive(Debug, Clone)]
+pub struct Upgrade {
+    pub at: Micros,
+    pub parallelism: u32,
+    pub interval: Duration,
+}
+
+/// A second job.
+#[derive(Debug, Clone)]
+pub struct SecondJob {
+    /// Not before.
+    pub at: Micros,
+    /// It begins with a savepoint, and not with the newest checkpoint of the job that runs.
+    pub of_savepoint: bool,
+    /// It deletes the savepoint when it has a checkpoint of its own.
+    pub claims: bool,
+}
 
 impl Setting {
     pub fn draw(chance: &mut Chance) -> Self {
@@ -152,13 +209,17 @@ impl Setting {
             let fewest = parallelism.div_ceil(u32::from(workers));
             Cast::Crew { workers, slots: fewest + chance.within(0..3) as u32 }
         };
-        let mut orders = document(UNIQUE, false).spec.sources[0].generator.clone().expect("a generator");
+        let variant = Variant { is_unique: true, of_topic: false, passes_on: false };
+        let mut orders = document(variant).spec.sources[0].generator.clone().expect("a generator");
         orders.seed = chance.draw();
         orders.count = Some(chance.within(600..2000));
         orders.rate = Some(chance.within(20..100));
         orders.stores = chance.within(3..30);
         orders.step_micros = chance.within(200_000..1_500_000);
-        let returns = chance.happens(600).then(|| GeneratorSource {
+        let is_punctual = matches!(cast, Cast::Rivals);
+        let topic = chance.happens(400).then(|| TopicSetting::draw(chance, is_punctual));
+        // What a job has not read when it drains is not compared.
+        let returns = (topic.is_none() && chance.happens(600)).then(|| GeneratorSource {
             seed: chance.draw(),
             count: Some(chance.within(300..2000)),
             rate: Some(chance.within(20..100)),
@@ -174,6 +235,20 @@ impl Setting {
         let slow_writes = MILLI * if max_concurrent > 1 { chance.one_of(&[100, 600, 2500]) } else { 0 };
         let unwritten_keys = chance.one_of(&[100_000, 200, 50, 20]);
         let beside = Duration::from_millis(chance.one_of(&[0, 5, 50, 1000]));
+        let most = match cast {
+            Cast::Crew { workers, slots } => u32::from(workers) * slots,
+            Cast::Rivals => 4,
+        };
+        let upgrade = chance.happens(250).then(|| Upgrade {
+            at: chance.within(3 * SECOND..20 * SECOND),
+            parallelism: chance.within(1..u64::from(most) + 1) as u32,
+            interval: Duration::from_millis(chance.within(200..3000)),
+        });
+        let second = chance.happens(250).then(|| SecondJob {
+            at: chance.within(5 * SECOND..30 * SECOND),
+            of_savepoint: chance.happens(600),
+            claims: chance.happens(300),
+        });
         Self {
             cast,
             parallelism,
@@ -182,9 +257,12 @@ impl Setting {
             alignment_timeout,
             max_concurrent,
             slow_writes,
+            short_transfers: chance.one_of(&[0, 0, 50, 500]),
+            flawed_reads: chance.one_of(&[0, 0, 10, 50]),
             pace: Pace { labour, channel_bytes, chunk_rows, unwritten_keys, beside },
             tolerable_failures: chance.within(0..4) as u32,
             orders,
+            topic,
             returns,
             memory: if chance.happens(250) { Memory::None } else { Memory::Plenty },
             backends: match chance.within(0..1000) {
@@ -192,24 +270,30 @@ impl Setting {
                 200..300 => Backends::Either,
                 _ => Backends::Memory,
             },
+            upgrade,
+            second,
         }
     }
 
-    pub fn hosts(&self) -> Vec<Host> {
-        match self.cast {
+    /// The hosts of a generation, coordinators first.
+    pub fn hosts(&self, generation: u8) -> Vec<Host> {
+        let numbers: Vec<u8> = match self.cast {
             Cast::Crew { workers, .. } => {
-                [COORDINATOR].into_iter().chain((0..workers).map(|worker| Host(FIRST_WORKER + worker))).collect()
+                [COORDINATOR].into_iter().chain((0..workers).map(|worker| FIRST_WORKER + worker)).collect()
             }
             Cast::Rivals => vec![COORDINATOR, RIVAL],
-        }
+        };
+        numbers.into_iter().map(|number| Host::of(generation, number)).collect()
     }
 
     /// What a process at this host does, under this name.
     pub async fn main(self, inside: Inside, pod: String) -> String {
         let plan = Arc::new(self.plan(&inside));
-        let store: Arc<dyn Store> = Arc::new(SimStore { world: inside.world.clone(), pid: inside.pid });
+        let generation = inside.host.generation();
+        let root = root_of(generation).to_owned();
+        let store: Arc<dyn Store> = Arc::new(StoreAt { world: inside.world.clone(), pid: inside.pid, root });
         match self.cast {
-            Cast::Crew { slots, .. } if inside.host != COORDINATOR => {
+            Cast::Crew { slots, .. } if inside.host != Host::of(generation, COORDINATOR) => {
                 work(inside, plan, store, pod, slots, self.memory).await
             }
             Cast::Crew { .. } | Cast::Rivals => coordinate(inside, plan, store, pod, self).await,
@@ -223,7 +307,15 @@ impl Setting {
 
     /// Whether orders count as often as they come: what is seen has to be in memory, unless it is in tables.
     pub fn counts_all(&self) -> bool {
-        self.memory == Memory::None && !self.has_tables()
+        // Of a topic rows may be late, where one process stands still and others do not. Which they are is known only of
+        // those that a window has not taken.
+        let may_be_late = self.topic.is_some() && !self.is_punctual();
+        may_be_late || (self.memory == Memory::None && !self.has_tables())
+    }
+
+    /// Whether no row of a topic may be late: all that runs at a time runs in one process.
+    pub fn is_punctual(&self) -> bool {
+        matches!(self.cast, Cast::Rivals)
     }
 
     fn backend_of(&self, pid: Pid) -> StateBackend {
@@ -234,22 +326,32 @@ impl Setting {
         }
     }
 
-    fn parallelism_of(&self, pid: Pid) -> u32 {
-        if self.wavers { 1 + pid.0 % self.parallelism } else { self.parallelism }
+    fn parallelism_of(&self, inside: &Inside) -> u32 {
+        match self.upgrade_of(inside.host) {
+            Some(upgrade) => upgrade.parallelism,
+            None if self.wavers => 1 + inside.pid.0 % self.parallelism,
+            None => self.parallelism,
+        }
+    }
+
+    fn upgrade_of(&self, host: Host) -> Option<&Upgrade> {
+        self.upgrade.as_ref().filter(|_| host.generation() == UPGRADED)
     }
 
     fn plan(&self, inside: &Inside) -> JobPlan {
-        static PLANNED: OnceLock<[[JobPlan; 2]; 2]> = OnceLock::new();
-        let plan =
-            |counted, passes| JobPlan::new(&document(counted, passes), Arc::new(Metrics::new())).expect("a plan");
-        let plans = |counted| [plan(counted, false), plan(counted, true)];
-        let [of_unique, of_all] = PLANNED.get_or_init(|| [plans(UNIQUE), plans(ALL)]);
-        let [alone, with_second] = if self.counts_all() { of_all } else { of_unique };
-        let planned = if self.returns.is_some() { with_second } else { alone };
+        let planned = planned(Variant {
+            is_unique: !self.counts_all(),
+            of_topic: self.topic.is_some(),
+            passes_on: self.returns.is_some(),
+        });
+        let (world, pid) = (inside.world.clone(), inside.pid);
         let mut spec = planned.spec.clone();
-        spec.parallelism = self.parallelism_of(inside.pid);
+        let generation = inside.host.generation();
+        let root = root_of(generation);
+        spec.parallelism = self.parallelism_of(inside);
         spec.state_backend = self.backend_of(inside.pid);
-        spec.checkpoint.interval = HumanDuration(self.interval);
+        spec.checkpoint.interval =
+            HumanDuration(self.upgrade_of(inside.host).map_or(self.interval, |later| later.interval));
         spec.checkpoint.alignment_timeout = self.alignment_timeout.map(HumanDuration);
         spec.checkpoint.max_concurrent = self.max_concurrent;
         spec.checkpoint.tolerable_failures = self.tolerable_failures;
@@ -260,18 +362,34 @@ impl Setting {
             format: table.format.clone(),
             source: Arc::new(Generator::new(&table.name, settings).expect("valid settings")),
         };
-        let sources = planned.sources.iter().zip([&self.orders].into_iter().chain(&self.returns)).map(source).collect();
-        let (world, pid) = (inside.world.clone(), inside.pid);
-        let table = TablePublisher { world: world.clone(), pid, sink: "table_sink".to_owned() };
-        let topic = |sink: &str| TopicPublisher { world: world.clone(), pid, sink: sink.to_owned() };
-        let topics = ["topic_sink", "passed_sink"].into_iter().take(planned.sinks.len() - 1).map(topic);
-        let topics = topics.map(|topic| (topic.sink.clone(), SinkTarget::Published(Arc::new(topic))));
-        let sinks = topics.chain([(table.sink.clone(), SinkTarget::Published(Arc::new(table)))]).collect();
+        let mut sources: Vec<SourceTable> =
+            planned.sources.iter().zip([&self.orders].into_iter().chain(&self.returns)).map(source).collect();
+        if let (Some(topic), Some(orders)) = (&self.topic, sources.first_mut()) {
+            spec.state_ttl = Some(HumanDuration(topic.ttl));
+            orders.source = Arc::new(TopicSource::new(world.clone(), pid, root, topic));
+            if let Some(watermark) = &mut orders.watermark {
+                watermark.delay = HumanDuration(topic.delay);
+                watermark.idle_timeout = Some(HumanDuration(topic.idle_timeout));
+            }
+        }
+        let target = |sink: &String| -> SinkTarget {
+            let (world, sink) = (world.clone(), sink.clone());
+            match sink.as_str() {
+                "table_sink" => SinkTarget::Published(Arc::new(TablePublisher { world, pid, root, sink })),
+                _ => SinkTarget::Published(Arc::new(TopicPublisher { world, pid, root, sink })),
+            }
+        };
+        let sinks = planned.sinks.keys().map(|sink| (sink.clone(), target(sink))).collect();
         let metrics = Arc::new(Metrics::new());
         world.lock().metrics.push(metrics.clone());
+        if let Some(second) = self.second.as_ref().filter(|_| generation == COPY) {
+            let mode = if second.claims && second.of_savepoint { RestoreMode::Claim } else { RestoreMode::NoClaim };
+            let path = world.lock().origin.clone();
+            spec.restore_from = Some(RestoreFrom { path, mode });
+        }
         JobPlan {
             name: planned.name.clone(),
-            id: planned.id.clone(),
+            id: format!("{}{}", root.replace('/', "-"), planned.id),
             spec,
             graph: planned.graph.clone(),
             sources,
@@ -282,12 +400,44 @@ impl Setting {
     }
 }
 
-fn document(counted_orders: &str, passes_on: bool) -> StreamJob {
+fn planned(variant: Variant) -> &'static JobPlan {
+    const FLAGS: [bool; 2] = [false, true];
+    static PLANNED: OnceLock<Vec<JobPlan>> = OnceLock::new();
+    let Variant { is_unique, of_topic, passes_on } = variant;
+    let plans = PLANNED.get_or_init(|| {
+        let variants = FLAGS.into_iter().flat_map(|is_unique| {
+            let variant = move |of_topic| FLAGS.map(|passes_on| Variant { is_unique, of_topic, passes_on });
+            FLAGS.into_iter().flat_map(variant)
+        });
+        variants.map(|variant| JobPlan::new(&document(variant), Arc::new(Metrics::new())).expect("a plan")).collect()
+    });
+    &plans[4 * usize::from(is_unique) + 2 * usize::from(of_topic) + usize::from(passes_on)]
+}
+
+fn document(Variant { is_unique, of_topic, passes_on }: Variant) -> StreamJob {
     let [sources, sql, sinks] = if passes_on { PASSED_ON } else { [""; 3] };
-    let parts =
-        [("counted_orders", counted_orders), ("more_sources", sources), ("more_sql", sql), ("more_sinks", sinks)];
+    let [window, format, late_sinks] = match (of_topic, is_unique) {
+        (false, _) => ["'1' MINUTE", "", ""],
+        (true, true) => ["'10' SECOND", "", ""],
+        (true, false) => {
+            ["'10' SECOND", "format: { lateSink: late_sink }", "- { name: late_sink, files: { path: /nowhere } }"]
+        }
+    };
+    let parts = [
+        ("counted_orders", if is_unique { UNIQUE } else { ALL }),
+        ("window", window),
+        ("format", format),
+        ("late_sinks", late_sinks),
+        ("more_sources", sources),
+        ("more_sql", sql),
+        ("more_sinks", sinks),
+    ];
     let fill = |text: String, (name, part): (&str, &str)| text.replace(&format!("{{{name}}}"), part);
     StreamJob::from_yaml(&parts.into_iter().fold(DOCUMENT.to_owned(), fill)).expect("a valid document")
+}
+
+fn revision_of(generation: u8) -> u64 {
+    if generation == UPGRADED { 2 } else { 1 }
 }
 
 /// As `tidegate coordinator` and `tidegate run`, without a command line.
@@ -300,7 +450,9 @@ async fn coordinate(
 ) -> String {
     let (requests, requested) = unbounded_channel();
     inside.world.lock().desks.insert(inside.host, requests.clone());
-    let shared = Shared::new(&plan, 1, "simulated".to_owned());
+    let revision = revision_of(inside.host.generation());
+    let shared = Shared::new(&plan, revision, store.location());
+    inside.world.lock().coordinators.insert(inside.host, shared.clone());
     let address = match api::serve(address(inside.host, API), shared.clone(), requests).await {
         Ok(address) => address,
         Err(error) => return format!("failed to listen: {error}"),
@@ -310,9 +462,9 @@ async fn coordinate(
         Err(error) => return format!("refused: {}", error_chain(&error)),
     };
     let identity = Identity {
-        claimant: Claimant { revision: Revision(1), pod },
+        claimant: Claimant { revision: Revision(revision), pod },
         address: address.to_string(),
-        spec_digest: format!("{}, {}", plan.digest, plan.spec.parallelism),
+        spec_digest: format!("{}, {}, {revision}", plan.digest, plan.spec.parallelism),
         parallelism: plan.spec.parallelism,
         rescaled: None,
         lineage: format!("{}-{}", plan.id, env::unique_id()),
@@ -380,7 +532,8 @@ async fn work(
         Ok(address) => address.to_string(),
         Err(error) => return format!("failed to listen: {}", error_chain(&error)),
     };
-    let coordinator = Security::Plain.endpoint(&address(COORDINATOR, WORKERS).to_string()).expect("an address");
+    let coordinator = Host::of(inside.host.generation(), COORDINATOR);
+    let coordinator = Security::Plain.endpoint(&address(coordinator, WORKERS).to_string()).expect("an address");
     let hello = Hello { name: pod, slots, exchange, digest: plan.digest.clone() };
     let worker = worker(&inside, &plan, &store, post, memory);
     let readiness = Readiness::default();
@@ -389,8 +542,8 @@ async fn work(
 }
 
 /// A process that looks whether the checkpoints are whole; its last word says.
-pub async fn inspect(world: World, inside: Inside) -> String {
-    let store: Arc<dyn Store> = Arc::new(SimStore { world, pid: inside.pid });
+pub async fn inspect(world: World, inside: Inside, root: &str) -> String {
+    let store: Arc<dyn Store> = Arc::new(StoreAt { world, pid: inside.pid, root: root.to_owned() });
     match tidegate::checkpoint::verify::verify(&store).await {
         Ok(found) if found.damage.is_empty() && !found.whole.is_empty() => WHOLE.to_owned(),
         Ok(found) => format!("damaged: {found:?}"),

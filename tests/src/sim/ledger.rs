@@ -5,25 +5,70 @@ use std::collections::BTreeMap;
 use tidegate::{
     checkpoint::{
         log::{AttemptLog, summarize},
-        record::{Body, LOG, Record, parse_path},
+        record::{Body, CheckpointRef, LOG, Record, Trigger, parse_path},
         store::ObjectPath,
     },
-    ids::{Attempt, Seq},
+    ids::{Attempt, Epoch, Seq},
 };
 
 use super::world::World;
 
-/// What is wrong with the log, if anything.
-pub fn check(world: &World) -> Result<(), String> {
-    let mut attempts: BTreeMap<Attempt, BTreeMap<Seq, Record>> = BTreeMap::new();
-    for (path, bytes) in world.objects.below(LOG) {
-        let place = parse_path(&ObjectPath(path.to_owned()));
+/// The records of the job whose store has this root, by attempt.
+type Attempts = BTreeMap<Attempt, BTreeMap<Seq, Record>>;
+
+fn attempts(world: &World, root: &str) -> Result<Attempts, String> {
+    let mut attempts = Attempts::new();
+    for (path, bytes) in world.objects.below(&format!("{root}{LOG}")) {
+        let place = parse_path(&ObjectPath(path[root.len()..].to_owned()));
         let (attempt, seq) = place.ok_or_else(|| format!("`{path}` is no place of the log"))?;
         let record = Record::from_bytes(bytes).map_err(|error| format!("`{path}`: {error}"))?;
         attempts.entry(attempt).or_default().insert(seq, record);
     }
+    Ok(attempts)
+}
+
+/// How far a job has come.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// What it began with, if that was not nothing.
+    pub origin: Option<Epoch>,
+    pub newest: Option<(CheckpointRef, Trigger)>,
+    /// The newest epoch that is known to be published.
+    pub committed: Epoch,
+}
+
+impl Standing {
+    /// Whether the job has drained, and put everything out.
+    pub fn is_drained(&self) -> bool {
+        let drained = |(checkpoint, trigger): &(CheckpointRef, Trigger)| {
+            *trigger == Trigger::Drain && checkpoint.epoch <= self.committed
+        };
+        self.newest.as_ref().is_some_and(drained)
+    }
+}
+
+/// What the log of a job says; nothing where it has none.
+pub fn standing(world: &World, root: &str) -> Result<Standing, String> {
+    let mut standing = Standing::default();
+    for (attempt, records) in attempts(world, root)? {
+        for record in records.into_values() {
+            match record.body {
+                Body::AttemptStarted { restored_from, .. } if attempt == Attempt(1) => {
+                    standing.origin = restored_from.map(|origin| origin.epoch);
+                }
+                Body::CheckpointCompleted { checkpoint, trigger } => standing.newest = Some((checkpoint, trigger)),
+                Body::EpochCommitted { epoch, .. } => standing.committed = epoch.max(standing.committed),
+                _ => {}
+            }
+        }
+    }
+    Ok(standing)
+}
+
+/// What is wrong with the log of a job, if anything.
+pub fn check(world: &World, root: &str) -> Result<(), String> {
     let mut before: Option<AttemptLog> = None;
-    for (attempt, records) in &attempts {
+    for (attempt, records) in &attempts(world, root)? {
         let places = records.keys().map(|seq| seq.0);
         if !places.eq(0..records.len() as u64) {
             return Err(format!("attempt {attempt} has gaps: {:?}", records.keys()));

@@ -12,19 +12,25 @@
 
 mod broker;
 mod digests;
+mod disk;
 mod doors;
 mod faults;
 mod job;
 mod ledger;
+mod met;
 mod net;
 mod panics;
 mod process;
 mod run;
+mod sales;
 mod series;
 mod store;
 mod table;
 mod telling;
+mod topic;
+mod topic_source;
 mod trace;
+mod verdict;
 mod world;
 
 pub(crate) use self::{
@@ -39,6 +45,7 @@ pub(crate) use self::{
     world::{Host, Micros, Pid, Shared, Weather, World},
 };
 pub use self::{
+    met::{Kind, Met},
     run::{Played, play},
     series::{Series, series},
     store::TableFiles,

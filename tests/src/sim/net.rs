@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     doors::Inside,
+    met::Kind,
     world::{Host, MILLI, Micros, Pid, SECOND, Shared, World},
 };
 
@@ -35,7 +36,7 @@ pub struct Net {
     ports: BTreeMap<(Host, u16), Port>,
     connections: BTreeMap<u64, [End; 2]>,
     made: u64,
-    /// Links on which nothing arrives, until when; the lower host first.
+    /// From which host nothing arrives at which other, until when.
     parted: BTreeMap<(Host, Host), Micros>,
     /// Added to each latency of a link, at most.
     slowed: BTreeMap<(Host, Host), Micros>,
@@ -113,10 +114,10 @@ pub fn address(host: Host, port: u16) -> SocketAddr {
 }
 
 impl World {
-    /// Nothing arrives between two hosts until then.
-    pub fn part(&mut self, a: Host, b: Host, until: Micros) {
-        self.note(format_args!("{a} and {b} are parted until {}", until / SECOND));
-        let parted = self.net.parted.entry(link(a, b)).or_default();
+    /// Nothing arrives at one host from the other until then.
+    pub fn part(&mut self, from: Host, to: Host, until: Micros) {
+        self.note(format_args!("nothing arrives from {from} at {to} until {}", until / SECOND));
+        let parted = self.net.parted.entry((from, to)).or_default();
         *parted = until.max(*parted);
     }
 
@@ -133,6 +134,7 @@ impl World {
     pub fn break_one(&mut self, draw: u64) {
         let open: Vec<u64> = self.net.connections.keys().copied().collect();
         let Some(connection) = open.get(draw as usize % open.len().max(1)).copied() else { return };
+        self.met.note(Kind::Broken);
         self.note(format_args!("connection {connection} breaks"));
         for side in 0..2 {
             let after = self.chance.within(0..20 * MILLI);
@@ -140,8 +142,33 @@ impl World {
         }
     }
 
-    fn parted_until(&self, a: Host, b: Host) -> Option<Micros> {
-        self.net.parted.get(&link(a, b)).copied().filter(|until| *until > self.now)
+    fn parted_until(&self, from: Host, to: Host) -> Option<Micros> {
+        self.net.parted.get(&(from, to)).copied().filter(|until| *until > self.now)
+    }
+
+    /// Has something arrive at a host, as soon as the way is open.
+    fn travel(
+        &mut self,
+        due: Micros,
+        (from, to): (Host, Host),
+        arrival: impl FnOnce(&mut Self) -> Option<Pid> + Send + 'static,
+    ) {
+        self.at(due, move |world| match world.parted_until(from, to) {
+            Some(until) => {
+                world.travel(until, (from, to), arrival);
+                None
+            }
+            None => arrival(world),
+        });
+    }
+
+    /// How much of what could be read or written is.
+    fn transfer(&mut self, most: usize) -> usize {
+        if most < 2 || !self.chance.happens(self.short_transfers) {
+            return most;
+        }
+        self.met.note(Kind::ShortTransfer);
+        self.chance.within(1..most as u64) as usize
     }
 
     fn latency(&mut self, a: Host, b: Host) -> Micros {
@@ -215,7 +242,7 @@ impl World {
     fn arrive(&mut self, id: EndId) -> Option<Pid> {
         let (pid, host, closed) = self.end(id).map(|end| (end.pid, end.host, end.closed))?;
         let from = self.end(id.other())?.host;
-        if let Some(until) = self.parted_until(host, from) {
+        if let Some(until) = self.parted_until(from, host) {
             self.at(until, move |world| world.arrive(id));
             return None;
         }
@@ -270,7 +297,8 @@ impl World {
                 }
                 let host = inside.host;
                 self.note(format_args!("{host} connects to {}:{} by {connection}", to.0, to.1));
-                self.after(back, move |world| {
+                let back = self.now.saturating_add(back);
+                self.travel(back, (to.0, host), move |world| {
                     if answer.send(Ok(connection)).is_ok() {
                         return Some(pid);
                     }
@@ -385,6 +413,9 @@ impl AsyncRead for Stream {
         if end.reset {
             return reset();
         }
+        let most = end.inbox.front().map_or(0, Bytes::len).min(buffer.remaining());
+        let taken = world.transfer(most);
+        let Some(end) = world.end(self.id) else { return reset() };
         let Some(bytes) = end.inbox.front_mut() else {
             if end.ended {
                 return Poll::Ready(Ok(()));
@@ -392,7 +423,6 @@ impl AsyncRead for Stream {
             end.reader = Some(context.waker().clone());
             return Poll::Pending;
         };
-        let taken = bytes.len().min(buffer.remaining());
         buffer.put_slice(&bytes[..taken]);
         bytes.advance(taken);
         if bytes.is_empty() {
@@ -427,8 +457,9 @@ impl AsyncWrite for Stream {
             }
             return Poll::Pending;
         }
-        world.send(other, Piece::Bytes(Bytes::copy_from_slice(bytes)));
-        Poll::Ready(Ok(bytes.len()))
+        let taken = world.transfer(bytes.len());
+        world.send(other, Piece::Bytes(Bytes::copy_from_slice(&bytes[..taken])));
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    met::Met,
     run::{Played, play},
     store::TableFiles,
 };
@@ -18,6 +19,8 @@ use super::{
 pub struct Series {
     pub runs: u64,
     pub faults: u64,
+    /// What has gone wrong and was asked for, by kind.
+    pub met: Met,
     pub events: u64,
     /// Files, or pieces of them, of rows that barriers have overtaken.
     pub in_flight: u64,
@@ -52,6 +55,7 @@ pub fn series(seeds: Range<u64>) -> Series {
                     let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
                     series.runs += 1;
                     series.faults += played.faults as u64;
+                    series.met += &played.met;
                     series.events += played.events;
                     series.in_flight += played.in_flight;
                     series.restarts += played.restarts;

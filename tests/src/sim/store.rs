@@ -11,15 +11,17 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate::checkpoint::{
-    manifest::{Manifest, StateKind, parse_folder},
-    record::{Body, LOG, Record},
+    manifest::{DATA, Manifest, StateKind, parse_folder},
+    record::{Body, LOG, Record, hint_path},
+    savepoint,
     store::{Create, Listed, ObjectPath, Store, StoreError},
 };
 use tokio::sync::oneshot;
 
 use super::{
     faults::Moment,
-    world::{INSPECTOR, Pid, Shared, World},
+    met::Kind,
+    world::{INSPECTOR, Pid, Shared, System, World},
 };
 
 /// What is done to a file of a checkpoint, in the words of errors.
@@ -47,54 +49,106 @@ impl AddAssign for TableFiles {
     }
 }
 
-/// The store, as a process reaches it.
+/// The store, as a process reaches it whose job has all of it.
 #[derive(Debug, Clone)]
 pub struct SimStore {
     pub world: Shared,
     pub pid: Pid,
 }
 
+/// The store from a root on, as a process reaches it.
+#[derive(Debug, Clone)]
+pub struct StoreAt {
+    pub world: Shared,
+    pub pid: Pid,
+    /// What the paths of its objects begin with.
+    pub root: String,
+}
+
+/// What addresses begin with.
+const SCHEME: &str = "sim://";
+
 impl Objects {
+    pub fn get(&self, path: &str) -> Option<&Bytes> {
+        self.0.get(path)
+    }
+
     /// All below `prefix`, by path.
     pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Bytes)> {
         self.0.iter().filter(move |(path, _)| path.starts_with(prefix)).map(|(path, bytes)| (path.as_str(), bytes))
     }
 
-    fn list(&self, prefix: &str, after: Option<&str>) -> Vec<Listed> {
+    /// Paths are told without the root.
+    fn list(&self, root: &str, prefix: &str, after: Option<&str>) -> Vec<Listed> {
+        let wanted = format!("{root}{prefix}");
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let objects = self.0.range::<str, _>((from, Bound::Unbounded)).filter(|(path, _)| path.starts_with(prefix));
-        objects.map(|(path, bytes)| Listed { path: ObjectPath(path.clone()), bytes: bytes.len() as u64 }).collect()
+        let objects = self.0.range::<str, _>((from, Bound::Unbounded)).filter(|(path, _)| path.starts_with(&wanted));
+        objects
+            .map(|(path, bytes)| Listed { path: ObjectPath(path[root.len()..].to_owned()), bytes: bytes.len() as u64 })
+            .collect()
     }
 }
 
 impl World {
-    fn create(&mut self, path: String, bytes: Bytes) -> Create {
+    fn create(&mut self, root: &str, name: &str, bytes: Bytes) -> Create {
+        let path = format!("{root}{name}");
         if self.objects.0.contains_key(&path) {
             self.note(format_args!("create {path}: exists"));
             return Create::Exists;
         }
         let digest = self.digests.of(&bytes);
         self.note(format_args!("create {path} {digest:x}"));
-        if path.starts_with(LOG)
+        if name.starts_with(LOG)
             && let Ok(record) = Record::from_bytes(&bytes)
         {
-            self.recorded(&record.body);
+            self.recorded(root, &record.body);
+        }
+        if name.ends_with(savepoint::FILE)
+            && let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes)
+        {
+            let folder = path.trim_end_matches(savepoint::FILE).trim_end_matches('/');
+            self.savepoints.push((format!("{SCHEME}{folder}"), manifest.epoch));
         }
         self.objects.0.insert(path, bytes);
         Create::Created
     }
 
-    fn recorded(&mut self, record: &Body) {
+    /// What a reader gets of an object: sometimes not what was written. Of the log, whose records have no checksum, some of
+    /// the bytes; of what a checkpoint names, others, too.
+    fn bring(&mut self, name: &str, bytes: Bytes) -> Bytes {
+        if bytes.is_empty() || !self.chance.happens(self.flawed_reads) {
+            return bytes;
+        }
+        let place = self.chance.within(0..bytes.len() as u64) as usize;
+        if (name.starts_with(DATA) || name.starts_with(savepoint::STATE)) && self.chance.happens(500) {
+            self.met.note(Kind::FlippedRead);
+            self.note(format_args!("read {name}: byte {place} is another"));
+            let mut flipped = bytes.to_vec();
+            flipped[place] ^= 1 << self.chance.within(0..8);
+            return flipped.into();
+        }
+        self.met.note(Kind::TruncatedRead);
+        self.note(format_args!("read {name}: {place} bytes"));
+        bytes.slice(..place)
+    }
+
+    fn recorded(&mut self, root: &str, record: &Body) {
         let moment = match record {
-            Body::AttemptStarted { .. } => Moment::Begun,
+            Body::AttemptStarted { revision, .. } => {
+                let newest = self.revisions.entry(root.to_owned()).or_default();
+                *newest = revision.0.max(*newest);
+                Moment::Begun
+            }
             Body::Sealed { .. } | Body::Released { .. } => Moment::Sealed,
             Body::EpochCommitted { .. } => Moment::Committed,
             Body::CheckpointCompleted { checkpoint, .. } => {
-                if !self.owned.insert(checkpoint.epoch.0) {
+                if !self.owned.entry(root.to_owned()).or_default().insert(checkpoint.epoch.0) {
                     self.violate(format!("epoch {} is owned twice", checkpoint.epoch));
                 }
                 if let Some((attempt, epoch)) = parse_folder(&checkpoint.manifest) {
-                    self.overlapping += u64::from(self.written.get(&attempt.0).is_some_and(|newest| *newest > epoch.0));
+                    self.overlapping += u64::from(
+                        self.written.get(&(root.to_owned(), attempt.0)).is_some_and(|newest| *newest > epoch.0),
+                    );
                 }
                 Moment::Owned
             }
@@ -110,7 +164,13 @@ fn rows_in_flight(manifest: &[u8]) -> u64 {
     exchanges.flat_map(|exchange| &exchange.subtasks).filter(|subtask| !subtask.parts.is_empty()).count() as u64
 }
 
-impl SimStore {
+impl StoreAt {
+    /// The one whose root is at an address.
+    pub fn at(world: Shared, pid: Pid, address: &str) -> Self {
+        let folder = address.trim_start_matches(SCHEME).trim_end_matches('/');
+        Self { world, pid, root: format!("{folder}/") }
+    }
+
     async fn ask<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -120,7 +180,7 @@ impl SimStore {
         let answered: oneshot::Receiver<Option<T>> = {
             let mut world = self.world.lock();
             let longest = if action == WRITE { world.slow_writes } else { 0 };
-            world.request_taking(longest, self.pid, &format!("{action} {path}"), serve)
+            world.carry(System::Store, longest, self.pid, &format!("{action} {path}"), serve)
         };
         answered.await.ok().flatten().ok_or_else(|| StoreError::Failed {
             action,
@@ -132,37 +192,43 @@ impl SimStore {
 }
 
 #[async_trait]
-impl Store for SimStore {
+impl Store for StoreAt {
     async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
-        let name = path.0.clone();
-        self.ask("create", &path.0, move |world| world.create(name, bytes)).await
+        let (root, name) = (self.root.clone(), path.0.clone());
+        self.ask("create", &path.0, move |world| world.create(&root, &name, bytes)).await
     }
 
     async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
-        let name = path.0.clone();
+        let (root, name) = (self.root.clone(), path.0.clone());
         let put = move |world: &mut World| {
             let digest = world.digests.of(&bytes);
-            world.note(format_args!("put {name} {digest:x}"));
-            if name.ends_with("manifest.json") {
+            world.note(format_args!("put {root}{name} {digest:x}"));
+            if name.starts_with(DATA) && name.ends_with("manifest.json") {
                 world.moments.push(Moment::ManifestWritten);
                 world.in_flight += rows_in_flight(&bytes);
             }
             if let Some((attempt, epoch)) = parse_folder(&ObjectPath(name.clone())) {
-                let newest = world.written.entry(attempt.0).or_default();
+                let newest = world.written.entry((root.clone(), attempt.0)).or_default();
                 *newest = epoch.0.max(*newest);
             }
-            world.objects.0.insert(name, bytes);
+            // A hint may be wrong; everything else is written once, however often.
+            let path = format!("{root}{name}");
+            if name != hint_path().0 && world.objects.0.get(&path).is_some_and(|before| *before != bytes) {
+                world.violate(format!("{path} is overwritten with other bytes"));
+            }
+            world.objects.0.insert(path, bytes);
         };
         self.ask(WRITE, &path.0, put).await
     }
 
     async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
-        let (name, pid) = (path.0.clone(), self.pid);
+        let (root, name, pid) = (self.root.clone(), path.0.clone(), self.pid);
         let read = move |world: &mut World| {
-            let found = world.objects.0.get(&name).cloned();
+            let found = world.objects.0.get(&format!("{root}{name}")).cloned();
             let is_of_table = found.is_some() && world.digests.tables.contains(&name);
-            world.table_files.fetched += u64::from(is_of_table && world.host(pid) != Some(INSPECTOR));
-            found
+            let is_inspected = world.host(pid) == Some(INSPECTOR);
+            world.table_files.fetched += u64::from(is_of_table && !is_inspected);
+            found.map(|bytes| if is_inspected { bytes } else { world.bring(&name, bytes) })
         };
         self.ask("read", &path.0, read).await
     }
@@ -176,8 +242,9 @@ impl Store for SimStore {
     }
 
     async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
-        let (wanted, after) = (prefix.to_owned(), after.map(|path| path.0.clone()));
-        self.ask("list", prefix, move |world| world.objects.list(&wanted, after.as_deref())).await
+        let (root, wanted) = (self.root.clone(), prefix.to_owned());
+        let after = after.map(|path| format!("{root}{path}"));
+        self.ask("list", prefix, move |world| world.objects.list(&root, &wanted, after.as_deref())).await
     }
 
     async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
@@ -190,16 +257,57 @@ impl Store for SimStore {
     }
 
     async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        let name = path.0.clone();
+        let (root, name) = (self.root.clone(), path.0.clone());
         let delete = move |world: &mut World| {
-            world.note(format_args!("delete {name}"));
-            let was_there = world.objects.0.remove(&name).is_some();
+            world.note(format_args!("delete {root}{name}"));
+            let was_there = world.objects.0.remove(&format!("{root}{name}")).is_some();
             world.table_files.deleted += u64::from(was_there && world.digests.tables.contains(&name));
         };
         self.ask("delete", &path.0, delete).await
     }
 
     fn location(&self) -> String {
-        "simulated".to_owned()
+        format!("{SCHEME}{}", self.root.trim_end_matches('/'))
+    }
+}
+
+impl SimStore {
+    fn whole(&self) -> StoreAt {
+        StoreAt { world: self.world.clone(), pid: self.pid, root: String::new() }
+    }
+}
+
+#[async_trait]
+impl Store for SimStore {
+    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
+        self.whole().create(path, bytes).await
+    }
+
+    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
+        self.whole().put(path, bytes).await
+    }
+
+    async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
+        self.whole().get(path).await
+    }
+
+    async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
+        self.whole().get_range(path, range).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
+        self.whole().list(prefix, after).await
+    }
+
+    async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.whole().list_folders(prefix).await
+    }
+
+    async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.whole().delete(path).await
+    }
+
+    fn location(&self) -> String {
+        self.whole().location()
     }
 }

@@ -1,6 +1,6 @@
 //! A table that recognises an insert by its token, as ClickHouse does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},
@@ -22,14 +22,18 @@ use super::{
 #[derive(Debug, Default)]
 pub struct Table {
     tokens: BTreeSet<String>,
-    /// In the reference's words.
-    pub rows: Vec<String>,
+    /// By lane, the epoch and chunk that came last.
+    newest: BTreeMap<String, (Epoch, u32)>,
+    /// By job and sink, with their epochs, in the reference's words.
+    pub rows: BTreeMap<String, Vec<(Epoch, String)>>,
 }
 
 #[derive(Debug)]
 pub struct TablePublisher {
     pub world: Shared,
     pub pid: Pid,
+    /// Of the job's store.
+    pub root: &'static str,
     pub sink: String,
 }
 
@@ -57,13 +61,20 @@ impl Publisher for TablePublisher {
     async fn publish(&self, permit: &CommitPermit, chunk: &Chunk) -> Result<(), SinkError> {
         assert!(chunk.id.epoch <= permit.epoch(), "a permit covers its own epoch and earlier ones");
         let (token, rows) = (chunk.id.to_string(), rows(chunk));
-        let epoch = chunk.id.epoch;
+        let (epoch, index) = (chunk.id.epoch, chunk.id.index);
+        let (root, sink) = (self.root, format!("{}{}", self.root, self.sink));
+        let lane = format!("{}/{}/{}", chunk.id.lineage, chunk.id.sink, chunk.id.slot);
         let insert = move |world: &mut World| {
-            world.publishes(epoch);
+            world.publishes_for(root, epoch);
             let is_new = world.table.tokens.insert(token.clone());
             world.note(format_args!("insert {token}: {}", if is_new { rows.len() } else { 0 }));
             if is_new {
-                world.table.rows.extend(rows);
+                let rows = rows.into_iter().map(|row| (epoch, row));
+                world.table.rows.entry(sink).or_default().extend(rows);
+                let before = world.table.newest.insert(lane, (epoch, index));
+                if let Some(newer) = before.filter(|before| *before >= (epoch, index)) {
+                    world.violate(format!("{token} comes after {newer:?} of the same lane"));
+                }
             }
         };
         self.ask(&format!("insert {}", chunk.id), insert).await
@@ -71,10 +82,16 @@ impl Publisher for TablePublisher {
 }
 
 impl World {
-    /// Rows of an epoch are about to be seen by others. Where that was given up, a later one owns them.
+    /// As [`World::publishes_for`], where one job has all of the store.
     pub fn publishes(&mut self, epoch: Epoch) {
+        self.publishes_for("", epoch);
+    }
+
+    /// Rows of an epoch are about to be seen by others. Where that was given up, a later one owns them. `root` is that of
+    /// the job's store.
+    pub fn publishes_for(&mut self, root: &str, epoch: Epoch) {
         self.moments.push(Moment::Published);
-        if self.owned.range(epoch.0..).next().is_none() {
+        if self.owned.get(root).and_then(|owned| owned.range(epoch.0..).next()).is_none() {
             self.violate(format!("epoch {epoch} is published, and nobody owns it"));
         }
     }
@@ -88,6 +105,10 @@ pub fn rows(chunk: &Chunk) -> Vec<String> {
 fn words(batch: &RecordBatch) -> Vec<String> {
     if batch.column_by_name("order_id").is_some() {
         return orders(batch);
+    }
+    // What came late is read when the run has ended.
+    if let Some(records) = batch.column_by_name("record") {
+        return records.as_string::<i32>().iter().flatten().map(str::to_owned).collect();
     }
     let column = |name: &str| batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"));
     let starts = cast(column("window_start"), &DataType::Timestamp(TimeUnit::Millisecond, None)).expect("instants");

@@ -7,16 +7,22 @@ use std::{
     time::Duration,
 };
 
-use tidegate::{coordinator::api::Request, metrics::Metrics};
+use tidegate::{
+    coordinator::{api::Request, shared},
+    ids::Epoch,
+    metrics::Metrics,
+};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{
     broker::Broker,
     digests::Digests,
     faults::Moment,
+    met::{Kind, Met},
     net::Net,
     store::{Objects, TableFiles},
     table::Table,
+    topic::Topic,
     trace::Trace,
 };
 use crate::chance::Chance;
@@ -31,8 +37,27 @@ pub const SECOND: Micros = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Host(pub u8);
 
+/// How many hosts a generation has at most.
+const OF_GENERATION: u8 = 40;
+
+impl Host {
+    /// The host of this number of a generation of processes.
+    pub fn of(generation: u8, number: u8) -> Self {
+        Self(generation * OF_GENERATION + number)
+    }
+
+    pub fn generation(self) -> u8 {
+        self.0 / OF_GENERATION
+    }
+
+    /// The host of another generation that has the same part.
+    pub fn in_generation(self, generation: u8) -> Self {
+        Self::of(generation, self.0 % OF_GENERATION)
+    }
+}
+
 /// Who looks at the end whether all is well.
-pub const INSPECTOR: Host = Host(99);
+pub const INSPECTOR: Host = Host(199);
 
 /// One life of a process; a restart is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +73,13 @@ impl fmt::Display for Host {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Weather {
     pub trouble: u64,
+}
+
+/// What a host reaches beside other hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum System {
+    Store,
+    Sinks,
 }
 
 /// What becomes of a request to a system.
@@ -79,10 +111,12 @@ pub struct World {
     pub lives: BTreeMap<Host, Pid>,
     /// Where coordinators are asked for something.
     pub desks: BTreeMap<Host, UnboundedSender<Request>>,
+    /// What coordinators tell of themselves.
+    pub coordinators: BTreeMap<Host, Arc<shared::Shared>>,
     /// What a host's wall clock is ahead, in milliseconds.
     pub clocks: BTreeMap<Host, i64>,
     /// Systems that a host can't reach, until when.
-    pub cut_off: BTreeMap<Host, Micros>,
+    pub cut_off: BTreeMap<(Host, System), Micros>,
     /// What makes a subtask fail, by the process it is in and its name.
     pub strikes: BTreeMap<(Pid, String), oneshot::Sender<()>>,
     /// What all processes have counted.
@@ -93,17 +127,30 @@ pub struct World {
     pub table_files: TableFiles,
     pub broker: Broker,
     pub table: Table,
+    pub topic: Topic,
     pub weather: Weather,
+    /// What has gone wrong, counted.
+    pub met: Met,
+    /// Reads and writes of connections that take less than they could, of a thousand.
+    pub short_transfers: u64,
+    /// Reads of the store that bring other bytes than were written, of a thousand.
+    pub flawed_reads: u64,
     /// What has become durable since the run last looked.
     pub moments: Vec<Moment>,
     /// Files, or pieces of them, of rows that barriers have overtaken.
     pub in_flight: u64,
-    /// Epochs whose checkpoints the log has.
-    pub owned: BTreeSet<u64>,
+    /// By the root of a job's store, the epochs whose checkpoints the log has.
+    pub owned: BTreeMap<String, BTreeSet<u64>>,
+    /// By root, the newest revision that has claimed the job.
+    pub revisions: BTreeMap<String, u64>,
+    /// Savepoints that are complete, by address.
+    pub savepoints: Vec<(String, Epoch)>,
+    /// The address of what the second job begins with.
+    pub origin: String,
     /// The longest that a write to the store takes, beside its way there.
     pub slow_writes: Micros,
-    /// By attempt, the newest epoch that a file was written for.
-    pub written: BTreeMap<u64, u64>,
+    /// By root and attempt, the newest epoch that a file was written for.
+    pub written: BTreeMap<(String, u64), u64>,
     /// Checkpoints that were owned when files were already written for a later one.
     pub overlapping: u64,
     /// The first thing that must never happen, and has.
@@ -130,6 +177,7 @@ impl Shared {
             trace: Trace::default(),
             lives: BTreeMap::new(),
             desks: BTreeMap::new(),
+            coordinators: BTreeMap::new(),
             clocks: BTreeMap::new(),
             cut_off: BTreeMap::new(),
             strikes: BTreeMap::new(),
@@ -140,10 +188,17 @@ impl Shared {
             table_files: TableFiles::default(),
             broker: Broker::default(),
             table: Table::default(),
+            topic: Topic::default(),
             weather: Weather::default(),
+            met: Met::default(),
+            short_transfers: 0,
+            flawed_reads: 0,
             moments: Vec::new(),
             in_flight: 0,
-            owned: BTreeSet::new(),
+            owned: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            savepoints: Vec::new(),
+            origin: String::new(),
             slow_writes: 0,
             written: BTreeMap::new(),
             overlapping: 0,
@@ -219,30 +274,40 @@ impl World {
     }
 
     /// What becomes of a process's next request to a system.
-    pub fn fate(&mut self, pid: Pid) -> Fate {
-        if self.host(pid).and_then(|host| self.cut_off.get(&host)).is_some_and(|until| self.now < *until) {
+    pub fn fate(&mut self, pid: Pid, system: System) -> Fate {
+        let until = self.host(pid).and_then(|host| self.cut_off.get(&(host, system)));
+        if until.is_some_and(|until| self.now < *until) {
             return Fate::Lost;
         }
         if !self.chance.happens(self.weather.trouble) {
             return Fate::Done;
         }
-        self.chance.one_of(&[Fate::Slow, Fate::Refused, Fate::Lost, Fate::AnswerLost, Fate::Late])
+        let (fate, kind) = self.chance.one_of(&[
+            (Fate::Slow, Kind::SlowRequest),
+            (Fate::Refused, Kind::RefusedRequest),
+            (Fate::Lost, Kind::LostRequest),
+            (Fate::AnswerLost, Kind::LostAnswer),
+            (Fate::Late, Kind::LateRequest),
+        ]);
+        self.met.note(kind);
+        fate
     }
 
-    /// Carries a request to a system and its answer back, as fate has it. `None` in place of an answer: nobody answers,
-    /// and the client has given up.
+    /// Carries a request to a sink and its answer back, as fate has it. `None` in place of an answer: nobody answers, and
+    /// the client has given up.
     pub fn request<T: Send + 'static>(
         &mut self,
         pid: Pid,
         name: &str,
         serve: impl FnOnce(&mut World) -> T + Send + 'static,
     ) -> oneshot::Receiver<Option<T>> {
-        self.request_taking(0, pid, name, serve)
+        self.carry(System::Sinks, 0, pid, name, serve)
     }
 
-    /// As [`World::request`], of one that takes up to so long beside its way there.
-    pub fn request_taking<T: Send + 'static>(
+    /// As [`World::request`], to any system; it takes up to so long beside its way there.
+    pub fn carry<T: Send + 'static>(
         &mut self,
+        system: System,
         longest: Micros,
         pid: Pid,
         name: &str,
@@ -251,7 +316,7 @@ impl World {
         /// A client waits so long for an answer.
         const PATIENCE: Micros = 5 * SECOND;
         let (answer, answered) = oneshot::channel();
-        let fate = self.fate(pid);
+        let fate = self.fate(pid, system);
         let there = self.chance.within(500..8 * MILLI + longest);
         let back = self.chance.within(500..8 * MILLI);
         if fate != Fate::Done {

@@ -238,3 +238,15 @@ async fn a_store_that_contradicts_itself_is_not_asked_for_ever() {
     let told = crate::error_chain(&error);
     assert!(told.contains("it is not to who reads it") && told.contains("s3://bucket/job"), "{told}");
 }
+
+#[tokio::test]
+async fn an_epoch_stays_owned_when_the_beginning_of_its_attempt_can_not_be_read() {
+    let store = MemoryStore::new();
+    let mut journal = journal(&store);
+    let first = record::path(Attempt(1), Seq(0)).0;
+    let started = store.peek(&first).unwrap();
+    store.plant(&first, started.slice(..started.len() / 2));
+    let error = own(&mut journal, 1).await.unwrap_err();
+    assert!(matches!(error, JournalError::Unknown { .. }), "{error}");
+    assert_eq!(body(&store, 1).await, Some(owned(1)), "whoever comes next goes on from it");
+}

@@ -7,6 +7,8 @@ use tidegate_crds::{HdfsStorage, LocalStorage, S3Storage, StorageSpec, api::Fail
 
 use super::{Store, StoreError, open};
 use crate::failure::Reason;
+#[cfg(any(test, feature = "test-util"))]
+use crate::simulation;
 
 #[derive(Debug, Error)]
 pub enum AddressError {
@@ -31,6 +33,10 @@ impl Reason for AddressError {
 /// The store whose root is a folder: `s3://bucket/prefix/job`, `hdfs://host:port/folder/job`, or one of this machine. A
 /// bucket or an HDFS is reached as `like` says, if that is of the same kind, else as the environment does.
 pub async fn open_at(address: &str, like: &StorageSpec) -> Result<Arc<dyn Store>, AddressError> {
+    #[cfg(any(test, feature = "test-util"))]
+    if let Some(store) = simulation::ask(|doors| doors.store(address)) {
+        return Ok(store);
+    }
     let (spec, folder) = parse(address, like)?;
     Ok(open(&spec, &folder).await?)
 }

@@ -1,0 +1,112 @@
+//! What a run has met of all that can go wrong or be asked for, counted.
+//!
+//! A kind counts when it has taken effect: a crash of a host where nobody lives is none. A series of runs that has not met
+//! every kind says nothing about the ones it lacks.
+
+use std::{collections::BTreeMap, fmt, ops::AddAssign};
+
+macro_rules! kinds {
+    ($($kind:ident: $words:literal,)*) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Kind {
+            $($kind,)*
+        }
+
+        impl Kind {
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            fn words(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $words,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Killed: "processes killed",
+    LostPower: "hosts without power",
+    Renamed: "processes back under another name",
+    DiedAtBegun: "deaths at the beginning of an attempt",
+    DiedAtSealed: "deaths at its end",
+    DiedAtOwned: "deaths at an owned checkpoint",
+    DiedAtCommitted: "deaths at a noted publication",
+    DiedAtManifest: "deaths at a manifest",
+    DiedAtPublished: "deaths at a published chunk",
+    Parted: "partitions",
+    PartedOneWay: "partitions in one direction",
+    Frozen: "hosts that stood still",
+    Jumped: "wall clocks that jumped",
+    Storm: "storms",
+    CutOff: "hosts that reached nothing outside",
+    CutOffStore: "hosts that reached everything but the store",
+    CutOffSinks: "hosts that reached everything but the sinks",
+    SlowLink: "slow links",
+    Broken: "broken connections",
+    ShortTransfer: "short reads and writes of a connection",
+    DiskGone: "local disks that were full",
+    FilesLeft: "crashes that left files on a local disk",
+    SubtaskFailed: "failed subtasks",
+    SlowRequest: "slow requests",
+    RefusedRequest: "refused requests",
+    LostRequest: "lost requests",
+    LostAnswer: "lost answers",
+    LateRequest: "requests that took place late",
+    FlippedRead: "reads with a flipped bit",
+    TruncatedRead: "reads cut short",
+    Election: "partitions of a topic without a leader",
+    PartitionFound: "looks that found partitions",
+    PartitionBack: "partitions of a topic back after a silence",
+    Forgotten: "rows of ids that were forgotten",
+    Late: "rows that were late",
+    Checkpoint: "checkpoints asked for",
+    Savepoint: "savepoints asked for",
+    StopAtOnce: "stops at once",
+    Stop: "stops with a checkpoint",
+    StopWithSavepoint: "stops with a savepoint",
+    Drain: "drains asked for",
+    HandOver: "jobs taken over by a later revision",
+    CopyOfSavepoint: "jobs begun with a savepoint",
+    CopyOfJob: "jobs begun with a checkpoint of one that ran",
+    Rescale: "rescales asked for",
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
+/// How often each kind was met.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Met(BTreeMap<Kind, u64>);
+
+impl Met {
+    pub fn note(&mut self, kind: Kind) {
+        *self.0.entry(kind).or_default() += 1;
+    }
+
+    /// The kinds that were never met.
+    pub fn lacks(&self) -> Vec<Kind> {
+        Kind::ALL.iter().filter(|kind| !self.0.contains_key(kind)).copied().collect()
+    }
+}
+
+impl AddAssign<&Self> for Met {
+    fn add_assign(&mut self, other: &Self) {
+        for (kind, count) in &other.0 {
+            *self.0.entry(*kind).or_default() += count;
+        }
+    }
+}
+
+/// `12 processes killed, 3 storms`.
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (kind, count)) in self.0.iter().enumerate() {
+            write!(f, "{}{count} {kind}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! A source that reads a [`super::topic`], by the contract of a reader and the rules of the one for Apache Kafka: a partition
+//! belongs to the reader whose number it has, positions are offsets, a look finds partitions that are new to this reader,
+//! and all are known when a look has found as many as the one before.
+//!
+//! An answer has what partitions have in no order among them, and not of each. Readers are told of a checkpoint that has
+//! completed and tell the world, as a consumer group is told.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use arrow::array::{Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use async_trait::async_trait;
+use tidegate::{
+    env,
+    ids::Epoch,
+    source::{
+        Fetched, ReaderContext, Remaining, Run, Source, SourceError, SourceReader, SplitState, generator::Orders,
+    },
+};
+
+use super::{
+    met::Kind,
+    topic::{Record, TopicSetting},
+    world::{MILLI, Micros, Pid, Shared, System, World},
+};
+
+/// Records of a partition in one answer, at most.
+const MOST: u64 = 64;
+/// How long a reader waits for records before it asks again.
+const LONG_POLL: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 4;
+
+#[derive(Debug, Clone)]
+pub struct TopicSource {
+    pub world: Shared,
+    pub pid: Pid,
+    /// Whose positions it tells.
+    pub job: String,
+    pub idle_timeout: Duration,
+    pub discovery: Duration,
+    pub tells: bool,
+}
+
+impl TopicSource {
+    pub fn new(world: Shared, pid: Pid, job: &str, setting: &TopicSetting) -> Self {
+        let TopicSetting { idle_timeout, discovery, tells, .. } = *setting;
+        Self { world, pid, job: job.to_owned(), idle_timeout, discovery, tells }
+    }
+}
+
+fn split_name(partition: usize) -> String {
+    format!("sales-{partition}")
+}
+
+/// The partitions' positions, of a checkpoint's splits.
+pub fn positions(splits: &[SplitState]) -> BTreeMap<usize, u64> {
+    let position = |state: &SplitState| Some((state.split.strip_prefix("sales-")?.parse().ok()?, state.next));
+    splits.iter().filter_map(position).collect()
+}
+
+#[async_trait]
+impl Source for TopicSource {
+    async fn preflight(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn fits(&self, _: &[SplitState]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    async fn reader(
+        &self,
+        context: ReaderContext,
+        restored: Option<Vec<SplitState>>,
+    ) -> Result<Box<dyn SourceReader>, SourceError> {
+        let known_at = env::monotonic();
+        let known = positions(&restored.unwrap_or_default());
+        let mut reader = Reader {
+            source: self.clone(),
+            context,
+            splits: Vec::new(),
+            partitions: 0,
+            known_at,
+            next_look: known_at + self.discovery,
+        };
+        let world = self.world.lock();
+        reader.partitions = world.topic.count(world.now);
+        let mine = (0..reader.partitions).filter(|partition| reader.is_mine(*partition));
+        reader.splits = mine.map(|partition| Split::new(partition, known.get(&partition).copied())).collect();
+        drop(world);
+        Ok(Box::new(reader))
+    }
+}
+
+struct Reader {
+    source: TopicSource,
+    context: ReaderContext,
+    splits: Vec<Split>,
+    /// How many the topic had at the last look, of all readers.
+    partitions: usize,
+    known_at: Duration,
+    next_look: Duration,
+}
+
+struct Split {
+    partition: usize,
+    next: u64,
+    remaining: Option<Remaining>,
+}
+
+impl Split {
+    fn new(partition: usize, next: Option<u64>) -> Self {
+        Self { partition, next: next.unwrap_or_default(), remaining: None }
+    }
+}
+
+impl World {
+    fn reaches_topic(&self, pid: Pid) -> bool {
+        let until = self.host(pid).and_then(|host| self.cut_off.get(&(host, System::Sinks)));
+        until.is_none_or(|until| self.now >= *until)
+    }
+}
+
+impl Reader {
+    fn is_mine(&self, partition: usize) -> bool {
+        partition as u32 % self.context.parallelism.max(1) == self.context.subtask.0
+    }
+
+    /// The way to the brokers and back.
+    async fn travel(&self) {
+        let latency = self.source.world.lock().chance.within(MILLI..8 * MILLI);
+        env::sleep(Duration::from_micros(latency)).await;
+    }
+
+    /// Takes in what a look has found that was begun then. Whether the set of splits has changed, if there is anything to
+    /// tell.
+    fn look(&mut self, asked_at: Duration) -> Option<Fetched> {
+        let mut world = self.source.world.lock();
+        if !world.reaches_topic(self.source.pid) {
+            return None;
+        }
+        let found = world.topic.count(world.now);
+        let before = std::mem::replace(&mut self.partitions, found);
+        let is_new = |partition: &usize| {
+            self.is_mine(*partition) && self.splits.iter().all(|split| split.partition != *partition)
+        };
+        let new: Vec<Split> = (0..found).filter(is_new).map(|partition| Split::new(partition, None)).collect();
+        if new.is_empty() {
+            if found != before {
+                return None;
+            }
+            self.known_at = asked_at;
+            return Some(Fetched::SplitsKnown);
+        }
+        world.met.note(Kind::PartitionFound);
+        drop(world);
+        self.splits.extend(new);
+        Some(Fetched::SplitsChanged)
+    }
+
+    /// What the brokers have now.
+    fn take(&mut self, asked_at: Duration) -> Option<Fetched> {
+        let world = &mut *self.source.world.lock();
+        if self.splits.is_empty() || !world.reaches_topic(self.source.pid) {
+            return None;
+        }
+        let (mut runs, mut records): (Vec<Run>, Vec<Record>) = (Vec::new(), Vec::new());
+        let first = world.chance.within(0..self.splits.len() as u64) as usize;
+        for turn in 0..self.splits.len() {
+            let index = (first + turn) % self.splits.len();
+            let split = &mut self.splits[index];
+            let most = if world.chance.happens(200) { 0 } else { world.chance.within(1..MOST + 1) as usize };
+            if most == 0 || world.topic.is_away(split.partition, world.now) {
+                continue;
+            }
+            let found = world.topic.read(split.partition, split.next, world.now);
+            let taken = &found[..found.len().min(most)];
+            if self.source.tells {
+                split.remaining = Some(Remaining { records: found.len() > taken.len(), asked_at });
+            }
+            let Some(record) = taken.first() else { continue };
+            let before = split.next.checked_sub(1).and_then(|last| world.topic.record(split.partition, last));
+            let silence = before.map_or(0, |before| record.at - before.at);
+            let begins = records.len();
+            records.extend(taken);
+            runs.push(Run { split: index, records: begins..records.len() });
+            split.next += taken.len() as u64;
+            if silence > self.source.idle_timeout.as_micros() as Micros {
+                world.met.note(Kind::PartitionBack);
+            }
+        }
+        (!records.is_empty()).then(|| Fetched::Rows { batch: rows(&records), runs })
+    }
+
+    /// How long it is until something of this reader's comes, as far as anybody can say.
+    fn pause(&self) -> Duration {
+        let world = self.source.world.lock();
+        let next = |split: &Split| Some(world.topic.record(split.partition, split.next)?.at.saturating_sub(world.now));
+        let next = self.splits.iter().filter_map(next).min().map_or(LONG_POLL, Duration::from_micros);
+        // A moment at least: who is not given anything asks again.
+        next.clamp(Duration::from_millis(5), LONG_POLL)
+    }
+}
+
+fn rows(records: &[Record]) -> RecordBatch {
+    let ids = StringArray::from_iter_values(records.iter().map(|record| format!("s-{}", record.sale.id)));
+    let stores = Int64Array::from_iter_values(records.iter().map(|record| record.sale.store));
+    let amounts = Decimal128Array::from_iter_values(records.iter().map(|record| i128::from(record.sale.cents)));
+    let times = TimestampMillisecondArray::from_iter_values(records.iter().map(|record| record.sale.ts_ms));
+    let amounts = amounts.with_precision_and_scale(12, 2).expect("amounts of twelve digits");
+    let columns = vec![Arc::new(ids) as _, Arc::new(stores) as _, Arc::new(amounts) as _];
+    let columns = columns.into_iter().chain([Arc::new(times.with_timezone("UTC")) as _]).collect();
+    RecordBatch::try_new(Orders::schema(), columns).expect("columns of the schema")
+}
+
+#[async_trait(?Send)]
+impl SourceReader for Reader {
+    async fn fetch(&mut self) -> Result<Fetched, SourceError> {
+        loop {
+            let asked_at = env::monotonic();
+            self.travel().await;
+            if asked_at >= self.next_look {
+                self.next_look = env::monotonic() + self.source.discovery;
+                if let Some(found) = self.look(asked_at) {
+                    return Ok(found);
+                }
+            }
+            if let Some(taken) = self.take(asked_at) {
+                return Ok(taken);
+            }
+            env::sleep(self.pause()).await;
+        }
+    }
+
+    fn positions(&self) -> Vec<SplitState> {
+        let state = |split: &Split| SplitState {
+            split: split_name(split.partition),
+            next: split.next,
+            ..SplitState::default()
+        };
+        self.splits.iter().map(state).collect()
+    }
+
+    fn splits_known_at(&self) -> Option<Duration> {
+        Some(self.known_at)
+    }
+
+    async fn look_for_splits(&mut self) -> Result<bool, SourceError> {
+        let (begun, mut changed) = (env::monotonic(), false);
+        for _ in 0..LOOKS {
+            let asked_at = env::monotonic();
+            self.travel().await;
+            changed |= matches!(self.look(asked_at), Some(Fetched::SplitsChanged));
+            if self.known_at >= begun {
+                break;
+            }
+        }
+        Ok(changed)
+    }
+
+    fn remaining(&self, split: usize) -> Option<Remaining> {
+        self.splits.get(split)?.remaining
+    }
+
+    fn checkpoint_completed(&mut self, _: Epoch, splits: &[SplitState]) -> Result<(), SourceError> {
+        let mut world = self.source.world.lock();
+        for (partition, next) in positions(splits) {
+            world.topic.commit(&self.source.job, partition, next);
+        }
+        Ok(())
+    }
+}

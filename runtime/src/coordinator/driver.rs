@@ -75,6 +75,15 @@ pub(super) enum Message {
     Scribe(Answer),
 }
 
+/// Whether the job was asked to end for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cancelled {
+    No,
+    Yes,
+    /// A savepoint that was asked for with it, or before it, has failed since: nothing is deleted.
+    Unsaved,
+}
+
 pub(super) struct Loop {
     pub job: Coordinator,
     pub machine: Machine,
@@ -96,9 +105,7 @@ pub(super) struct Loop {
     pub tried: UnboundedSender<Tried>,
     /// Work of this start that ends with it.
     pub work: JoinSet<()>,
-    pub cancelled: bool,
-    /// A savepoint that was asked for with the cancellation, or before it, has failed since: nothing is deleted.
-    pub unsaved: bool,
+    pub cancelled: Cancelled,
 }
 
 impl Coordinator {
@@ -122,8 +129,7 @@ impl Coordinator {
             is_settled: false,
             tried,
             work: JoinSet::new(),
-            cancelled: false,
-            unsaved: false,
+            cancelled: Cancelled::No,
         };
         let mut event = Some(Event::Tick);
         loop {
@@ -220,11 +226,13 @@ impl Loop {
             self.savepoint_failed("the job has ended before it was begun".to_owned());
         }
         let delete = self.job.plan.spec.checkpoint.on_cancellation == OnCancellation::Delete;
-        if delete && self.cancelled && *outcome == Outcome::Stopped {
-            if self.unsaved {
-                tracing::warn!("the savepoint that was asked for is not there, so the checkpoints stay");
-            } else {
-                self.job.shared.alive_during(self.delete()).await;
+        if delete && *outcome == Outcome::Stopped {
+            match self.cancelled {
+                Cancelled::No => {}
+                Cancelled::Yes => self.job.shared.alive_during(self.delete()).await,
+                Cancelled::Unsaved => {
+                    tracing::warn!("the savepoint that was asked for is not there, so the checkpoints stay");
+                }
             }
         }
         self.show();

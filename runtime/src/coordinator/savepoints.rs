@@ -15,7 +15,7 @@ use tokio::sync::oneshot::Sender;
 use super::{
     api::{Refused, Request},
     attempt::Current,
-    driver::{Loop, Message},
+    driver::{Cancelled, Loop, Message},
     event::{Event, Last, Stop},
 };
 use crate::{
@@ -59,7 +59,9 @@ impl Loop {
     }
 
     pub(super) fn stop(&mut self, request: &StopRequest) -> Event {
-        self.cancelled |= request.purpose == StopPurpose::Cancel;
+        if request.purpose == StopPurpose::Cancel && self.cancelled == Cancelled::No {
+            self.cancelled = Cancelled::Yes;
+        }
         let last = Last { savepoint: request.savepoint.is_some(), drain: request.drain };
         Event::Stop(if request.final_checkpoint { Stop::Checkpoint(last) } else { Stop::AtOnce })
     }
@@ -217,7 +219,9 @@ impl Loop {
 
     pub(super) fn savepoint_failed(&mut self, cause: String) {
         tracing::warn!(cause, "the savepoint has failed");
-        self.unsaved |= self.cancelled;
+        if self.cancelled == Cancelled::Yes {
+            self.cancelled = Cancelled::Unsaved;
+        }
         self.job.shared.savepoint_changed(|status| {
             status.phase = SavepointPhase::Failed;
             status.failure = Some(cause);

@@ -136,6 +136,29 @@ proptest! {
 }
 
 #[test]
+fn sizes_that_can_not_be_are_damage() {
+    let file = |offset, bytes| FileRef { offset, bytes, ..FileRef::of(ObjectPath("data/f".into()), b"") };
+    let with = |files: Vec<FileRef>, rows| {
+        let mut manifest = sample::manifest(1, 1, files);
+        manifest.operators[0].subtasks[0].parts.iter_mut().for_each(|part| part.rows = rows);
+        let (bytes, reference) = manifest.encode().unwrap();
+        Manifest::decode(&reference.manifest, &bytes)
+            .map(|manifest| manifest.bytes())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(with(vec![file(None, 1 << 60), file(None, 1 << 61)], 1 << 60), Ok((1 << 60) + (1 << 61)));
+    for (files, rows) in [
+        (vec![file(None, u64::MAX), file(None, 1)], 1),
+        (vec![file(Some(u64::MAX), 1)], 1),
+        (vec![file(None, 1), file(None, 2)], 1 << 63),
+    ] {
+        let refused = with(files, rows).unwrap_err();
+        assert!(refused.contains("data/00000001/000000000001/manifest.json"), "{refused}");
+        assert!(refused.contains("more than there can be"), "{refused}");
+    }
+}
+
+#[test]
 fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds() {
     let store = MemoryStore::new();
     let missing = tokio::runtime::Builder::new_current_thread().build().unwrap();

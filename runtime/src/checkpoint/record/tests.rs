@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -241,6 +243,59 @@ fn the_names_of_objects_and_the_bytes_of_the_hint_are_pinned() {
     assert_eq!(hint_path().0, "hint");
     let hint = Hint { attempt: Attempt(7), seq: Seq(12) };
     assert_eq!(serde_json::to_string(&hint).unwrap(), r#"{"attempt":7,"seq":12}"#);
+}
+
+/// Names in a cell of the table; those in braces as `owner.address`, those in parentheses left out.
+fn names(cell: &str) -> BTreeSet<String> {
+    let (mut names, mut last, mut inside, mut left_out) = (BTreeSet::new(), "", None, false);
+    for (index, piece) in cell.split('`').enumerate() {
+        if index % 2 == 1 && !left_out {
+            last = piece;
+            names.insert(inside.map_or_else(|| piece.to_owned(), |whole| format!("{whole}.{piece}")));
+        }
+        for sign in piece.chars().filter(|_| index % 2 == 0) {
+            match sign {
+                '{' => inside = Some(last),
+                '}' => inside = None,
+                '(' => left_out = true,
+                ')' => left_out = false,
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+/// RFC 0001 tells operators what they find in a log.
+#[test]
+fn the_rfc_has_every_record_with_its_fields() {
+    const RFC: &str = include_str!("../../../../docs/rfcs/0001-checkpoint-log.md");
+    let (_, table) = RFC.split_once("| `type` | fields | meaning |\n|---|---|---|\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let rows: Vec<(String, &str)> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            (names(cells[0]).into_iter().next().unwrap(), cells[1])
+        })
+        .collect();
+    assert_eq!(rows.iter().map(|(kind, _)| kind).collect::<Vec<_>>(), kinds().iter().collect::<Vec<_>>());
+    let mut fields: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (_, text) in written() {
+        let record: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).unwrap();
+        let of_kind = fields.entry(record["type"].as_str().unwrap().to_owned()).or_default();
+        for (name, value) in record.iter().filter(|(name, _)| !["recordId", "atMs", "type"].contains(&name.as_str())) {
+            of_kind.insert(name.clone());
+            // A checkpoint is told of once, and sinks have names of their own.
+            let below = value.as_object().filter(|_| !["restoredFrom", "sinks"].contains(&name.as_str()));
+            of_kind.extend(below.into_iter().flatten().map(|(below, _)| format!("{name}.{below}")));
+        }
+    }
+    for (kind, cell) in &rows {
+        assert_eq!(names(cell), fields[kind], "{kind}");
+    }
+    let (_, completed) = rows.iter().find(|(kind, _)| kind == "CheckpointCompleted").unwrap();
+    let (_, told) = completed.split_once("`trigger` (").unwrap();
+    assert_eq!(names(told.trim_end_matches(')')), triggers().into_iter().collect());
 }
 
 #[test]

@@ -10,6 +10,7 @@ SCHEMA := docs/reference/streamjob.schema.json
 CRD := crds/streamjob.yaml
 CHART_CRD := charts/tidegate/files/crds/streamjob.yaml
 CONDITIONS := docs/reference/conditions.md
+METRICS := docs/reference/metrics.md
 # Programs that check the tree, by version: another version is another folder.
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)
@@ -83,7 +84,8 @@ lint: setup ## Formatting, clippy, generated files, shell scripts
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo build -q --locked --workspace --examples
-	for file in "schema $(SCHEMA)" "crd $(CRD)" "crd $(CHART_CRD)" "conditions $(CONDITIONS)"; do \
+	for file in "schema $(SCHEMA)" "crd $(CRD)" "crd $(CHART_CRD)" "conditions $(CONDITIONS)" \
+		"metrics $(METRICS)"; do \
 		set -- $$file; $(BIN)/examples/$$1 | diff - $$2 || { echo "$$2 is old: run \`make generate\`"; exit 1; }; \
 	done
 	scripts/chart_values.py --check
@@ -122,5 +124,6 @@ generate: build ## Writes the files that are generated from the code
 	$(BIN)/examples/schema > $(SCHEMA)
 	$(BIN)/examples/crd | tee $(CRD) > $(CHART_CRD)
 	$(BIN)/examples/conditions > $(CONDITIONS)
+	$(BIN)/examples/metrics > $(METRICS)
 	scripts/chart_values.py
 	HELM="$${HELM:-$$($(BIN)/counterparts where cluster)/helm}" scripts/chart.sh --write

@@ -10,6 +10,10 @@ SCHEMA := docs/reference/streamjob.schema.json
 CRD := crds/streamjob.yaml
 CHART_CRD := charts/tidegate/files/crds/streamjob.yaml
 CONDITIONS := docs/reference/conditions.md
+METRICS := docs/reference/metrics.md
+# Programs that check the tree, by version: another version is another folder.
+DENY_VERSION := 0.20.2
+DENY := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)
 BIN := $(CARGO_TARGET_DIR)/debug
 RELEASE := $(CARGO_TARGET_DIR)/release
 
@@ -18,7 +22,7 @@ SHIPPED := $(BIN)/shipped
 SKIPPED := $(CARGO_TARGET_DIR)/skipped.txt
 DEMO := --locked --no-default-features -p tidegate -p tidegate-tests --bin tidegate --bin demo
 
-.PHONY: help setup build shipped demo demo-cluster test sim mutants fuzz-sql lint features bench generate counterparts image
+.PHONY: help setup build shipped demo demo-cluster test sim mutants fuzz-sql lint features deny bench generate counterparts image
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -83,7 +87,8 @@ lint: setup ## Formatting, clippy, generated files, shell scripts
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo build -q --locked --workspace --examples
-	for file in "schema $(SCHEMA)" "crd $(CRD)" "crd $(CHART_CRD)" "conditions $(CONDITIONS)"; do \
+	for file in "schema $(SCHEMA)" "crd $(CRD)" "crd $(CHART_CRD)" "conditions $(CONDITIONS)" \
+		"metrics $(METRICS)"; do \
 		set -- $$file; $(BIN)/examples/$$1 | diff - $$2 || { echo "$$2 is old: run \`make generate\`"; exit 1; }; \
 	done
 	scripts/chart_values.py --check
@@ -96,6 +101,14 @@ features: setup ## Checks the program as it is shipped, and with each of its fea
 		only=$${feature/#none/}; \
 		cargo clippy --locked -p tidegate -p tidegate-operator --no-default-features $${only:+--features tidegate/$$only} -- -D warnings; \
 	done
+
+$(DENY)/bin/cargo-deny:
+	@echo '==> building cargo-deny $(DENY_VERSION), once'
+	cargo install --locked --root $(DENY) --target-dir $(DENY)/target --version $(DENY_VERSION) cargo-deny
+	@rm -rf $(DENY)/target
+
+deny: $(DENY)/bin/cargo-deny ## Checks licences, versions and origins of all dependencies, by deny.toml
+	$(DENY)/bin/cargo-deny --locked check bans licenses sources
 
 bench: setup ## Measures the store-sales job against real servers, beside consuming and decoding alone
 	@echo '==> building for release (about 35 minutes on two cores the first time)'
@@ -114,5 +127,6 @@ generate: build ## Writes the files that are generated from the code
 	$(BIN)/examples/schema > $(SCHEMA)
 	$(BIN)/examples/crd | tee $(CRD) > $(CHART_CRD)
 	$(BIN)/examples/conditions > $(CONDITIONS)
+	$(BIN)/examples/metrics > $(METRICS)
 	scripts/chart_values.py
 	HELM="$${HELM:-$$($(BIN)/counterparts where cluster)/helm}" scripts/chart.sh --write

@@ -1,6 +1,6 @@
 //! What can be said of a document without planning its SQL or asking a server.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use crate::{
     CheckpointMode, ColumnType, Delivery, HdfsStorage, JobSpec, KafkaSecurity, Problem, Problems, SinkSpec, SourceSpec,
@@ -93,7 +93,9 @@ impl JobSpec {
             problems.push(Problem::new("spec.restart.sameFailures", "found 0; accepted is 1 or more"));
         }
         if let Some(delay) = &restart.exponential_delay
-            && (delay.multiplier < 1.0 || !(0.0..=1.0).contains(&delay.jitter) || delay.max < delay.initial)
+            && (!(1.0..=f64::MAX).contains(&delay.multiplier)
+                || !(0.0..=1.0).contains(&delay.jitter)
+                || delay.max < delay.initial)
         {
             problems.push(Problem::new(
                 "spec.restart.exponentialDelay",
@@ -104,10 +106,11 @@ impl JobSpec {
 
     fn check_workers(&self, problems: &mut Vec<Problem>) {
         let Some(workers) = &self.workers else { return };
-        if workers.slots_per_worker == 0 || workers.replicas == Some(0) {
-            problems
-                .push(Problem::new("spec.workers", "found 0; accepted are replicas and slotsPerWorker of 1 or more"));
-        } else if workers.slots(self.parallelism) < self.parallelism {
+        let known = problems.len();
+        in_range("spec.workers.replicas", workers.replicas.unwrap_or(1), 1..=1000, problems);
+        in_range("spec.workers.slotsPerWorker", workers.slots_per_worker, 1..=64, problems);
+        in_range("spec.workers.standby", workers.standby, 0..=1000, problems);
+        if problems.len() == known && workers.slots(self.parallelism) < self.parallelism {
             let (slots, parallelism) = (workers.slots(self.parallelism), self.parallelism);
             problems.push(Problem::new(
                 "spec.workers",
@@ -161,15 +164,9 @@ impl JobSpec {
                 ),
             ));
         }
-        for (field, value) in [
-            ("retained", checkpoint.retained),
-            ("maxPendingEpochs", checkpoint.max_pending_epochs),
-            ("maxConcurrent", checkpoint.max_concurrent),
-        ] {
-            if value == 0 {
-                problems.push(Problem::new(format!("spec.checkpoint.{field}"), "found 0; accepted is 1 or more"));
-            }
-        }
+        in_range("spec.checkpoint.retained", checkpoint.retained, 1..=1000, problems);
+        in_range("spec.checkpoint.maxPendingEpochs", checkpoint.max_pending_epochs, 1..=10_000, problems);
+        in_range("spec.checkpoint.maxConcurrent", checkpoint.max_concurrent, 1..=100, problems);
     }
 }
 
@@ -233,6 +230,14 @@ fn check_names<'a>(list: &str, names: impl Iterator<Item = &'a str>, problems: &
                 format!("`{name}` is already the name of another entry of {list}; names must differ"),
             ));
         }
+    }
+}
+
+/// As the schema has it, which Kubernetes alone looks at.
+fn in_range(field: &str, found: u32, accepted: RangeInclusive<u32>, problems: &mut Vec<Problem>) {
+    if !accepted.contains(&found) {
+        let (least, most) = (accepted.start(), accepted.end());
+        problems.push(Problem::new(field, format!("found {found}; accepted is {least} to {most}")));
     }
 }
 
@@ -411,6 +416,62 @@ fn check_security(path: &str, security: Option<&KafkaSecurity>, problems: &mut V
 #[cfg(test)]
 mod tests {
     use crate::StreamJob;
+
+    #[test]
+    fn numbers_are_within_the_bounds_of_the_schema() {
+        let refused = |spec: serde_json::Value| -> String {
+            let mut document = serde_json::json!({
+                "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob", "metadata": { "name": "job" },
+                "spec": {
+                    "sources": [{ "name": "orders", "generator": {} }],
+                    "sql": "INSERT INTO out SELECT amount FROM orders",
+                    "sinks": [{ "name": "out", "print": {} }],
+                    "checkpoint": { "storage": { "local": { "path": "/data/checkpoints" } } },
+                }
+            });
+            for (field, value) in spec.as_object().unwrap() {
+                document["spec"][field] = value.clone();
+            }
+            serde_json::from_value::<StreamJob>(document).unwrap().check().unwrap_err().to_string()
+        };
+        let most = u32::MAX;
+        let storage = serde_json::json!({ "local": { "path": "/data" } });
+        for (spec, words) in [
+            (
+                serde_json::json!({ "workers": { "replicas": most, "standby": most } }),
+                "spec.workers.replicas: found 4294967295; accepted is 1 to 1000\nspec.workers.standby: found 4294967295; \
+                 accepted is 0 to 1000",
+            ),
+            (
+                serde_json::json!({ "workers": { "slotsPerWorker": 0 } }),
+                "spec.workers.slotsPerWorker: found 0; accepted is 1 to 64",
+            ),
+            (
+                serde_json::json!({ "checkpoint": { "storage": storage, "maxConcurrent": 101 } }),
+                "spec.checkpoint.maxConcurrent: found 101; accepted is 1 to 100",
+            ),
+        ] {
+            assert_eq!(refused(spec), words);
+        }
+    }
+
+    /// YAML has them; JSON has not, and a pause that is no number would be none.
+    #[test]
+    fn a_pause_grows_by_a_number() {
+        let text = |multiplier: &str| {
+            format!(
+                "{{apiVersion: tidegate.dev/v1alpha1, kind: StreamJob, metadata: {{name: job}}, spec: {{\
+                 sources: [{{name: orders, generator: {{}}}}], sql: INSERT INTO out SELECT amount FROM orders, \
+                 sinks: [{{name: out, print: {{}}}}], restart: {{exponentialDelay: {{multiplier: {multiplier}}}}}, \
+                 checkpoint: {{storage: {{local: {{path: /data}}}}}}}}}}"
+            )
+        };
+        StreamJob::from_yaml(&text("1.5")).unwrap();
+        for multiplier in [".nan", ".inf", "-.inf", "0.5"] {
+            let problems = StreamJob::from_yaml(&text(multiplier)).unwrap_err().to_string();
+            assert!(problems.contains("a multiplier of at least 1"), "{multiplier}: {problems}");
+        }
+    }
 
     #[test]
     fn workers_write_files_only_into_a_folder_that_they_share() {

@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
 
+/// Ten thousand years: longer than anything lasts, and little enough to be added to any time of day.
+const LONGEST_MILLIS: u64 = 3_652_425 * 86_400_000;
+
 const UNITS: [(&str, u64); 6] =
     [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("ms", 1), ("m", 60_000), ("s", 1_000)];
 
@@ -40,6 +43,11 @@ impl FromStr for HumanDuration {
             let (unit, factor) = UNITS.iter().find(|(unit, _)| rest[digits..].starts_with(unit)).ok_or_else(refuse)?;
             millis = number.checked_mul(*factor).and_then(|part| millis.checked_add(part)).ok_or_else(refuse)?;
             rest = &rest[digits + unit.len()..];
+        }
+        if millis > LONGEST_MILLIS {
+            return Err(format!(
+                "`{text}` is longer than 10,000 years (3652425d), which is the longest that is accepted"
+            ));
         }
         Ok(Self(Duration::from_millis(millis)))
     }
@@ -99,9 +107,18 @@ mod tests {
             ("10min", 600_000, "10m"),
             ("1h30m", 5_400_000, "1h30m"),
             ("0s", 0, "0s"),
+            ("3652425d", LONGEST_MILLIS, "3652425d"),
         ] {
             let duration: HumanDuration = text.parse().unwrap();
             assert_eq!((duration.millis(), duration.to_string().as_str()), (millis, printed), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_a_time_can_count_is_refused() {
+        for text in ["3652425d1ms", "18446744073709551615ms"] {
+            let error = text.parse::<HumanDuration>().unwrap_err();
+            assert!(error.contains(text) && error.contains("longer than 10,000 years"), "{error}");
         }
     }
 

@@ -66,12 +66,12 @@ fn one() -> u32 {
 impl WorkerPods {
     /// Pods that a job of so many subtasks has, beside that of its coordinator.
     pub fn pods(&self, parallelism: u32) -> u32 {
-        self.replicas.unwrap_or(parallelism.div_ceil(self.slots_per_worker.max(1))) + self.standby
+        self.replicas.unwrap_or(parallelism.div_ceil(self.slots_per_worker.max(1))).saturating_add(self.standby)
     }
 
     /// Slots that are sure to be there, those that stand by not counted.
     pub fn slots(&self, parallelism: u32) -> u32 {
-        (self.pods(parallelism) - self.standby).saturating_mul(self.slots_per_worker)
+        self.pods(parallelism).saturating_sub(self.standby).saturating_mul(self.slots_per_worker)
     }
 }
 

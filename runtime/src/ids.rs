@@ -12,9 +12,10 @@ macro_rules! counter {
         pub struct $name(pub $inner);
 
         impl $name {
+            /// The largest is followed by itself: nobody counts so far, but damaged bytes may name it.
             #[must_use]
             pub const fn next(self) -> Self {
-                Self(self.0 + 1)
+                Self(self.0.saturating_add(1))
             }
         }
 

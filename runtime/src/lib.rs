@@ -23,6 +23,8 @@ pub mod job;
 #[cfg(feature = "kafka")]
 mod kafka;
 pub mod link;
+#[cfg(any(test, feature = "test-util"))]
+pub mod mangled;
 pub mod memory;
 pub mod metrics;
 pub mod net;

@@ -253,7 +253,24 @@ impl Manifest {
             let known = format!("this program reads formats {FORMAT} to {FORMAT_WITH_NAMES}");
             return Err(damaged(format!("it is of format {format}, {known}")));
         }
-        serde_json::from_slice(bytes).map_err(parse)
+        let manifest: Self = serde_json::from_slice(bytes).map_err(parse)?;
+        if manifest.adds_up() {
+            Ok(manifest)
+        } else {
+            Err(damaged("the bytes or the rows of what it names are more than there can be".to_owned()))
+        }
+    }
+
+    /// Whether sizes can be added without a look at each: nothing vouches for those of a savepoint.
+    fn adds_up(&self) -> bool {
+        let subtasks = self.operators.iter().flat_map(|operator| &operator.subtasks);
+        let of_parts = subtasks.flat_map(|subtask| &subtask.parts).map(|part| part.rows);
+        let mut rows = of_parts.chain(self.chunks.iter().map(|chunk| chunk.rows));
+        let mut files = self.file_refs();
+        rows.try_fold(0, u64::checked_add).is_some()
+            && files
+                .try_fold(0, |sum: u64, file| sum.checked_add(file.offset.unwrap_or(0).checked_add(file.bytes)?))
+                .is_some()
     }
 
     /// Names state by the files that it was copied to, where it was: whole ones, of what may have been pieces.

@@ -6,14 +6,17 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{Path, State},
-    http::StatusCode,
+    http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use serde::de::DeserializeOwned;
-use tidegate_crds::api::{
-    CheckpointDetails, CheckpointHistory, JobStatus, Phase, RescaleRequest, SavepointHistory, SavepointRequest,
-    SavepointStatus, StopRequest,
+use tidegate_crds::{
+    Call, Endpoint,
+    api::{
+        CheckpointDetails, CheckpointHistory, JobStatus, Phase, RescaleRequest, SavepointHistory, SavepointRequest,
+        SavepointStatus, StopRequest,
+    },
 };
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
@@ -87,24 +90,42 @@ pub async fn serve(
 ) -> std::io::Result<SocketAddr> {
     let listener = Listener::bind(listen).await?;
     let address = listener.address()?;
-    let router = Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/checkpoints", get(checkpoints).post(take_checkpoint))
-        .route("/v1/checkpoints/{epoch}", get(details))
-        .route("/v1/savepoints", get(savepoints).post(take_savepoint))
-        .route("/v1/savepoints/{name}", get(savepoint).delete(delete_savepoint))
-        .route("/v1/rescale", post(rescale))
-        .route("/v1/stop", post(stop_job))
-        .route("/metrics", get(metrics))
-        .route("/livez", get(live))
-        .route("/readyz", get(ready))
-        .with_state(Served { shared, requests });
+    let router = router(shared, requests);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the HTTP API has ended");
         }
     });
     Ok(address)
+}
+
+/// All that is served.
+pub fn router(shared: Arc<Shared>, requests: UnboundedSender<Request>) -> Router {
+    let served = Endpoint::ALL.iter().fold(Router::new(), |router, Endpoint { call, path, .. }| match call {
+        Call::Status => router.route(path, get(status)),
+        Call::Checkpoints => router.route(path, get(checkpoints)),
+        Call::Checkpoint => router.route(path, get(details)),
+        Call::TakeCheckpoint => router.route(path, post(take_checkpoint)),
+        Call::Savepoints => router.route(path, get(savepoints)),
+        Call::Savepoint => router.route(path, get(savepoint)),
+        Call::TakeSavepoint => router.route(path, post(take_savepoint)),
+        Call::DeleteSavepoint => router.route(path, delete(delete_savepoint)),
+        Call::Rescale => router.route(path, post(rescale)),
+        Call::Stop => router.route(path, post(stop_job)),
+        Call::Metrics => router.route(path, get(metrics)),
+        Call::Live => router.route(path, get(live)),
+        Call::Ready => router.route(path, get(ready)),
+    });
+    served.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(Served { shared, requests })
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> Refused {
+    Refused { status: StatusCode::METHOD_NOT_ALLOWED, ..unknown(method, uri).await }
+}
+
+async fn unknown(method: Method, uri: Uri) -> Refused {
+    let accepted: Vec<String> = Endpoint::ALL.iter().map(|call| format!("{} {}", call.method, call.path)).collect();
+    Refused::not_found(format!("found {method} {}; accepted are {}", uri.path(), accepted.join(", ")))
 }
 
 async fn status(State(served): State<Served>) -> Json<JobStatus> {
@@ -115,8 +136,9 @@ async fn checkpoints(State(served): State<Served>) -> Json<CheckpointHistory> {
     Json(served.shared.history())
 }
 
-async fn details(State(served): State<Served>, Path(epoch): Path<u64>) -> Result<Json<CheckpointDetails>, StatusCode> {
-    served.shared.details(epoch).map(Json).ok_or(StatusCode::NOT_FOUND)
+async fn details(State(served): State<Served>, Path(epoch): Path<String>) -> Result<Json<CheckpointDetails>, Refused> {
+    let unknown = || Refused::not_found(format!("this process has no checkpoint of epoch `{epoch}` in its history"));
+    epoch.parse().ok().and_then(|epoch| served.shared.details(epoch)).map(Json).ok_or_else(unknown)
 }
 
 /// The history tells what came of it.

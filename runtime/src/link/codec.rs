@@ -153,21 +153,25 @@ impl Decoder for Pieces {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Piece>, Status> {
-        let first = if buffer.has_remaining() { Some(buffer.get_u8()) } else { None };
-        let is_last = match first {
-            Some(LAST) => true,
-            Some(MORE_FOLLOWS) => false,
-            other => {
-                let message = format!(
-                    "a message that begins with {other:?}; accepted is {MORE_FOLLOWS} or {LAST}: is the other end of this \
-                     version?"
-                );
-                return Err(Status::invalid_argument(message));
-            }
-        };
-        let bytes = buffer.copy_to_bytes(buffer.remaining());
-        Ok(Some(Piece::Of { is_last, bytes }))
+        read_piece(buffer).map(Some)
     }
+}
+
+/// A piece as it came over the wire.
+pub fn read_piece(buffer: &mut impl Buf) -> Result<Piece, Status> {
+    let is_last = match buffer.try_get_u8() {
+        Ok(LAST) => true,
+        Ok(MORE_FOLLOWS) => false,
+        other => {
+            let found = other.map_or_else(|_| "nothing".to_owned(), |first| first.to_string());
+            let message = format!(
+                "a message that begins with {found}; accepted is {MORE_FOLLOWS} or {LAST}: is the other end of this version?"
+            );
+            return Err(Status::invalid_argument(message));
+        }
+    };
+    let bytes = buffer.copy_to_bytes(buffer.remaining());
+    Ok(Piece::Of { is_last, bytes })
 }
 
 #[cfg(test)]

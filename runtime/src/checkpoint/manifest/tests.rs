@@ -2,15 +2,15 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::checkpoint::store::memory::MemoryStore;
+use crate::checkpoint::{sample, store::memory::MemoryStore};
 
 fn file() -> impl Strategy<Value = FileRef> {
-    ("[a-z]{1,8}", any::<Option<u64>>(), prop::collection::vec(any::<u8>(), 0..20))
+    ("[a-z]{1,8}", prop::option::of(0..1_u64 << 50), prop::collection::vec(any::<u8>(), 0..20))
         .prop_map(|(name, offset, bytes)| FileRef { offset, ..FileRef::of(ObjectPath(format!("data/{name}")), &bytes) })
 }
 
 fn part() -> impl Strategy<Value = PartRef> {
-    (".*", any::<i64>(), any::<u64>(), file(), any::<u32>()).prop_map(|(kind, tag, rows, file, batch)| PartRef {
+    (".*", any::<i64>(), 0..1_u64 << 50, file(), any::<u32>()).prop_map(|(kind, tag, rows, file, batch)| PartRef {
         kind,
         tag,
         rows,
@@ -42,7 +42,7 @@ fn operator() -> impl Strategy<Value = OperatorState> {
 }
 
 fn chunk() -> impl Strategy<Value = ChunkRef> {
-    (".*", ".*", any::<u32>(), any::<u64>(), any::<u32>(), any::<u64>(), file()).prop_map(
+    (".*", ".*", any::<u32>(), any::<u64>(), any::<u32>(), 0..1_u64 << 50, file()).prop_map(
         |(lineage, sink, slot, epoch, index, rows, file)| ChunkRef {
             id: ChunkId { lineage, sink, slot, epoch: Epoch(epoch), index },
             rows,
@@ -136,6 +136,29 @@ proptest! {
 }
 
 #[test]
+fn sizes_that_can_not_be_are_damage() {
+    let file = |offset, bytes| FileRef { offset, bytes, ..FileRef::of(ObjectPath("data/f".into()), b"") };
+    let with = |files: Vec<FileRef>, rows| {
+        let mut manifest = sample::manifest(1, 1, files);
+        manifest.operators[0].subtasks[0].parts.iter_mut().for_each(|part| part.rows = rows);
+        let (bytes, reference) = manifest.encode().unwrap();
+        Manifest::decode(&reference.manifest, &bytes)
+            .map(|manifest| manifest.bytes())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(with(vec![file(None, 1 << 60), file(None, 1 << 61)], 1 << 60), Ok((1 << 60) + (1 << 61)));
+    for (files, rows) in [
+        (vec![file(None, u64::MAX), file(None, 1)], 1),
+        (vec![file(Some(u64::MAX), 1)], 1),
+        (vec![file(None, 1), file(None, 2)], 1 << 63),
+    ] {
+        let refused = with(files, rows).unwrap_err();
+        assert!(refused.contains("data/00000001/000000000001/manifest.json"), "{refused}");
+        assert!(refused.contains("more than there can be"), "{refused}");
+    }
+}
+
+#[test]
 fn a_manifest_of_another_format_is_refused_by_its_number_whatever_else_it_holds() {
     let store = MemoryStore::new();
     let missing = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -196,4 +219,85 @@ fn a_whole_file_is_written_down_as_it_always_was_and_a_piece_with_its_place() {
     assert_eq!(serde_json::to_value(&piece).unwrap()["offset"], 7);
     assert_eq!((whole.to_string(), piece.to_string()), ("data/f".to_owned(), "data/f[7..11]".to_owned()));
     assert_eq!(bytes_of([&whole, &piece, &piece]), 8, "each is counted once");
+}
+
+/// A manifest that has everything.
+fn whole() -> Manifest {
+    let piece =
+        FileRef { offset: Some(7), ..FileRef::of(ObjectPath("data/00000002/000000000006/shared-0".into()), b"rows") };
+    let part = PartRef { kind: "keys".into(), tag: -60_000, rows: 3, file: piece.clone(), batch: 1 };
+    let table = TableFile { name: "000012.sst".into(), pieces: vec![piece] };
+    let subtask = SubtaskState { value: json!({ "watermark": i64::MIN }), parts: vec![part], table: vec![table] };
+    let written_as = WrittenAs { name: "window over sales".into(), within: vec!["totals".into()] };
+    let operator = |id: &str, kind, written_as| {
+        let subtasks = vec![subtask.clone(), SubtaskState::default()];
+        OperatorState { id: OperatorId(id.into()), kind, written_as, subtasks }
+    };
+    let operators = vec![
+        operator("source-orders", StateKind::Source, None),
+        operator("deduplicate", StateKind::Deduplicate, None),
+        operator("window", StateKind::WindowAggregate, Some(written_as)),
+        operator("exchange-window", StateKind::InFlight, None),
+    ];
+    let id = ChunkId { lineage: "sales-9f2c".into(), sink: "totals".into(), slot: 1, epoch: Epoch(7), index: 0 };
+    let file = FileRef::of(ObjectPath("data/00000002/000000000007/wal-1-0.arrow".into()), b"chunk");
+    let chunks = vec![ChunkRef { id, rows: 5, file }];
+    Manifest {
+        format: Manifest::format_of(&operators, &chunks),
+        job: "sales".into(),
+        lineage: "sales-9f2c".into(),
+        epoch: Epoch(7),
+        attempt: Attempt(2),
+        revision: Revision(4),
+        trigger: Trigger::Interval,
+        max_parallelism: 128,
+        created_at_ms: 1_767_225_600_123,
+        operators,
+        chunks,
+        sinks: [("totals".to_owned(), [("kafka.topic".to_owned(), "out".to_owned())].into())].into(),
+        beginning: Some(Beginning { from: "s3://bucket/old".into(), sha256: "ab12".into() }),
+    }
+}
+
+const OF_A_SUBTASK: &str = concat!(
+    r#""subtasks":[{"value":{"watermark":-9223372036854775808},"#,
+    r#""parts":[{"kind":"keys","tag":-60000,"rows":3,"file":{"path":"data/00000002/000000000006/shared-0","#,
+    r#""offset":7,"bytes":4,"xxh3":"@rows"},"batch":1}],"#,
+    r#""table":[{"name":"000012.sst","pieces":[{"path":"data/00000002/000000000006/shared-0","#,
+    r#""offset":7,"bytes":4,"xxh3":"@rows"}]}]},{"value":null,"parts":[]}]"#,
+);
+
+/// Checkpoints of today are read by the programs of tomorrow.
+#[test]
+fn the_bytes_of_a_manifest_are_pinned() {
+    let expected = concat!(
+        r#"{"format":5,"job":"sales","lineage":"sales-9f2c","epoch":7,"attempt":2,"revision":4,"trigger":"Interval","#,
+        r#""maxParallelism":128,"createdAtMs":1767225600123,"operators":["#,
+        r#"{"id":"source-orders","kind":"Source",@subtasks},"#,
+        r#"{"id":"deduplicate","kind":"Deduplicate",@subtasks},"#,
+        r#"{"id":"window","kind":"WindowAggregate","#,
+        r#""writtenAs":{"name":"window over sales","within":["totals"]},@subtasks},"#,
+        r#"{"id":"exchange-window","kind":"InFlight",@subtasks}],"#,
+        r#""chunks":[{"id":{"lineage":"sales-9f2c","sink":"totals","slot":1,"epoch":7,"index":0},"rows":5,"#,
+        r#""file":{"path":"data/00000002/000000000007/wal-1-0.arrow","bytes":5,"xxh3":"@chunk"}}],"#,
+        r#""sinks":{"totals":{"kafka.topic":"out"}},"#,
+        r#""beginning":{"from":"s3://bucket/old","sha256":"ab12"}}"#,
+    );
+    let expected = expected
+        .replace("@subtasks", OF_A_SUBTASK)
+        .replace("@rows", "896f249d4a4013ec")
+        .replace("@chunk", "751ccf1c95400518");
+    let (bytes, reference) = whole().encode().unwrap();
+    assert_eq!(std::str::from_utf8(&bytes), Ok(expected.as_str()));
+    assert_eq!(reference.manifest.0, "data/00000002/000000000007/ab12/manifest.json");
+    assert_eq!(reference.sha256, "42d9d73ca8e4b57e1bf9e0aa7383db2e81770c2e05115b7a2d0f87c9dcac8c75");
+    assert_eq!(Manifest::decode(&reference.manifest, expected.as_bytes()).unwrap(), whole());
+
+    let plain = sample::manifest(2, 7, Vec::new()).encode().unwrap().0;
+    let expected = concat!(
+        r#"{"format":1,"job":"job","lineage":"job","epoch":7,"attempt":2,"revision":1,"trigger":"Interval","#,
+        r#""maxParallelism":128,"createdAtMs":0,"operators":[{"id":"operator","kind":"Deduplicate","#,
+        r#""subtasks":[{"value":null,"parts":[]}]}],"chunks":[]}"#,
+    );
+    assert_eq!(std::str::from_utf8(&plain), Ok(expected), "what is not there is not written");
 }

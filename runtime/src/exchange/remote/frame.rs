@@ -1,4 +1,8 @@
 //! Elements as Flight messages, and back.
+//!
+//! What reads Arrow's messages trusts them: one with a damaged length would make it panic, or ask for any amount of memory.
+//! So each message begins its `app_metadata` with a checksum of itself and of its place on the channel, and is looked at no
+//! further before that is right. A message that was changed, lost, repeated or overtaken breaks the channel.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,6 +19,7 @@ use arrow_ipc::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidegate_crds::ExchangeCompression;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     element::{Barrier, Element},
@@ -36,6 +41,11 @@ pub enum FrameError {
     Arrow(#[from] ArrowError),
     #[error("a message that is neither rows nor a signal: {0}")]
     Signal(#[from] serde_json::Error),
+    #[error(
+        "message {place} of the channel is not the one that was sent there: it was damaged on its way, or the other worker \
+         is of another version"
+    )]
+    Damaged { place: u64 },
     #[error("{0}")]
     Malformed(&'static str),
 }
@@ -46,6 +56,8 @@ pub struct Encoder {
     dictionaries: DictionaryTracker,
     options: IpcWriteOptions,
     context: IpcWriteContext,
+    /// How many messages there were.
+    sent: u64,
 }
 
 impl Encoder {
@@ -60,11 +72,21 @@ impl Encoder {
             dictionaries: DictionaryTracker::new(false),
             options: IpcWriteOptions::default().try_with_compression(compression)?,
             context: IpcWriteContext::default(),
+            sent: 0,
         })
     }
 
     /// The messages that bring an element.
     pub fn encode(&mut self, element: &Element) -> Result<Vec<FlightData>, FrameError> {
+        let mut messages = self.messages(element)?;
+        for message in &mut messages {
+            seal(message, self.sent);
+            self.sent += 1;
+        }
+        Ok(messages)
+    }
+
+    fn messages(&mut self, element: &Element) -> Result<Vec<FlightData>, FrameError> {
         let signal = match element {
             Element::Batch(batch) => return self.batch(batch),
             Element::Watermark(time) => Signal::Watermark(*time),
@@ -101,18 +123,45 @@ pub fn metadata(value: &impl Serialize) -> Result<FlightData, serde_json::Error>
     Ok(FlightData { app_metadata: Bytes::from(serde_json::to_vec(value)?), ..FlightData::default() })
 }
 
+/// Puts the checksum of a message at this place of the channel before its metadata.
+pub(super) fn seal(message: &mut FlightData, place: u64) {
+    let checksum = checksum(message, &message.app_metadata, place).to_le_bytes();
+    message.app_metadata = [&checksum, &message.app_metadata[..]].concat().into();
+}
+
+/// The metadata of a message that is the one that was sent at this place.
+fn unsealed(message: &FlightData, place: u64) -> Result<&[u8], FrameError> {
+    let damaged = FrameError::Damaged { place };
+    let Some((found, metadata)) = message.app_metadata.split_first_chunk() else { return Err(damaged) };
+    if u64::from_le_bytes(*found) == checksum(message, metadata, place) { Ok(metadata) } else { Err(damaged) }
+}
+
+/// XXH3, 64 bits, seeded with the place.
+fn checksum(message: &FlightData, metadata: &[u8], place: u64) -> u64 {
+    let mut hash = Xxh3::with_seed(place);
+    for part in [&message.data_header, metadata, &message.data_body] {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.digest()
+}
+
 /// Reads one channel.
 #[derive(Default)]
 pub struct Decoder {
     schema: Option<SchemaRef>,
     dictionaries: HashMap<i64, ArrayRef>,
+    /// How many messages there were.
+    taken: u64,
 }
 
 impl Decoder {
     /// Takes in a message; gives the element, once it is whole.
     pub fn decode(&mut self, data: &FlightData) -> Result<Option<Element>, FrameError> {
+        let metadata = unsealed(data, self.taken)?;
+        self.taken += 1;
         if data.data_header.is_empty() {
-            return Ok(Some(match serde_json::from_slice(&data.app_metadata)? {
+            return Ok(Some(match serde_json::from_slice(metadata)? {
                 Signal::Watermark(time) => Element::Watermark(time),
                 Signal::Idle => Element::Idle,
                 Signal::Barrier(barrier) => Element::Barrier(barrier),

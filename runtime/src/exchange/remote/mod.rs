@@ -2,7 +2,7 @@
 //!
 //! The first message names the channel ([`ChannelId`], JSON in `app_metadata`). Schemas, dictionaries and batches follow
 //! as Flight has them; barriers, watermarks, idleness and the end are messages without a body, JSON in `app_metadata`
-//! ([`frame`]). A stream has a window of its own, and the connection one larger than all of them together: a channel that
+//! ([`frame`]), and each has its checksum before that. A stream has a window of its own, and the connection one larger than all of them together: a channel that
 //! is held at a barrier stops no other. The sending end is an [`super::local::Outbox`] that [`send`] drains, the receiving
 //! end a [`super::local::Sender`] that [`post`] feeds; tasks see the same channels as inside a process.
 

@@ -4,6 +4,7 @@ use arrow::{
     array::{ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringViewArray},
     datatypes::{Int32Type, Int64Type},
 };
+use arrow_flight::FlightData;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tidegate_crds::ExchangeCompression;
 use tokio::sync::mpsc::unbounded_channel;
@@ -87,13 +88,52 @@ fn a_schema_is_sent_once() {
 
 #[test]
 fn nonsense_is_refused() {
-    let mut decoder = Decoder::default();
     let rows_first = encoder().encode(&Element::Batch(batch(0, 1))).unwrap();
-    assert!(decoder.decode(&rows_first[2]).unwrap_err().to_string().contains("before their schema"));
-    assert!(decoder.decode(&frame::metadata(&"hello").unwrap()).is_err());
-    let mut header = rows_first[0].clone();
-    header.data_header = bytes::Bytes::from_static(b"no flatbuffer at all");
-    assert!(decoder.decode(&header).is_err());
+    let first = |header: &[u8], metadata: &'static [u8]| {
+        let mut message = FlightData {
+            data_header: header.to_vec().into(),
+            app_metadata: metadata.into(),
+            data_body: rows_first[2].data_body.clone(),
+            ..FlightData::default()
+        };
+        frame::seal(&mut message, 0);
+        Decoder::default().decode(&message).unwrap_err().to_string()
+    };
+    let refused = first(&rows_first[2].data_header, b"");
+    assert!(refused.contains("before their schema"), "{refused}");
+    let refused = first(b"", b"\"hello\"");
+    assert!(refused.contains("neither rows nor a signal"), "{refused}");
+    let refused = first(b"no flatbuffer at all", b"");
+    assert!(refused.contains("no Arrow message"), "{refused}");
+}
+
+#[test]
+fn a_message_that_was_lost_repeated_changed_or_is_of_a_worker_without_checksums_breaks_the_channel() {
+    let mut encoder = encoder();
+    let elements = [Element::Batch(batch(0, 1)), Element::Watermark(EventTime(1)), Element::Watermark(EventTime(2))];
+    let sent: Vec<FlightData> = elements.iter().flat_map(|element| encoder.encode(element).unwrap()).collect();
+    let refused_at = |messages: &[FlightData]| {
+        let mut decoder = Decoder::default();
+        messages.iter().find_map(|message| decoder.decode(message).err()).map(|error| error.to_string())
+    };
+    assert_eq!(sent.len(), 5, "schema, dictionary, rows and two signals");
+    assert_eq!(refused_at(&sent), None);
+    let changed = |change: fn(&mut FlightData), place: usize| {
+        let mut messages = sent.clone();
+        change(&mut messages[place]);
+        messages
+    };
+    for (messages, place) in [
+        ([&sent[..3], &sent[4..]].concat(), 3),
+        ([&sent[..4], &sent[3..]].concat(), 4),
+        ([&sent[..3], &sent[4..], &sent[3..4]].concat(), 3),
+        (changed(|message| message.data_body = bytes::Bytes::new(), 2), 2),
+        (changed(|message| message.app_metadata.truncate(7), 1), 1),
+        (changed(|message| message.app_metadata = bytes::Bytes::from_static(b"\"Idle\""), 3), 3),
+    ] {
+        let refused = refused_at(&messages).unwrap();
+        assert!(refused.starts_with(&format!("message {place} of the channel is not the one")), "{refused}");
+    }
 }
 
 fn id(channel: usize) -> ChannelId {

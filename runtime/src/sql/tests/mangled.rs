@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{run::run, *};
-use crate::words::INTERNAL;
+use crate::mangled::internal;
 
 /// Words and signs that statements are made of.
 fn piece() -> impl Strategy<Value = String> {
@@ -81,12 +81,6 @@ fn piece() -> impl Strategy<Value = String> {
 
 fn inside(sql: &str, error: &SqlError) -> bool {
     error.at.is_none_or(|at| at.line >= 1 && at.column >= 1 && at.line as usize <= sql.split('\n').count())
-}
-
-/// What the message has that speaks to nobody who has written the text.
-fn internal<'a>(sql: &str, message: &str) -> Option<&'a str> {
-    const MORE: [&str; 8] = ["{ ", "0x", "::<", "src/", "panicked", "None", "dyn ", "Field"];
-    INTERNAL.iter().copied().chain(MORE).find(|word| message.contains(word) && !sql.contains(word))
 }
 
 const COLUMNS: [(&str, &str); 10] = [

@@ -10,7 +10,7 @@ use datafusion_expr::{
 };
 
 use super::{
-    arithmetic::{Average, Sum},
+    arithmetic::{Average, Extreme, Sum},
     date_format::date_format,
 };
 
@@ -122,6 +122,8 @@ fn exact(function: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
     match function.name() {
         "sum" => Arc::new(Sum(function).into()),
         "avg" => Arc::new(Average(function).into()),
+        "min" => Arc::new(Extreme::least(function).into()),
+        "max" => Arc::new(Extreme::greatest(function).into()),
         _ => function,
     }
 }

@@ -166,6 +166,8 @@ fn zero_is_one_number_whatever_its_sign() {
         ("COUNT(*) FILTER (WHERE f = 0)", "2"),
         ("COUNT(*) FILTER (WHERE f IN (0.0, 7.5))", "2"),
         ("COUNT(DISTINCT 0.0 / f) FILTER (WHERE f = 0)", "1"),
+        ("MIN(f)", "0.0"),
+        ("MAX(f) FILTER (WHERE f < 1)", "0.0"),
     ] {
         let select = select.replace("0.0 / f", "CAST(0 AS DOUBLE) / f");
         let found = value(&records, &in_window(&format!("{select} AS x")));

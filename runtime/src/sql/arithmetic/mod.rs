@@ -20,6 +20,7 @@
 
 mod average;
 mod decimal;
+mod equal;
 mod extreme;
 mod operators;
 mod overflow;

@@ -350,3 +350,25 @@ fn times_before_1970_are_cut_towards_the_past() {
         assert_eq!(run(&columns, &[record], sql).unwrap(), [r#"{"x":"1969-12-31T23:59:59.000Z"}"#], "{sql}");
     }
 }
+
+#[test]
+fn times_of_all_years_are_truncated() {
+    for digits in [0, 3, 6] {
+        let kind = format!("timestamp({digits})");
+        let columns = [("ts", "timestamp(3)"), ("t", kind.as_str())];
+        for (time, unit, expected) in [
+            ("1500-07-15T10:20:30Z", "year", "1500-01-01T00:00:00"),
+            ("0001-02-03T04:05:06Z", "month", "0001-02-01T00:00:00"),
+            ("9999-12-31T23:59:59Z", "quarter", "9999-10-01T00:00:00"),
+            ("9999-12-31T23:59:59Z", "week", "9999-12-27T00:00:00"),
+            ("1600-02-29T12:00:00Z", "day", "1600-02-29T00:00:00"),
+            ("2500-06-01T12:34:56Z", "hour", "2500-06-01T12:00:00"),
+            ("2026-06-01T12:34:56Z", "minute", "2026-06-01T12:34:00"),
+        ] {
+            let record = format!(r#"{{"ts":1,"t":"{time}"}}"#);
+            let sql = format!("INSERT INTO totals SELECT date_trunc('{unit}', t) AS x FROM t");
+            let rows = run(&columns, &[&record], &sql).unwrap();
+            assert!(rows[0].starts_with(&format!("{{\"x\":\"{expected}")), "{rows:?} of {time} and {unit}");
+        }
+    }
+}

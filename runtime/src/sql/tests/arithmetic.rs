@@ -67,6 +67,7 @@ fn what_has_no_room_is_an_error_that_names_column_and_record() {
         ("w / d / 0.01", &["doesn't fit"]),
         ("n / (m - 1)", &["9223372036854775807 / 0 divides by zero", "the column `x`", "the record {"]),
         ("n % (m - 1)", &["divides by zero"]),
+        ("abs(-n - 1)", &["abs(-9223372036854775808) doesn't fit bigint"]),
         ("d / (m - 1)", &["divides by zero"]),
         ("CAST(n AS INT)", &["the column `x`", "the record {"]),
         ("9223372036854775807 + 1", &["9223372036854775807 + 1 doesn't fit bigint"]),

@@ -106,6 +106,9 @@ pub fn plain(text: &str) -> String {
     if let Some(said) = said_better(&text) {
         return said;
     }
+    if let Some((kind, what)) = text.split_once("Array overflow on ") {
+        text = format!("{what} doesn't fit {kind}");
+    }
     let text = respelled(&text);
     if text.is_empty() || INTERNAL.iter().any(|word| text.contains(word)) { UNSAID.to_owned() } else { text }
 }
@@ -212,6 +215,10 @@ mod tests {
         let arrow = |error: ArrowError| DataFusionError::from(error);
         for (error, said) in [
             (arrow(ArrowError::DivideByZero), "division by zero"),
+            (
+                arrow(ArrowError::ComputeError("Int32Array overflow on abs(-2147483648)".to_owned())),
+                "abs(-2147483648) doesn't fit int",
+            ),
             (plan_datafusion_err!("no\n such  thing"), "no such thing"),
             (
                 exec_datafusion_err!("Cast error: Cannot cast string 'abc' to value of Int32 type"),

@@ -10,8 +10,9 @@ use datafusion_expr::{
 };
 
 use super::{
-    arithmetic::{Average, Sum},
+    arithmetic::{Average, Extreme, Sum},
     date_format::date_format,
+    date_trunc::DateTrunc,
 };
 
 /// Of the general functions only those that take and give plain columns.
@@ -47,6 +48,7 @@ impl Functions {
         let core: Vec<String> = core.iter().map(|function| function.name().to_owned()).collect();
         let mut scalars = BTreeMap::new();
         for function in datafusion_functions::all_default_functions() {
+            let function = of_all_years(function);
             let names = std::iter::once(function.name().to_owned()).chain(function.aliases().iter().cloned());
             if core.iter().any(|name| name == function.name()) && !CORE.contains(&function.name()) {
                 unsupported.extend(names);
@@ -122,6 +124,16 @@ fn exact(function: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
     match function.name() {
         "sum" => Arc::new(Sum(function).into()),
         "avg" => Arc::new(Average(function).into()),
+        "min" => Arc::new(Extreme::least(function).into()),
+        "max" => Arc::new(Extreme::greatest(function).into()),
+        _ => function,
+    }
+}
+
+/// The function as ours, where the library's has no value of most years.
+fn of_all_years(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    match function.name() {
+        "date_trunc" => Arc::new(DateTrunc(function).into()),
         _ => function,
     }
 }

@@ -22,6 +22,7 @@ mod canonical;
 mod catalog;
 mod clauses;
 mod date_format;
+mod date_trunc;
 mod depth;
 mod dialect;
 mod doubles;

@@ -45,7 +45,10 @@ impl TopicSetting {
         let lasts = chance.within(15..50) * SECOND;
         let old = chance.within(1..6);
         let young = chance.within(0..4);
-        let born = (0..old).map(|_| 0).chain((0..young).map(|_| chance.within(SECOND..lasts))).collect();
+        let mut born: Vec<Micros> =
+            (0..old).map(|_| 0).chain((0..young).map(|_| chance.within(SECOND..lasts))).collect();
+        // A topic has the partitions from 0 on, whenever it is asked.
+        born.sort_unstable();
         let idle_timeout = Duration::from_millis(chance.one_of(&[500, 1000, 3000]));
         // Of a partition that is known to be idle nobody waits for what came in the last moments before it is asked again.
         let slack = if is_punctual { idle_timeout + Duration::from_secs(3) } else { Duration::ZERO };

@@ -23,6 +23,8 @@ use crate::{
     state::Backend,
 };
 
+mod floats;
+
 const SIZE_MS: i64 = 10_000;
 const SQL: &str = "
 INSERT INTO totals

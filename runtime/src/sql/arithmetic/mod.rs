@@ -2,7 +2,7 @@
 //!
 //! DataFusion's own operators and aggregates wrap around where a number has no room, and cut decimals where Flink rounds
 //! them. So these are ours: `+`, `-`, `*`, `/`, `%` and the sign over whole numbers and decimals ([`checked`] puts them
-//! in a plan's expressions, before anything is folded), and the aggregates [`Sum`] and [`Average`].
+//! in a plan's expressions, before anything is folded), and the aggregates [`Sum`], [`Average`] and [`Extreme`].
 //!
 //! | | result | rounded |
 //! |---|---|---|
@@ -11,6 +11,7 @@
 //! | decimals, `/` | 4 digits more after the point than the dividend | half up, away from zero |
 //! | `SUM` of whole numbers, decimals | bigint; 10 digits more before the point, at most 38 in all | never |
 //! | `AVG` of decimals | 4 digits more after the point, at most 38 in all | half up, away from zero |
+//! | `MIN`, `MAX` of floats | NaN is above all numbers, `-0.0` is `0.0` | never |
 //! | `CAST` of a timestamp to fewer digits | cut towards the past, before 1970 too | |
 //! | `float`, `double` | as IEEE 754 has it, infinities and NaN as well | to the nearest |
 //!
@@ -19,6 +20,8 @@
 
 mod average;
 mod decimal;
+mod equal;
+mod extreme;
 mod operators;
 mod overflow;
 mod sum;
@@ -26,6 +29,7 @@ mod times;
 mod totals;
 
 pub(super) use average::Average;
+pub(super) use extreme::Extreme;
 pub(super) use operators::{checked, checked_expr};
 pub use overflow::Overflow;
 pub(super) use sum::Sum;

@@ -1,4 +1,4 @@
-//! `+`, `-`, `*`, `/`, `%` and the sign, over whole numbers and decimals.
+//! `+`, `-`, `*`, `/`, `%` and the sign, over whole numbers and decimals; and what else an expression gets here.
 
 use std::sync::Arc;
 
@@ -20,9 +20,10 @@ use datafusion_expr::{
 };
 use thiserror::Error;
 
-use super::{Overflow, decimal, times};
+use super::{Overflow, decimal, equal, times};
 
-/// The plan with operators that say when a result has no room. Names and types stay as they are.
+/// The plan with operators that say when a result has no room, and that compare floats by value. Names and types stay as
+/// they are.
 pub(in crate::sql) fn checked(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up(|plan| {
         let schema = match plan.inputs().as_slice() {
@@ -71,7 +72,7 @@ fn operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let cut = times::cut(*cast.expr.clone(), parts);
             Ok(Transformed::yes(Expr::Cast(Cast { expr: Box::new(cut), ..cast })))
         }
-        other => Ok(Transformed::no(other)),
+        other => equal::compared(other, schema).map(Transformed::yes),
     }
 }
 

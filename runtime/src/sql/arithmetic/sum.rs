@@ -62,8 +62,9 @@ impl AggregateUDFImpl for Sum {
     }
 }
 
+/// A total for every group, by any way to add: see [`Totals::add`].
 #[derive(Debug)]
-struct Sums<T: ArrowPrimitiveType, F> {
+pub(super) struct Sums<T: ArrowPrimitiveType, F> {
     totals: Totals<T>,
     kind: DataType,
     add: F,
@@ -72,6 +73,10 @@ struct Sums<T: ArrowPrimitiveType, F> {
 impl<T: ArrowPrimitiveType, F> Sums<T, F> {
     fn new(kind: DataType, add: F) -> Self {
         Self { totals: Totals::default(), kind, add }
+    }
+
+    pub(super) fn beginning_with(first: T::Native, kind: DataType, add: F) -> Self {
+        Self { totals: Totals::beginning_with(first), kind, add }
     }
 }
 

@@ -12,17 +12,24 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Totals<T: ArrowPrimitiveType> {
     values: Vec<T::Native>,
+    /// What the total of a group is before its first value.
+    first: T::Native,
     /// Which groups had a value. As long as all had, this is not kept.
     seen: Option<Vec<bool>>,
 }
 
 impl<T: ArrowPrimitiveType> Default for Totals<T> {
     fn default() -> Self {
-        Self { values: Vec::new(), seen: None }
+        Self::beginning_with(T::Native::ZERO)
     }
 }
 
 impl<T: ArrowPrimitiveType> Totals<T> {
+    /// As the default, but what is added to first is `first` and not zero.
+    pub(super) fn beginning_with(first: T::Native) -> Self {
+        Self { values: Vec::new(), first, seen: None }
+    }
+
     /// Adds the value of each row to the total of its group, by `add`, which says when there is no room.
     ///
     /// The error is the row where there was none; its total is as it was before.
@@ -35,7 +42,7 @@ impl<T: ArrowPrimitiveType> Totals<T> {
         add: impl Fn(T::Native, V::Native) -> Option<T::Native>,
     ) -> Result<(), usize> {
         let known = self.values.len();
-        self.values.resize(total, T::Native::ZERO);
+        self.values.resize(total, self.first);
         let all_count = filter.is_none() && values.null_count() == 0;
         if !all_count && self.seen.is_none() {
             self.seen = Some(vec![true; known]);

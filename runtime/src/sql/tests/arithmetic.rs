@@ -1,6 +1,10 @@
 //! Numbers that have no room, and how the others are rounded.
 
-use super::run::{in_window, run};
+use super::{
+    super::plan,
+    run::{catalog_of, in_window, run},
+};
+use crate::graph::{NodeKind, StreamGraph};
 
 const COLUMNS: [(&str, &str); 9] = [
     ("ts", "timestamp(3)"),
@@ -63,6 +67,7 @@ fn what_has_no_room_is_an_error_that_names_column_and_record() {
         ("w / d / 0.01", &["doesn't fit"]),
         ("n / (m - 1)", &["9223372036854775807 / 0 divides by zero", "the column `x`", "the record {"]),
         ("n % (m - 1)", &["divides by zero"]),
+        ("abs(-n - 1)", &["abs(-9223372036854775808) doesn't fit bigint"]),
         ("d / (m - 1)", &["divides by zero"]),
         ("CAST(n AS INT)", &["the column `x`", "the record {"]),
         ("9223372036854775807 + 1", &["9223372036854775807 + 1 doesn't fit bigint"]),
@@ -166,6 +171,8 @@ fn zero_is_one_number_whatever_its_sign() {
         ("COUNT(*) FILTER (WHERE f = 0)", "2"),
         ("COUNT(*) FILTER (WHERE f IN (0.0, 7.5))", "2"),
         ("COUNT(DISTINCT 0.0 / f) FILTER (WHERE f = 0)", "1"),
+        ("MIN(f)", "0.0"),
+        ("MAX(f) FILTER (WHERE f < 1)", "0.0"),
     ] {
         let select = select.replace("0.0 / f", "CAST(0 AS DOUBLE) / f");
         let found = value(&records, &in_window(&format!("{select} AS x")));
@@ -177,6 +184,93 @@ fn zero_is_one_number_whatever_its_sign() {
     for records in [records.as_slice(), &turned] {
         assert_eq!(run(&COLUMNS, records, grouped).unwrap(), [r#"{"f":0.0,"x":2}"#, r#"{"f":1.5,"x":1}"#]);
     }
+}
+
+/// `f / f` is a NaN that was computed, whose sign bit may be set.
+#[test]
+fn nan_is_equal_to_itself_and_above_all_numbers() {
+    let record = r#"{"ts":1,"f":0.0,"n":1}"#;
+    for nan in ["(f / f)", "CAST('NaN' AS DOUBLE)", "(-(f / f))", "CAST(f / f AS FLOAT)", "(CAST(0 AS DOUBLE) / 0)"] {
+        for (expression, expected) in [
+            ("{} = CAST('NaN' AS DOUBLE)", "true"),
+            ("{} <> f / f", "false"),
+            ("{} = -(f / f)", "true"),
+            ("{} > 5.0", "true"),
+            ("{} >= n", "true"),
+            ("{} < 5.0", "false"),
+            ("5.0 < {}", "true"),
+            ("{} > CAST('Infinity' AS DOUBLE)", "true"),
+            ("{} <= CAST('NaN' AS DOUBLE)", "true"),
+            ("{} IN (CAST('NaN' AS DOUBLE))", "true"),
+            ("{} IN (1.0, 2.0, 3.0, 4.0, CAST('NaN' AS DOUBLE))", "true"),
+            ("{} NOT IN (1.0, 2.0, 3.0, 4.0, f / f)", "false"),
+            ("{} IS DISTINCT FROM CAST('NaN' AS DOUBLE)", "false"),
+            ("{} IS NOT DISTINCT FROM f / f", "true"),
+            ("{} BETWEEN 0.0 AND 5.0", "false"),
+            ("{} BETWEEN 0.0 AND CAST('NaN' AS DOUBLE)", "true"),
+            ("CASE {} WHEN CAST('NaN' AS DOUBLE) THEN 1 ELSE 0 END", "1"),
+            ("CASE CAST('NaN' AS DOUBLE) WHEN 1.0 THEN 0 WHEN {} THEN 1 END", "1"),
+            ("nullif({}, CAST('NaN' AS DOUBLE))", "null"),
+            ("greatest({}, 5.0)", "\"NaN\""),
+            ("greatest(5.0, {}, 1.0)", "\"NaN\""),
+            ("least({}, 5.0)", "5.0"),
+            ("least(f + 5.0, {})", "5.0"),
+        ] {
+            is(record, &expression.replace("{}", nan), expected);
+        }
+    }
+}
+
+#[test]
+fn zeros_are_equal_wherever_they_are_compared() {
+    let record = r#"{"ts":1,"f":-0.0}"#;
+    for (expression, expected) in [
+        ("f = 0.0", "true"),
+        ("f < 0.0", "false"),
+        ("f <> -f", "false"),
+        ("f IN (0.0, 5.0, 6.0, 7.0)", "true"),
+        ("-f IN (CAST('-0.0' AS DOUBLE), 5.0, 6.0, 7.0)", "true"),
+        ("f IN (5.0, 6.0, 7.0, 8.0, -f)", "true"),
+        ("CASE f WHEN 0.0 THEN 1 ELSE 0 END", "1"),
+        ("CASE f WHEN 5.0 THEN 5 WHEN 6.0 THEN 6 WHEN 0.0 THEN 1 ELSE 0 END", "1"),
+        ("nullif(f, 0.0)", "null"),
+        ("nullif(0.0, f)", "null"),
+        ("greatest(f, -5.0)", "0.0"),
+        ("least(f, -f)", "0.0"),
+        ("f BETWEEN 0.0 AND 1.0", "true"),
+        ("f IS DISTINCT FROM 0.0", "false"),
+        ("CAST(f AS FLOAT) = CAST(0 AS FLOAT)", "true"),
+        ("f", "-0.0"),
+    ] {
+        is(record, expression, expected);
+    }
+}
+
+#[test]
+fn a_condition_on_floats_is_one_map() {
+    let found = plan(
+        "INSERT INTO totals SELECT k FROM t WHERE f > 1.5 AND f < 5.0 AND f IN (2.0, 3.0, 4.0, 4.5)",
+        &catalog_of(&COLUMNS),
+    );
+    let maps = |graph: StreamGraph| graph.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Map { .. })).count();
+    assert_eq!(found.map(maps).map_err(|error| error.to_string()), Ok(1));
+}
+
+#[test]
+fn state_is_not_named_by_how_floats_are_compared() {
+    let sql = "INSERT INTO totals SELECT k, f IN (1.5, 2.5) AS y, MIN(f) FILTER (WHERE f > 1.5) AS x FROM \
+               TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_start, k, f IN (1.5, 2.5)";
+    let graph = plan(sql, &catalog_of(&COLUMNS)).unwrap();
+    let mut windows = 0;
+    for node in &graph.nodes {
+        if let NodeKind::WindowAggregate(window) = &node.kind {
+            let input = &graph.nodes[node.inputs[0].0].schema;
+            let names = format!("{:?} {:?} {input:?}", window.called, window.key_names);
+            assert!(names.contains("> 1.5") && !names.contains("canonical"), "{names}");
+            windows += 1;
+        }
+    }
+    assert_eq!(windows, 1);
 }
 
 #[test]
@@ -255,5 +349,27 @@ fn times_before_1970_are_cut_towards_the_past() {
     let aggregated = format!("{windowed} GROUP BY window_start");
     for sql in [windowed, &aggregated] {
         assert_eq!(run(&columns, &[record], sql).unwrap(), [r#"{"x":"1969-12-31T23:59:59.000Z"}"#], "{sql}");
+    }
+}
+
+#[test]
+fn times_of_all_years_are_truncated() {
+    for digits in [0, 3, 6] {
+        let kind = format!("timestamp({digits})");
+        let columns = [("ts", "timestamp(3)"), ("t", kind.as_str())];
+        for (time, unit, expected) in [
+            ("1500-07-15T10:20:30Z", "year", "1500-01-01T00:00:00"),
+            ("0001-02-03T04:05:06Z", "month", "0001-02-01T00:00:00"),
+            ("9999-12-31T23:59:59Z", "quarter", "9999-10-01T00:00:00"),
+            ("9999-12-31T23:59:59Z", "week", "9999-12-27T00:00:00"),
+            ("1600-02-29T12:00:00Z", "day", "1600-02-29T00:00:00"),
+            ("2500-06-01T12:34:56Z", "hour", "2500-06-01T12:00:00"),
+            ("2026-06-01T12:34:56Z", "minute", "2026-06-01T12:34:00"),
+        ] {
+            let record = format!(r#"{{"ts":1,"t":"{time}"}}"#);
+            let sql = format!("INSERT INTO totals SELECT date_trunc('{unit}', t) AS x FROM t");
+            let rows = run(&columns, &[&record], &sql).unwrap();
+            assert!(rows[0].starts_with(&format!("{{\"x\":\"{expected}")), "{rows:?} of {time} and {unit}");
+        }
     }
 }

@@ -94,6 +94,22 @@ pub struct WrittenAs {
     pub name: String,
     /// The statements that it is written in; several if they are the same there.
     pub within: Vec<String>,
+    /// The source that its rows come from, of a keyed operator; formats before 5 did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The columns of the rows that a keyed operator reads; formats before 5 did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<ReadColumn>>,
+}
+
+/// A column that an operator reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadColumn {
+    /// As rows in files have it.
+    pub name: String,
+    /// What it is, casts included, down to the columns of the source.
+    pub text: String,
 }
 
 /// What kind of operator remembers it.

@@ -149,7 +149,8 @@ impl Deduplicate {
                         let written = part.batch().map_err(|cause| self.name.state(cause))?;
                         let rows = adapt(&written, &self.input, lacking)
                             .map_err(|misfit| self.name.restore(crate::error_chain(&misfit)))?;
-                        let durable = (rows.schema() == written.schema()).then_some(part.reference);
+                        let is_as_it_was = rows.schema() == written.schema() && lacking.keeps_names();
+                        let durable = is_as_it_was.then_some(part.reference);
                         self.wait(&rows, durable).map_err(|cause| self.name.state(cause))?;
                     }
                     other => {

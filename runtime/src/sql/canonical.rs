@@ -1,6 +1,7 @@
 //! Expressions as state is named by: see [`Called`].
 //!
-//! A column is that of the stage below, whatever views call it on the way, and what a view computes is written out. Casts
+//! A column is that of the source below, whatever views call it on the way, and what a view computes is written out. A
+//! deduplication hands rows on as they are, so that its columns are those that it reads. Casts
 //! that planning puts in and takes away when the type of a column changes are left out: to a type that has all values, to
 //! floating point, of a literal. An expression whose text is the same may so be computed in another type: the types are told
 //! beside the text. Where that rule should miss a cast of planning's, the bare text is still the same, which has none at all.
@@ -48,6 +49,20 @@ pub(super) fn exact_text(expr: &Expr, input: &LogicalPlan) -> Result<String> {
     Ok(Writer::with(Casts::Always).write(expr, input)?.text)
 }
 
+/// What a column is, below all views and deduplications.
+fn origin<'a>(expr: &'a Expr, input: &'a LogicalPlan) -> Option<Origin<'a>> {
+    let mut origin = lineage::expr_origin(expr, input)?;
+    loop {
+        match origin {
+            Origin::Stage { table, column } => match &table.below {
+                Some(below) => origin = lineage::origin(below, column)?,
+                None => return Some(Origin::Stage { table, column }),
+            },
+            computed @ Origin::Computed { .. } => return Some(computed),
+        }
+    }
+}
+
 /// What is below a cast that planning may have put there; `is_cast` says whether what it gives is cast again.
 fn below_cast<'a>(expr: &'a Expr, input: &LogicalPlan, is_cast: bool) -> Result<Option<&'a Expr>> {
     let Expr::Cast(Cast { expr: inner, field }) = expr else { return Ok(None) };
@@ -73,7 +88,7 @@ fn value_type(expr: &Expr, input: &LogicalPlan, is_cast: bool) -> Result<DataTyp
     }
     match expr {
         Expr::Alias(alias) => value_type(&alias.expr, input, is_cast),
-        Expr::Column(_) => match lineage::expr_origin(expr, input) {
+        Expr::Column(_) => match origin(expr, input) {
             Some(Origin::Computed { expr, input }) => value_type(expr, input, is_cast),
             _ => expr.get_type(input.schema()),
         },
@@ -129,7 +144,7 @@ impl Writer {
         }
         match expr {
             Expr::Alias(alias) => self.write_below(&alias.expr, input, is_cast),
-            Expr::Column(column) => match lineage::expr_origin(expr, input) {
+            Expr::Column(column) => match origin(expr, input) {
                 Some(Origin::Stage { table, column }) => atom(quoted(table.schema.field(column).name())),
                 Some(Origin::Computed { expr, input }) => self.write_below(expr, input, is_cast),
                 None => Err(internal_datafusion_err!("nobody knows where `{column}` comes from")),

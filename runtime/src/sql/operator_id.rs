@@ -54,7 +54,7 @@ pub(super) fn assign(nodes: &[Named]) -> Vec<(OperatorId, KnownAs)> {
             id = format!("{wanted}-{number}");
         }
         let within = node.places.iter().map(ToString::to_string).collect();
-        let written_as = WrittenAs { name: node.name.clone(), within };
+        let written_as = WrittenAs { name: node.name.clone(), within, ..WrittenAs::default() };
         (OperatorId(id), KnownAs { written_as, former: OperatorId(former) })
     });
     ids.collect()

@@ -115,6 +115,8 @@ pub(super) struct StageTable {
     pub(super) source: String,
     /// Rows are the results of windows.
     pub(super) windowed: bool,
+    /// What a deduplication reads: it hands rows on as they are, so each of its columns is one of these.
+    pub(super) below: Option<LogicalPlan>,
 }
 
 impl TableSource for StageTable {
@@ -167,12 +169,17 @@ pub(super) fn intern(
     }
     let index = stages.len();
     let schema = Arc::new(Schema::new(columns.into_iter().collect::<Fields>()));
+    let below = match &work {
+        Work::Deduplicate { input, .. } => Some(input.clone()),
+        Work::Source | Work::Window(_) => None,
+    };
     let table = Arc::new(StageTable {
         stage: index,
         schema,
         event_time,
         source: source.to_owned(),
         windowed: matches!(work, Work::Window(_)),
+        below,
     });
     stages.push(Stage { name, definition, places: Vec::new(), work, table });
     index

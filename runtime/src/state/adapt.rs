@@ -5,7 +5,10 @@
 //! was there and that nobody read is another matter: rows of a checkpoint lack what their records had. Such rows, and
 //! anything else, are refused with the column's name.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, new_null_array},
@@ -39,6 +42,12 @@ pub enum Misfit {
          is which"
     )]
     Positional,
+    #[error(
+        "the checkpoint is of an earlier version of Tidegate, which did not tell what its columns are: {found}. They are \
+         {wanted} now, some of them under names that views give. Run this version with the SQL of before until it has taken \
+         a checkpoint, and change it then"
+    )]
+    Untold { found: String, wanted: String },
     #[error("failed to convert it to {}: a value does not fit", spoken(.wanted))]
     Value {
         wanted: DataType,
@@ -49,29 +58,70 @@ pub enum Misfit {
     Arrow(#[from] ArrowError),
 }
 
-/// Columns that rows of a checkpoint may lack: these are null in them.
+/// Columns that rows of a checkpoint may lack: these are null in them. And what the others were called.
 #[derive(Debug, Clone, Default)]
-pub struct Lacking(pub BTreeSet<String>);
+pub struct Lacking {
+    pub columns: BTreeSet<String>,
+    pub former: FormerNames,
+}
+
+/// What the columns were called in rows of a checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum FormerNames {
+    /// As they are now: they are columns of the source.
+    #[default]
+    AsNow,
+    /// An earlier version of Tidegate did not tell what they are, and some have names that views give.
+    Untold,
+    /// By the name of now; `None` where no column was the same.
+    Told(BTreeMap<String, Option<String>>),
+}
+
+impl FormerNames {
+    fn of<'a>(&'a self, now: &'a str) -> Option<&'a str> {
+        match self {
+            Self::AsNow | Self::Untold => Some(now),
+            Self::Told(names) => names.get(now)?.as_deref(),
+        }
+    }
+}
+
+impl Lacking {
+    /// Whether each column is called as in the checkpoint: what it is in rows there, it is now.
+    pub fn keeps_names(&self) -> bool {
+        match &self.former {
+            FormerNames::AsNow | FormerNames::Untold => true,
+            FormerNames::Told(names) => names.iter().all(|(now, then)| then.as_ref() == Some(now)),
+        }
+    }
+}
 
 /// The rows with the columns of `wanted`, by name.
 pub fn adapt(rows: &RecordBatch, wanted: &SchemaRef, lacking: &Lacking) -> Result<RecordBatch, Misfit> {
     let found = rows.schema();
     let is_same = found.fields().len() == wanted.fields().len()
-        && found.fields().iter().zip(wanted.fields()).all(|(found, wanted)| is_alike(found, wanted));
+        && found.fields().iter().zip(wanted.fields()).all(|(found, wanted)| is_alike(found, wanted, lacking));
     if is_same {
         return Ok(RecordBatch::try_new(wanted.clone(), rows.columns().to_vec())?);
     }
     if found.fields().iter().any(|field| is_positional(field.name())) {
         return Err(Misfit::Positional);
     }
+    let (found_names, wanted_names) = (names(&found), names(wanted));
+    if lacking.former == FormerNames::Untold && found_names != wanted_names {
+        return Err(Misfit::Untold { found: found_names.join(", "), wanted: wanted_names.join(", ") });
+    }
     let columns = wanted.fields().iter().map(|field| {
         let column = || field.name().clone();
-        let mut named = found.fields().iter().enumerate().filter(|(_, found)| found.name() == field.name());
+        let then = lacking.former.of(field.name());
+        let mut named = found.fields().iter().enumerate().filter(|(_, found)| Some(found.name().as_str()) == then);
         match (named.next(), named.next()) {
             (Some((index, _)), None) => widen(field.name(), rows.column(index), field.data_type()),
             (Some(_), Some(_)) => Err(Misfit::Ambiguous { column: column() }),
             (None, _) if !field.is_nullable() => Err(Misfit::Missing { column: column() }),
-            (None, _) if lacking.0.contains(field.name()) => Ok(new_null_array(field.data_type(), rows.num_rows())),
+            (None, _) if lacking.columns.contains(field.name()) => {
+                Ok(new_null_array(field.data_type(), rows.num_rows()))
+            }
             (None, _) => Err(Misfit::Unread { column: column() }),
         }
     });
@@ -79,8 +129,13 @@ pub fn adapt(rows: &RecordBatch, wanted: &SchemaRef, lacking: &Lacking) -> Resul
 }
 
 /// Whether a column is the one that was written; the names of before are places.
-fn is_alike(found: &Field, wanted: &Field) -> bool {
-    (found.name() == wanted.name() || is_positional(found.name())) && found.data_type() == wanted.data_type()
+fn is_alike(found: &Field, wanted: &Field, lacking: &Lacking) -> bool {
+    let is_called = lacking.former.of(wanted.name()) == Some(found.name().as_str());
+    (is_called || is_positional(found.name())) && found.data_type() == wanted.data_type()
+}
+
+fn names(schema: &SchemaRef) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
 }
 
 /// A column as `wanted`, if that takes all its values.
@@ -147,10 +202,14 @@ mod tests {
         RecordBatch::try_new(schema, columns).unwrap()
     }
 
+    fn lacking(column: &str) -> Lacking {
+        Lacking { columns: [column.to_owned()].into(), ..Lacking::default() }
+    }
+
     #[test]
     fn columns_may_move_widen_come_and_go() {
         let wanted = schema(&[("added", DataType::Utf8, true), ("id", DataType::Int64, false)]);
-        let lacking = Lacking(["added".to_owned()].into());
+        let lacking = lacking("added");
         let adapted = adapt(&rows(), &wanted, &lacking).unwrap();
         assert_eq!(adapted.column(0).null_count(), 2);
         assert_eq!(adapted.column(1).as_primitive::<Int64Type>().values(), &[1, 2]);
@@ -166,7 +225,7 @@ mod tests {
             (schema(&[("id", DataType::Utf8, false)]), "`id` was int and is string"),
         ];
         for (wanted, told) in cases {
-            let error = adapt(&rows(), &wanted, &Lacking(["added".to_owned()].into())).unwrap_err().to_string();
+            let error = adapt(&rows(), &wanted, &lacking("added")).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
         }
     }
@@ -180,5 +239,25 @@ mod tests {
         assert_eq!(adapt(&positional, &same, &Lacking::default()).unwrap().columns(), positional.columns());
         let moved = schema(&[("$(upper(note))", text, true), ("id", number, false)]);
         assert!(matches!(adapt(&positional, &moved, &Lacking::default()), Err(Misfit::Positional)));
+    }
+
+    #[test]
+    fn a_column_is_found_by_what_it_was_called_and_never_by_a_name_that_another_one_had() {
+        let told = |names: &[(&str, Option<&str>)]| {
+            let names = names.iter().map(|(now, then)| ((*now).to_owned(), then.map(str::to_owned)));
+            Lacking { former: FormerNames::Told(names.collect()), ..Lacking::default() }
+        };
+        let renamed = schema(&[("key", DataType::Int32, false), ("id", DataType::Utf8, true)]);
+        let names = told(&[("key", Some("id")), ("id", Some("note"))]);
+        assert_eq!(adapt(&rows(), &renamed, &names).unwrap().columns(), rows().columns());
+        assert!(!names.keeps_names());
+        let others = told(&[("id", Some("id")), ("note", None)]);
+        assert!(
+            matches!(adapt(&rows(), &rows().schema(), &others), Err(Misfit::Unread { .. })) && !others.keeps_names()
+        );
+
+        let untold = Lacking { former: FormerNames::Untold, ..Lacking::default() };
+        assert_eq!(adapt(&rows(), &rows().schema(), &untold).unwrap(), rows());
+        assert!(matches!(adapt(&rows(), &renamed, &untold), Err(Misfit::Untold { .. })));
     }
 }

@@ -24,7 +24,7 @@ pub mod table;
 pub mod typed;
 mod write_ahead;
 
-pub use adapt::{Lacking, Misfit, adapt, convert, widen};
+pub use adapt::{FormerNames, Lacking, Misfit, adapt, convert, widen};
 pub use backend::Backend;
 pub use chunk::ChunkRows;
 pub use departed::Departed;

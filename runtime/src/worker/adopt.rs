@@ -7,6 +7,7 @@
 //! - One that was written in two statements, since it was the same there, and differs now, is two: both go on from its
 //!   state.
 //! - One that is written elsewhere, as under another sink, goes on if nobody else could be meant.
+//! - One that reads another source is refused: what it remembers is of the rows of the former.
 //! - Checkpoints of earlier versions have ids only, made of names, and of contents where names were not enough. They are
 //!   found as long as the same id would be made now.
 //!
@@ -15,7 +16,7 @@
 use super::restore::RestoreError;
 use crate::{
     checkpoint::manifest::{Manifest, OperatorState, StateKind},
-    graph::{Node, StreamGraph},
+    graph::{Node, NodeKind, StreamGraph},
     ids::OperatorId,
 };
 
@@ -29,6 +30,7 @@ pub fn adopt(manifest: &Manifest, graph: &StreamGraph) -> Result<Manifest, Resto
     let nodes: Vec<&Node> = graph.nodes.iter().filter(|node| node.state_kind().is_some()).collect();
     let mut heirs = known(&nodes, &states)?;
     heirs.extend(moved(&nodes, &states, &heirs));
+    heirs.iter().try_for_each(|heir| same_source(heir, &heirs))?;
 
     let mut operators = Vec::new();
     for (node, state) in &heirs {
@@ -78,6 +80,28 @@ fn moved<'a>(nodes: &[&'a Node], states: &[&'a OperatorState], heirs: &[Heir<'a>
         (rivals == 1).then_some((node, *state))
     };
     nodes.iter().copied().filter_map(only).collect()
+}
+
+/// Refuses state of the rows of another source.
+fn same_source((node, state): &Heir<'_>, heirs: &[Heir<'_>]) -> Result<(), RestoreError> {
+    let Some(wanted) = &node.known_as.written_as.source else { return Ok(()) };
+    let operator = || node.id.clone();
+    match state.written_as.as_ref().and_then(|was| was.source.as_ref()) {
+        Some(found) if found == wanted => Ok(()),
+        Some(found) => Err(RestoreError::Source { operator: operator(), found: found.clone(), wanted: wanted.clone() }),
+        // Untold: it can't have been a source that the checkpoint does not have.
+        None => {
+            let mut sources = heirs.iter().filter_map(|(node, _)| match &node.kind {
+                NodeKind::Source { source, .. } => Some(source),
+                _ => None,
+            });
+            if sources.any(|source| source == wanted) {
+                Ok(())
+            } else {
+                Err(RestoreError::UntoldSource { operator: operator(), wanted: wanted.clone() })
+            }
+        }
+    }
 }
 
 /// Whether a node is the operator that has left the state.

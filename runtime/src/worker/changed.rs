@@ -2,6 +2,7 @@
 //! planner, the operators, files and a manifest; only tasks and sources are left out.
 
 mod aggregates;
+mod below;
 mod earlier;
 mod operators;
 mod rows;
@@ -42,7 +43,8 @@ use crate::{
 
 const RANGE: KeyRange = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: 128 };
 
-/// A job of one source, `orders`, with these columns: the first time is the event time.
+/// A job of a source `orders` with these columns, and of `returns` with the same ones if the SQL has it: the first time is
+/// the event time.
 struct Version<'a> {
     columns: &'a [(&'a str, &'a str)],
     sql: &'a str,
@@ -61,6 +63,14 @@ impl Version<'_> {
         let sql: String = self.sql.lines().map(|line| format!("    {line}\n")).collect();
         // The first column that is a time.
         let time = self.columns.iter().find(|(_, kind)| kind.starts_with("timestamp")).map_or("ts", |(name, _)| *name);
+        let source = |name: &str| {
+            format!(
+                "    - name: {name}\n      kafka: {{ bootstrapServers: \"localhost:9092\", topic: {name} }}\n      \
+                 watermark: {{ column: {time}, delay: 0s }}\n      schema:\n{columns}"
+            )
+        };
+        let sources: String =
+            ["orders", "returns"].iter().filter(|name| self.sql.contains(**name)).map(|name| source(name)).collect();
         let document = format!(
             "
 apiVersion: tidegate.dev/v1alpha1
@@ -68,11 +78,7 @@ kind: StreamJob
 metadata: {{ name: changed }}
 spec:
   sources:
-    - name: orders
-      kafka: {{ bootstrapServers: \"localhost:9092\", topic: orders }}
-      watermark: {{ column: {time}, delay: 0s }}
-      schema:
-{columns}  sql: |
+{sources}  sql: |
 {sql}  sinks:
 {sinks}  checkpoint:
     storage: {{ local: {{ path: /tmp/unused }} }}

@@ -80,6 +80,18 @@ pub enum RestoreError {
          and the watermark was set, by the former; set it back, or begin without state, under another `jobId`"
     )]
     EventTime { source_name: String, found: String, wanted: String },
+    #[error(
+        "`{operator}` has state of rows of source `{found}`, and reads source `{wanted}` now: rows of two sources would be \
+         taken for those of one. Set it back; or give the view that it reads, or the source, another name and drop the \
+         state by `allowNonRestoredState: true`"
+    )]
+    Source { operator: OperatorId, found: String, wanted: String },
+    #[error(
+        "`{operator}` has state in a checkpoint of an earlier version of Tidegate, which did not tell of which source its \
+         rows are, and reads source `{wanted}` now, which the checkpoint does not have. Run this version with the SQL of \
+         before until it has taken a checkpoint, and change it then"
+    )]
+    UntoldSource { operator: OperatorId, wanted: String },
     #[error("the checkpoint is damaged: the columns of `{operator}`")]
     Columns {
         operator: OperatorId,
@@ -201,6 +213,8 @@ impl Reason for RestoreError {
             | Self::Splits { .. }
             | Self::Precision { .. }
             | Self::EventTime { .. }
+            | Self::Source { .. }
+            | Self::UntoldSource { .. }
             | Self::Columns { .. }
             | Self::MaxParallelism { .. }
             | Self::Homeless { .. }

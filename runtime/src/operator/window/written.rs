@@ -82,8 +82,8 @@ pub enum WrittenError {
     )]
     Ambiguous { computes: String },
     #[error(
-        "the checkpoint is of an earlier version of Tidegate, which named aggregates by the places of their columns: \
-         {found}. By such names a changed list can't be told from another one; now they would be {wanted}. Run this \
+        "the checkpoint is of an earlier version of Tidegate, which named aggregates by the places of their columns, or as \
+         views called them: {found}. By such names a changed list can't be told from another one; now they would be {wanted}. Run this \
          version with the SQL and the types of before until it has taken a checkpoint, and change them then"
     )]
     Positional { found: String, wanted: String },
@@ -230,7 +230,9 @@ fn of_places(written: &[Written], wanted: &[Written], positional: &[String]) -> 
             wanted: list(positional.iter().map(String::as_str).collect()),
         }
     };
-    if names().any(has_place) {
+    // By a name that a view gave: it may have been another column's.
+    let is_alias = |(own, positional): (&Written, &String)| !has_place(positional) && own.computes != *positional;
+    if names().any(has_place) || wanted.iter().zip(positional).any(is_alias) {
         return Err(refused());
     }
     let kept = wanted.iter().zip(positional).map(|(own, positional)| {

@@ -16,6 +16,8 @@ use crate::{
 pub(super) struct Input {
     /// Optimised.
     pub(super) plan: LogicalPlan,
+    /// What each of the plan's columns is, down to the source.
+    pub(super) texts: Vec<String>,
     /// Where the stage finds what it needs in the plan's columns.
     pub(super) places: Places,
 }
@@ -51,7 +53,9 @@ pub(super) fn input(stage: &Stage, needed: &mut BTreeSet<usize>) -> Result<Optio
                 Ok((column, name))
             });
             let plan = project(input, exprs)?;
-            Ok(Some(Input { plan, places: Places::Deduplicate { columns, keys, time } }))
+            let texts = columns.iter().map(|index| canonical::exact_text(&column(input, *index), input));
+            let texts = texts.collect::<Result<_>>()?;
+            Ok(Some(Input { plan, texts, places: Places::Deduplicate { columns, keys, time } }))
         }
         Work::Window(window) => window_input(window, needed).map(Some),
     }
@@ -100,12 +104,10 @@ fn window_input(window: &Window, needed: &BTreeSet<usize>) -> Result<Input> {
             })
             .collect::<Result<_>>()?,
     };
-    let named = exprs.into_iter().map(|expr| {
-        let name = computed_name(&canonical::exact_text(&expr, &window.input)?);
-        Ok((expr, name))
-    });
+    let texts = exprs.iter().map(|expr| canonical::exact_text(expr, &window.input)).collect::<Result<Vec<_>>>()?;
+    let named = exprs.into_iter().zip(&texts).map(|(expr, text)| Ok((expr, computed_name(text))));
     let plan = project(&window.input, named)?;
-    Ok(Input { plan, places })
+    Ok(Input { plan, texts, places })
 }
 
 /// The optimised projection of expressions, each with the name that it gets where it is no plain column. Rows are stored

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion_common::{
     Result, internal_datafusion_err,
     tree_node::{Transformed, TreeNode},
@@ -16,6 +16,7 @@ use datafusion_physical_expr::{
 
 use super::input::{self, Arg, Input, Places};
 use crate::{
+    checkpoint::manifest::{ReadColumn, WrittenAs},
     graph::{KnownAs, Node, NodeId, NodeKind, StreamGraph, WindowAggregate, WindowColumn},
     ids::OperatorId,
     sql::{
@@ -40,7 +41,11 @@ pub(super) struct Graph {
 impl Graph {
     pub(super) fn finish(self) -> StreamGraph {
         let ids = operator_id::assign(&self.names);
-        let nodes = self.nodes.into_iter().zip(ids).map(|(node, (id, known_as))| Node { id, known_as, ..node });
+        let nodes = self.nodes.into_iter().zip(ids).map(|(node, (id, mut known_as))| {
+            let WrittenAs { source, columns, .. } = node.known_as.written_as;
+            known_as.written_as = WrittenAs { source, columns, ..known_as.written_as };
+            Node { id, known_as, kind: node.kind, inputs: node.inputs, schema: node.schema }
+        });
         StreamGraph { nodes: nodes.collect() }
     }
 
@@ -59,6 +64,11 @@ impl Graph {
     pub(super) fn stage(&mut self, stage: &Stage, columns: BTreeSet<usize>, input: Input) -> Result<()> {
         let source = self.segment(&input.plan, &stage.named())?;
         let schema = Arc::clone(&self.node(source)?.schema);
+        if schema.fields().len() != input.texts.len() {
+            return Err(internal_datafusion_err!("an input of other columns"));
+        }
+        let read = |(field, text): (&FieldRef, String)| ReadColumn { name: field.name().clone(), text };
+        let read: Vec<ReadColumn> = schema.fields().iter().zip(input.texts).map(read).collect();
         let (kind, columns, schema) = match (&stage.work, input.places) {
             (Work::Deduplicate { input, keys: key_columns, .. }, Places::Deduplicate { columns, keys, time }) => {
                 let key_names = key_columns.iter().map(|key| canonical::text(&input::column(input, *key), input));
@@ -105,6 +115,10 @@ impl Graph {
             _ => return Err(internal_datafusion_err!("an input of another stage")),
         };
         let node = self.add(stage.named(), kind, Some(source), schema);
+        if let Some(node) = self.nodes.last_mut() {
+            let written_as = &mut node.known_as.written_as;
+            (written_as.source, written_as.columns) = (Some(stage.table.source.clone()), Some(read));
+        }
         self.stages.push(Some((node, columns)));
         Ok(())
     }

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{RestoreError, Restored};
 use crate::{
-    checkpoint::manifest::SubtaskState,
-    graph::{Node, NodeKind, SourceColumn},
+    checkpoint::manifest::{ReadColumn, SubtaskState},
+    graph::{Node, NodeKind, SourceColumn, is_computed},
     ids::OperatorId,
     job::{JobPlan, SourceTable},
-    state::{Lacking, changes::spoken},
+    state::{FormerNames, Lacking, changes::spoken},
 };
 
 /// The columns of a source, as its state has them.
@@ -97,6 +97,23 @@ impl Restored {
                 lacking.insert(field.name().clone());
             }
         }
-        Ok(Lacking(lacking))
+        Ok(Lacking { columns: lacking, former: self.former_names(node) })
+    }
+
+    /// What the columns that a node reads were called in rows of the checkpoint: one is the same if it is the same down to
+    /// the source, whatever views call it.
+    fn former_names(&self, node: &Node) -> FormerNames {
+        let own = node.known_as.written_as.columns.as_deref().unwrap_or_default();
+        let written_as = self.operators.get(&node.id).and_then(|state| state.written_as.as_ref());
+        let Some(was) = written_as.and_then(|written_as| written_as.columns.as_ref()) else {
+            let is_told_by_name = |column: &ReadColumn| column.name == column.text || is_computed(&column.name);
+            return if own.iter().all(is_told_by_name) { FormerNames::AsNow } else { FormerNames::Untold };
+        };
+        let then = |column: &ReadColumn| {
+            let same = || was.iter().filter(|was| was.text == column.text);
+            let found = same().find(|was| was.name == column.name).or_else(|| same().next());
+            (column.name.clone(), found.map(|was| was.name.clone()))
+        };
+        FormerNames::Told(own.iter().map(then).collect())
     }
 }

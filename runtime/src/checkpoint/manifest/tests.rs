@@ -228,7 +228,8 @@ fn whole() -> Manifest {
     let part = PartRef { kind: "keys".into(), tag: -60_000, rows: 3, file: piece.clone(), batch: 1 };
     let table = TableFile { name: "000012.sst".into(), pieces: vec![piece] };
     let subtask = SubtaskState { value: json!({ "watermark": i64::MIN }), parts: vec![part], table: vec![table] };
-    let written_as = WrittenAs { name: "window over sales".into(), within: vec!["totals".into()] };
+    let written_as =
+        WrittenAs { name: "window over sales".into(), within: vec!["totals".into()], source: None, columns: None };
     let operator = |id: &str, kind, written_as| {
         let subtasks = vec![subtask.clone(), SubtaskState::default()];
         OperatorState { id: OperatorId(id.into()), kind, written_as, subtasks }

@@ -243,10 +243,10 @@ fn storm(chance: &mut Chance, _: &[Host]) -> Fault {
 }
 
 fn cut_off(chance: &mut Chance, hosts: &[Host]) -> Fault {
-    // Some last longer than the journal's patience with a create whose outcome is not known.
-    let longest = chance.one_of(&[25, 25, 90]);
     const SYSTEMS: [&[System]; 4] =
         [&[System::Store, System::Sinks], &[System::Store, System::Sinks], &[System::Store], &[System::Sinks]];
+    // Some last longer than the journal's patience with a create whose outcome is not known.
+    let longest = chance.one_of(&[25, 25, 90]);
     Fault::CutOff {
         host: chance.one_of(hosts),
         systems: chance.one_of(&SYSTEMS),

@@ -10,7 +10,10 @@ SCHEMA := docs/reference/streamjob.schema.json
 CRD := crds/streamjob.yaml
 CHART_CRD := charts/tidegate/files/crds/streamjob.yaml
 CONDITIONS := docs/reference/conditions.md
+FIELDS := docs/reference/fields.md
+API := docs/reference/api.md
 METRICS := docs/reference/metrics.md
+OPERATOR_METRICS := docs/reference/operator-metrics.md
 # Programs that check the tree, by version: another version is another folder.
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)
@@ -87,8 +90,8 @@ lint: setup ## Formatting, clippy, generated files, shell scripts
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo build -q --locked --workspace --examples
-	for file in "schema $(SCHEMA)" "crd $(CRD)" "crd $(CHART_CRD)" "conditions $(CONDITIONS)" \
-		"metrics $(METRICS)"; do \
+	for file in "schema $(SCHEMA)" "crd $(CRD)" "crd $(CHART_CRD)" "conditions $(CONDITIONS)" "fields $(FIELDS)" "api $(API)" \
+		"metrics $(METRICS)" "operator-metrics $(OPERATOR_METRICS)"; do \
 		set -- $$file; $(BIN)/examples/$$1 | diff - $$2 || { echo "$$2 is old: run \`make generate\`"; exit 1; }; \
 	done
 	scripts/chart_values.py --check
@@ -127,6 +130,9 @@ generate: build ## Writes the files that are generated from the code
 	$(BIN)/examples/schema > $(SCHEMA)
 	$(BIN)/examples/crd | tee $(CRD) > $(CHART_CRD)
 	$(BIN)/examples/conditions > $(CONDITIONS)
+	$(BIN)/examples/fields > $(FIELDS)
+	$(BIN)/examples/api > $(API)
 	$(BIN)/examples/metrics > $(METRICS)
+	$(BIN)/examples/operator-metrics > $(OPERATOR_METRICS)
 	scripts/chart_values.py
 	HELM="$${HELM:-$$($(BIN)/counterparts where cluster)/helm}" scripts/chart.sh --write

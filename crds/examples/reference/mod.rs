@@ -91,10 +91,7 @@ impl Tables {
                 format!("list of {items}{}", range(schema, "minItems", "maxItems"))
             }
             "object" if schema.get("properties").is_some() => {
-                let name = match (self.named, of_type) {
-                    (Named::ByType, Some(name)) => name,
-                    _ => path,
-                };
+                let name = of_type.filter(|_| self.named == Named::ByType).unwrap_or(path);
                 below.push((name.to_owned(), schema.clone()));
                 format!("[object](#{})", anchor(name))
             }

@@ -9,11 +9,7 @@ use datafusion_expr::{
     planner::{ContextProvider, ExprPlanner},
 };
 
-use super::{
-    arithmetic::{Average, Extreme, Sum},
-    date_format::date_format,
-    date_trunc::DateTrunc,
-};
+use super::{arithmetic::Aggregate, date_format::date_format, date_trunc::DateTrunc};
 
 /// Of the general functions only those that take and give plain columns.
 const CORE: [&str; 6] = ["coalesce", "greatest", "least", "nullif", "nvl", "nvl2"];
@@ -122,10 +118,10 @@ impl Functions {
 /// The aggregate as ours, where the library's would go on with a wrong number.
 fn exact(function: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
     match function.name() {
-        "sum" => Arc::new(Sum(function).into()),
-        "avg" => Arc::new(Average(function).into()),
-        "min" => Arc::new(Extreme::least(function).into()),
-        "max" => Arc::new(Extreme::greatest(function).into()),
+        "sum" => Arc::new(Aggregate::sum(function).into()),
+        "avg" => Arc::new(Aggregate::average(function).into()),
+        "min" => Arc::new(Aggregate::least(function).into()),
+        "max" => Arc::new(Aggregate::greatest(function).into()),
         _ => function,
     }
 }

@@ -4,71 +4,37 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, ArrowNativeTypeOp, AsArray, BooleanArray, Decimal128Array, UInt64Array},
-    datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, FieldRef, UInt64Type, i256},
+    datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, UInt64Type, i256},
 };
 use datafusion_common::{Result, not_impl_err};
 use datafusion_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature,
+    AggregateUDF, EmitTo, GroupsAccumulator,
     function::{AccumulatorArgs, StateFieldsArgs},
 };
 
 use super::{Overflow, decimal::rounded, operators::value, sum::wrong_states, totals::Totals};
 
-/// Types and partial states are those of the inner function.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(in crate::sql) struct Average(pub(in crate::sql) Arc<AggregateUDF>);
-
-impl AggregateUDFImpl for Average {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.0.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.0.signature()
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.0.return_type(arguments)
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        self.0.state_fields(args)
-    }
-
-    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        self.0.accumulator(args)
-    }
-
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.0.groups_accumulator_supported(args)
-    }
-
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        let input = args.expr_fields.first().map(|field| field.data_type().clone());
-        let (Some(DataType::Decimal128(..)), DataType::Decimal128(digits, scale)) =
-            (&input, args.return_field.data_type())
-        else {
-            return self.0.create_groups_accumulator(args);
-        };
-        let output = (*digits, *scale);
-        let states = self.0.state_fields(StateFieldsArgs {
-            name: args.name,
-            input_fields: args.expr_fields,
-            return_field: Arc::clone(&args.return_field),
-            ordering_fields: &[],
-            is_distinct: false,
-        })?;
-        let sum = states.last().map(|field| field.data_type().clone());
-        match sum {
-            Some(kind @ DataType::Decimal128(..)) => Ok(Box::new(Averages::<Decimal128Type>::new(kind, output))),
-            Some(kind @ DataType::Decimal256(..)) => Ok(Box::new(Averages::<Decimal256Type>::new(kind, output))),
-            _ => self.0.create_groups_accumulator(args),
-        }
-    }
+/// The sums and counts of decimals; none for other types.
+pub(super) fn totals(inner: &AggregateUDF, args: &AccumulatorArgs<'_>) -> Result<Option<Box<dyn GroupsAccumulator>>> {
+    let input = args.expr_fields.first().map(|field| field.data_type());
+    let (Some(DataType::Decimal128(..)), DataType::Decimal128(digits, scale)) = (input, args.return_field.data_type())
+    else {
+        return Ok(None);
+    };
+    let output = (*digits, *scale);
+    let states = inner.state_fields(StateFieldsArgs {
+        name: args.name,
+        input_fields: args.expr_fields,
+        return_field: Arc::clone(&args.return_field),
+        ordering_fields: &[],
+        is_distinct: false,
+    })?;
+    let sum = states.last().map(|field| field.data_type().clone());
+    Ok(match sum {
+        Some(kind @ DataType::Decimal128(..)) => Some(Box::new(Averages::<Decimal128Type>::new(kind, output))),
+        Some(kind @ DataType::Decimal256(..)) => Some(Box::new(Averages::<Decimal256Type>::new(kind, output))),
+        _ => None,
+    })
 }
 
 /// What decimals are summed in.

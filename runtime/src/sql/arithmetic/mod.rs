@@ -2,7 +2,7 @@
 //!
 //! DataFusion's own operators and aggregates wrap around where a number has no room, and cut decimals where Flink rounds
 //! them. So these are ours: `+`, `-`, `*`, `/`, `%` and the sign over whole numbers and decimals ([`checked`] puts them
-//! in a plan's expressions, before anything is folded), and the aggregates [`Sum`], [`Average`] and [`Extreme`].
+//! in a plan's expressions, before anything is folded), and the aggregates `SUM`, `AVG`, `MIN` and `MAX` ([`Aggregate`]).
 //!
 //! | | result | rounded |
 //! |---|---|---|
@@ -18,6 +18,7 @@
 //! An error says which values met; who calls knows the row ([`crate::operator::map`]) or the group
 //! ([`crate::operator::window`]).
 
+mod aggregate;
 mod average;
 mod decimal;
 mod equal;
@@ -28,8 +29,6 @@ mod sum;
 mod times;
 mod totals;
 
-pub(super) use average::Average;
-pub(super) use extreme::Extreme;
+pub(super) use aggregate::Aggregate;
 pub(super) use operators::{checked, checked_expr};
 pub use overflow::Overflow;
-pub(super) use sum::Sum;

@@ -4,62 +4,26 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray},
-    datatypes::{DataType, Decimal128Type, FieldRef, Int64Type, UInt64Type},
+    datatypes::{DataType, Decimal128Type, Int64Type, UInt64Type},
 };
 use datafusion_common::{DataFusionError, Result, not_impl_err};
-use datafusion_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature,
-    function::{AccumulatorArgs, StateFieldsArgs},
-};
+use datafusion_expr::{EmitTo, GroupsAccumulator, function::AccumulatorArgs};
 
 use super::{Overflow, operators::value, totals::Totals};
 
-/// Types and partial states are those of the inner function.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(in crate::sql) struct Sum(pub(in crate::sql) Arc<AggregateUDF>);
-
-impl AggregateUDFImpl for Sum {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.0.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.0.signature()
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.0.return_type(arguments)
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        self.0.state_fields(args)
-    }
-
-    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        self.0.accumulator(args)
-    }
-
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.0.groups_accumulator_supported(args)
-    }
-
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        let kind = args.return_field.data_type().clone();
-        Ok(match kind {
-            DataType::Int64 => Box::new(Sums::<Int64Type, _>::new(kind, i64::checked_add)),
-            DataType::UInt64 => Box::new(Sums::<UInt64Type, _>::new(kind, u64::checked_add)),
-            DataType::Decimal128(digits, _) => {
-                let limit = 10_u128.pow(u32::from(digits));
-                let add = move |sum: i128, value| sum.checked_add(value).filter(|sum| sum.unsigned_abs() < limit);
-                Box::new(Sums::<Decimal128Type, _>::new(kind, add))
-            }
-            _ => return self.0.create_groups_accumulator(args),
-        })
-    }
+/// The totals of whole numbers and decimals; none for other types.
+pub(super) fn totals(args: &AccumulatorArgs<'_>) -> Option<Box<dyn GroupsAccumulator>> {
+    let kind = args.return_field.data_type().clone();
+    Some(match kind {
+        DataType::Int64 => Box::new(Sums::<Int64Type, _>::new(kind, i64::checked_add)),
+        DataType::UInt64 => Box::new(Sums::<UInt64Type, _>::new(kind, u64::checked_add)),
+        DataType::Decimal128(digits, _) => {
+            let limit = 10_u128.pow(u32::from(digits));
+            let add = move |sum: i128, value| sum.checked_add(value).filter(|sum| sum.unsigned_abs() < limit);
+            Box::new(Sums::<Decimal128Type, _>::new(kind, add))
+        }
+        _ => return None,
+    })
 }
 
 /// A total for every group, by any way to add: see [`Totals::add`].

@@ -6,8 +6,8 @@
 //! be published is refused: nobody would publish them for the copy.
 //!
 //! The original may be a job that runs, and deletes what is being copied. Of such a one the newest checkpoint is meant
-//! whose output is published; when it goes, the next one is tried. Copies have names by what is in them, so that only what
-//! is new is copied then: with each try less is left to do.
+//! whose output is published; when it goes, the next one is tried. Copies have names by what is in them and where it was, so that
+//! only what is new is copied then: with each try less is left to do.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,6 +17,7 @@ use tidegate_crds::{
     StorageSpec,
     api::{Failure, FailureReason},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     claim::{ClaimError, Recent, read_recent},
@@ -173,8 +174,10 @@ impl Origin {
             beginning: Some(self.beginning()),
             ..self.manifest.clone()
         };
+        // By where it was, too: rows that look alike are not the same rows, and a part that is named twice is restored once.
         let place = |_, file: &FileRef, extension: &str| {
-            ObjectPath(format!("{COPIES}{}-{}.{extension}", file.xxh3, file.bytes))
+            let was_at = xxh3_64(format!("{}@{}", file.path, file.offset.unwrap_or_default()).as_bytes());
+            ObjectPath(format!("{COPIES}{was_at:016x}-{}-{}.{extension}", file.xxh3, file.bytes))
         };
         let known: BTreeSet<_> = own.list(COPIES, None).await?.into_iter().map(|object| object.path).collect();
         let (manifest, copied) = copy_state(&manifest, &self.store, own, "", place, &known).await?;

@@ -35,6 +35,8 @@ pub struct TopicSetting {
     pub tells: bool,
     /// How long ids are remembered.
     pub ttl: Duration,
+    /// All sales are of one amount, so that many sums look alike.
+    pub of_one_amount: bool,
     /// When the job is asked to drain, if that is before everything is read.
     pub drained_at: Option<Micros>,
 }
@@ -61,6 +63,7 @@ impl TopicSetting {
             discovery: Duration::from_millis(chance.within(300..5000)),
             tells: chance.happens(500),
             ttl: Duration::from_secs(chance.one_of(&[4, 8, 3600])),
+            of_one_amount: chance.happens(400),
             drained_at: chance.happens(250).then(|| chance.within(5 * SECOND..lasts)),
         }
     }
@@ -124,7 +127,8 @@ impl Topic {
                 !was_forgotten && ((1..ttl_ms / 2).contains(&age) || age > FORGOTTEN_AFTER * ttl_ms)
             });
             let id = repeated.unwrap_or(sales.len() as u64);
-            let (store, cents) = (1 + (id % 7) as i64, chance.within(100..50_000) as i64);
+            let drawn = chance.within(100..50_000) as i64;
+            let (store, cents) = (1 + (id % 7) as i64, if setting.of_one_amount { 100 } else { drawn });
             let sale = Sale { id, store, cents, ts_ms };
             let known = first.entry(id).or_insert((ts_ms, false));
             known.1 |= ts_ms - known.0 > ttl_ms;

@@ -83,6 +83,42 @@ async fn what_nobody_would_publish_for_a_copy_is_refused_until_it_is_published()
     assert_eq!(find(&job).await.unwrap().manifest.epoch, Epoch(5));
 }
 
+/// The same sum, of the same key and window, may come in two epochs: of two such parts both count.
+#[tokio::test]
+async fn parts_that_look_alike_are_copied_as_two() {
+    let store = MemoryStore::new();
+    let at = |epoch: u64| {
+        let path = format!("data/00000001/{epoch:012}/same.arrow");
+        store.plant(&path, "rows");
+        FileRef::of(ObjectPath(path), b"rows")
+    };
+    let shared = |offset| {
+        store.plant("data/00000001/000000000003/shared", "rowsrows");
+        FileRef { offset: Some(offset), ..FileRef::of(ObjectPath("data/00000001/000000000003/shared".into()), b"rows") }
+    };
+    let manifest = sample::manifest(1, 4, vec![at(1), at(2), shared(0), shared(4)]);
+    let origin: Arc<dyn Store> = Arc::new(store);
+    savepoint::write(&origin, "saved", &manifest).await.unwrap();
+    for savepoint in [false, true] {
+        let own = MemoryStore::new();
+        let manifest = if savepoint {
+            let bytes = origin.get(&ObjectPath("savepoints/saved/savepoint.json".into())).await.unwrap().unwrap();
+            let mut saved = Manifest::decode(&ObjectPath("savepoint.json".into()), &bytes).unwrap();
+            saved.place_files(|file| Some(ObjectPath(format!("savepoints/saved/{}", file.path))));
+            saved
+        } else {
+            manifest.clone()
+        };
+        let origin = Origin { store: origin.clone(), manifest, is_savepoint: savepoint, sha256: "5c1f".into() };
+        let own: Arc<dyn Store> = Arc::new(own);
+        let copied = origin.copy_to(&own, "job").await.unwrap();
+        let copy = Manifest::read(own.as_ref(), &copied).await.unwrap();
+        let places: BTreeSet<&ObjectPath> = copy.file_refs().map(|file| &file.path).collect();
+        assert_eq!(places.len(), 4, "{places:?}");
+        assert_eq!(origin.copy_to(&own, "job").await.unwrap(), copied, "again, to the same places");
+    }
+}
+
 /// A job that runs, and keeps one checkpoint. With every file that somebody copies it owns the next.
 #[derive(Debug)]
 struct Running {

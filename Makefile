@@ -96,6 +96,7 @@ lint: setup ## Formatting, clippy, generated files, shell scripts
 	done
 	scripts/chart_values.py --check
 	shellcheck scripts/*.sh .ci/run tests/src/counterparts/*.sh
+	for mutant in tests/mutants/*.patch; do git apply --check $$mutant || exit 1; done
 
 features: setup ## Checks the program as it is shipped, and with each of its features alone
 	cargo clippy --locked -p tidegate -p tidegate-operator -- -D warnings

@@ -23,6 +23,8 @@ export CARGO_TARGET_DIR=${TIDEGATE_MUTANTS_TARGET:-$cache/target-mutants}
 if [ ! -d "$CARGO_TARGET_DIR" ] && [ -d "$built" ]; then
   mkdir -p "$(dirname "$CARGO_TARGET_DIR")"
   cp -al "$built" "$CARGO_TARGET_DIR"
+  # One lock for both would have each wait for the other.
+  find "$CARGO_TARGET_DIR" -name .cargo-lock -delete
 fi
 
 scratch=$(mktemp -d)
@@ -35,7 +37,7 @@ for mutant in "$@"; do
   name=$(basename "$mutant" .patch)
   git checkout --quiet --force HEAD
   git apply "$root/tests/mutants/$name.patch"
-  if ! cargo build --locked --quiet --workspace --bins >"$scratch/build" 2>&1; then
+  if ! cargo build --locked --quiet --workspace --bin sim >"$scratch/build" 2>&1; then
     printf '%-28s does not compile\n' "$name"
     tail -n 40 "$scratch/build"
     missed=$((missed + 1))

@@ -4,9 +4,10 @@
 //! has taken means that the attempt is sealed; from then on, as after an outcome that stays unknown, the journal writes
 //! nothing more and its owner must stop.
 //!
-//! A record counts when two looks have followed. Is the attempt's witness there, the job has gone on for so long that the
+//! A record counts when three looks have followed. Is the attempt's witness there, the job has gone on for so long that the
 //! place was somebody's before, and was deleted ([`super::log::segments`]). Is the attempt's first record not there any
-//! more, this is not the store that the job was begun in: it was emptied, or another one is in its place.
+//! more, this is not the store that the job was begun in: it was emptied, or another one is in its place. Is the record
+//! before not there, the store has forgotten what it had: it was brought back as it was at an earlier time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,10 @@ use super::{
     CommitPermit,
     committed::Committed,
     compact::Compaction,
-    log::{self, segments::Spans},
+    log::{
+        self,
+        segments::{Place, Spans},
+    },
     record::{self, Body, CheckpointRef, Hint, Record, Trigger},
     store::{Create, ObjectPath, Store, StoreError},
 };
@@ -46,6 +50,8 @@ pub struct Journal {
     poisoned: bool,
     /// Id of the record that the attempt began with.
     started: String,
+    /// Id of its newest record.
+    newest: String,
     compaction: Compaction,
 }
 
@@ -76,8 +82,8 @@ pub enum JournalError {
 /// The storage does not have the log any more that this process has written.
 #[derive(Debug, Error)]
 #[error(
-    "the checkpoint storage {location} no longer has `{path}`, which this process has written there: it was emptied, or \
-     another one is in its place; bring back what was there, or start the job anew"
+    "the checkpoint storage {location} no longer has `{path}`, which this process has written there: it was emptied, brought \
+     back as it was before, or another one is in its place; bring back what was there, or start the job anew"
 )]
 pub struct LogLost {
     path: ObjectPath,
@@ -87,7 +93,11 @@ pub struct LogLost {
 impl LogLost {
     /// `store` does not have the first record of this attempt.
     pub fn new(store: &dyn Store, attempt: Attempt) -> Self {
-        Self { path: record::path(attempt, Seq(0)), location: store.location() }
+        Self::at(store, (attempt, Seq(0)))
+    }
+
+    fn at(store: &dyn Store, (attempt, seq): Place) -> Self {
+        Self { path: record::path(attempt, seq), location: store.location() }
     }
 }
 
@@ -113,7 +123,8 @@ impl Journal {
     pub(super) fn new(store: Arc<dyn Store>, attempt: Attempt, started: String, inherited: Option<Epoch>) -> Self {
         let compaction = Compaction::new(store.clone(), attempt);
         let (next, checkpoint, owned, committed) = (Seq(1), None, inherited, Committed::default());
-        Self { store, attempt, next, checkpoint, owned, committed, poisoned: false, started, compaction }
+        let newest = started.clone();
+        Self { store, attempt, next, checkpoint, owned, committed, poisoned: false, started, newest, compaction }
     }
 
     pub fn attempt(&self) -> Attempt {
@@ -180,7 +191,8 @@ impl Journal {
         // Poisoned until the outcome is known, also when this future is dropped half way.
         self.poisoned = true;
         self.compaction.go_on(Seq(seq.0 - 1), self.checkpoint);
-        match create_known(self.store.as_ref(), &record::path(attempt, seq), &Record::new(body)).await {
+        let record = Record::new(body);
+        match create_known(self.store.as_ref(), &record::path(attempt, seq), &record).await {
             Ok(true) => {}
             Ok(false) => return Err(JournalError::Sealed { attempt, seq }),
             Err(cause) => return Err(JournalError::Unknown { attempt, seq, cause }),
@@ -195,7 +207,7 @@ impl Journal {
         }
         counts?;
         self.poisoned = false;
-        self.next = seq.next();
+        (self.next, self.newest) = (seq.next(), record.record_id);
         if seq.0.is_multiple_of(64) {
             write_hint(self.store.as_ref(), attempt, seq).await;
         }
@@ -204,18 +216,19 @@ impl Journal {
 
     /// Whether the record at `seq`, which is there, is where a reader looks for it.
     async fn counts(&self, seq: Seq) -> Result<(), JournalError> {
-        let attempt = self.attempt;
-        let unknown = |cause| JournalError::Unknown { attempt, seq, cause };
-        let witness = outlived(self.store.as_ref(), attempt);
-        let started = look(self.store.as_ref(), &self.started, attempt);
-        let (is_outlived, is_ours) = futures::try_join!(witness, started).map_err(unknown)?;
-        if is_outlived {
-            return Err(JournalError::Outlived { attempt });
+        let (store, attempt) = (self.store.as_ref(), self.attempt);
+        let (first, before) = ((attempt, Seq(0)), (attempt, Seq(seq.0 - 1)));
+        let witness = outlived(store, attempt);
+        let (started, newest) = (look(store, &self.started, first), look(store, &self.newest, before));
+        let looks = futures::try_join!(witness, started, newest);
+        let (is_outlived, has_first, has_before) =
+            looks.map_err(|cause| JournalError::Unknown { attempt, seq, cause })?;
+        match (is_outlived, has_first, has_before) {
+            (true, ..) => Err(JournalError::Outlived { attempt }),
+            (_, false, _) => Err(LogLost::at(store, first).into()),
+            (.., false) => Err(LogLost::at(store, before).into()),
+            _ => Ok(()),
         }
-        if !is_ours {
-            return Err(LogLost::new(self.store.as_ref(), attempt).into());
-        }
-        Ok(())
     }
 }
 
@@ -225,12 +238,12 @@ pub(super) async fn outlived(store: &dyn Store, attempt: Attempt) -> Result<bool
     Ok(get_known(store, &record::path(attempt, seq)).await?.is_some())
 }
 
-/// Whether an attempt begins with the record `started`.
-async fn look(store: &dyn Store, started: &str, attempt: Attempt) -> Result<bool, StoreError> {
-    let path = record::path(attempt, Seq(0));
+/// Whether the record of this id is at a place.
+async fn look(store: &dyn Store, id: &str, (attempt, seq): Place) -> Result<bool, StoreError> {
+    let path = record::path(attempt, seq);
     let Some(bytes) = get_known(store, &path).await? else { return Ok(false) };
     match Record::from_bytes(&bytes) {
-        Ok(found) => Ok(found.record_id == started),
+        Ok(found) => Ok(found.record_id == id),
         // It may be ours, and have come in part: no reason to delete what was written behind it.
         Err(cause) => Err(StoreError::Failed {
             action: "read",
@@ -266,23 +279,24 @@ pub(super) async fn create_known(store: &dyn Store, path: &ObjectPath, record: &
         location: store.location(),
         cause: cause.into(),
     })?;
-    create_and_read_back(store, path, &bytes, |found| {
-        Record::from_bytes(found).is_ok_and(|found| log::is_ours(record, &found))
-    })
-    .await
+    // What can't be read may have come in part, or changed on its way: that says nothing of whose it is.
+    let is_ours = |found: &Bytes| Record::from_bytes(found).map(|found| log::is_ours(record, &found));
+    create_and_read_back(store, path, &bytes, is_ours).await
 }
 
 /// As [`create_known`], of an object that is known by its bytes: `true` if they are there, whoever created them.
 pub(super) async fn create_bytes(store: &dyn Store, path: &ObjectPath, bytes: &Bytes) -> Result<bool, StoreError> {
-    create_and_read_back(store, path, bytes, |found| *found == *bytes).await
+    create_and_read_back(store, path, bytes, |found| Ok(*found == *bytes)).await
 }
 
 async fn create_and_read_back(
     store: &dyn Store,
     path: &ObjectPath,
     bytes: &Bytes,
-    is_ours: impl Fn(&Bytes) -> bool,
+    is_ours: impl Fn(&Bytes) -> serde_json::Result<bool>,
 ) -> Result<bool, StoreError> {
+    let unclear =
+        |cause| StoreError::Failed { action: "read back", path: path.to_string(), location: store.location(), cause };
     let mut pause = FIRST_PAUSE;
     let mut tries = 1;
     loop {
@@ -291,26 +305,21 @@ async fn create_and_read_back(
             Ok(Create::Exists) => store.get(path).await,
             Err(error) => Err(error),
         };
-        match outcome {
-            Ok(Some(found)) => return Ok(is_ours(&found)),
-            Err(error) if tries >= TRIES => return Err(error),
-            Ok(None) if tries >= TRIES => {
-                let cause =
-                    "the store says that it is there to who creates it, and that it is not to who reads it".into();
-                return Err(StoreError::Failed {
-                    action: "read back",
-                    path: path.to_string(),
-                    location: store.location(),
-                    cause,
-                });
+        let error = match outcome.map(|found| found.as_ref().map(&is_ours)) {
+            Ok(Some(Ok(is_ours))) => return Ok(is_ours),
+            Ok(Some(Err(unreadable))) => unclear(unreadable.into()),
+            Ok(None) => {
+                unclear("the store says that it is there to who creates it, and that it is not to who reads it".into())
             }
-            Ok(None) | Err(_) => {
-                tracing::warn!(%path, tries, "the outcome of a create is not known, trying again");
-                env::sleep(pause).await;
-                pause *= 2;
-                tries += 1;
-            }
+            Err(error) => error,
+        };
+        if tries >= TRIES {
+            return Err(error);
         }
+        tracing::warn!(%path, tries, error = error_chain(&error), "the outcome of a create is not known, trying again");
+        env::sleep(pause).await;
+        pause *= 2;
+        tries += 1;
     }
 }
 

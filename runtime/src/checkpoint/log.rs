@@ -13,7 +13,7 @@ use super::{
     committed::Committed,
     record::{Body, CheckpointRef, Owner, Record},
 };
-use crate::ids::{Attempt, Revision, Seq};
+use crate::ids::{Attempt, Epoch, Revision, Seq};
 
 /// What was read of the newest attempt of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +154,11 @@ pub fn summarize<'a>(
                 log.checkpoint = Some(checkpoint.clone());
             }
             Body::EpochCommitted { epoch, sinks } => {
+                // What is not owned is never published; to go on as if it were leaves out what was not.
+                let owned = log.checkpoint.as_ref().map_or(Epoch(0), |newest| newest.epoch);
+                if let Some(epoch) = sinks.values().chain([epoch]).find(|epoch| **epoch > owned) {
+                    return Err(format!("attempt {attempt} has published epoch {epoch}, and owns {owned} at most"));
+                }
                 log.committed = Committed { all: Some(*epoch), sinks: sinks.clone() };
             }
             Body::Released { finished } => log.ending = Some(Ending::Released { finished: *finished }),

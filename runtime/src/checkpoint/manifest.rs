@@ -7,6 +7,7 @@ use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
 use super::{
+    checked_json,
     destination::Destinations,
     record::{CheckpointRef, Trigger},
     store::{ObjectPath, Store, StoreError},
@@ -259,10 +260,12 @@ impl Manifest {
         Self::decode(&path, &bytes)
     }
 
-    /// What an object at `path` has that nothing vouches for.
+    /// What an object at `path` has: the manifest of a checkpoint, which the log vouches for, or of a savepoint, whose last
+    /// field is its checksum.
     pub fn decode(path: &ObjectPath, bytes: &[u8]) -> Result<Self, ManifestError> {
         let damaged = |message| ManifestError::Damaged { path: path.clone(), message };
         let parse = |error: serde_json::Error| damaged(error.to_string());
+        checked_json::check(bytes).map_err(parse)?;
         // The number first: another format may have other fields.
         let Format { format } = serde_json::from_slice(bytes).map_err(parse)?;
         if !(FORMAT..=FORMAT_WITH_NAMES).contains(&format) {
@@ -277,7 +280,7 @@ impl Manifest {
         }
     }
 
-    /// Whether sizes can be added without a look at each: nothing vouches for those of a savepoint.
+    /// Whether sizes can be added without a look at each: nothing vouches for those of an older build's savepoint.
     fn adds_up(&self) -> bool {
         let subtasks = self.operators.iter().flat_map(|operator| &operator.subtasks);
         let of_parts = subtasks.flat_map(|subtask| &subtask.parts).map(|part| part.rows);

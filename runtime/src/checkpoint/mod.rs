@@ -17,6 +17,7 @@
 //! nothing needs any more; [`verify`] looks whether all is there that something does need. A [`savepoint`] is a copy of a
 //! checkpoint; with one, or with another job's checkpoint, a job can begin ([`origin`]).
 
+mod checked_json;
 pub mod claim;
 pub mod collect;
 pub mod committed;

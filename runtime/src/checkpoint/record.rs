@@ -1,11 +1,11 @@
-//! The records of the log: small JSON objects, each created once and never changed.
+//! The records of the log: small JSON objects with a checksum, each created once and never changed.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{committed::Committed, store::ObjectPath};
+use super::{checked_json, committed::Committed, store::ObjectPath};
 use crate::{
     env,
     ids::{Attempt, Epoch, Revision, Seq},
@@ -110,11 +110,11 @@ impl Record {
     }
 
     pub fn to_bytes(&self) -> serde_json::Result<Bytes> {
-        serde_json::to_vec_pretty(self).map(Bytes::from)
+        checked_json::to_bytes(self)
     }
 
     pub fn from_bytes(bytes: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(bytes)
+        checked_json::from_bytes(bytes)
     }
 }
 

@@ -19,6 +19,7 @@ use thiserror::Error;
 use tidegate_crds::api::FailureReason;
 
 use super::{
+    checked_json,
     copy::{Copied, CopyError, copy_state},
     journal::create_bytes,
     manifest::{FileRef, Manifest},
@@ -99,7 +100,7 @@ pub async fn write(store: &Arc<dyn Store>, name: &str, manifest: &Manifest) -> R
     let place = |number, _: &FileRef, extension: &str| ObjectPath(format!("{root}{STATE}{number}.{extension}"));
     let (copy, copied) = copy_state(manifest, store, store, &root, place, &BTreeSet::new()).await?;
     fault::reach("before-savepoint");
-    let bytes = Bytes::from(serde_json::to_vec_pretty(&copy)?);
+    let bytes = checked_json::to_bytes(&copy)?;
     if !create_bytes(store.as_ref(), &file(name), &bytes).await? {
         return Err(SavepointError::Taken { name: name.to_owned() });
     }

@@ -1,4 +1,4 @@
-//! Manifests: JSON that the log vouches for by its SHA-256, or, of a savepoint, nothing does.
+//! Manifests: JSON that the log vouches for by its SHA-256, or, of a savepoint, its last field.
 
 use super::assert_plain;
 use crate::checkpoint::{manifest::Manifest, store::ObjectPath};

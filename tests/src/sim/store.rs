@@ -113,14 +113,14 @@ impl World {
         Create::Created
     }
 
-    /// What a reader gets of an object: sometimes not what was written. Of the log, whose records have no checksum, some of
-    /// the bytes; of what a checkpoint names, others, too.
+    /// What a reader gets of an object: sometimes not what was written. Of the hint, which has no checksum, some of the
+    /// bytes; of all else, others, too.
     fn bring(&mut self, name: &str, bytes: Bytes) -> Bytes {
         if bytes.is_empty() || !self.chance.happens(self.flawed_reads) {
             return bytes;
         }
         let place = self.chance.within(0..bytes.len() as u64) as usize;
-        if (name.starts_with(DATA) || name.starts_with(savepoint::STATE)) && self.chance.happens(500) {
+        if name != hint_path().0 && !savepoint::is_given_up(&bytes) && self.chance.happens(500) {
             self.met.note(Kind::FlippedRead);
             self.note(format_args!("read {name}: byte {place} is another"));
             let mut flipped = bytes.to_vec();

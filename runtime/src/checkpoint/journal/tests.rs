@@ -240,6 +240,88 @@ async fn a_store_that_contradicts_itself_is_not_asked_for_ever() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_brought_back_as_it_was_before_takes_no_record_more() {
+    let store = MemoryStore::new();
+    let mut journal = journal(&store);
+    for epoch in 1..=3 {
+        own(&mut journal, epoch).await.unwrap();
+    }
+    for seq in 2..=3 {
+        store.remove(&record::path(Attempt(1), Seq(seq)).0);
+    }
+    let error = own(&mut journal, 4).await.unwrap_err();
+    assert_eq!(error.reason(), FailureReason::StorageUnfit, "{error}");
+    assert!(error.to_string().contains("no longer has `log/00000001/000000000003`"), "{error}");
+    assert!(journal.permit(Epoch(4)).is_err());
+    // Behind a hole it would be read by nobody, and nobody could go on.
+    let newest = crate::checkpoint::claim::read_newest(&store).await.unwrap().unwrap();
+    assert_eq!((newest.next, newest.checkpoint), (Seq(2), Some(checkpoint(1))));
+}
+
+/// Answers reads of one path with a bit flipped, as often as it is told.
+#[derive(Debug)]
+struct Flipping {
+    store: MemoryStore,
+    path: ObjectPath,
+    times: std::sync::atomic::AtomicU32,
+}
+
+#[async_trait::async_trait]
+impl Store for Flipping {
+    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
+        self.store.create(path, bytes).await
+    }
+    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
+        self.store.put(path, bytes).await
+    }
+    async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let found = self.store.get(path).await?;
+        let flips =
+            *path == self.path && self.times.fetch_update(Relaxed, Relaxed, |times| times.checked_sub(1)).is_ok();
+        Ok(found.map(|bytes| {
+            let mut bytes = bytes.to_vec();
+            bytes[20] ^= u8::from(flips);
+            bytes.into()
+        }))
+    }
+    async fn get_range(&self, path: &ObjectPath, range: std::ops::Range<u64>) -> Result<Option<Bytes>, StoreError> {
+        self.store.get_range(path, range).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
+        self.store.list(prefix, after).await
+    }
+    async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.store.list_folders(prefix).await
+    }
+    async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.store.delete(path).await
+    }
+    fn location(&self) -> String {
+        self.store.location()
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_read_back_wrong_is_nobody_elses() {
+    for times in [1, 3, TRIES] {
+        let store = MemoryStore::new();
+        let before = journal(&store);
+        let path = record::path(Attempt(1), Seq(1));
+        let flipping = Flipping { store: store.clone(), path, times: times.into() };
+        let mut journal = Journal::new(Arc::new(flipping), Attempt(1), before.started, None);
+        store.fail(Action::Create, "log/", After, 1);
+        let owning = own(&mut journal, 1).await;
+        assert_eq!(body(&store, 1).await, Some(owned(1)));
+        match owning {
+            Ok(_) => assert!(times < TRIES),
+            Err(JournalError::Unknown { .. }) => assert_eq!(times, TRIES),
+            Err(error) => panic!("{times} times: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_epoch_stays_owned_when_the_beginning_of_its_attempt_can_not_be_read() {
     let store = MemoryStore::new();
     let mut journal = journal(&store);

@@ -90,22 +90,42 @@ fn records_after_the_end_are_an_error_and_not_overlooked() {
         owner: Owner { address: String::new(), pod: String::new() },
     });
     let sealed = Record::new(Body::Sealed { by: "x".into() });
+    let completed = completed(3);
     let committed = Record::new(Body::committed(&Committed::up_to(Some(Epoch(3)))));
-    let log = summarize(Attempt(1), Seq(3), &[started.clone(), committed.clone(), sealed.clone()]).unwrap();
+    let records = [started.clone(), completed.clone(), committed.clone(), sealed.clone()];
+    let log = summarize(Attempt(1), Seq(4), &records).unwrap();
     assert_eq!((log.committed.all, log.ending), (Some(Epoch(3)), Some(Ending::Sealed)));
-    assert!(summarize(Attempt(1), Seq(3), &[started, sealed, committed.clone()]).is_err());
+    assert!(summarize(Attempt(1), Seq(4), &[started, completed, sealed, committed.clone()]).is_err());
     assert!(summarize(Attempt(1), Seq(1), &[committed]).is_err());
+}
+
+fn completed(epoch: u64) -> Record {
+    Record::new(Body::CheckpointCompleted {
+        checkpoint: CheckpointRef { epoch: Epoch(epoch), manifest: ObjectPath("m".into()), sha256: String::new() },
+        trigger: Trigger::Interval,
+    })
+}
+
+#[test]
+fn what_is_published_is_owned() {
+    let started = Record::new(crate::checkpoint::sample::started(1, None));
+    let of = |committed: Committed| {
+        let records = [started.clone(), completed(3), Record::new(Body::committed(&committed))];
+        summarize(Attempt(1), Seq(3), &records)
+    };
+    assert_eq!(of(Committed::up_to(Some(Epoch(3)))).unwrap().committed.all, Some(Epoch(3)));
+    let mut of_sink = Committed::up_to(Some(Epoch(2)));
+    of_sink.publish_to("out", Epoch(4));
+    for committed in [Committed::up_to(Some(Epoch(4))), of_sink] {
+        assert_eq!(of(committed).unwrap_err(), "attempt 1 has published epoch 4, and owns 3 at most");
+    }
 }
 
 #[test]
 fn reading_back_ends_with_the_newest_checkpoint_and_the_beginning() {
     let committed = Record::new(Body::committed(&Committed::up_to(Some(Epoch(3)))));
-    let completed = Record::new(Body::CheckpointCompleted {
-        checkpoint: CheckpointRef { epoch: Epoch(3), manifest: ObjectPath("m".into()), sha256: String::new() },
-        trigger: Trigger::Interval,
-    });
     assert_eq!(read_next(Seq(9), &committed), Some(Seq(8)));
-    assert_eq!(read_next(Seq(8), &completed), Some(Seq(0)));
+    assert_eq!(read_next(Seq(8), &completed(3)), Some(Seq(0)));
     assert_eq!(read_next(Seq(1), &committed), Some(Seq(0)));
     assert_eq!(read_next(Seq(0), &committed), None);
 }

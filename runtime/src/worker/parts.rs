@@ -17,6 +17,7 @@ use std::{
 
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
+use tidegate_crds::api::FailureReason;
 
 use super::{
     at_hand::PartsAt,
@@ -25,6 +26,7 @@ use super::{
 };
 use crate::{
     checkpoint::{manifest::PartRef, pack::Life},
+    failure::Reason,
     ids::{Epoch, OperatorId},
     state::{
         Claim, Look, Rows, StatePart, bytes_of,
@@ -113,7 +115,7 @@ impl<'a> Parts<'a> {
         };
         let (mut uploaded, merged) = {
             let (uploaded, merged) = tokio::join!(self.write(fresh, spilled), self.merge(&mut durable));
-            (uploaded?, merged)
+            (uploaded?, merged?)
         };
         uploaded.add(merged);
         while !theirs.is_empty() {
@@ -202,18 +204,19 @@ impl<'a> Parts<'a> {
     }
 
     /// Writes small durable parts anew as one, if it is time. Those it takes out of `durable` and returns with their new
-    /// place; if it fails, they stay where they are.
-    async fn merge(&self, durable: &mut PartsAt) -> PartsAt {
+    /// place; if the storage fails, they stay where they are. If it has lost one, there is no checkpoint: none that names it
+    /// could be gone on from.
+    async fn merge(&self, durable: &mut PartsAt) -> Result<PartsAt, SnapshotError> {
         let mut distinct = BTreeSet::new();
         let candidates = durable.iter().filter(|(part, _)| part.is_write_only()).map(|(_, reference)| reference);
         let candidates = candidates.filter(|part| distinct.insert((&part.file, part.batch)));
         let due = merge::due(&candidates.cloned().collect::<Vec<_>>());
-        let Some(first) = due.first() else { return PartsAt::new() };
+        let Some(first) = due.first() else { return Ok(PartsAt::new()) };
         let replaced = durable.iter().filter(|(_, reference)| due.contains(reference));
         // Where one of them has moved since, or is about to, another checkpoint merges.
         let claims =
             replaced.map(|(part, reference)| part.claim().filter(|_| part.durable().as_ref() == Some(reference)));
-        let Some(claims) = claims.collect::<Option<Vec<Claim>>>() else { return PartsAt::new() };
+        let Some(claims) = claims.collect::<Option<Vec<Claim>>>() else { return Ok(PartsAt::new()) };
         let (kind, name) = (first.kind.clone(), self.name(&format!("{}-merged", first.kind)));
         let merged = async {
             let batch = merge::read(&self.snapshotter.store, &due).await?;
@@ -225,12 +228,13 @@ impl<'a> Parts<'a> {
             Ok(merged) => {
                 durable.retain(|(_, reference)| !due.contains(reference));
                 let _together = self.snapshotter.moves();
-                claims.into_iter().map(|claim| (claim.is_at(merged.clone(), self.epoch), merged.clone())).collect()
+                Ok(claims.into_iter().map(|claim| (claim.is_at(merged.clone(), self.epoch), merged.clone())).collect())
             }
+            Err(error) if error.reason() == FailureReason::StateUnfit => Err(error.into()),
             Err(error) => {
                 let (operator, epoch) = (self.operator, self.epoch);
                 tracing::warn!(%operator, %epoch, error = crate::error_chain(&error), "files of state were not merged; the next checkpoint tries again");
-                PartsAt::new()
+                Ok(PartsAt::new())
             }
         }
     }

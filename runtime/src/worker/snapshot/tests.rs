@@ -144,6 +144,24 @@ async fn what_the_first_checkpoint_could_not_upload_the_second_one_does() {
     assert_eq!(two.operators[0].1.parts.iter().map(|part| part.rows).sum::<u64>(), 2);
 }
 
+#[tokio::test]
+async fn there_is_no_checkpoint_of_state_that_the_storage_has_lost() {
+    let mut subtask = Subtask::new();
+    subtask.lets_through(Semaphore::MAX_PERMITS / 2);
+    let mut last = None;
+    // Every fourth part is of the other kind, and eight of one are merged.
+    for epoch in 1..=10 {
+        subtask.works();
+        subtask.cut(epoch);
+        last = subtask.hears().await.ok();
+    }
+    subtask.store.inner.remove(places(&last.unwrap())[2]);
+    for epoch in [11, 12] {
+        subtask.cut(epoch);
+        assert_eq!(subtask.hears().await.unwrap_err(), Epoch(epoch), "what names the file can't be gone on from");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 

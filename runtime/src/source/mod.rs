@@ -47,8 +47,8 @@ pub struct SplitState {
     pub provenance: Option<Provenance>,
 }
 
-/// Where a Kafka partition's positions come from: a topic can be made anew under its name, and an unclean election can
-/// put other records at the offsets that were read.
+/// Where positions come from: a topic can be made anew under its name, an unclean election can put other records at the
+/// offsets that were read, and a file can be replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provenance {
@@ -56,6 +56,17 @@ pub struct Provenance {
     pub topic_id: Option<String>,
     /// The newest record that was read.
     pub newest_record: Option<RecordPlace>,
+    /// What stands before the position, in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+}
+
+/// The last bytes before a position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    pub bytes: u64,
+    /// XXH3 of them, 64 bits, hexadecimal.
+    pub xxh3: String,
 }
 
 /// A record, as the leader wrote it.

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::source::{RawRecords, Run};
+use crate::source::{Before, RawRecords, Run};
 
 /// Bytes of a file, from `start` on.
 #[derive(Debug, Default)]
@@ -20,6 +21,21 @@ pub(super) struct Lines {
     start: u64,
     lines: Vec<Range<u32>>,
     runs: [Run; 1],
+}
+
+/// So many bytes before a position tell a file from another one, or as many as were read together.
+const BEFORE_BYTES: usize = 4096;
+
+impl Lines {
+    /// What stands before the position after them.
+    pub(super) fn before(&self) -> Before {
+        let last = &self.bytes[self.bytes.len().saturating_sub(BEFORE_BYTES)..];
+        Before { bytes: last.len() as u64, xxh3: xxh3(last) }
+    }
+}
+
+pub(super) fn xxh3(bytes: &[u8]) -> String {
+    format!("{:016x}", xxh3_64(bytes))
 }
 
 impl Block {

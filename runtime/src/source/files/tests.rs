@@ -111,7 +111,7 @@ async fn a_file_that_changed_since_the_checkpoint_is_refused() {
     assert!(reader(&source, 0, 1, Some(vec![state(4)])).await.is_ok());
     for (content, next, words) in [
         (Some("one\n"), 4, "has 4 bytes and had 8"),
-        (Some("onetwothree\n"), 4, "no line that begins at byte 4"),
+        (Some("onetwothree\n"), 4, "another one than the checkpoint left at byte 4"),
         (None, 4, "is gone"),
     ] {
         match content {
@@ -122,6 +122,27 @@ async fn a_file_that_changed_since_the_checkpoint_is_refused() {
         assert!(error.contains(words) && error.contains("source `orders`"), "{error}");
     }
     assert!(reader(&source, 0, 1, Some(vec![state(8)])).await.is_ok(), "a file read to its end is not needed");
+}
+
+#[tokio::test]
+async fn a_file_of_the_same_length_with_other_lines_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    let lines = |first: &str| (0..20_000).map(|n| format!("{first}{n:05}\n")).collect::<String>();
+    fs::write(&path, lines("a")).unwrap();
+    let source = files(&path);
+    let left = {
+        let mut reader = reader(&source, 0, 1, None).await.unwrap();
+        assert_eq!(read(reader.as_mut(), 1).await.len(), 8192);
+        reader.positions()
+    };
+    let written = serde_json::to_string(&left).unwrap();
+    let left: Vec<SplitState> = serde_json::from_str(&written).unwrap();
+    fs::write(&path, lines("a") + "later\n").unwrap();
+    assert!(reader(&source, 0, 1, Some(left.clone())).await.is_ok(), "it only grew");
+    fs::write(&path, lines("b")).unwrap();
+    let error = reader(&source, 0, 1, Some(left)).await.err().unwrap().to_string();
+    assert!(error.contains("another one than the checkpoint left at byte 57344"), "{error}");
 }
 
 #[tokio::test]

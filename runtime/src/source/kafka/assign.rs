@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_topic_made_anew_is_refused_and_one_that_was_not_known_is_learned() {
         let of = |topic_id: Option<&str>| {
-            let provenance = Provenance { topic_id: topic_id.map(str::to_owned), newest_record: None };
+            let provenance = Provenance { topic_id: topic_id.map(str::to_owned), newest_record: None, before: None };
             [state("orders-0", 17, None), SplitState { provenance: Some(provenance), ..state("orders-1", 5, None) }]
         };
         for (known, found, is_refused) in [

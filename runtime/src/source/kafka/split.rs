@@ -103,7 +103,7 @@ impl Split {
     }
 
     pub(super) fn state(&self, topic: &str, topic_id: Option<&str>) -> SplitState {
-        let provenance = Provenance { topic_id: topic_id.map(str::to_owned), newest_record: self.newest };
+        let provenance = Provenance { topic_id: topic_id.map(str::to_owned), newest_record: self.newest, before: None };
         SplitState {
             split: split_name(topic, self.partition),
             next: self.next,

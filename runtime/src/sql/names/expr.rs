@@ -2,7 +2,7 @@
 
 use datafusion_sql::sqlparser::ast::{Expr, Spanned, Value};
 
-use super::{Clause, Context, MAX_DEPTH, Resolver};
+use super::{Clause, Context, MAX_DEPTH, Resolver, types};
 use crate::sql::error::{Position, SqlError};
 
 /// Where the expression begins, as far as the syntax tree knows.
@@ -43,7 +43,7 @@ impl Resolver<'_> {
                 }
                 _ => Ok(()),
             },
-            Expr::TypedString(_) => Ok(()),
+            Expr::TypedString(typed) => types::check(&typed.data_type, near),
             Expr::Function(function) => self.function(function, context),
             Expr::Nested(inner)
             | Expr::IsFalse(inner)
@@ -55,10 +55,13 @@ impl Resolver<'_> {
             | Expr::IsUnknown(inner)
             | Expr::IsNotUnknown(inner)
             | Expr::UnaryOp { expr: inner, .. }
-            | Expr::Cast { expr: inner, array: false, format: None, .. }
             | Expr::Extract { expr: inner, .. }
             | Expr::Ceil { expr: inner, .. }
             | Expr::Floor { expr: inner, .. } => self.expr(inner, context),
+            Expr::Cast { expr: inner, array: false, format: None, data_type, .. } => {
+                types::check(data_type, near)?;
+                self.expr(inner, context)
+            }
             Expr::Interval(interval) => self.expr(&mut interval.value, context),
             Expr::IsDistinctFrom(left, right)
             | Expr::IsNotDistinctFrom(left, right)

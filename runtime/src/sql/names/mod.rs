@@ -8,6 +8,7 @@ mod columns;
 mod expr;
 mod function;
 mod select;
+mod types;
 
 pub(super) use columns::{Columns, new_name, same_name};
 pub(super) use expr::start;

@@ -88,6 +88,55 @@ fn what_is_no_sql_is_refused_where_it_goes_wrong() {
 }
 
 #[test]
+fn what_the_parser_would_read_thousands_of_times_is_refused_before() {
+    for (before, behind) in
+        [("CAST(", " AS INT)"), ("NOT (", ")"), ("CASE WHEN ", " THEN 1 END"), ("FLOOR(", ")"), ("NOT ", "")]
+    {
+        let nested = |times: usize| {
+            format!(
+                "INSERT INTO totals SELECT {}ts FORM{} AS a FROM orders",
+                before.repeat(times),
+                behind.repeat(times)
+            )
+        };
+        let error = refusal(&nested(60)).to_string();
+        assert!(error.contains("nested too deeply"), "{error}");
+        let error = refusal(&nested(8)).to_string();
+        assert!(!error.contains("nested too deeply"), "{error}");
+    }
+    let beside = format!("INSERT INTO totals SELECT 1{} AS a FROM orders", " + CAST(1 AS INT)".repeat(40));
+    graph(&beside);
+}
+
+#[test]
+fn types_that_columns_do_not_have_are_refused() {
+    for written in [
+        "VARCHAR(3)",
+        "CHAR",
+        "CHAR(2)",
+        "STRING(3)",
+        "TINYINT",
+        "SMALLINT",
+        "INT UNSIGNED",
+        "INT(3)",
+        "DECIMAL",
+        "TIME",
+        "INTERVAL",
+        "TIMESTAMP(2)",
+        "UUID",
+        "FLOAT(3)",
+        "ENUM('a')",
+    ] {
+        for cast in ["CAST", "TRY_CAST"] {
+            let sql = format!("INSERT INTO totals SELECT {cast}(amount AS {written}) AS a FROM orders");
+            let error = refusal(&sql).to_string();
+            assert!(error.contains("found the type") && error.contains("VARCHAR without a length"), "{sql}: {error}");
+        }
+    }
+    refused("INSERT INTO totals SELECT TIME '10:00:00' AS a FROM orders", 1, 32, &["found the type TIME"]);
+}
+
+#[test]
 fn a_statement_that_is_no_view_and_no_insert_is_refused() {
     refused("SELECT 1", 1, 1, &["found `SELECT 1 …`", "CREATE VIEW name AS SELECT"]);
     refused(

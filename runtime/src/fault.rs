@@ -4,8 +4,8 @@
 //! Compiled in with the feature `fault-points` only; a release does nothing here. A test sets `TIDEGATE_FAULT` to
 //! `<place>@<n>`, and the process is killed, as by `kill -9`, when it reaches the place for the n-th time. With
 //! `TIDEGATE_LABOUR_MS` every batch keeps a task that reads from an exchange busy for so long, so that channels fill. With
-//! `TIDEGATE_STRIKE`, `<subtask>@<ms>` (such as `orders[1]@500`), the subtask of that name fails once in the process, so
-//! long after it has begun to run. With `TIDEGATE_EPOCH_RECORDS` the sources of a process read no more than about so many
+//! `TIDEGATE_STRIKE`, `<subtask>@<file>` (such as `orders[1]@/tmp/strike`), the subtask of that name fails once in the
+//! process, when it runs and the file is there. With `TIDEGATE_EPOCH_RECORDS` the sources of a process read no more than about so many
 //! records between two barriers, so that a job of so many records has so many epochs, on a fast machine as on a slow one.
 //! With `TIDEGATE_UPLOAD_MS` the upload of each share of a checkpoint begins after up to so
 //! long, so that checkpoints overlap.
@@ -73,6 +73,7 @@ pub use armed::{labour, may_read, reach, strike, upload};
 #[cfg(feature = "fault-points")]
 mod armed {
     use std::{
+        path::PathBuf,
         process::{Command, id},
         sync::{
             LazyLock,
@@ -109,10 +110,10 @@ mod armed {
         }
     }
 
-    static STRIKE: LazyLock<Option<(String, Duration)>> = LazyLock::new(|| {
+    static STRIKE: LazyLock<Option<(String, PathBuf)>> = LazyLock::new(|| {
         let setting = std::env::var("TIDEGATE_STRIKE").ok()?;
-        let (subtask, millis) = setting.split_once('@')?;
-        Some((subtask.to_owned(), Duration::from_millis(millis.parse().ok()?)))
+        let (subtask, file) = setting.split_once('@')?;
+        Some((subtask.to_owned(), file.into()))
     });
     static STRUCK: AtomicBool = AtomicBool::new(false);
 
@@ -122,8 +123,10 @@ mod armed {
         if let Some(strike) = crate::simulation::ask(|doors| doors.strike(subtask)) {
             return strike.await;
         }
-        if let Some((_, after)) = STRIKE.as_ref().filter(|(wanted, _)| wanted == subtask) {
-            crate::env::sleep(*after).await;
+        if let Some((_, file)) = STRIKE.as_ref().filter(|(wanted, _)| wanted == subtask) {
+            while !file.exists() {
+                crate::env::sleep(Duration::from_millis(10)).await;
+            }
             if !STRUCK.swap(true, Ordering::SeqCst) {
                 return;
             }

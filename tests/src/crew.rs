@@ -1,6 +1,6 @@
 //! A job as one coordinator and several workers, each a process of its own.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
@@ -83,9 +83,9 @@ impl Crew {
         self.place(index, &[("TIDEGATE_FAULT", &format!("{place}@{nth}"))]);
     }
 
-    /// As [`Crew::start_worker`], one in which the subtask of this name fails so long after it has begun to run.
-    pub fn start_worker_with_strike(&mut self, index: usize, subtask: &str, after: Duration) {
-        self.place(index, &[("TIDEGATE_STRIKE", &format!("{subtask}@{}", after.as_millis()))]);
+    /// As [`Crew::start_worker`], one in which the subtask of this name fails once there is a file at `signal`.
+    pub fn start_worker_with_strike(&mut self, index: usize, subtask: &str, signal: &Path) {
+        self.place(index, &[("TIDEGATE_STRIKE", &format!("{subtask}@{}", signal.display()))]);
     }
 
     fn place(&mut self, index: usize, environment: &[(&str, &str)]) {

@@ -101,10 +101,13 @@ fn runs_again(status: &JobStatus) -> bool {
 
 /// A subtask of one pipeline fails; the other reads on meanwhile, and reads nothing twice.
 async fn one_goes_on(struck: &str, source: &str, untouched: &str) {
-    let (job, document) = TwoPipelines::new((400_000, 40_000), (400_000, 40_000), "200ms");
+    let (job, document) = TwoPipelines::new((200_000, 10_000), (200_000, 10_000), "200ms");
     let mut crew = Crew::start_expecting(WORKERS, document, 1, 1);
-    crew.start_worker_with_strike(1, struck, Duration::from_secs(2));
+    let signal = job.path("strike");
+    crew.start_worker_with_strike(1, struck, &signal);
     crew.start_worker(2);
+    crew.coordinator().wait_for_epoch(2, PATIENCE).await;
+    std::fs::write(&signal, "").unwrap();
     let failed = crew.coordinator().wait_for("a failure", PATIENCE, has_failed).await;
     assert!(failed.committed_epoch > Some(1), "{failed:?}");
     let failure = failed.failure.unwrap();

@@ -121,8 +121,8 @@ pub struct LocalArguments {
     /// at its end; those of killed ones it deletes at its start. Default: the system's folder for temporary files.
     #[arg(long, value_name = "FOLDER", env = "TIDEGATE_LOCAL_FOLDER")]
     pub local_folder: Option<PathBuf>,
-    /// Memory that this process may use, in MiB. Default: its cgroup's limit, or else the machine's memory.
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..), env = "TIDEGATE_MEMORY_LIMIT")]
+    /// Memory that this process may use, in MiB: 16 or more. Default: its cgroup's limit, or else the machine's memory.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..), env = "TIDEGATE_MEMORY_LIMIT")]
     pub memory_limit: Option<u64>,
 }
 

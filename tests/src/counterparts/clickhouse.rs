@@ -8,7 +8,7 @@
 //! # What was found about deduplication
 //!
 //! Measured with `FORMAT ArrowStream` into a plain `MergeTree` that has
-//! `non_replicated_deduplication_window = 1000`; most of it is asserted in `tests/counterparts.rs`.
+//! `non_replicated_deduplication_window = 1000`; most of it is asserted in `tests/all/counterparts/clickhouse.rs`.
 //!
 //! - A repeated `insert_deduplication_token` is dropped without an error, whatever the rows are,
 //!   also after `kill -9` and a restart, and also when eight clients send it at once.

@@ -35,6 +35,8 @@ pub struct Standing {
     pub newest: Option<(CheckpointRef, Trigger)>,
     /// The newest epoch that is known to be published.
     pub committed: Epoch,
+    /// The newest attempt has not ended.
+    pub is_open: bool,
 }
 
 impl Standing {
@@ -53,12 +55,15 @@ pub fn standing(world: &World, root: &str) -> Result<Standing, String> {
     for (attempt, records) in attempts(world, root)? {
         for record in records.into_values() {
             match record.body {
-                Body::AttemptStarted { restored_from, .. } if attempt == Attempt(1) => {
-                    standing.origin = restored_from.map(|origin| origin.epoch);
+                Body::AttemptStarted { restored_from, .. } => {
+                    standing.is_open = true;
+                    if attempt == Attempt(1) {
+                        standing.origin = restored_from.map(|origin| origin.epoch);
+                    }
                 }
                 Body::CheckpointCompleted { checkpoint, trigger } => standing.newest = Some((checkpoint, trigger)),
                 Body::EpochCommitted { epoch, .. } => standing.committed = epoch.max(standing.committed),
-                _ => {}
+                Body::Released { .. } | Body::Sealed { .. } => standing.is_open = false,
             }
         }
     }

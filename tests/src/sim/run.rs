@@ -27,6 +27,8 @@ use crate::chance::Chance;
 const PATIENCE: Micros = 900 * SECOND;
 /// After the end whoever still lives goes on for so long, and must not change anything.
 const AFTERMATH: Micros = 90 * SECOND;
+/// And, where an attempt is open then, for so long at most.
+const LAST_WORDS: Micros = 20 * SECOND;
 /// Between two looks at the jobs.
 const WATCH: Micros = 2 * SECOND;
 /// Between two requests to drain.
@@ -208,6 +210,9 @@ impl Run {
                 break;
             }
         }
+        // Who was started again in the last moments is about to say that there is nothing to do.
+        let last = self.now() + LAST_WORDS;
+        while self.has_open() && self.go_on(last)? {}
         if self.finished_at().is_none() {
             return Err(format!("not finished {} s after the last fault", PATIENCE / SECOND));
         }
@@ -218,6 +223,11 @@ impl Run {
             self.inspect(root)?;
         }
         Ok(())
+    }
+
+    fn has_open(&self) -> bool {
+        let world = self.world.lock();
+        self.roots().iter().any(|root| ledger::standing(&world, root).is_ok_and(|standing| standing.is_open))
     }
 
     /// Of the jobs' stores.

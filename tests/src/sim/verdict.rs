@@ -45,8 +45,12 @@ fn one_job(world: &mut World, setting: &Setting, generation: u8) -> Result<(), S
             Ok(())
         }
         None => {
+            let expected = of_orders(setting);
+            if expected.is_empty() {
+                return Err("a reference without rows proves nothing".to_owned());
+            }
             for (sink, rows) in SUMS.iter().zip(&sums) {
-                differ(sink, rows, &of_orders(setting))?;
+                differ(sink, rows, &expected)?;
             }
             let Some(returns) = &setting.returns else { return Ok(()) };
             differ(PASSED_ON, &found.rows(PASSED_ON), &passed_on_of(&Workload::of(returns)))
@@ -80,7 +84,7 @@ impl Found<'_> {
 fn differ(sink: &str, found: &Rows, expected: &Rows) -> Result<(), String> {
     let difference = found.difference(expected);
     if difference.is_empty() {
-        return if expected.is_empty() { Err("a reference without rows proves nothing".to_owned()) } else { Ok(()) };
+        return Ok(());
     }
     let first: Vec<_> = difference.iter().take(5).cloned().collect();
     Err(format!(

@@ -2,7 +2,10 @@
 
 use std::{ops::Range, process::Command};
 
-use tidegate_tests::sim::{Series, play, series};
+use tidegate_tests::{
+    sim::{Series, play, series},
+    skip::skip,
+};
 
 /// Of a test run; `make sim SEEDS=…` plays more.
 const SEEDS: u64 = 200;
@@ -44,8 +47,7 @@ fn jobs_are_exact_whatever_goes_wrong() {
 #[test]
 fn jobs_are_exact_with_seeds_that_were_never_played() {
     let Some(first) = of_commit() else {
-        println!("no commit to draw seeds from");
-        return;
+        return skip("there is no commit to draw seeds from");
     };
     println!("seeds of the commit: {first} to {}", first + SEEDS_OF_COMMIT - 1);
     exact(first..first + SEEDS_OF_COMMIT);

@@ -9,7 +9,7 @@ use datafusion_expr::{
     planner::{ContextProvider, ExprPlanner},
 };
 
-use super::{arithmetic::Aggregate, date_format::date_format, date_trunc::DateTrunc};
+use super::{arithmetic::Aggregate, date_format::date_format, date_trunc::DateTrunc, round::Round};
 
 /// Of the general functions only those that take and give plain columns.
 const CORE: [&str; 6] = ["coalesce", "greatest", "least", "nullif", "nvl", "nvl2"];
@@ -44,7 +44,7 @@ impl Functions {
         let core: Vec<String> = core.iter().map(|function| function.name().to_owned()).collect();
         let mut scalars = BTreeMap::new();
         for function in datafusion_functions::all_default_functions() {
-            let function = of_all_years(function);
+            let function = ours(function);
             let names = std::iter::once(function.name().to_owned()).chain(function.aliases().iter().cloned());
             if core.iter().any(|name| name == function.name()) && !CORE.contains(&function.name()) {
                 unsupported.extend(names);
@@ -126,9 +126,10 @@ fn exact(function: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
     }
 }
 
-/// The function as ours, where the library's has no value of most years.
-fn of_all_years(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+/// The function as ours, where the library's has no value of most years, or a type that changes.
+fn ours(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     match function.name() {
+        "round" => Arc::new(Round(function).into()),
         "date_trunc" => Arc::new(DateTrunc(function).into()),
         _ => function,
     }

@@ -1,8 +1,9 @@
 //! Segments: chains of projections and filters between two stages, as steps of a map.
 //!
 //! A segment reads one stage and keeps no state, so any rule of the optimiser that keeps its result keeps its meaning
-//! for a stream. Arithmetic is made exact before any of it is folded ([`arithmetic`]). The rules here fold constants, move filters below projections, take out what is computed twice, and
-//! drop columns that nobody reads, so that most segments end as one filter and one projection.
+//! for a stream. Arithmetic is made exact before any of it is folded ([`arithmetic`]). The rules fold constants ([`fold`]), move
+//! filters below projections ([`push_down`]), take out what is computed twice, and drop columns that nobody reads, so that most
+//! segments end as one filter and one projection.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -15,15 +16,14 @@ use datafusion_expr::{
 };
 use datafusion_optimizer::{
     Optimizer, OptimizerContext, OptimizerRule, common_subexpr_eliminate::CommonSubexprEliminate,
-    optimize_projections::OptimizeProjections, push_down_filter::PushDownFilter,
-    simplify_expressions::SimplifyExpressions,
+    optimize_projections::OptimizeProjections,
 };
 use datafusion_physical_expr::{
     PhysicalExpr, create_physical_expr,
     expressions::{BinaryExpr, Column, Literal},
 };
 
-use super::{arithmetic, lineage};
+use super::{arithmetic, fold, lineage, push_down::push_down};
 
 pub(super) type NamedExpr = (Arc<dyn PhysicalExpr>, String);
 
@@ -46,13 +46,13 @@ pub(super) struct Step {
 
 pub(super) fn optimise(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
-        Arc::new(SimplifyExpressions::new()),
-        Arc::new(PushDownFilter::new()),
         Arc::new(OptimizeProjections::new()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ];
-    let plan = arithmetic::checked(plan)?;
+    let plan = push_down(fold::plan(arithmetic::checked(plan)?)?)?;
+    // A condition may be about a constant, now that it is below what computes it.
+    let plan = fold::plan(plan)?;
     let context = OptimizerContext::new().without_query_execution_start_time().with_skip_failing_rules(false);
     Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
 }

@@ -17,10 +17,10 @@ use datafusion_common::{
 };
 use datafusion_expr::{
     Expr as Planned, ExprSchemable, execution_props::ExecutionProps,
-    physical_planning_context::PhysicalPlanningContext, planner::ContextProvider, simplify::SimplifyContext,
+    physical_planning_context::PhysicalPlanningContext, planner::ContextProvider,
     type_coercion::functions::fields_with_udf,
 };
-use datafusion_optimizer::{analyzer::type_coercion::TypeCoercionRewriter, simplify_expressions::ExprSimplifier};
+use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::{
     planner::{PlannerContext, SqlToRel},
@@ -31,6 +31,7 @@ use super::{
     arithmetic::checked_expr,
     doubles,
     error::{Position, SqlError},
+    fold,
     functions::Functions,
     names::{short, start},
 };
@@ -144,9 +145,8 @@ impl Check<'_> {
 
     fn physical(&self, expr: Planned) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
         let expr = checked_expr(expr, self.schema)?;
-        // As the optimiser will: a list of constants is not one before they are folded.
-        let context = SimplifyContext::builder().with_schema(Arc::clone(self.schema)).build();
-        let expr = ExprSimplifier::new(context).simplify(expr)?;
+        // As it will be for the rows: a list of constants is not one before they are folded.
+        let expr = fold::expr(expr, self.schema)?;
         let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
         create_physical_expr(&expr, self.schema, &props, &context)
     }

@@ -29,7 +29,14 @@ impl Planner<'_> {
         input: LogicalPlan,
         lowering: &Lowering<'_>,
     ) -> Result<LogicalPlan, SqlError> {
-        let groups = Groups::read(&aggregate.group_expr, &input, lowering)?;
+        // Of a key that is named twice the plan has one column.
+        let mut keys: Vec<Expr> = Vec::new();
+        aggregate.group_expr.iter().for_each(|key| {
+            if !keys.contains(key) {
+                keys.push(key.clone())
+            }
+        });
+        let groups = Groups::read(&keys, &input, lowering)?;
         let time = window_time(&input, &groups.window).ok_or_else(|| {
             SqlError::new(
                 lowering.near,
@@ -38,7 +45,7 @@ impl Planner<'_> {
         })?;
         let mut calls = Vec::new();
         for (index, expr) in aggregate.aggr_expr.iter().enumerate() {
-            let (_, field) = aggregate.schema.qualified_field(aggregate.group_expr.len() + index);
+            let (_, field) = aggregate.schema.qualified_field(keys.len() + index);
             calls.push(call(expr, field.name(), lowering)?);
         }
         let aggregates = (0..calls.len()).map(WindowColumn::Aggregate);
@@ -51,7 +58,7 @@ impl Planner<'_> {
         let text = |exprs: &[Expr]| exprs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let definition = format!(
             "windows of {size_ms} ms by {time}: group by {} compute {} of\n{}",
-            text(&aggregate.group_expr),
+            text(&keys),
             text(&aggregate.aggr_expr),
             input.display_indent()
         );

@@ -68,7 +68,6 @@ impl Resolver<'_> {
             | Expr::BinaryOp { left, right, .. }
             | Expr::Like { any: false, expr: left, pattern: right, .. }
             | Expr::ILike { any: false, expr: left, pattern: right, .. }
-            | Expr::SimilarTo { expr: left, pattern: right, .. }
             | Expr::AtTimeZone { timestamp: left, time_zone: right }
             | Expr::Position { expr: left, r#in: right } => {
                 self.expr(left, context)?;

@@ -32,6 +32,7 @@ impl Resolver<'_> {
                     return refused(format!("`{name}` is no aggregate: it takes neither OVER nor FILTER"));
                 }
                 check_pattern(&name, function, at)?;
+                check_length(&name, function, at)?;
                 self.arguments(function, at, context)
             }
             Kind::Volatile => refused(format!(
@@ -149,6 +150,23 @@ impl Resolver<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The longest text that a call may ask for: it is made of each row, and of a constant when the job is planned.
+const LONGEST: u64 = 1_000_000;
+
+fn check_length(name: &str, function: &Function, at: Position) -> Result<(), SqlError> {
+    let FunctionArguments::List(list) = &function.args else { return Ok(()) };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = list.args.get(1) else { return Ok(()) };
+    match &value.value {
+        Value::Number(number, _)
+            if ["repeat", "lpad", "rpad"].contains(&name)
+                && number.parse().is_ok_and(|length: u64| length > LONGEST) =>
+        {
+            Err(SqlError::new(at, format!("found `{name}` with {number}; accepted are {LONGEST} at most")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod arithmetic;
+mod conditions;
 mod execute;
 mod graphs;
 mod mangled;

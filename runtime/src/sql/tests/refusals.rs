@@ -109,6 +109,14 @@ fn what_the_parser_would_read_thousands_of_times_is_refused_before() {
 }
 
 #[test]
+fn a_text_that_would_take_all_memory_is_refused() {
+    for call in ["repeat('x', 2000000000)", "lpad(order_id, 2147483647)", "rpad('x', 1000001, 'y')"] {
+        let error = refusal(&format!("INSERT INTO totals SELECT {call} AS a FROM orders")).to_string();
+        assert!(error.contains("accepted are 1000000 at most"), "{call}: {error}");
+    }
+}
+
+#[test]
 fn types_that_columns_do_not_have_are_refused() {
     for written in [
         "VARCHAR(3)",

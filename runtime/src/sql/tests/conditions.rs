@@ -1,0 +1,131 @@
+//! Conditions mean what is written: no CAST is taken out of a comparison, and none is moved before one that guards it.
+
+use super::run::run;
+
+const COLUMNS: [(&str, &str); 8] = [
+    ("ts", "timestamp(3)"),
+    ("id", "int"),
+    ("l", "bigint"),
+    ("m", "decimal(10,3)"),
+    ("n", "int"),
+    ("s", "string"),
+    ("t9", "timestamp(9)"),
+    ("f", "double"),
+];
+
+const RECORD: &str =
+    r#"{"ts":5000,"id":1,"l":3000000000,"m":2.450,"n":0,"s":"x0","t9":"2026-03-01T00:00:00Z","f":2.5}"#;
+
+fn rows(sql: &str) -> Result<Vec<String>, String> {
+    run(&COLUMNS, &[RECORD], sql)
+}
+
+#[track_caller]
+fn is(expression: &str, expected: &str) {
+    let found = rows(&format!("INSERT INTO totals SELECT {expression} AS x FROM t"));
+    assert_eq!(found, Ok(vec![format!("{{\"x\":{expected}}}")]), "{expression}");
+}
+
+/// In the SELECT list, behind WHERE, and behind WHERE over a view that has computed it.
+#[track_caller]
+fn holds(condition: &str, expected: bool) {
+    is(condition, if expected { "true" } else { "false" });
+    let one = Ok(if expected { vec!["{\"id\":1}".to_owned()] } else { Vec::new() });
+    assert_eq!(rows(&format!("INSERT INTO totals SELECT id FROM t WHERE {condition}")), one, "{condition}");
+    let view =
+        format!("CREATE VIEW v AS SELECT id, {condition} AS c FROM t; INSERT INTO totals SELECT id FROM v WHERE c");
+    assert_eq!(rows(&view), one, "{view}");
+}
+
+#[test]
+fn a_cast_that_cuts_or_rounds_stays_in_its_comparison() {
+    holds("CAST(m AS INT) = 2", true);
+    holds("CAST(m AS INT) <> 2", false);
+    holds("CAST(m AS BIGINT) IN (2, 7)", true);
+    holds("TRY_CAST(m AS INT) <= 2", true);
+    holds("CAST(m AS DECIMAL(8,1)) = 2.5", true);
+    holds("CAST(m AS DECIMAL(8,1)) IN (2.5, 9.1)", true);
+    holds("CAST(f AS INT) = 2", true);
+    holds("CAST(id AS DECIMAL(20,2)) = 1.5", false);
+    holds("CAST(id AS BIGINT) < 4294967297", true);
+    holds("m < 2.4501", true);
+    holds("2.4501 > m AND 1 = 1", true);
+    holds("CAST(m AS INT) = 2 AND m > 2.4", true);
+    holds("CAST(m AS INT) > 1 AND m > 2.1 AND m < 3", true);
+    let view =
+        "CREATE VIEW v AS SELECT id, CAST(m AS INT) AS x FROM t; INSERT INTO totals SELECT id FROM v WHERE x = 2";
+    assert_eq!(rows(view), Ok(vec!["{\"id\":1}".to_owned()]));
+}
+
+#[test]
+fn a_cast_without_room_fails_in_a_comparison_too_and_is_null_where_that_is_asked_for() {
+    for condition in ["CAST(l AS INT) = 2", "CAST(l AS INT) <> 2", "CAST(l AS INT) > 5"] {
+        let error = rows(&format!("INSERT INTO totals SELECT id FROM t WHERE {condition}")).unwrap_err();
+        assert!(error.contains("3000000000"), "{error}");
+    }
+    for condition in ["TRY_CAST(l AS INT) <> 2", "TRY_CAST(l AS INT) > 5", "TRY_CAST(m AS DECIMAL(3,3)) <> 2"] {
+        is(condition, "null");
+        assert_eq!(
+            rows(&format!("INSERT INTO totals SELECT id FROM t WHERE {condition}")),
+            Ok(Vec::new()),
+            "{condition}"
+        );
+    }
+}
+
+#[test]
+fn years_beyond_the_calendar_of_nanoseconds_are_compared() {
+    holds("EXTRACT(YEAR FROM t9) < 2300", true);
+    holds("EXTRACT(YEAR FROM t9) <= 9999", true);
+    holds("EXTRACT(YEAR FROM t9) <> 3000", true);
+    holds("EXTRACT(YEAR FROM t9) > 1600", true);
+    holds("date_part('year', t9) = 2026", true);
+}
+
+#[test]
+fn an_instant_is_compared_with_a_finer_one() {
+    holds("ts >= TIMESTAMP '1970-01-01T00:00:05.0005Z'", false);
+    holds("ts = TIMESTAMP '1970-01-01T00:00:05.0000005Z'", false);
+    holds("ts < CAST('1970-01-01T00:00:05.000500Z' AS TIMESTAMP(6))", true);
+    holds("CAST(ts AS TIMESTAMP(6)) >= CAST('1970-01-01T00:00:05.0005Z' AS TIMESTAMP(6))", false);
+}
+
+#[test]
+fn round_has_one_type() {
+    is("CASE WHEN id = 2 THEN round(m, 1) ELSE m END", "2.450");
+    is("round(m, 1)", "2.500");
+    is("round(m, 1) = 2.5", "true");
+    is("round(m, 1) IN (2.5, 3.14)", "true");
+    is("greatest(round(m, 1), m)", "2.500");
+    is("COALESCE(CASE WHEN id = 2 THEN round(m, 1) END, m)", "2.450");
+    is("round(m)", "2");
+}
+
+#[test]
+fn an_earlier_condition_guards_a_later_one() {
+    for guard in ["s ~ '^[0-9]+$'", "regexp_like(s, '^[0-9]+$')", "s LIKE '_'", "length(s) = 1", "n <> 0"] {
+        let dear = if guard.starts_with('n') { "100 / n > 60" } else { "CAST(s AS INT) > 2" };
+        let both = rows(&format!("INSERT INTO totals SELECT id FROM t WHERE {guard} AND {dear}"));
+        assert_eq!(both, Ok(Vec::new()), "{guard}");
+        let below =
+            format!("CREATE VIEW v AS SELECT * FROM t WHERE {guard}; INSERT INTO totals SELECT id FROM v WHERE {dear}");
+        assert_eq!(rows(&below), Ok(Vec::new()), "{below}");
+    }
+}
+
+#[test]
+fn what_has_no_columns_is_computed_once_and_what_cannot_be_is_refused() {
+    is("id + 2 * 3", "7");
+    is("COALESCE(NULL, id, 5)", "1");
+    is("nvl2(NULL, 1, 2)", "2");
+    is("CASE WHEN 1 = 1 THEN 'a' ELSE 'b' END", "\"a\"");
+    let error = rows("INSERT INTO totals SELECT 1 / 0 AS x FROM t").unwrap_err();
+    assert!(error.contains("divides by zero"), "{error}");
+}
+
+#[test]
+fn a_key_that_is_named_twice_is_one() {
+    let sql = "INSERT INTO totals SELECT window_start, id, COUNT(*) AS c FROM \
+               TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY window_start, id, id";
+    assert_eq!(rows(sql).map(|rows| rows.len()), Ok(1));
+}

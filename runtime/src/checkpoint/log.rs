@@ -114,6 +114,9 @@ fn claim_open(log: &AttemptLog, claimant: &Claimant, answer: OwnerAnswer) -> Cla
     }
 }
 
+/// As many as there can be key groups.
+const MOST_SUBTASKS: u32 = 32_768;
+
 /// What an attempt's records say together. `records` begin with seq 0; of the rest, those that matter are the newest
 /// `CheckpointCompleted` and everything after it, so a reader may leave out what is before.
 pub fn summarize<'a>(
@@ -124,12 +127,21 @@ pub fn summarize<'a>(
     let mut records = records.into_iter();
     let Some(Record {
         record_id,
-        body: Body::AttemptStarted { revision, spec_digest, lineage, parallelism, owner, restored_from, .. },
+        body:
+            Body::AttemptStarted { attempt: written, revision, spec_digest, lineage, parallelism, owner, restored_from },
         ..
     }) = records.next()
     else {
         return Err(format!("attempt {attempt} does not begin with AttemptStarted"));
     };
+    if *written != attempt {
+        return Err(format!("attempt {attempt} begins with the record of attempt {written}"));
+    }
+    if !(1..=MOST_SUBTASKS).contains(parallelism) {
+        return Err(format!(
+            "attempt {attempt} has {parallelism} subtasks of each operator; 1 to {MOST_SUBTASKS} can be"
+        ));
+    }
     let mut log = AttemptLog {
         attempt,
         revision: *revision,

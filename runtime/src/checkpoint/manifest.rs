@@ -273,6 +273,12 @@ impl Manifest {
             return Err(damaged(format!("it is of format {format}, {known}")));
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(parse)?;
+        if manifest.epoch > LAST_EPOCH {
+            return Err(damaged(format!(
+                "its epoch is {}, and no job comes to more than {LAST_EPOCH}",
+                manifest.epoch
+            )));
+        }
         if manifest.adds_up() {
             Ok(manifest)
         } else {
@@ -323,6 +329,9 @@ impl Manifest {
         self.operators.iter().find(|operator| operator.id == *id)
     }
 }
+
+/// An epoch a microsecond takes 292,000 years to come here.
+const LAST_EPOCH: Epoch = Epoch(u64::MAX / 2);
 
 /// SHA-256, hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {

@@ -178,6 +178,11 @@ async fn verify_from(store: &Arc<dyn Store>, newest: &CheckpointRef) -> Result<V
     found.files = wanted.files.len();
     found.bytes = wanted.bytes();
     found.damage = wanted.damage(store).await?;
+    let damaged: BTreeSet<&ObjectPath> = found.damage.iter().map(|damage| &damage.path).collect();
+    let is_damaged = |manifest: &Manifest| manifest.file_refs().any(|file| damaged.contains(&file.path));
+    let damaged: BTreeSet<Epoch> =
+        manifests.iter().filter(|manifest| is_damaged(manifest)).map(|one| one.epoch).collect();
+    found.whole.retain(|epoch| !damaged.contains(epoch));
     found.garbage = garbage(&manifests, &listed);
     Ok(found)
 }

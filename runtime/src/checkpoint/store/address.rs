@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use thiserror::Error;
 use tidegate_crds::{HdfsStorage, LocalStorage, S3Storage, StorageSpec, api::FailureReason};
 
-use super::{Store, StoreError, open};
+use super::{LocalStore, Store, StoreError, open};
 use crate::failure::Reason;
 #[cfg(any(test, feature = "test-util"))]
 use crate::simulation;
@@ -38,6 +38,9 @@ pub async fn open_at(address: &str, like: &StorageSpec) -> Result<Arc<dyn Store>
         return Ok(store);
     }
     let (spec, folder) = parse(address, like)?;
+    if let Some(local) = &spec.local {
+        return Ok(Arc::new(LocalStore::existing(Path::new(&local.path).join(folder))));
+    }
     Ok(open(&spec, &folder).await?)
 }
 

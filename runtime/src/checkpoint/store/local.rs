@@ -42,6 +42,11 @@ impl LocalStore {
         Ok(store)
     }
 
+    /// A folder that is there, for who reads: nothing is made in it or removed.
+    pub fn existing(root: impl Into<PathBuf>) -> Self {
+        Self { root: Arc::new(root.into()) }
+    }
+
     /// File work blocks, so it is done on the runtime's threads for that.
     async fn run<T: Send + 'static>(
         &self,
@@ -162,7 +167,14 @@ fn write<T>(root: &Path, path: &str, bytes: &[u8], name: impl Fn(&Path, &Path) -
     let target = root.join(path);
     let folder = target.parent().unwrap_or(root);
     let temporary = root.join(TEMPORARY).join(env::unique_id());
-    let mut file = File::create_new(&temporary)?;
+    let mut file = match File::create_new(&temporary) {
+        // Somebody has tidied up under a process that runs.
+        Err(error) if error.kind() == ErrorKind::NotFound && root.is_dir() => {
+            make_folders(root, &root.join(TEMPORARY))?;
+            File::create_new(&temporary)?
+        }
+        opened => opened?,
+    };
     let result = (|| {
         file.write_all(bytes)?;
         file.sync_all()?;

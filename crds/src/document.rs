@@ -8,6 +8,7 @@ use crate::{
     CheckpointSpec, ExchangeCompression, HumanDuration, OnDelete, PodTemplate, Problem, Problems, RestartSpec,
     RestoreFrom, RunState, SecretRef, SinkSpec, SourceSpec, StateBackend, StreamJobStatus, WorkerPods,
     overlay::{self, Overlay},
+    text,
 };
 
 pub(crate) const API_VERSION: &str = "tidegate.dev/v1alpha1";
@@ -158,7 +159,7 @@ pub struct JobSpec {
 /// Why a text is no usable `StreamJob`.
 #[derive(Debug, Error)]
 pub enum DocumentError {
-    #[error("the document is not a StreamJob: {0}")]
+    #[error("the document is not a StreamJob: {}", text::said(.0))]
     Syntax(#[from] serde_yaml::Error),
     #[error(transparent)]
     Problems(#[from] Problems),
@@ -204,7 +205,8 @@ impl StreamJob {
 
     /// Reads a YAML (or JSON) document and checks it.
     pub fn from_yaml(text: &str) -> Result<Self, DocumentError> {
-        let job: Self = serde_yaml::from_str(text)?;
+        // Some editors put a mark before the text that says how it is encoded.
+        let job: Self = serde_yaml::from_str(text.trim_start_matches('\u{feff}'))?;
         job.check()?;
         Ok(job)
     }

@@ -25,6 +25,7 @@ mod sink;
 mod source;
 mod state;
 mod status;
+mod text;
 
 pub use checkpoint::{
     CheckpointMode, CheckpointSpec, HdfsStorage, LocalStorage, OnCancellation, RestoreFrom, RestoreMode, S3Storage,

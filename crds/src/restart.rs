@@ -12,7 +12,11 @@ use crate::HumanDuration;
     validation = Rule::new("[has(self.fixedDelay), has(self.exponentialDelay), has(self.failureRate), has(self.none)].filter(set, set).size() <= 1")
         .message("at most one of fixedDelay, exponentialDelay, failureRate, none is accepted")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a strategy with its settings, such as { none: {} } or { fixedDelay: { attempts: 3 } }"
+)]
 pub struct RestartSpec {
     /// A fixed number of attempts with the same pause between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

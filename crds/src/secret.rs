@@ -5,7 +5,12 @@ use serde::{Deserialize, Serialize};
 
 /// A secret, named and not spelled out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a reference, such as { secretKeyRef: { name: shop, key: password } }; its text is in the environment, as \
+                 TIDEGATE_SECRET_SHOP_PASSWORD"
+)]
 pub struct SecretRef {
     /// Key of a Kubernetes Secret in the job's namespace. Outside Kubernetes the environment holds it, see
     /// [`SecretRef::variable`].

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tidegate_crds::{Delivery, nearest};
 
 use super::types;
+use crate::words::type_name;
 
 /// What the server says of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -167,19 +168,22 @@ fn columns(facts: &Facts, schema: &SchemaRef) -> Result<(), String> {
                 return Err(format!(
                     "column `{}` is of type {}, which can't be written to ClickHouse; CAST it in the query",
                     column.name,
-                    field.data_type()
+                    type_name(field.data_type())
                 ));
+            };
+            let way_out = if facts.is_in_key(&column.name) {
+                format!("make the table anew, since no ALTER changes a column of its key, with {}", definition(field))
+            } else {
+                format!("run: ALTER TABLE {} MODIFY COLUMN {}", facts.name(), definition(field))
             };
             return Err(format!(
                 "column `{}` of table {} is {}, and the query's {} does not fit in without loss; accepted are {}. CAST it in \
-                 the query, or run: ALTER TABLE {} MODIFY COLUMN {}",
+                 the query, or {way_out}",
                 column.name,
                 facts.name(),
                 column.kind,
-                field.data_type(),
+                type_name(field.data_type()),
                 accepted.join(", "),
-                facts.name(),
-                definition(field)
             ));
         }
     }
@@ -222,6 +226,11 @@ impl Facts {
         own.or_else(|| self.defaults.get(name).copied()).unwrap_or(0)
     }
 
+    /// Whether rows are ordered by the column.
+    fn is_in_key(&self, column: &str) -> bool {
+        self.sorting_key.split(|sign: char| !(sign.is_alphanumeric() || sign == '_')).any(|word| word == column)
+    }
+
     /// The version column of a `ReplacingMergeTree`: its first argument that is no quoted path or replica name.
     fn version(&self) -> Option<&str> {
         let arguments = self.engine_full.strip_prefix(&self.engine)?.strip_prefix('(')?.split_once(')')?.0;
@@ -234,10 +243,13 @@ impl Facts {
 
 fn create_table(facts: &Facts, schema: &SchemaRef, delivery: Delivery, window: u64) -> String {
     let columns: Vec<String> = schema.fields().iter().map(|field| definition(field)).collect();
-    let (engine, settings) = match delivery {
-        Delivery::Idempotent => ("ReplacingMergeTree(<version>)".to_owned(), String::new()),
-        _ => ("MergeTree".to_owned(), format!(" SETTINGS {PLAIN_WINDOW} = {window}")),
+    let (engine, window) = match delivery {
+        Delivery::Idempotent => ("ReplacingMergeTree(<version>)", None),
+        _ => ("MergeTree", Some(format!("{PLAIN_WINDOW} = {window}"))),
     };
+    let nullable = schema.fields().iter().any(|field| field.is_nullable()).then(|| "allow_nullable_key = 1".to_owned());
+    let settings: Vec<String> = window.into_iter().chain(nullable).collect();
+    let settings = if settings.is_empty() { String::new() } else { format!(" SETTINGS {}", settings.join(", ")) };
     format!("CREATE TABLE {} ({}) ENGINE = {engine} ORDER BY (<key>){settings}", facts.name(), columns.join(", "))
 }
 

@@ -94,7 +94,7 @@ fn a_fit_table_is_taken_and_an_unfit_one_refused_with_what_fixes_it() {
             "Memory",
             ExactlyOnce,
             with(&[]),
-            "CREATE TABLE `shop`.`sales` (`window_start` DateTime64(3, 'UTC'), `store_id` Nullable(Int64), `total` Nullable(Decimal(22, 2))) ENGINE = MergeTree ORDER BY (<key>) SETTINGS non_replicated_deduplication_window = 4000",
+            "CREATE TABLE `shop`.`sales` (`window_start` DateTime64(3, 'UTC'), `store_id` Nullable(Int64), `total` Nullable(Decimal(22, 2))) ENGINE = MergeTree ORDER BY (<key>) SETTINGS non_replicated_deduplication_window = 4000, allow_nullable_key = 1",
         ),
         (plain, Idempotent, with(&[]), "ReplacingMergeTree(<version>)"),
         ("ReplacingMergeTree ORDER BY x", Idempotent, with(&[]), "without a version column"),

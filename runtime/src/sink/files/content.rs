@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::error::ArrowError;
+use arrow::{
+    array::RecordBatch,
+    compute::cast,
+    datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit},
+    error::ArrowError,
+};
 use bytes::Bytes;
 use parquet::{
     arrow::ArrowWriter,
@@ -50,14 +55,30 @@ pub(super) fn encode(format: FileFormat, chunk: &Chunk) -> Result<Vec<u8>, Conte
                     KeyValue::new(CHECKSUM.to_owned(), chunk.checksum.clone()),
                 ]))
                 .build();
-            let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&chunk.schema), Some(properties))?;
+            let schema = known_to_parquet(&chunk.schema);
+            let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&schema), Some(properties))?;
             for batch in &chunk.rows {
-                writer.write(batch)?;
+                let columns = batch.columns().iter().zip(schema.fields());
+                let columns = columns
+                    .map(|(column, field)| cast(column, field.data_type()))
+                    .collect::<Result<_, ArrowError>>()?;
+                writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns)?)?;
             }
             writer.close()?;
         }
     }
     Ok(bytes)
+}
+
+/// Parquet has no instants of whole seconds: they would be numbers.
+fn known_to_parquet(schema: &SchemaRef) -> SchemaRef {
+    let field = |field: &FieldRef| match field.data_type() {
+        DataType::Timestamp(TimeUnit::Second, zone) => {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Millisecond, zone.clone())))
+        }
+        _ => Arc::clone(field),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
 /// Whether the file is this chunk, which another version of this program may have written in other bytes than these. A

@@ -89,6 +89,17 @@ impl Source for Files {
     }
 
     fn fits(&self, splits: &[SplitState]) -> Result<(), SourceError> {
+        let is_ours =
+            |split: &str| split == self.path || glob::Pattern::new(&self.path).is_ok_and(|glob| glob.matches(split));
+        if let Some(other) = splits.iter().find(|state| !is_ours(&state.split)) {
+            return Err(refused(
+                &self.name,
+                format!(
+                    "the checkpoint reads file `{}`, and path is `{}` now; give the source another name to read other files",
+                    other.split, self.path
+                ),
+            ));
+        }
         Reader::open(self.name.clone(), splits.to_vec()).map(drop)
     }
 

@@ -64,10 +64,11 @@ fn many(arguments: &Arguments) -> ExitCode {
         println!("seed {seed}: {cause}\nsee it with `make fuzz-sql SEED={seed}`\n");
     }
     println!(
-        "{} cases, {} rows, {} changes and {} refusals, {} kills, {} restarts, in {:.1} s; {} differ",
+        "{} cases, {} rows, {} changes, {} of them as another job, {} refusals, {} kills, {} restarts, in {:.1} s; {} differ",
         played.cases,
         played.rows,
         played.changes,
+        played.copies,
         played.refusals,
         played.kills,
         played.restarts,

@@ -51,6 +51,36 @@ pub enum By {
     Kill,
     /// The new one is started beside the old one, and asks it for the job.
     HandOver,
+    /// The new one is of another job, which begins with a copy; the old one is given up when the new one reads.
+    Copy(Original),
+}
+
+/// What another job begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Original {
+    /// A savepoint.
+    Savepoint {
+        /// The old job ends with it; otherwise it runs on.
+        ends: bool,
+        /// The new job deletes it.
+        claims: bool,
+    },
+    /// The newest checkpoint of a job that runs on.
+    OfRunning,
+    /// That of one that has stopped.
+    OfStopped,
+    /// That of one that was killed.
+    OfKilled,
+}
+
+impl Original {
+    fn draw(chance: &mut Chance, setting: &Setting) -> Self {
+        // Of these, only a savepoint never has rows in flight.
+        if setting.alignment_timeout_ms.is_some() || chance.happens(500) {
+            return Self::Savepoint { ends: chance.happens(400), claims: chance.happens(500) };
+        }
+        chance.one_of(&[Self::OfRunning, Self::OfStopped, Self::OfKilled])
+    }
 }
 
 pub fn acts(chance: &mut Chance, setting: &Setting) -> Vec<Act> {
@@ -65,7 +95,9 @@ pub fn acts(chance: &mut Chance, setting: &Setting) -> Vec<Act> {
         } else {
             &[By::Stop, By::Stop, By::Kill, By::HandOver]
         };
-        let deed = Deed::Change { changes, by: *chance.pick(choices), draw: chance.draw() };
+        let copies = chance.happens(400);
+        let by = if copies { By::Copy(Original::draw(chance, setting)) } else { *chance.pick(choices) };
+        let deed = Deed::Change { changes, by, draw: chance.draw() };
         add(chance, deed);
     }
     for _ in 0..chance.one_of(&[0, 0, 1, 2]) {

@@ -13,14 +13,17 @@ use tidegate::{
     sink::{Chunk, Publisher, SinkError},
 };
 
+use super::process::root_of;
 use crate::sim::{Pid, Shared, World};
 
 /// All that was published, by any process.
 #[derive(Debug, Default)]
 pub struct Published {
     chunks: BTreeSet<String>,
-    /// Lines by sink and epoch.
-    pub lines: BTreeMap<(String, u64), Vec<String>>,
+    /// Which job has a lineage.
+    lineages: BTreeMap<String, usize>,
+    /// Lines by job, sink and epoch.
+    pub lines: BTreeMap<(usize, String, u64), Vec<String>>,
 }
 
 pub type SharedPublished = Arc<Mutex<Published>>;
@@ -29,6 +32,7 @@ pub type SharedPublished = Arc<Mutex<Published>>;
 pub struct Capture {
     pub world: Shared,
     pub pid: Pid,
+    pub job: usize,
     pub sink: String,
     pub published: SharedPublished,
 }
@@ -62,15 +66,18 @@ impl Publisher for Capture {
             let encoded = json::encode(batch).map_err(|error| self.failed("encode rows", error.into()))?;
             lines.extend(encoded.rows().map(|row| String::from_utf8_lossy(row).into_owned()));
         }
-        let (id, epoch, sink, published) =
-            (chunk.id.to_string(), chunk.id.epoch, self.sink.clone(), self.published.clone());
+        let (id, lineage, epoch) = (chunk.id.to_string(), chunk.id.lineage.clone(), chunk.id.epoch);
+        let (job, sink, published) = (self.job, self.sink.clone(), self.published.clone());
         let insert = move |world: &mut World| {
-            world.publishes(epoch);
+            world.publishes_for(&root_of(job), epoch);
             let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
+            if *published.lineages.entry(lineage).or_insert(job) != job {
+                world.violate(format!("{id} of job {job} is of another job's lineage"));
+            }
             let is_new = published.chunks.insert(id.clone());
             world.note(format_args!("publish {id}: {} rows{}", lines.len(), if is_new { "" } else { ", again" }));
             if is_new {
-                published.lines.entry((sink, epoch.0)).or_default().extend(lines);
+                published.lines.entry((job, sink, epoch.0)).or_default().extend(lines);
             }
         };
         let answered = self.world.lock().request(self.pid, &format!("publish {}", chunk.id), insert);

@@ -62,9 +62,10 @@ impl Case {
         let mut chance = Chance::new(seed ^ 0x7161_6e64);
         let count = chance.one_of(&[1, 1, 1, 2]);
         let is_hazardous = chance.happens(60);
+        let is_alike = chance.happens(300);
         let sources: Vec<Source> =
-            (0..count).map(|index| Source::draw(&mut chance, index, is_hazardous && index == 0)).collect();
-        let setting = Setting::draw(&mut chance);
+            (0..count).map(|index| Source::draw(&mut chance, index, is_hazardous && index == 0, is_alike)).collect();
+        let setting = Setting::draw(&mut chance, is_alike);
         let mut first = version(&mut chance, &sources);
         if is_hazardous {
             overflow(&mut chance, &mut first, &sources);
@@ -79,11 +80,12 @@ impl Case {
 }
 
 impl Setting {
-    fn draw(chance: &mut Chance) -> Self {
+    fn draw(chance: &mut Chance, is_alike: bool) -> Self {
         let has_memory = chance.happens(900);
         let alignment_timeout_ms = chance.happens(250).then(|| chance.one_of(&[0, 5, 50]));
         Self {
-            interval_ms: chance.within(200..1500),
+            // Of few rows more are the same.
+            interval_ms: chance.within(if is_alike { 100..400 } else { 200..1500 }),
             max_concurrent: if alignment_timeout_ms.is_some() { 1 } else { chance.one_of(&[1, 1, 2]) },
             alignment_timeout_ms,
             // Keys that were seen are in memory, or in tables.
@@ -104,7 +106,7 @@ impl Setting {
 const NAMES: [&str; 8] = ["a", "b", "c", "price", "note", "Größe", "select", "d_1"];
 
 impl Source {
-    fn draw(chance: &mut Chance, index: usize, is_hazardous: bool) -> Self {
+    fn draw(chance: &mut Chance, index: usize, is_hazardous: bool, is_alike: bool) -> Self {
         let digits = chance.one_of(&[3, 3, 3, 6, 9, 0]);
         let column =
             |name: &str, kind, is_nullable, values| SourceColumn { name: name.to_owned(), kind, is_nullable, values };
@@ -129,8 +131,12 @@ impl Source {
             added.is_nullable = true;
             columns.push(added);
         }
+        if is_alike {
+            let columns = columns.iter_mut().filter(|column| !matches!(column.values, Values::Unique | Values::Vast));
+            columns.for_each(|column| column.values = Values::Alike);
+        }
         let begins_with = (0..columns.len() - later).collect();
-        let records = records(chance, &columns, digits);
+        let records = records(chance, &columns, digits, is_alike);
         let delay_ms = chance.one_of(&[0, 1, 1000, 5000, 20_000]);
         let splits = splits(chance, records, delay_ms);
         let mut keeps_back: Vec<bool> = splits.iter().map(|_| chance.happens(600)).collect();
@@ -168,12 +174,13 @@ fn any_column(chance: &mut Chance, name: &str) -> SourceColumn {
 }
 
 /// Records in the order of their event times, which no two share unless they are alike.
-fn records(chance: &mut Chance, columns: &[SourceColumn], digits: u8) -> Vec<Record> {
-    let count = chance.within(20..120) as usize;
+fn records(chance: &mut Chance, columns: &[SourceColumn], digits: u8, is_alike: bool) -> Vec<Record> {
+    let count = chance.within(if is_alike { 20..60 } else { 20..120 }) as usize;
     let starts = [1_767_225_600_000, 951_782_340_000, -30_000, -86_400_000_000, 0];
     let mut ms = chance.one_of(&starts);
     let step = if digits == 0 { 1000 } else { 1 };
-    let spread = chance.one_of(&[200, 1000, 3000]);
+    // Where they are alike, several checkpoints are to find a window open.
+    let spread = if is_alike { chance.one_of(&[20, 100, 500]) } else { chance.one_of(&[200, 1000, 3000]) };
     let mut records: Vec<Record> = Vec::new();
     for index in 0..count {
         ms += if digits == 0 { step * chance.between(1, 3) } else { chance.between(1, spread) };

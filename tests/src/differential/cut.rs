@@ -54,12 +54,16 @@ pub fn split_name(index: usize) -> String {
     format!("p{index}")
 }
 
-/// Reads the newest checkpoint among `objects`, which `version` has taken; an empty cut where there is none.
-pub async fn read(objects: &MemoryStore, version: &Version) -> Result<Cut, String> {
+/// The newest checkpoint among `objects`, if there is one.
+pub async fn newest(objects: &MemoryStore) -> Result<Option<Manifest>, String> {
+    let log = read_newest(objects).await.map_err(|error| error.to_string())?;
+    let Some(checkpoint) = log.and_then(|log| log.checkpoint) else { return Ok(None) };
+    Manifest::read(objects, &checkpoint).await.map(Some).map_err(|error| error.to_string())
+}
+
+/// Reads a checkpoint among `objects`, which `version` has taken.
+pub async fn read(objects: &MemoryStore, manifest: &Manifest, version: &Version) -> Result<Cut, String> {
     let store: Arc<dyn Store> = Arc::new(objects.clone());
-    let log = read_newest(store.as_ref()).await.map_err(|error| error.to_string())?;
-    let Some(checkpoint) = log.and_then(|log| log.checkpoint) else { return Ok(Cut::default()) };
-    let manifest = Manifest::read(store.as_ref(), &checkpoint).await.map_err(|error| error.to_string())?;
     let mut cut = Cut { epoch: manifest.epoch.0, ..Cut::default() };
     for operator in &manifest.operators {
         match operator.kind {

@@ -8,6 +8,8 @@ use crate::chance::Chance;
 /// Which values a column has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values {
+    /// One, and now and then another: what is computed of some records is what is computed of others.
+    Alike,
     /// A handful, so that groups have many rows.
     Few,
     /// Numbers whose sums are exact in every order, and short texts.
@@ -83,8 +85,16 @@ const FEW_TEXTS: [&str; 5] = ["x", "y", "ü", "", "zz top"];
 impl Value {
     /// A value of a column, in the `index`-th record of its source.
     pub fn draw(chance: &mut Chance, column: &SourceColumn, index: usize) -> Self {
-        if column.is_nullable && chance.happens(if column.values == Values::Few { 100 } else { 200 }) {
+        let nulls = match column.values {
+            Values::Alike => 10,
+            Values::Few => 100,
+            _ => 200,
+        };
+        if column.is_nullable && chance.happens(nulls) {
             return Self::Null;
+        }
+        if column.values == Values::Alike {
+            return Self::alike(column.kind, chance.happens(20));
         }
         if column.values == Values::Vast {
             return Self::vast(chance, column.kind);
@@ -152,6 +162,20 @@ impl Value {
                 let length = chance.within(0..6) as usize;
                 Self::Bytes((0..length).map(|_| chance.one_of(&[0, 1, 0x7f, 0x80, 0xff, b'a'])).collect())
             }
+        }
+    }
+
+    fn alike(kind: Kind, is_other: bool) -> Self {
+        match kind {
+            Kind::Boolean => Self::Boolean(!is_other),
+            Kind::Int | Kind::BigInt => Self::Whole(if is_other { 0 } else { 7 }),
+            Kind::Float => Self::Single(if is_other { -0.0 } else { 2.5 }),
+            Kind::Double => Self::Real(if is_other { -0.0 } else { 2.5 }),
+            Kind::Decimal(_, scale) => Self::Exact(if is_other { 0 } else { 7 * 10_i128.pow(u32::from(scale)) }, scale),
+            Kind::Text => Self::Text(if is_other { "" } else { "ü" }.to_owned()),
+            Kind::Date => Self::Date(if is_other { -1 } else { 19_000 }),
+            Kind::Instant(_) => Self::Instant(if is_other { 0 } else { 951_782_340_000_000_000 }),
+            Kind::Bytes => Self::Bytes(if is_other { Vec::new() } else { vec![0xff] }),
         }
     }
 

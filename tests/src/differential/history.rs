@@ -3,40 +3,31 @@
 use std::fmt::Write as _;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use tidegate::{
-    checkpoint::store::memory::MemoryStore,
-    coordinator::api::Request,
-    error_chain,
-    graph::{Node, NodeKind, StreamGraph},
-    ids::OperatorId,
-    job::JobPlan,
-    metrics::Metrics,
-};
-use tidegate_crds::api::{StopPurpose, StopRequest};
-use tokio::sync::oneshot;
+use tidegate::{checkpoint::store::memory::MemoryStore, error_chain, job::JobPlan, metrics::Metrics};
+use tidegate_crds::RestoreFrom;
 
 use super::{
-    act::{By, Deed},
+    act::{By, Deed, Original},
     capture::{Published, SharedPublished},
     case::Case,
-    change::{Change, Fate},
+    change::Fate,
     document::{self, Places},
     logical::Version,
-    process::{Ended, Role},
+    process::{Ended, Role, root_of},
 };
 use crate::{
     chance::Chance,
-    sim::{Host, Inside, Micros, Moment, Pace, Pid, Process, Shared as World, Weather, local_disks},
+    sim::{Host, Inside, Micros, Moment, Pace, Pid, Process, Shared as World, Weather, local_disks, standing},
 };
 
-const SECOND: Micros = 1_000_000;
+pub const SECOND: Micros = 1_000_000;
 /// After the last record is there, the job has so long to finish.
 const PATIENCE: Micros = 300 * SECOND;
 /// Far more than any case has.
@@ -47,26 +38,38 @@ pub const HOSTS: [Host; 2] = [Host(1), Host(2)];
 /// A version with the plan that its processes run.
 pub struct Stage {
     pub version: Version,
-    plan: Arc<JobPlan>,
-    fate: Fate,
+    pub plan: Arc<JobPlan>,
+    pub fate: Fate,
+    /// The job that it is a version of: the number of that job's first.
+    pub job: usize,
+    /// What the job begins with, if it is another one's.
+    pub restore_from: Option<RestoreFrom>,
 }
 
-/// A version that has begun to read, and the objects as they were then.
+/// A version that has begun to read, and its job's objects as they were then.
 pub struct Begun {
     pub stage: usize,
     pub objects: MemoryStore,
+    /// Of the newest checkpoint of these; 0 for none.
+    pub epoch: u64,
 }
 
 /// A change that is under way.
-struct Pending {
-    stage: usize,
-    by: By,
+pub struct Pending {
+    pub stage: usize,
+    pub by: By,
 }
 
-enum Step {
+pub enum Step {
     Start(Host, usize),
     Deed(usize),
-    Kill { polls: u64 },
+    /// Looks whether there is the savepoint that another job is to begin with.
+    Look,
+    /// Asks for it.
+    AskForSavepoint,
+    Kill {
+        polls: u64,
+    },
     Calm,
 }
 
@@ -76,38 +79,24 @@ pub struct History {
     pub world: World,
     disk: tempfile::TempDir,
     pub stages: Vec<Stage>,
-    processes: BTreeMap<Host, (usize, Process)>,
+    pub processes: BTreeMap<Host, (usize, Process)>,
     pub begun: Arc<Mutex<Vec<Begun>>>,
     pub published: SharedPublished,
     is_last: Arc<AtomicBool>,
     /// The version that runs, or is to run next.
-    current: usize,
-    pending: Option<Pending>,
-    changes_left: usize,
-    ambushes: Vec<(Moment, Micros, u64)>,
+    pub current: usize,
+    pub pending: Option<Pending>,
+    pub changes_left: usize,
+    pub ambushes: Vec<(Moment, Micros, u64)>,
     steps: BTreeMap<(Micros, u64), Step>,
     counted: u64,
     lives: u32,
+    /// Savepoints that were asked for.
+    pub asked: u32,
     pub refusals: u64,
     pub kills: u64,
     pub story: String,
     finished: Option<Micros>,
-}
-
-/// Whether some deduplication keeps columns of its rows that it did not before.
-fn waits_for_more(before: &StreamGraph, after: &StreamGraph) -> bool {
-    let kept = |graph: &StreamGraph| -> BTreeMap<OperatorId, BTreeSet<String>> {
-        let of = |node: &Node| match (&node.kind, node.inputs.as_slice()) {
-            (NodeKind::Deduplicate { .. }, [input]) => {
-                let fields = graph.nodes[input.0].schema.fields().clone();
-                Some((node.id.clone(), fields.iter().map(|field| field.name().clone()).collect()))
-            }
-            _ => None,
-        };
-        graph.nodes.iter().filter_map(of).collect()
-    };
-    let before = kept(before);
-    kept(after).iter().any(|(id, columns)| before.get(id).is_some_and(|known| !columns.is_subset(known)))
 }
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -133,6 +122,7 @@ impl History {
             steps: BTreeMap::new(),
             counted: 0,
             lives: 0,
+            asked: 0,
             refusals: 0,
             kills: 0,
             story: format!("seed {}: {:?}\n", case.seed, case.setting),
@@ -146,28 +136,30 @@ impl History {
         this
     }
 
-    fn step(&mut self, at: Micros, step: Step) {
+    pub fn step(&mut self, at: Micros, step: Step) {
         self.counted += 1;
         self.steps.insert((at, self.counted), step);
     }
 
-    fn now(&self) -> Micros {
+    pub fn now(&self) -> Micros {
         self.world.lock().now
     }
 
-    fn tell(&mut self, what: &str) {
+    pub fn tell(&mut self, what: &str) {
         let now = self.now();
         writeln!(self.story, "-- {}.{:06} {what}", now / SECOND, now % SECOND).expect("memory");
         self.world.lock().note(format_args!("{what}"));
     }
 
-    /// Plans a version; the error is a planner's.
-    fn stage(&mut self, version: Version, fate: Fate) -> Result<usize, String> {
+    /// Plans a version of the job that runs; the error is a planner's.
+    pub fn stage(&mut self, version: Version, fate: Fate) -> Result<usize, String> {
         let text = document::text(&self.case, &version, &Places::nowhere());
         write!(self.story, "-- version {}\n{text}", self.stages.len()).expect("memory");
         let plan = JobPlan::new(&document::read(&text), Arc::new(Metrics::new()))
             .map_err(|error| format!("version {} can't be planned: {}", self.stages.len(), error_chain(&error)))?;
-        self.stages.push(Stage { version, plan: Arc::new(plan), fate });
+        let (job, restore_from) =
+            self.stages.get(self.current).map_or((0, None), |stage| (stage.job, stage.restore_from.clone()));
+        self.stages.push(Stage { version, plan: Arc::new(plan), fate, job, restore_from });
         Ok(self.stages.len() - 1)
     }
 
@@ -187,7 +179,7 @@ impl History {
         if self.finished.is_none() {
             return Err(format!("not finished {} s after the last record", PATIENCE / SECOND));
         }
-        Ok(())
+        self.look_at_savepoints()
     }
 
     /// Once no change is to come, nothing is kept back.
@@ -227,7 +219,7 @@ impl History {
         Ok(true)
     }
 
-    fn run_process(&mut self, pid: Pid) -> Result<(), String> {
+    pub fn run_process(&mut self, pid: Pid) -> Result<(), String> {
         let Some(host) = self.world.lock().host(pid) else { return Ok(()) };
         let Some((stage, process)) = self.processes.get_mut(&host) else { return Ok(()) };
         let (stage, ended) = (*stage, process.run());
@@ -236,6 +228,7 @@ impl History {
             self.pending = None;
             self.current = stage;
             self.tell(&format!("version {stage} runs"));
+            self.give_up_others();
             self.settle();
         }
         if let Some(ended) = ended {
@@ -248,8 +241,11 @@ impl History {
     }
 
     fn ended(&mut self, host: Host, stage: usize, ended: Ended) -> Result<(), String> {
+        self.look();
         let now = self.now();
-        let is_old = stage < self.current || self.pending.as_ref().is_some_and(|pending| stage < pending.stage);
+        let is_awaited = stage == self.current && self.awaits_savepoint();
+        let is_followed = self.pending.as_ref().is_some_and(|pending| stage < pending.stage);
+        let is_old = stage < self.current || (is_followed && !is_awaited);
         match ended {
             Ended::Finished => {
                 self.finished.get_or_insert(now);
@@ -258,7 +254,7 @@ impl History {
             _ if is_old && stage == self.current => self.begin_pending(host),
             _ if is_old => {}
             Ended::Failed { for_good: true, message } => match self.pending.take() {
-                Some(pending) if pending.stage == stage => self.refused(host, stage, &message)?,
+                Some(pending) if pending.stage == stage => self.refused(host, &pending, &message)?,
                 _ => return Err(format!("version {stage} has ended: {message}")),
             },
             Ended::Stopped | Ended::Failed { .. } => self.step(now + SECOND, Step::Start(host, stage)),
@@ -267,16 +263,19 @@ impl History {
     }
 
     /// The next version, whose turn it is.
-    fn begin_pending(&mut self, host: Host) {
-        if let Some(Pending { stage, by: By::Stop | By::Kill }) = self.pending {
-            let now = self.now();
-            self.step(now + 1000, Step::Start(host, stage));
+    pub fn begin_pending(&mut self, host: Host) {
+        let now = self.now();
+        match self.pending {
+            Some(Pending { stage, by: By::Stop | By::Kill }) => self.step(now + 1000, Step::Start(host, stage)),
+            Some(Pending { by: By::Copy(Original::OfStopped | Original::OfKilled), .. }) => self.begin_with_newest(),
+            _ => {}
         }
     }
 
     /// A version that can't go on from what there is: the one before runs on.
-    fn refused(&mut self, host: Host, stage: usize, message: &str) -> Result<(), String> {
-        if self.stages[stage].fate == Fate::Kept {
+    fn refused(&mut self, host: Host, pending: &Pending, message: &str) -> Result<(), String> {
+        let stage = pending.stage;
+        if self.stages[stage].fate == Fate::Kept && !pending.may_come_too_early(message) {
             return Err(format!("version {stage} is refused: {message}"));
         }
         self.refusals += 1;
@@ -306,6 +305,13 @@ impl History {
                 let deed = self.case.acts[index].deed.clone();
                 self.do_deed(index, deed)?;
             }
+            Step::Look if self.awaits_savepoint() => {
+                self.look();
+                let now = self.now();
+                self.step(now + SECOND / 10, Step::Look);
+            }
+            Step::AskForSavepoint if self.awaits_savepoint() => self.ask_for_savepoint()?,
+            Step::Look | Step::AskForSavepoint => {}
             Step::Kill { polls } => self.kill(polls, 100_000),
             Step::Calm => {
                 self.ambushes.clear();
@@ -320,6 +326,7 @@ impl History {
             Some(pending) if pending.stage == stage => true,
             // The old one has ended, or is about to, and is not to come back.
             Some(Pending { by: By::Stop | By::Kill, .. }) => false,
+            Some(Pending { by: By::Copy(_), .. }) => stage == self.current && self.awaits_savepoint(),
             _ => stage == self.current,
         };
         if !is_wanted || self.finished.is_some() {
@@ -352,6 +359,8 @@ impl History {
         let role = Role {
             case: self.case.clone(),
             plan: self.stages[stage].plan.clone(),
+            job: self.stages[stage].job,
+            restore_from: self.stages[stage].restore_from.clone(),
             revision: stage as u64 + 1,
             published: self.published.clone(),
             is_last: self.is_last.clone(),
@@ -364,115 +373,24 @@ impl History {
 
     /// Notes what is there when a version first reads: it goes on from the newest checkpoint of that.
     fn opened(&self, stage: usize) -> Arc<dyn Fn() + Send + Sync> {
-        let (begun, world) = (self.begun.clone(), self.world.clone());
+        let (begun, world, root) = (self.begun.clone(), self.world.clone(), root_of(self.stages[stage].job));
         Arc::new(move || {
             let mut begun = lock(&begun);
             if begun.iter().all(|begun| begun.stage != stage) {
                 let objects = MemoryStore::new();
-                world.lock().objects.below("").for_each(|(path, bytes)| objects.plant(path, bytes.clone()));
-                begun.push(Begun { stage, objects });
+                let world = world.lock();
+                let all = world.objects.below(&root);
+                all.for_each(|(path, bytes)| objects.plant(&path[root.len()..], bytes.clone()));
+                let standing = standing(&world, &root).unwrap_or_default();
+                let newest = standing.newest.map(|(newest, _)| newest.epoch);
+                let epoch = newest.max(standing.origin).map_or(0, |epoch| epoch.0);
+                begun.push(Begun { stage, objects, epoch });
             }
         })
     }
 
     /// The host where the version that runs is.
-    fn host(&self) -> Option<Host> {
+    pub fn host(&self) -> Option<Host> {
         self.processes.iter().find(|(_, (stage, _))| *stage == self.current).map(|(host, _)| *host)
-    }
-
-    fn do_deed(&mut self, index: usize, deed: Deed) -> Result<(), String> {
-        match deed {
-            Deed::Kill { polls, back_after } => self.kill(polls, back_after),
-            Deed::Ambush { upon, after, polls } => self.ambushes.push((upon, after, polls)),
-            Deed::Fail { draw } => {
-                let struck = self.world.lock().strike_one(draw);
-                if let Some(pid) = struck {
-                    self.run_process(pid)?;
-                }
-            }
-            Deed::Rescale { parallelism } => {
-                self.ask(Request::Rescale { parallelism, answer: oneshot::channel().0 }, "another parallelism")?;
-            }
-            Deed::Checkpoint => self.ask(Request::Checkpoint, "a checkpoint")?,
-            Deed::Change { .. } if self.pending.is_some() || lock(&self.begun).is_empty() => {
-                let later = self.now() + SECOND / 2;
-                self.step(later, Step::Deed(index));
-            }
-            Deed::Change { changes, by, draw } => self.change(&changes, by, draw)?,
-        }
-        Ok(())
-    }
-
-    fn ask(&mut self, request: Request, what: &str) -> Result<(), String> {
-        let Some(host) = self.host() else { return Ok(()) };
-        let Some(desk) = self.world.lock().desks.get(&host).cloned() else { return Ok(()) };
-        self.tell(&format!("{host} is asked for {what}"));
-        // One that has ended is asked in vain.
-        let _ended = desk.send(request);
-        match self.processes.get(&host).map(|(_, process)| process.inside.pid) {
-            Some(pid) => self.run_process(pid),
-            None => Ok(()),
-        }
-    }
-
-    fn kill(&mut self, polls: u64, back_after: Micros) {
-        let (now, current) = (self.now(), self.current);
-        let Some(host) = self.host() else { return };
-        if let Some((_, process)) = self.processes.get_mut(&host) {
-            process.stagger(polls);
-        }
-        self.kills += 1;
-        self.remove(host);
-        self.tell(&format!("{host} is killed"));
-        match self.pending {
-            Some(Pending { by: By::HandOver, .. }) => {}
-            Some(_) => self.begin_pending(host),
-            None => self.step(now + back_after, Step::Start(host, current)),
-        }
-    }
-
-    fn spring(&mut self) {
-        let (now, moments) = {
-            let mut world = self.world.lock();
-            (world.now, std::mem::take(&mut world.moments))
-        };
-        for moment in moments {
-            let Some(place) = self.ambushes.iter().position(|(upon, ..)| *upon == moment) else { continue };
-            let (_, after, polls) = self.ambushes.remove(place);
-            self.step(now + after, Step::Kill { polls });
-        }
-    }
-
-    fn change(&mut self, changes: &[Change], by: By, draw: u64) -> Result<(), String> {
-        let mut chance = Chance::new(draw);
-        let mut version = self.stages[self.current].version.clone();
-        let mut fate = Fate::Kept;
-        for change in changes {
-            fate = fate.max(change.apply(&mut chance, &mut version, &self.case.sources));
-        }
-        self.tell(&format!("changed by {by:?}: {changes:?} ({fate:?})"));
-        self.changes_left -= 1;
-        let stage = self.stage(version, fate)?;
-        // Rows that wait in a deduplication have what was needed of them, and nobody can tell the rest.
-        if waits_for_more(&self.stages[self.current].plan.graph, &self.stages[stage].plan.graph) {
-            self.stages[stage].fate = Fate::MayBeRefused;
-        }
-        self.pending = Some(Pending { stage, by });
-        let now = self.now();
-        let Some(host) = self.host() else {
-            // Nobody runs the old one now.
-            self.pending = Some(Pending { stage, by: By::Kill });
-            self.step(now + 1000, Step::Start(HOSTS[0], stage));
-            return Ok(());
-        };
-        match by {
-            By::Stop => self.ask(Request::Stop(StopRequest::new(StopPurpose::Suspend, true)), "its end")?,
-            By::Kill => self.kill(draw % 40, 0),
-            By::HandOver => {
-                let other = if host == HOSTS[0] { HOSTS[1] } else { HOSTS[0] };
-                self.step(now + 1000, Step::Start(other, stage));
-            }
-        }
-        Ok(())
     }
 }

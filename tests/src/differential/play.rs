@@ -19,6 +19,8 @@ pub struct PlayedCase {
     pub rows: u64,
     /// Versions that ran beside the first.
     pub changes: u64,
+    /// Those of them that another job has begun with a copy.
+    pub copies: u64,
     /// Versions that were refused, and might be.
     pub refusals: u64,
     /// Processes that died, and attempts that began anew otherwise.
@@ -60,12 +62,14 @@ pub fn play(seed: u64, oracle: &mut Oracle, told: bool) -> PlayedCase {
         play.remove(host);
     }
     let changes = lock(&play.begun).len().saturating_sub(1) as u64;
+    let copies = lock(&play.begun).iter().filter(|begun| play.is_copy(begun.stage)).count() as u64;
     let world = play.world.lock();
     PlayedCase {
         seed,
         rows,
         verdict,
         changes,
+        copies,
         refusals: play.refusals,
         kills: play.kills,
         restarts: world.metrics.iter().map(|metrics| metrics.restarts.get()).sum(),

@@ -19,7 +19,7 @@ use tidegate::{
     tls::Security,
     worker::{at_hand::AtHand, protocol::Hello, supervisor::Worker},
 };
-use tidegate_crds::api::Failure;
+use tidegate_crds::{RestoreFrom, api::Failure};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 
 use super::{
@@ -27,7 +27,7 @@ use super::{
     case::Case,
     feed::{Feed, Opened},
 };
-use crate::sim::{Inside, SimStore, address};
+use crate::sim::{Inside, StoreAt, address};
 
 const API: u16 = 8081;
 const PLENTY: u64 = 4 << 30;
@@ -37,10 +37,18 @@ const PLENTY: u64 = 4 << 30;
 pub struct Role {
     pub case: Arc<Case>,
     pub plan: Arc<JobPlan>,
+    pub job: usize,
+    /// What that job begins with, if it is not the first.
+    pub restore_from: Option<RestoreFrom>,
     pub revision: u64,
     pub published: SharedPublished,
     pub is_last: Arc<AtomicBool>,
     pub opened: Opened,
+}
+
+/// What the objects of a job's store begin with.
+pub fn root_of(job: usize) -> String {
+    format!("job-{job}/")
 }
 
 /// How a process has ended.
@@ -88,7 +96,8 @@ impl Role {
 
     async fn run(self, inside: Inside, pod: String) -> Ended {
         let plan = Arc::new(self.plan(&inside));
-        let store: Arc<dyn Store> = Arc::new(SimStore { world: inside.world.clone(), pid: inside.pid });
+        let store: Arc<dyn Store> =
+            Arc::new(StoreAt { world: inside.world.clone(), pid: inside.pid, root: root_of(self.job) });
         let (requests, requested) = unbounded_channel();
         inside.world.lock().desks.insert(inside.host, requests.clone());
         let shared = Shared::new(&plan, self.revision, "simulated".to_owned());
@@ -156,16 +165,18 @@ impl Role {
             }),
         };
         let sink = |sink: &String| {
-            let (world, pid, published) = (inside.world.clone(), inside.pid, self.published.clone());
-            let capture = Capture { world, pid, sink: sink.clone(), published };
+            let (world, pid, job) = (inside.world.clone(), inside.pid, self.job);
+            let capture = Capture { world, pid, job, sink: sink.clone(), published: self.published.clone() };
             (sink.clone(), SinkTarget::Published(Arc::new(capture)))
         };
         let metrics = Arc::new(Metrics::new());
         inside.world.lock().metrics.push(metrics.clone());
+        let mut spec = planned.spec.clone();
+        spec.restore_from = self.restore_from.clone();
         JobPlan {
             name: planned.name.clone(),
-            id: planned.id.clone(),
-            spec: planned.spec.clone(),
+            id: format!("{}-{}", planned.id, self.job),
+            spec,
             graph: planned.graph.clone(),
             sources: planned.sources.iter().map(source).collect(),
             sinks: planned.sinks.keys().map(sink).collect(),

@@ -19,6 +19,7 @@ pub struct CaseSeries {
     pub cases: u64,
     pub rows: u64,
     pub changes: u64,
+    pub copies: u64,
     pub refusals: u64,
     pub kills: u64,
     pub restarts: u64,
@@ -44,6 +45,7 @@ pub fn series(seeds: Range<u64>, most_failures: usize) -> CaseSeries {
                     series.cases += 1;
                     series.rows += played.rows;
                     series.changes += played.changes;
+                    series.copies += played.copies;
                     series.refusals += played.refusals;
                     series.kills += played.kills;
                     series.restarts += played.restarts;

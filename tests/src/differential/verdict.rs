@@ -1,6 +1,6 @@
 //! Whether the rows that a job has put out are those that DuckDB expects.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
     cut::{self, Cut},
@@ -9,10 +9,20 @@ use super::{
     translate::{Span, translate},
 };
 
+/// What the checkpoints tell that versions have begun from.
+#[derive(Default)]
+struct Told {
+    spans: Vec<Span>,
+    /// Whose each span is.
+    jobs: Vec<usize>,
+    /// Of each job that another one has begun with a copy of, the epoch of that.
+    copied: BTreeMap<usize, u64>,
+}
+
 impl History {
     /// Whether a job that has failed had to: some number had no room, and it says so.
     pub fn overflowed(&mut self, oracle: &mut Oracle, cause: String) -> Result<(), String> {
-        let spans = self.spans()?;
+        let Told { spans, .. } = self.told()?;
         let translation = translate(&self.case, &spans);
         let overflows = oracle.compare(&translation, |_, _| Vec::new()).is_ok_and(|found| found.overflows);
         if overflows && ["doesn't fit", "verflow"].iter().any(|word| cause.contains(word)) {
@@ -23,15 +33,20 @@ impl History {
 
     /// Reads the cuts, and asks the oracle. Gives how many rows there are, and the differences.
     pub fn compare(&mut self, oracle: &mut Oracle) -> Result<(u64, String), String> {
-        let spans = self.spans()?;
+        let Told { spans, jobs, copied } = self.told()?;
         let translation = translate(&self.case, &spans);
         let published = lock(&self.published);
         let found = |sink: &str, span: usize| -> Vec<&String> {
             let (from, to) = (spans[span].cut.epoch, spans.get(span + 1).map_or(u64::MAX, |next| next.cut.epoch));
-            let own = published.lines.iter().filter(|((name, epoch), _)| name == sink && *epoch > from && *epoch <= to);
+            let is_own =
+                |of: usize, name: &str, epoch: u64| jobs[span] == of && name == sink && epoch > from && epoch <= to;
+            let own = published.lines.iter().filter(|((of, name, epoch), _)| is_own(*of, name, *epoch));
             own.flat_map(|(_, lines)| lines).collect()
         };
-        let count: usize = published.lines.values().map(Vec::len).sum();
+        // What a job has put out since it was copied is nobody's.
+        let counts = |of: &usize, epoch: u64| copied.get(of).is_none_or(|last| epoch <= *last);
+        let counted = published.lines.iter().filter(|((of, _, epoch), _)| counts(of, *epoch));
+        let count: usize = counted.map(|(_, lines)| lines.len()).sum();
         let of_spans: usize =
             translation.expected.iter().map(|expected| found(&expected.sink, expected.span).len()).sum();
         if count != of_spans {
@@ -75,17 +90,30 @@ impl History {
         Ok((rows, told))
     }
 
-    fn spans(&self) -> Result<Vec<Span>, String> {
+    fn told(&self) -> Result<Told, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
-        let mut spans: Vec<Span> = Vec::new();
-        for Begun { stage, objects } in lock(&self.begun).iter() {
-            let version = self.stages[*stage].version.clone();
-            let cut = match spans.last() {
-                None => Cut::default(),
-                Some(before) => runtime.block_on(cut::read(objects, &before.version))?,
+        let mut told = Told::default();
+        let mut before: Option<usize> = None;
+        for Begun { stage, objects, .. } in lock(&self.begun).iter() {
+            let (version, job) = (self.stages[*stage].version.clone(), self.stages[*stage].job);
+            let newest = runtime.block_on(cut::newest(objects))?;
+            let epoch = newest.as_ref().map_or(0, |newest| newest.epoch.0);
+            if let Some(copied) = before.filter(|before| *before != job) {
+                told.copied.insert(copied, epoch);
+            }
+            before = Some(job);
+            // A version that has no checkpoint by then has left nothing behind.
+            while told.spans.last().is_some_and(|last| last.cut.epoch >= epoch) {
+                told.spans.pop();
+                told.jobs.pop();
+            }
+            let cut = match (newest, told.spans.last()) {
+                (Some(newest), Some(last)) => runtime.block_on(cut::read(objects, &newest, &last.version))?,
+                _ => Cut::default(),
             };
-            spans.push(Span { version, cut });
+            told.spans.push(Span { version, cut });
+            told.jobs.push(job);
         }
-        Ok(spans)
+        Ok(told)
     }
 }

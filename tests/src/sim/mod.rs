@@ -36,11 +36,12 @@ mod world;
 pub(crate) use self::{
     doors::{Inside, Pace},
     faults::Moment,
+    ledger::standing,
     net::address,
     panics::panics,
     process::Process,
     run::local_disks,
-    store::SimStore,
+    store::StoreAt,
     telling::tell,
     world::{Host, Micros, Pid, Shared, Weather, World},
 };

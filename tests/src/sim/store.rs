@@ -49,13 +49,6 @@ impl AddAssign for TableFiles {
     }
 }
 
-/// The store, as a process reaches it whose job has all of it.
-#[derive(Debug, Clone)]
-pub struct SimStore {
-    pub world: Shared,
-    pub pid: Pid,
-}
-
 /// The store from a root on, as a process reaches it.
 #[derive(Debug, Clone)]
 pub struct StoreAt {
@@ -268,46 +261,5 @@ impl Store for StoreAt {
 
     fn location(&self) -> String {
         format!("{SCHEME}{}", self.root.trim_end_matches('/'))
-    }
-}
-
-impl SimStore {
-    fn whole(&self) -> StoreAt {
-        StoreAt { world: self.world.clone(), pid: self.pid, root: String::new() }
-    }
-}
-
-#[async_trait]
-impl Store for SimStore {
-    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Create, StoreError> {
-        self.whole().create(path, bytes).await
-    }
-
-    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
-        self.whole().put(path, bytes).await
-    }
-
-    async fn get(&self, path: &ObjectPath) -> Result<Option<Bytes>, StoreError> {
-        self.whole().get(path).await
-    }
-
-    async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
-        self.whole().get_range(path, range).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&ObjectPath>) -> Result<Vec<Listed>, StoreError> {
-        self.whole().list(prefix, after).await
-    }
-
-    async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.whole().list_folders(prefix).await
-    }
-
-    async fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.whole().delete(path).await
-    }
-
-    fn location(&self) -> String {
-        self.whole().location()
     }
 }

@@ -82,11 +82,6 @@ impl Publisher for TablePublisher {
 }
 
 impl World {
-    /// As [`World::publishes_for`], where one job has all of the store.
-    pub fn publishes(&mut self, epoch: Epoch) {
-        self.publishes_for("", epoch);
-    }
-
     /// Rows of an epoch are about to be seen by others. Where that was given up, a later one owns them. `root` is that of
     /// the job's store.
     pub fn publishes_for(&mut self, root: &str, epoch: Epoch) {

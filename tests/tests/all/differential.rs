@@ -24,6 +24,7 @@ fn jobs_put_out_what_duckdb_does_whatever_is_done_to_them() {
     assert!(told.is_empty(), "{told}");
     assert!(played.cases == 1 || played.rows > 20 * played.cases, "{played:?} proves little");
     assert!(played.cases == 1 || 2 * played.changes > played.cases, "versions are to follow each other: {played:?}");
+    assert!(played.cases == 1 || 5 * played.copies > played.cases, "other jobs are to follow, too: {played:?}");
     assert!(played.cases == 1 || 2 * played.kills > played.cases, "processes are to die: {played:?}");
     // What is refused is not compared.
     assert!(10 * played.refusals < played.cases.max(10), "{played:?} refuses much");

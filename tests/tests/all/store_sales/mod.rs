@@ -12,6 +12,7 @@ mod lag;
 mod local_recovery;
 mod memory;
 mod outages;
+mod partitions;
 mod rescale;
 mod rivals;
 mod savepoints;

@@ -3,6 +3,7 @@
 
 mod backends;
 mod deliveries;
+mod destinations;
 mod files;
 mod hand_over;
 mod idle;

@@ -18,6 +18,8 @@ pub struct Job {
     document: PathBuf,
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    /// Where it is started, if not where the tests are.
+    folder: Option<PathBuf>,
     /// Gets a log file for each start.
     logs: Arc<tempfile::TempDir>,
     starts: usize,
@@ -54,7 +56,8 @@ impl Job {
 
     pub fn of(document: impl Into<PathBuf>) -> Self {
         let logs = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        Self { document: document.into(), settings: Vec::new(), environment: Vec::new(), logs, starts: 0 }
+        let document = document.into();
+        Self { document, settings: Vec::new(), environment: Vec::new(), folder: None, logs, starts: 0 }
     }
 
     /// Sets a field over the document's.
@@ -67,6 +70,13 @@ impl Job {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Starts it in this folder: paths in its document are of there.
+    #[must_use]
+    pub fn within(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
         self
     }
 
@@ -114,6 +124,9 @@ impl Job {
             .envs(own)
             .envs(environment.iter().copied())
             .env("RUST_LOG", std::env::var("TIDEGATE_TEST_LOG").unwrap_or_else(|_| "warn,tidegate=info".to_owned()));
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
         Process { child: command.spawn().expect("the program starts"), log, _logs: self.logs.clone() }
     }

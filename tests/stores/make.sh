@@ -27,8 +27,8 @@ store() {
     rm -rf "$folder"
 }
 
-# An epoch is owned and not published; later, one is published and not noted.
-store memory after-own@3
-store noted before-epoch-committed@3
-store rocksdb after-own@3 "TIDEGATE_LOCAL_FOLDER=$(mktemp -d)" -- --set spec.stateBackend=RocksDB
+# An epoch is owned and not published; later, one is published and not noted. Windows have begun by then.
+store memory after-own@5
+store noted before-epoch-committed@4
+store rocksdb after-own@5 "TIDEGATE_LOCAL_FOLDER=$(mktemp -d)" -- --set spec.stateBackend=RocksDB
 store in-flight after-own@2 TIDEGATE_LABOUR_MS=60 -- --set spec.checkpoint.alignmentTimeout=0s

@@ -126,3 +126,6 @@ fn said(
     });
     messages.flat_map(|message| stream::iter(pieces(&message)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,14 @@
 //! Orders on their way into a topic.
 
 use std::{
+    ops::Range,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     error::{KafkaError, RDKafkaErrorCode},
     metadata::MetadataTopic,
@@ -29,6 +30,21 @@ impl Workload {
         for result in made {
             result.expect("a new topic");
         }
+        Self::wait_until_known(admin, topic, partitions).await;
+    }
+
+    /// Gives a topic so many partitions in all, and waits until the broker knows them.
+    pub async fn grow_topic(bootstrap: &str, topic: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().expect("an admin client");
+        let more = NewPartitions::new(topic, partitions as usize);
+        let made = admin.create_partitions(&[more], &AdminOptions::new()).await.expect("an answer");
+        for result in made {
+            result.expect("new partitions");
+        }
+        Self::wait_until_known(admin, topic, partitions).await;
+    }
+
+    async fn wait_until_known(admin: AdminClient<DefaultClientContext>, topic: &str, partitions: i32) {
         let topic = topic.to_owned();
         let known = move || {
             let deadline = Instant::now() + KNOWN_WITHIN;
@@ -54,6 +70,31 @@ impl Workload {
         producer.flush(DELIVERED_WITHIN).expect("all orders delivered");
     }
 
+    /// As [`Workload::produce`], some of the orders, to some of the partitions in turn.
+    pub fn produce_some(&self, bootstrap: &str, topic: &str, orders: Range<u64>, partitions: Range<u64>) {
+        let producer = producer(bootstrap);
+        for index in orders {
+            let partition = partitions.start + index % (partitions.end - partitions.start);
+            send(&producer, topic, partition as i32, &self.orders.order(index));
+        }
+        producer.flush(DELIVERED_WITHIN).expect("all orders delivered");
+    }
+
+    /// One more order for each partition, so much later than the workload's that every window before it closes.
+    pub fn close(&self, bootstrap: &str, topic: &str, partitions: u64) {
+        let producer = producer(bootstrap);
+        self.send_closing(&producer, topic, partitions);
+        producer.flush(DELIVERED_WITHIN).expect("all orders delivered");
+    }
+
+    fn send_closing(&self, producer: &OrderProducer, topic: &str, partitions: u64) {
+        let last = self.orders.order(self.count);
+        for partition in 0..partitions {
+            let closing = Order { number: u64::MAX - partition, ts_ms: last.ts_ms + HOUR_MS, ..last };
+            send(producer, topic, partition as i32, &closing);
+        }
+    }
+
     /// As [`Workload::produce`], `rate` orders a second and without an end, until `stop`; then one more order for each
     /// partition, so much later that every window before it closes. Gives the orders that were written, without those.
     #[must_use]
@@ -68,13 +109,10 @@ impl Workload {
             count = due.max(count);
             std::thread::sleep(Duration::from_millis(20));
         }
-        let last = self.orders.order(count);
-        for partition in 0..partitions {
-            let closing = Order { number: u64::MAX - partition, ts_ms: last.ts_ms + HOUR_MS, ..last };
-            send(&producer, topic, partition as i32, &closing);
-        }
+        let written = Self { count, ..self.clone() };
+        written.send_closing(&producer, topic, partitions);
         producer.flush(DELIVERED_WITHIN).expect("all orders delivered");
-        Self { count, ..self.clone() }
+        written
     }
 }
 

@@ -8,6 +8,7 @@ mod command_line;
 mod concurrent;
 mod counterparts;
 mod differential;
+mod full_disk;
 mod kafka;
 mod lost_storage;
 mod regions;

@@ -202,8 +202,17 @@ async fn a_cancelled_job_deletes_its_own_checkpoints_and_nobody_elses() {
     let cancel = r#"{"purpose": "Cancel", "savepoint": "last"}"#;
     assert_eq!(owner.ask_to_stop(cancel, PATIENCE).await.0, 202);
     lives(&mut owner, Phase::Stopped).await;
-    assert!(log.parent().unwrap().join("savepoints/last/savepoint.json").is_file(), "a savepoint is its user's");
+    let savepoint = log.parent().unwrap().join("savepoints/last");
+    assert!(savepoint.join("savepoint.json").is_file(), "a savepoint is its user's");
     assert!(!log.exists() || std::fs::read_dir(&log).unwrap().flatten().all(|attempt| is_empty(&attempt.path())));
+    drop(owner);
+
+    // What it had put out is what it had read by its last checkpoint, which the savepoint is of: one that goes on from
+    // there puts out the rest.
+    assert!(!local.found().is_empty());
+    let successor = local.job().set("metadata.name", "successor");
+    successor.set("spec.restoreFrom", format!("{{ path: '{}' }}", savepoint.display())).finish(PATIENCE);
+    local.assert_exact();
 }
 
 fn is_empty(folder: &Path) -> bool {
@@ -231,19 +240,51 @@ async fn a_checkpoint_is_taken_on_request_and_each_share_of_it_is_told() {
     assert_eq!(process.ask_for_checkpoint(PATIENCE).await.0, 409, "nobody could take one");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_no_restart_gets_past_is_told_as_such() {
-    let local = Local::new(ORDERS);
+/// A job that reads a record that it can't.
+fn poisoned(local: &Local, restart: &str) -> Job {
     let orders = local.path("orders.jsonl");
     std::fs::write(&orders, "{\"a\":1}\n{\"a\":\"one\"}\n").unwrap();
     let source =
         format!("{{ name: orders, files: {{ path: {} }}, schema: [{{ name: a, type: bigint }}] }}", orders.display());
-    let mut job = local
+    local
         .job()
         .set("spec.sources[0]", source)
         .set("spec.sql", "INSERT INTO store_sales SELECT a FROM orders")
-        .set("spec.restart", r#"{"fixedDelay":{"delay":"10ms","attempts":4}}"#);
+        .set("spec.restart", restart)
+}
+
+#[test]
+fn a_record_that_no_restart_gets_past_is_told_as_such_and_ends_a_job_whose_strategy_would_go_on() {
+    let local = Local::new(ORDERS);
+    let log = local.path("termination-log");
+    // The strategy has no end within anybody's patience.
+    let restart = r#"{"fixedDelay":{"delay":"10ms","attempts":1000000000},"sameFailures":5}"#;
+    let mut job = poisoned(&local, restart).env("TIDEGATE_TERMINATION_LOG", log.display());
     let End::Failed(said) = job.start().wait(PATIENCE) else { panic!("it is to fail") };
     assert!(said.contains("failed 5 times in a row at the same place, so no restart will get past it"), "{said}");
-    assert!(said.contains("orders.jsonl"), "{said}");
+    assert!(!said.contains("failed 6 times in a row"), "{said}");
+    let Failure { reason, message } = last_word(&log);
+    assert_eq!(reason, FailureReason::RestartsExhausted, "{message}");
+    for words in ["failed 5 times in a row", "spec.restart.sameFailures", "orders.jsonl"] {
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_process_says_how_often_the_same_failure_has_come() {
+    let local = Local::new(ORDERS);
+    // By itself it does not end.
+    let mut job = poisoned(&local, r#"{"fixedDelay":{"delay":"10ms","attempts":1000000000}}"#);
+    let mut process = job.start();
+    for times in [1, 3, 12] {
+        let has_come = |status: &JobStatus| status.failures_in_row >= times && status.failure.is_some();
+        let status = process.wait_for(&format!("{times} failures"), PATIENCE, has_come).await;
+        let failure = status.failure.clone().expect("it was there");
+        assert_eq!(failure.reason, FailureReason::SourceUnfit, "{failure:?}");
+        assert!(failure.message.contains("orders.jsonl"), "{failure:?}");
+        let told = format!("failed {} times in a row at the same place", status.failures_in_row);
+        assert_eq!(failure.message.contains(&told), status.failures_in_row >= 3, "{failure:?}");
+        assert!(u64::from(status.failures_in_row) <= status.restarts + 1, "{status:?}");
+    }
+    assert_eq!(process.ended(), None);
 }

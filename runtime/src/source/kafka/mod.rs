@@ -36,6 +36,8 @@ mod assign;
 mod batch;
 mod discovery;
 mod gather;
+#[cfg(test)]
+mod grown;
 mod lag;
 mod offsets;
 mod reader;

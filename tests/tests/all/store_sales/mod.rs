@@ -3,6 +3,7 @@
 
 mod backends;
 mod deliveries;
+mod destinations;
 mod files;
 mod hand_over;
 mod idle;
@@ -12,6 +13,7 @@ mod lag;
 mod local_recovery;
 mod memory;
 mod outages;
+mod partitions;
 mod rescale;
 mod rivals;
 mod savepoints;

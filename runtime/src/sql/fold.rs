@@ -26,6 +26,9 @@ use datafusion_physical_expr::create_physical_expr;
 /// Functions that have no computation of their own: they stand for a CASE.
 const CASES: [&str; 3] = ["coalesce", "nvl", "nvl2"];
 
+const COMPARISONS: [Operator; 6] =
+    [Operator::Eq, Operator::NotEq, Operator::Lt, Operator::LtEq, Operator::Gt, Operator::GtEq];
+
 /// The plan with its constants computed. Names and types stay as they are; what can't be computed is left for its rows.
 pub(super) fn plan(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up(|plan| {
@@ -94,7 +97,7 @@ fn shortened(BinaryExpr { left, op, right }: BinaryExpr, schema: &DFSchema) -> R
         return Ok(Transformed::yes(*left));
     }
     let sides = match (left.as_ref(), right.as_ref()) {
-        _ if !op.is_comparison_operator() => None,
+        _ if !COMPARISONS.contains(&op) => None,
         (Expr::Cast(cast), Expr::Literal(value, _)) => {
             narrowed(&cast.expr, value, schema)?.map(|value| (cast.expr.clone(), value))
         }

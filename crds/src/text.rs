@@ -49,10 +49,12 @@ const WORDS: [(&str, &str); 12] = [
     (" as i128", ""),
 ];
 
+/// What a library says before the name of a type.
+const STRUCT: &str = "expected struct ";
+
 /// An error of the document's reader, without the names of types.
 pub(crate) fn said(error: &serde_yaml::Error) -> String {
     let mut text = WORDS.iter().fold(error.to_string(), |text, (theirs, ours)| text.replace(theirs, ours));
-    const STRUCT: &str = "expected struct ";
     while let Some(at) = text.find(STRUCT) {
         let name = text[at + STRUCT.len()..].find(|sign: char| !sign.is_alphanumeric());
         let end = name.map_or(text.len(), |length| at + STRUCT.len() + length);

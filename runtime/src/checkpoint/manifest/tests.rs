@@ -62,7 +62,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                 format: Manifest::format_of(&operators, &chunks),
                 job,
                 lineage,
-                epoch: Epoch(epoch),
+                epoch: Epoch(epoch % LAST_EPOCH.0),
                 attempt: Attempt(attempt),
                 revision: Revision(revision),
                 trigger,
@@ -75,6 +75,16 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             }
         },
     )
+}
+
+#[tokio::test]
+async fn an_epoch_that_no_job_comes_to_is_refused() {
+    let store = MemoryStore::new();
+    let mut manifest = crate::checkpoint::sample::manifest(1, 1, Vec::new());
+    manifest.epoch = Epoch(u64::MAX - 1);
+    let checkpoint = crate::checkpoint::sample::write(&store, &manifest);
+    let error = Manifest::read(&store, &checkpoint).await.unwrap_err().to_string();
+    assert!(error.contains("its epoch is 18446744073709551614"), "{error}");
 }
 
 fn read(bytes: impl Into<Bytes>, checkpoint: &CheckpointRef) -> Result<Manifest, ManifestError> {

@@ -201,6 +201,8 @@ fn widen_column(chance: &mut Chance, version: &mut Version, sources: &[Source]) 
     // Whether somebody has written a cast or planning has put it there is told by whether it can lose anything, and a cast
     // of a BIGINT to a decimal can where that of an INT can't.
     let is_cast = kind == Kind::BigInt && document::sql(version).contains("AS DECIMAL(");
+    // Floats that were told from each other need not differ as doubles do.
+    let is_told_apart = kind == Kind::Double && document::sql(version).contains("COUNT(DISTINCT ");
     // A view may call it otherwise, or make a key of it.
     let may_be = |key: &String| *key == name || source.columns.iter().all(|column| column.name != *key);
     let is_key = |body: &Body| match body {
@@ -208,7 +210,7 @@ fn widen_column(chance: &mut Chance, version: &mut Version, sources: &[Source]) 
         Body::Windows(windows) => windows.keys.iter().any(may_be),
         Body::Select(_) => false,
     };
-    let may_be_refused = is_cast || version.views.iter().any(|view| is_key(&view.body));
+    let may_be_refused = is_cast || is_told_apart || version.views.iter().any(|view| is_key(&view.body));
     if may_be_refused { Fate::MayBeRefused } else { Fate::Kept }
 }
 

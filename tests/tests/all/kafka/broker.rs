@@ -56,6 +56,14 @@ pub(crate) async fn make(name: &str, partitions: i32, settings: &[(&str, &str)])
     }
     let made = admin().await.create_topics(&[topic], &AdminOptions::new()).await;
     made.unwrap().remove(0).unwrap();
+    // That it was made says the controller; the broker hears of it later.
+    let consumer: BaseConsumer = config().await.create().unwrap();
+    eventually("the broker knows the topic", || async {
+        let metadata = consumer.fetch_metadata(Some(name), PATIENCE).unwrap();
+        let led = metadata.topics()[0].partitions().iter().filter(|one| one.leader() >= 0).count();
+        led == partitions as usize
+    })
+    .await;
 }
 
 /// Writes records outside of any transaction.

@@ -7,12 +7,12 @@ use rdkafka::{
 use tidegate::{
     failure::Reason,
     ids::SubtaskIndex,
-    source::{ReaderContext, Source, SourceError, SplitState, kafka::KafkaTopic},
+    source::{Fetched, ReaderContext, Source, SourceError, SplitState, kafka::KafkaTopic},
 };
 use tidegate_crds::{KafkaSource, StartFrom, Until};
 
 use super::{
-    broker::{PATIENCE, admin, eventually, produce, topic},
+    broker::{PATIENCE, admin, bootstrap, eventually, produce, topic},
     source::{open, read, spec},
 };
 
@@ -88,15 +88,43 @@ async fn a_topic_made_anew_under_its_name_is_refused() {
     let id = |state: &SplitState| state.provenance.as_ref().and_then(|provenance| provenance.topic_id.clone());
     assert!(id(&before[0]).is_some() && id(&learned[0]) == id(&before[0]), "{learned:?}");
 
-    admin().await.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
-    eventually("the topic is gone and can be made anew", || async {
-        let topic = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
-        admin().await.create_topics(&[topic], &AdminOptions::new()).await.unwrap().remove(0).is_ok()
-    })
-    .await;
+    make_anew(&topic).await;
     produce(&topic, 0, (0..9).map(|n| n.to_string())).await;
     let error = refused(&spec, Some(before)).await;
     told(&error, &[&topic, "made anew", "jobId"]);
+}
+
+/// Deletes a topic of one partition, and makes another of the same name.
+async fn make_anew(topic: &str) {
+    admin().await.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
+    eventually("the topic is gone and can be made anew", || async {
+        let topic = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+        admin().await.create_topics(&[topic], &AdminOptions::new()).await.unwrap().remove(0).is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_topic_made_anew_under_its_name_is_refused_while_it_is_read() {
+    let topic = topic("anew-while-read", 1, &[]).await;
+    // As the fields are when nobody sets them.
+    let fields = serde_json::json!({ "bootstrapServers": bootstrap().await, "topic": topic });
+    let spec: KafkaSource = serde_json::from_value(fields).unwrap();
+    produce(&topic, 0, (0..5).map(|n| n.to_string())).await;
+    let mut reader = open(&spec, 0, 1, None).await;
+    assert_eq!(read(&mut *reader, 5).await.len(), 5);
+    make_anew(&topic).await;
+    produce(&topic, 0, (0..9).map(|n| n.to_string())).await;
+    let error = loop {
+        // Within a look at the topic the reader goes on where it is, and that is no place of the one that it knows.
+        match tokio::time::timeout(PATIENCE, reader.fetch()).await.expect("fetch hangs") {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    told(&error, &[&topic, "made anew", "jobId"]);
+    // Nor can anybody go on from a checkpoint that was taken meanwhile.
+    told(&refused(&spec, Some(reader.positions())).await, &[&topic, "made anew", "jobId"]);
 }
 
 #[tokio::test]
@@ -140,5 +168,5 @@ async fn a_bounded_run_ignores_partitions_it_did_not_start_with() {
     let found: Vec<_> = reader.positions().into_iter().map(|state| (state.split, state.next, state.end)).collect();
     assert_eq!(found, [(restored.split, 0, Some(0))]);
     let fetched = tokio::time::timeout(Duration::from_mins(1), reader.fetch()).await.unwrap().unwrap();
-    assert!(matches!(fetched, tidegate::source::Fetched::Exhausted));
+    assert!(matches!(fetched, Fetched::Exhausted));
 }

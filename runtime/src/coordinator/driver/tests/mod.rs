@@ -33,6 +33,7 @@ use crate::{
     worker::{at_hand::AtHand, protocol::Hello, supervisor::Worker},
 };
 
+mod ahead;
 mod cancelled;
 mod drained;
 mod refused;

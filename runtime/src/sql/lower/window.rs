@@ -33,7 +33,7 @@ impl Planner<'_> {
         let mut keys: Vec<Expr> = Vec::new();
         aggregate.group_expr.iter().for_each(|key| {
             if !keys.contains(key) {
-                keys.push(key.clone())
+                keys.push(key.clone());
             }
         });
         let groups = Groups::read(&keys, &input, lowering)?;

@@ -172,7 +172,7 @@ impl Role {
         let metrics = Arc::new(Metrics::new());
         inside.world.lock().metrics.push(metrics.clone());
         let mut spec = planned.spec.clone();
-        spec.restore_from = self.restore_from.clone();
+        spec.restore_from.clone_from(&self.restore_from);
         JobPlan {
             name: planned.name.clone(),
             id: format!("{}-{}", planned.id, self.job),

@@ -54,8 +54,9 @@ impl TopicSetting {
         let idle_timeout = Duration::from_millis(chance.one_of(&[500, 1000, 3000]));
         // Of a partition that is known to be idle nobody waits for what came in the last moments before it is asked again.
         let slack = if is_punctual { idle_timeout + Duration::from_secs(3) } else { Duration::ZERO };
+        let seed = chance.draw();
         Self {
-            seed: chance.draw(),
+            seed,
             born,
             lasts,
             idle_timeout,
@@ -63,7 +64,7 @@ impl TopicSetting {
             discovery: Duration::from_millis(chance.within(300..5000)),
             tells: chance.happens(500),
             ttl: Duration::from_secs(chance.one_of(&[4, 8, 3600])),
-            of_one_amount: chance.happens(400),
+            of_one_amount: seed % 5 < 2,
             drained_at: chance.happens(250).then(|| chance.within(5 * SECOND..lasts)),
         }
     }

@@ -201,3 +201,32 @@ fn progress_is_written_now_and_then_and_everything_else_at_once() {
     let ends = |status: &StreamJobStatus| StreamJobStatus { phase: Some(JobPhase::Suspending), ..status.clone() };
     assert!(is_news(&ends(&before), &ends(&after(101)), 30), "the last checkpoint");
 }
+
+#[test]
+fn a_job_whose_restart_strategy_has_given_up_is_stalled_and_says_why() {
+    let told = "the job has failed, and the restart strategy has given up: failed 10 times in a row at the same place";
+    let failure = Failure { reason: FailureReason::RestartsExhausted, message: told.into() };
+    // Its process still answers, or has ended with this as its last word.
+    let said = JobStatus { failure: Some(failure.clone()), failures_in_row: 10, ..job(Phase::Failed, 7, 3) };
+    let answers = facts(vec![said]);
+    let last_word = serde_json::to_string(&failure).unwrap();
+    let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(serde_json::json!({ "status": {
+        "phase": "Running",
+        "containerStatuses": [{
+            "name": "tidegate", "image": "tidegate", "imageID": "", "ready": false, "restartCount": 4,
+            "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+            "lastState": { "terminated": { "exitCode": 1, "message": last_word } },
+        }],
+    }}))
+    .unwrap();
+    let mut ended = facts(Vec::new());
+    let trouble = crate::reconcile::trouble::of(&pod);
+    ended.pods.push(PodFact { name: "p7".into(), revision: 7, trouble, ..PodFact::default() });
+    for facts in [answers, ended] {
+        let status = rest(&facts);
+        assert_eq!(status.phase, Some(JobPhase::Failed));
+        assert_eq!(verdict(&status, "Ready"), ("False", "RestartsExhausted", told));
+        assert_eq!(verdict(&status, "Stalled"), ("True", "RestartsExhausted", told));
+        assert_eq!((verdict(&status, "Reconciling").0, verdict(&status, "UpgradeBlocked").0), ("False", "False"));
+    }
+}

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidegate_crds::api::Phase;
 use tidegate_tests::{
     job::{End, Process},
     local::Local,
@@ -59,10 +60,11 @@ fn a_storage_that_is_emptied_ends_the_job_at_its_next_record() {
     assert!(!storage.join("log/00000001/000000000000").exists(), "the job was begun anew");
 }
 
-#[test]
-fn a_stop_does_not_promise_what_an_emptied_storage_can_not_keep() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_promise_what_an_emptied_storage_can_not_keep() {
     let local = Local::new(ORDERS);
-    let (process, storage) = start(&local, "10min", 1);
+    let (mut process, storage) = start(&local, "10min", 1);
+    process.wait_for("the job to run", PATIENCE, |status| status.phase == Phase::Running).await;
     empty(&storage);
     process.signal("TERM");
     assert_lost(process.wait(PATIENCE));

@@ -205,8 +205,7 @@ impl StreamJob {
 
     /// Reads a YAML (or JSON) document and checks it.
     pub fn from_yaml(text: &str) -> Result<Self, DocumentError> {
-        // Some editors put a mark before the text that says how it is encoded.
-        let job: Self = serde_yaml::from_str(text.trim_start_matches('\u{feff}'))?;
+        let job: Self = serde_yaml::from_str(without_mark(text))?;
         job.check()?;
         Ok(job)
     }
@@ -217,6 +216,7 @@ impl StreamJob {
         if overrides.is_empty() {
             return Self::from_yaml(text);
         }
+        let text = without_mark(text);
         let mut document: serde_yaml::Value = serde_yaml::from_str(text)?;
         for (path, value) in overrides {
             *place(&mut document, path)? = serde_yaml::from_str(value)
@@ -233,6 +233,11 @@ impl StreamJob {
         job.check()?;
         Ok(job)
     }
+}
+
+/// Some editors put a mark before the text that says how it is encoded.
+fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
 }
 
 /// The place that `path` names; a missing last field is made, a missing list item is an error.

@@ -88,6 +88,16 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_of_the_encoding_is_no_part_of_a_document() {
+        let marked = "\u{feff}apiVersion: x\nkind: StreamJob\nmetadata: { name: a }\nspec: { parallelism: x }";
+        let plain = marked.trim_start_matches('\u{feff}');
+        let set = [("spec.stateTtl".to_owned(), "1h".to_owned())];
+        let read = |text: &str| StreamJob::from_yaml(text).unwrap_err().to_string();
+        let read_with = |text: &str| StreamJob::from_yaml_with(text, &set).unwrap_err().to_string();
+        assert_eq!((read(marked), read_with(marked)), (read(plain), read_with(plain)));
+    }
+
+    #[test]
     fn what_is_expected_is_said_without_names_of_types() {
         for (spec, words) in [
             ("  parallelism: x", "expected a whole number"),

@@ -7,6 +7,7 @@
 //! processes, a [`link`] is between them. What a checkpoint holds can be asked by SQL ([`inspect`]).
 
 pub mod checkpoint;
+mod checksum;
 pub mod cli;
 pub mod coordinator;
 pub mod element;

@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned, de::Error as _};
-use xxhash_rust::xxh3::xxh3_64;
+
+use crate::checksum::xxh3;
 
 /// How the last field begins, and how an object ends. No text within one has a line break of its own.
 const CHECKSUM: &str = ",\n  \"xxh3\": \"";
@@ -15,7 +16,7 @@ const END: &str = "\n}";
 pub fn to_bytes<T: Serialize>(value: &T) -> serde_json::Result<Bytes> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.truncate(text.len() - END.len());
-    let checksum = checksum(&text);
+    let checksum = xxh3(text.as_bytes());
     Ok(Bytes::from(text + CHECKSUM + &checksum + "\"" + END))
 }
 
@@ -27,7 +28,7 @@ pub fn check(bytes: &[u8]) -> serde_json::Result<()> {
         let otherwise = "it is spelled otherwise than it was written; who changes it takes out the field `xxh3`";
         return if xxh3.is_none() { Ok(()) } else { Err(serde_json::Error::custom(otherwise)) };
     };
-    let (found, expected) = (last.trim_end_matches(END).trim_end_matches('"'), checksum(before));
+    let (found, expected) = (last.trim_end_matches(END).trim_end_matches('"'), xxh3(before.as_bytes()));
     if found == expected {
         return Ok(());
     }
@@ -44,10 +45,6 @@ pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
 #[derive(Deserialize)]
 struct Spelled {
     xxh3: Option<serde_json::Value>,
-}
-
-fn checksum(text: &str) -> String {
-    format!("{:016x}", xxh3_64(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -17,11 +17,12 @@ use datafusion_expr::{
     BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Volatility,
     execution_props::ExecutionProps,
     expr::ScalarFunction,
-    expr_rewriter::NamePreserver,
     physical_planning_context::PhysicalPlanningContext,
     simplify::{ExprSimplifyResult, SimplifyContext},
 };
-use datafusion_physical_expr::create_physical_expr;
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+
+use super::rewrite;
 
 /// Functions that have no computation of their own: they stand for a CASE.
 const CASES: [&str; 3] = ["coalesce", "nvl", "nvl2"];
@@ -31,19 +32,7 @@ const COMPARISONS: [Operator; 6] =
 
 /// The plan with its constants computed. Names and types stay as they are; what can't be computed is left for its rows.
 pub(super) fn plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up(|plan| {
-        let schema = match plan.inputs().as_slice() {
-            [input] => Arc::clone(input.schema()),
-            _ => return Ok(Transformed::no(plan)),
-        };
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let folded = expr.transform_up(|expr| fold(expr, &schema))?;
-            Ok(folded.update_data(|expr| name.restore(expr)))
-        })
-    })
-    .map(|plan| plan.data)
+    rewrite::expressions(plan, fold)
 }
 
 /// As [`plan`], of one expression.
@@ -171,8 +160,12 @@ fn is_of_constants(expr: &Expr) -> Result<bool> {
 
 fn value(expr: &Expr) -> Result<ScalarValue> {
     let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-    let physical = create_physical_expr(expr, &DFSchema::empty(), &props, &context)?;
+    evaluated(&create_physical_expr(expr, &DFSchema::empty(), &props, &context)?)
+}
+
+/// The value of an expression without columns.
+pub(super) fn evaluated(expr: &Arc<dyn PhysicalExpr>) -> Result<ScalarValue> {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(Schema::empty().into(), Vec::new(), &options)?;
-    ScalarValue::try_from_array(&physical.evaluate(&row)?.into_array(1)?, 0)
+    ScalarValue::try_from_array(&expr.evaluate(&row)?.into_array(1)?, 0)
 }

@@ -40,6 +40,7 @@ mod outputs;
 mod plan;
 mod push_down;
 mod query;
+mod rewrite;
 mod round;
 mod segment;
 mod stage;

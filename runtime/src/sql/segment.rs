@@ -50,9 +50,8 @@ pub(super) fn optimise(plan: LogicalPlan) -> Result<LogicalPlan> {
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ];
-    let plan = push_down(fold::plan(arithmetic::checked(plan)?)?)?;
-    // A condition may be about a constant, now that it is below what computes it.
-    let plan = fold::plan(plan)?;
+    // Folded last: a condition may be about a constant, once it is below what computes it.
+    let plan = fold::plan(push_down(arithmetic::checked(plan)?)?)?;
     let context = OptimizerContext::new().without_query_execution_start_time().with_skip_failing_rules(false);
     Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
 }

@@ -7,10 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::{
-    array::{RecordBatch, RecordBatchOptions},
-    datatypes::{DataType, Field, FieldRef, Schema, TimeUnit},
-};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion_common::{
     DFSchemaRef, DataFusionError, ScalarValue,
     tree_node::{Transformed, TreeNode, TreeNodeRecursion},
@@ -165,10 +162,7 @@ impl Check<'_> {
 
     /// Computes an expression without columns.
     fn value(&self, expr: Planned) -> Result<(), DataFusionError> {
-        let physical = self.physical(expr)?;
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let row = RecordBatch::try_new_with_options(Schema::empty().into(), Vec::new(), &options)?;
-        physical.evaluate(&row).map(drop)
+        fold::evaluated(&self.physical(expr)?).map(drop)
     }
 
     fn why(&self, expr: &Expr, error: &DataFusionError) -> String {

@@ -9,7 +9,10 @@ use std::{collections::BTreeSet, fmt};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::store::{ObjectPath, Store, StoreError};
+use crate::{
+    checkpoint::store::{ObjectPath, Store, StoreError},
+    checksum::xxh3,
+};
 
 /// A file of a checkpoint, or a piece of one. Two pieces of a file never overlap.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,10 +51,6 @@ impl FileRef {
             Some(offset) => store.get_range(&self.path, offset..self.end()).await,
         }
     }
-}
-
-fn xxh3(bytes: &[u8]) -> String {
-    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytes))
 }
 
 /// For messages.

@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::source::{Before, RawRecords, Run};
+use crate::{
+    checksum::xxh3,
+    source::{Before, RawRecords, Run},
+};
 
 /// Bytes of a file, from `start` on.
 #[derive(Debug, Default)]
@@ -32,10 +34,6 @@ impl Lines {
         let last = &self.bytes[self.bytes.len().saturating_sub(BEFORE_BYTES)..];
         Before { bytes: last.len() as u64, xxh3: xxh3(last) }
     }
-}
-
-pub(super) fn xxh3(bytes: &[u8]) -> String {
-    format!("{:016x}", xxh3_64(bytes))
 }
 
 impl Block {

@@ -5,12 +5,9 @@ use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{
-    failed,
-    lines::{Block, xxh3},
-    refused,
-};
+use super::{failed, lines::Block, refused};
 use crate::{
+    checksum::xxh3,
     ids::Epoch,
     source::{Fetched, Provenance, SourceError, SourceReader, SplitState},
 };

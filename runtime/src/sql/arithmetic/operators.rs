@@ -15,29 +15,17 @@ use datafusion_common::{
 };
 use datafusion_expr::{
     BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility, expr_rewriter::NamePreserver,
-    type_coercion::binary::BinaryTypeCoercer,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility, type_coercion::binary::BinaryTypeCoercer,
 };
 use thiserror::Error;
 
 use super::{Overflow, decimal, equal, times};
+use crate::sql::rewrite;
 
 /// The plan with operators that say when a result has no room, and that compare floats by value. Names and types stay as
 /// they are.
 pub(in crate::sql) fn checked(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up(|plan| {
-        let schema = match plan.inputs().as_slice() {
-            [input] => Arc::clone(input.schema()),
-            _ => return Ok(Transformed::no(plan)),
-        };
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let rewritten = expr.transform_up(|expr| operator(expr, &schema))?;
-            Ok(rewritten.update_data(|expr| name.restore(expr)))
-        })
-    })
-    .map(|plan| plan.data)
+    rewrite::expressions(plan, |expr, schema| operator(expr, schema))
 }
 
 /// As [`checked`], of one expression.

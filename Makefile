@@ -100,7 +100,7 @@ lint: setup ## Formatting, clippy, generated files, shell scripts
 
 features: setup ## Checks the program as it is shipped, and with each of its features alone
 	cargo clippy --locked -p tidegate -p tidegate-operator -- -D warnings
-	for feature in none clickhouse hdfs jemalloc kafka rocksdb s3; do \
+	for feature in none clickhouse hdfs jemalloc kafka rocksdb s3 tls; do \
 		echo "==> checking with $$feature"; \
 		only=$${feature/#none/}; \
 		cargo clippy --locked -p tidegate -p tidegate-operator --no-default-features $${only:+--features tidegate/$$only} -- -D warnings; \

@@ -14,6 +14,7 @@ pub enum Feature {
     Kafka,
     RocksDb,
     S3,
+    Tls,
 }
 
 /// What is asked for is not in this program.
@@ -34,6 +35,7 @@ impl Feature {
             Self::Kafka => cfg!(feature = "kafka"),
             Self::RocksDb => cfg!(feature = "rocksdb"),
             Self::S3 => cfg!(feature = "s3"),
+            Self::Tls => cfg!(feature = "tls"),
         };
         if is_built { Ok(()) } else { Err(NotBuilt(self)) }
     }
@@ -45,6 +47,7 @@ impl Feature {
             Self::Kafka => "Kafka",
             Self::RocksDb => "RocksDB",
             Self::S3 => "S3",
+            Self::Tls => "TLS",
         }
     }
 
@@ -56,6 +59,7 @@ impl Feature {
             Self::Kafka => "kafka",
             Self::RocksDb => "rocksdb",
             Self::S3 => "s3",
+            Self::Tls => "tls",
         }
     }
 }

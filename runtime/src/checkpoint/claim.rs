@@ -22,6 +22,7 @@ use crate::{
     ids::{Attempt, Revision, Seq},
 };
 
+mod brought_back;
 mod newest;
 mod recent;
 mod rivals;

@@ -242,7 +242,7 @@ pub(super) async fn outlived(store: &dyn Store, attempt: Attempt) -> Result<bool
 async fn look(store: &dyn Store, id: &str, (attempt, seq): Place) -> Result<bool, StoreError> {
     let path = record::path(attempt, seq);
     let Some(bytes) = get_known(store, &path).await? else { return Ok(false) };
-    match Record::from_bytes(&bytes) {
+    match Record::read(&bytes, &path) {
         Ok(found) => Ok(found.record_id == id),
         // It may be ours, and have come in part: no reason to delete what was written behind it.
         Err(cause) => Err(StoreError::Failed {
@@ -273,14 +273,14 @@ async fn get_known(store: &dyn Store, path: &ObjectPath) -> Result<Option<Bytes>
 /// A create that has no answer is tried again with the same bytes; an object that is there already is read back, since
 /// it may be ours from a try whose answer was lost.
 pub(super) async fn create_known(store: &dyn Store, path: &ObjectPath, record: &Record) -> Result<bool, StoreError> {
-    let bytes = record.to_bytes().map_err(|cause| StoreError::Failed {
+    let bytes = record.at(path).to_bytes().map_err(|cause| StoreError::Failed {
         action: "encode",
         path: path.to_string(),
         location: store.location(),
         cause: cause.into(),
     })?;
     // What can't be read may have come in part, or changed on its way: that says nothing of whose it is.
-    let is_ours = |found: &Bytes| Record::from_bytes(found).map(|found| log::is_ours(record, &found));
+    let is_ours = |found: &Bytes| Record::read(found, path).map(|found| log::is_ours(record, &found));
     create_and_read_back(store, path, &bytes, is_ours).await
 }
 

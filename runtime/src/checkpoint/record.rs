@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::Error as _};
 
 use super::{checked_json, committed::Committed, store::ObjectPath};
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
 pub struct Record {
     /// Unique: a create whose answer was lost is recognised by it.
     pub record_id: String,
+    /// Where it was written: a copy of it elsewhere is no record. Builds before this one did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<ObjectPath>,
     /// Milliseconds since 1970, UTC, by the author's clock; for people.
     pub at_ms: u64,
     #[serde(flatten)]
@@ -106,7 +109,23 @@ impl Body {
 
 impl Record {
     pub fn new(body: Body) -> Self {
-        Self { record_id: env::unique_id(), at_ms: env::wall_clock_ms(), body }
+        Self { record_id: env::unique_id(), path: None, at_ms: env::wall_clock_ms(), body }
+    }
+
+    /// As it is written at a path.
+    pub fn at(&self, path: &ObjectPath) -> Self {
+        Self { path: Some(path.clone()), ..self.clone() }
+    }
+
+    /// The record that was found at a path.
+    pub fn read(bytes: &[u8], path: &ObjectPath) -> serde_json::Result<Self> {
+        let record = Self::from_bytes(bytes)?;
+        match &record.path {
+            Some(written) if written != path => {
+                Err(serde_json::Error::custom(format!("it is the record of `{written}`, and was copied here")))
+            }
+            _ => Ok(record),
+        }
     }
 
     pub fn to_bytes(&self) -> serde_json::Result<Bytes> {

@@ -32,7 +32,7 @@ pub async fn read_recent(store: &dyn Store) -> Result<Recent, ClaimError> {
         let path = record::path(attempt, seq);
         // It may be deleted by now.
         let Some(bytes) = store.get(&path).await? else { break };
-        let record = Record::from_bytes(&bytes).map_err(|error| ClaimError::Damaged(format!("`{path}`: {error}")))?;
+        let record = Record::read(&bytes, &path).map_err(|error| ClaimError::Damaged(format!("`{path}`: {error}")))?;
         match record.body {
             Body::CheckpointCompleted { checkpoint, .. } => recent.checkpoints.push(checkpoint),
             Body::AttemptStarted { restored_from, .. } => recent.checkpoints.extend(restored_from),

@@ -45,7 +45,7 @@ impl Entry {
             Body::Sealed { .. } => "sealed",
         };
         let record_id = format!("{author}/{attempt}.{seq} {kind}");
-        let record = Record { record_id, at_ms: 0, body };
+        let record = Record { record_id, path: None, at_ms: 0, body };
         let mut hasher = DefaultHasher::new();
         (author, &record, &chunks).hash(&mut hasher);
         Self { author, record, chunks, owned_before: Epoch(0), digest: hasher.finish() }

@@ -4,23 +4,27 @@
 //! processes alone, so a certificate names the job and no host: processes come and go under any address.
 
 use std::{
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
+use tonic::transport::{Endpoint, Server};
+
+use crate::features::NotBuilt;
+
+#[cfg(not(feature = "tls"))]
+pub use self::absent::Tls;
+#[cfg(feature = "tls")]
+pub use self::mutual::Tls;
+
+#[cfg(not(feature = "tls"))]
+mod absent;
+#[cfg(feature = "tls")]
+mod mutual;
 
 /// The name in every process's certificate.
 pub const NAME: &str = "job.tidegate";
-
-/// The authority's certificate, this process's own and its key.
-#[derive(Clone)]
-pub struct Tls {
-    authority: Certificate,
-    identity: Identity,
-}
 
 /// How a job's processes speak to each other.
 #[derive(Debug, Clone)]
@@ -45,6 +49,8 @@ pub enum TlsError {
              that is meant"
     )]
     Open(SocketAddr),
+    #[error("--tls: {0}")]
+    NotBuilt(#[from] NotBuilt),
     #[error("--tls: the certificates are not accepted")]
     Refused(#[from] tonic::transport::Error),
 }
@@ -58,35 +64,21 @@ pub enum ListenError {
     Tls(#[from] TlsError),
 }
 
-/// Names no key.
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tls")
-    }
-}
-
 impl Security {
     /// By the files of `folder`. Without one nothing is secured, which is refused where `listen` is not this machine's
     /// own, unless `plain` is asked for.
     pub fn read(folder: Option<&Path>, plain: bool, listen: SocketAddr) -> Result<Self, TlsError> {
-        let Some(folder) = folder else {
-            return if plain || listen.ip().is_loopback() { Ok(Self::Plain) } else { Err(TlsError::Open(listen)) };
-        };
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path).map_err(|source| TlsError::Unreadable { path, source })
-        };
-        let authority = Certificate::from_pem(read("ca.crt")?);
-        Ok(Self::Mutual(Tls { authority, identity: Identity::from_pem(read("tls.crt")?, read("tls.key")?) }))
+        match folder {
+            Some(folder) => Tls::read(folder).map(Self::Mutual),
+            None if plain || listen.ip().is_loopback() => Ok(Self::Plain),
+            None => Err(TlsError::Open(listen)),
+        }
     }
 
     pub fn server(&self) -> Result<Server, TlsError> {
         Ok(match self {
             Self::Plain => Server::builder(),
-            Self::Mutual(Tls { authority, identity }) => {
-                let config = ServerTlsConfig::new().identity(identity.clone()).client_ca_root(authority.clone());
-                Server::builder().tls_config(config)?
-            }
+            Self::Mutual(tls) => tls.server()?,
         })
     }
 
@@ -94,10 +86,7 @@ impl Security {
     pub fn endpoint(&self, address: &str) -> Result<Endpoint, tonic::transport::Error> {
         match self {
             Self::Plain => Endpoint::from_shared(format!("http://{address}")),
-            Self::Mutual(Tls { authority, identity }) => {
-                let config = ClientTlsConfig::new().ca_certificate(authority.clone()).identity(identity.clone());
-                Endpoint::from_shared(format!("https://{address}"))?.tls_config(config.domain_name(NAME))
-            }
+            Self::Mutual(tls) => tls.endpoint(address),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can be said of a document without planning its SQL or asking a server.
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::{collections::BTreeSet, ops::RangeInclusive, path::Path};
 
 use crate::{
     CheckpointMode, ColumnType, Delivery, HdfsStorage, JobSpec, KafkaSecurity, Problem, Problems, SinkSpec, SourceSpec,
@@ -36,6 +36,10 @@ impl StreamJob {
         check_job_name(&self.metadata.name, &mut problems);
         check_job_id(self.spec.job_id.as_deref(), &mut problems);
         self.spec.check(&mut problems);
+        if let Some(storage) = &self.spec.checkpoint.storage.local {
+            let own = Path::new(&storage.path).join(self.id());
+            problems.extend(self.spec.sinks.iter().enumerate().filter_map(|(index, sink)| sink.inside(index, &own)));
+        }
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
 }
@@ -183,6 +187,22 @@ impl SinkSpec {
                 files.path
             ),
         ))
+    }
+}
+
+impl SinkSpec {
+    /// What is wrong with `spec.sinks[index]` if its files would lie among the job's checkpoints.
+    fn inside(&self, index: usize, checkpoints: &Path) -> Option<Problem> {
+        let path = &self.files.as_ref()?.path;
+        Path::new(path).starts_with(checkpoints).then(|| {
+            Problem::new(
+                format!("spec.sinks[{index}].files.path"),
+                format!(
+                    "found `{path}`, which is in the folder of the job's checkpoints, `{}`; accepted is one outside of it",
+                    checkpoints.display()
+                ),
+            )
+        })
     }
 }
 
@@ -364,6 +384,14 @@ fn check_sink(path: &str, sink: &SinkSpec, problems: &mut Vec<Problem>) {
         check_properties(&path, &kafka.properties, problems);
         check_security(&path, kafka.security.as_ref(), problems);
     }
+    if let Some(server) = &sink.click_house
+        && !["http://", "https://"].iter().any(|scheme| server.url.starts_with(scheme))
+    {
+        problems.push(Problem::new(
+            format!("{path}.clickHouse.url"),
+            format!("found `{}`; accepted is the server's HTTP interface, such as http://clickhouse:8123", server.url),
+        ));
+    }
     let accepted: &[Delivery] = match sink {
         SinkSpec { click_house: Some(_), .. } => &[Delivery::ExactlyOnce, Delivery::Idempotent],
         SinkSpec { kafka: Some(_), .. } => &[Delivery::ExactlyOnce, Delivery::AtLeastOnce, Delivery::None],
@@ -471,6 +499,38 @@ mod tests {
             let problems = StreamJob::from_yaml(&text(multiplier)).unwrap_err().to_string();
             assert!(problems.contains("a multiplier of at least 1"), "{multiplier}: {problems}");
         }
+    }
+
+    #[test]
+    fn a_sink_is_where_it_can_be() {
+        let problems = |sink: serde_json::Value| {
+            let document = serde_json::json!({
+                "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob", "metadata": { "name": "job" },
+                "spec": {
+                    "sources": [{ "name": "orders", "generator": {} }],
+                    "sql": "INSERT INTO out SELECT amount FROM orders",
+                    "sinks": [sink],
+                    "checkpoint": { "storage": { "local": { "path": "/data" } } },
+                }
+            });
+            serde_json::from_value::<StreamJob>(document).unwrap().check().map_err(|problems| problems.to_string())
+        };
+        let files = |path: &str| problems(serde_json::json!({ "name": "out", "files": { "path": path } }));
+        for path in ["/data/out", "/data/job-out", "/data"] {
+            assert_eq!(files(path), Ok(()), "{path}");
+        }
+        for path in ["/data/job", "/data/job/out", "/data//job/data/"] {
+            let problem = files(path).unwrap_err();
+            assert!(
+                problem.contains("spec.sinks[0].files.path: found") && problem.contains("`/data/job`"),
+                "{problem}"
+            );
+        }
+        let server =
+            |url: &str| problems(serde_json::json!({ "name": "out", "clickHouse": { "url": url, "table": "totals" } }));
+        assert_eq!(server("http://clickhouse:8123"), Ok(()));
+        let problem = server("clickhouse:8123").unwrap_err();
+        assert!(problem.contains("spec.sinks[0].clickHouse.url: found `clickhouse:8123`"), "{problem}");
     }
 
     #[test]

@@ -137,7 +137,10 @@ async fn delete_state(store: &dyn Store, name: &str) -> Result<usize, StoreError
 pub async fn sweep(store: &dyn Store) -> Result<usize, StoreError> {
     let mut gone = 0;
     for name in store.list_folders("savepoints/").await? {
-        gone += give_up(store, &name).await?;
+        match check_name(&name) {
+            Ok(()) => gone += give_up(store, &name).await?,
+            Err(_) => tracing::warn!(name, "a folder among the savepoints is none: it is left alone"),
+        }
     }
     Ok(gone)
 }

@@ -35,6 +35,10 @@ use crate::{
 /// Time for the last checkpoint of an older revision, whatever the job's `checkpoint.timeout`.
 const LONGEST_LAST_CHECKPOINT: Duration = Duration::from_mins(2);
 
+/// Slots of a process that runs all subtasks itself, unless its job asks for more: as many as a worker of a pod may have.
+/// A rescale to hundreds would be one that no checkpoint gets through.
+const OWN_SLOTS: u32 = 64;
+
 /// Who runs the subtasks.
 pub(super) enum Crew {
     /// This process.
@@ -64,8 +68,7 @@ impl Crew {
             Self::Here => {
                 let hello = Hello {
                     name: "local".to_owned(),
-                    // A slot is a thread: there can be as many as the job can ever need.
-                    slots: worker.plan.spec.max_parallelism,
+                    slots: worker.plan.spec.max_parallelism.min(worker.plan.spec.parallelism.max(OWN_SLOTS)),
                     // All subtasks are here, so none sends to another process.
                     exchange: String::new(),
                     digest: worker.plan.digest.clone(),

@@ -198,7 +198,7 @@ impl Loop {
                 if preflight {
                     let awaited =
                         awaited(store.as_ref(), checkpoint.as_ref(), &committed, &plan.destinations()).await?;
-                    plan.preflight(parallelism, &awaited).await?;
+                    plan.preflight(parallelism, &awaited, false).await?;
                 }
                 Ok::<(), RecoverError>(())
             };

@@ -86,7 +86,7 @@ pub async fn prepare_in(plan: &JobPlan, store: Arc<dyn Store>) -> Result<Prepare
         let checkpoint = log.and_then(|log| log.checkpoint.as_ref());
         let committed = log.map(|log| log.committed.clone()).unwrap_or_default();
         let awaited = awaited(store.as_ref(), checkpoint, &committed, &plan.destinations()).await?;
-        plan.preflight(plan.spec.parallelism, &awaited).await?;
+        plan.preflight(plan.spec.parallelism, &awaited, false).await?;
     }
     if newest.is_none() {
         prove(store.as_ref()).await?;

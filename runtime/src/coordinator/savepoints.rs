@@ -99,9 +99,7 @@ impl Loop {
         }
         let slots: u32 = self.job.workers.slots().iter().map(|(_, slots)| slots).sum();
         if slots < parallelism {
-            return Err(Refused::conflict(format!(
-                "{parallelism} subtasks need a slot each, and the workers have {slots}"
-            )));
+            return Err(Refused::conflict(format!("{parallelism} subtasks need a slot each, and there are {slots}")));
         }
         if self.machine.phase() != Phase::Running {
             return Err(Refused::conflict(format!(
@@ -133,7 +131,7 @@ impl Loop {
         self.spawn(async move {
             // The job runs: whatever a sink needs to tell a repeat is there, or is lost.
             let awaited = plan.sinks.keys().cloned().collect();
-            let fit = plan.preflight(parallelism, &awaited).await;
+            let fit = plan.preflight(parallelism, &awaited, false).await;
             let found = fit.map_err(|error| Refused::conflict(error_chain(&error)));
             Message::LookedAt(found, Wish::Rescale { parallelism, answer })
         });

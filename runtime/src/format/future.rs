@@ -80,7 +80,7 @@ mod tests {
 
     use crate::{
         format::intake::{Intake, Taken},
-        source::{RawRecords, Run, SourceError, SplitState},
+        source::{RawRecords, Run, SourceError},
     };
 
     use super::*;
@@ -130,8 +130,7 @@ mod tests {
         let half = times.len() / 2;
         let runs = vec![Run { split: 0, records: 0..half }, Run { split: 1, records: half..times.len() }];
         let records = Lines(times.iter().enumerate().map(line).collect(), runs);
-        let splits = ["orders-0", "orders-1"].map(|split| SplitState { split: split.into(), ..SplitState::default() });
-        intake.decode(&records, &splits, NOW)
+        intake.decode(&records, |split| ["orders-0", "orders-1"][split], NOW)
     }
 
     fn ids(batch: &RecordBatch) -> Vec<i64> {

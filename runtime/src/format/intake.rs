@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     operator::rowtime,
-    source::{RawRecords, Run, SourceError, SplitState},
+    source::{RawRecords, Run, SourceError},
 };
 
 /// Decodes the wanted columns of one source.
@@ -75,9 +75,14 @@ impl Intake {
         self.event_time.is_some()
     }
 
-    /// Decodes records. `splits` are the reader's, as the records' runs name them; `now` is the time of this machine's
+    /// Decodes records. `name` is that of a split, by its index in the records' runs; `now` is the time of this machine's
     /// clock, in milliseconds since 1970.
-    pub fn decode(&mut self, records: &dyn RawRecords, splits: &[SplitState], now: u64) -> Result<Taken, SourceError> {
+    pub fn decode<'a>(
+        &mut self,
+        records: &dyn RawRecords,
+        name: impl Fn(usize) -> &'a str,
+        now: u64,
+    ) -> Result<Taken, SourceError> {
         let mut decoded = self.decoder.decode(records).map_err(|cause| self.failed("decode records", cause))?;
         if let (Some(future), Some(times)) = (&self.future, self.event_times(&decoded.batch)?) {
             let refused = future.refuse(decoded, &times, now);
@@ -87,20 +92,20 @@ impl Intake {
             return Ok(Taken { rows: decoded.batch, runs: records.runs().to_vec(), dead_letters: None });
         }
         self.bad.inc_by(decoded.bad.len() as u64);
-        let dead_letters = self.judge(records, splits, &decoded.bad)?;
+        let dead_letters = self.judge(records, name, &decoded.bad)?;
         let runs = without(records.runs(), &decoded.bad);
         Ok(Taken { rows: decoded.batch, runs, dead_letters })
     }
 
-    fn judge(
+    fn judge<'a>(
         &self,
         records: &dyn RawRecords,
-        splits: &[SplitState],
+        name: impl Fn(usize) -> &'a str,
         bad: &[BadRecord],
     ) -> Result<Option<RecordBatch>, SourceError> {
         let split_of = |index: usize| {
             let run = records.runs().iter().find(|run| run.records.contains(&index));
-            run.and_then(|run| splits.get(run.split)).map_or("", |split| split.split.as_str())
+            run.map_or("", |run| name(run.split))
         };
         let Some(first) = bad.first() else { return Ok(None) };
         let (split, position) = (split_of(first.index), records.position(first.index));

@@ -22,7 +22,7 @@ use crate::{
     ids::OperatorId,
     metrics::Metrics,
     operator::window::{LateEncoder, late_encoder, late_schema},
-    sink::{DirectSink, Publisher, SinkError},
+    sink::{DirectSink, Preflight, Publisher, SinkError},
     source::{Source, SourceError},
     sql::{self, Catalog, CatalogSource, SqlError},
 };
@@ -113,13 +113,14 @@ impl JobPlan {
     }
 
     /// Asks every source and sink whether the job can run with so many subtasks of each operator. Rows of the sinks in
-    /// `awaited` are owned and may be there already.
-    pub async fn preflight(&self, parallelism: u32, awaited: &BTreeSet<String>) -> Result<(), JobError> {
+    /// `awaited` are owned and may be there already. A `dry_run` makes nothing.
+    pub async fn preflight(&self, parallelism: u32, awaited: &BTreeSet<String>, dry_run: bool) -> Result<(), JobError> {
         try_join_all(self.sources.iter().map(|table| table.source.preflight())).await?;
         let published = self.graph.nodes.iter().filter_map(|node| match &node.kind {
             NodeKind::Sink { sink, .. } => match self.sinks.get(sink) {
                 Some(SinkTarget::Published(publisher)) => {
-                    Some(publisher.preflight(&node.schema, parallelism, awaited.contains(sink)))
+                    let preflight = Preflight { awaited: awaited.contains(sink), dry_run };
+                    Some(publisher.preflight(&node.schema, parallelism, preflight))
                 }
                 _ => None,
             },

@@ -60,6 +60,15 @@ pub struct Chunk {
     pub checksum: String,
 }
 
+/// What a look at a sink may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Preflight {
+    /// Rows are owned that may be there already: what tells a repeat must not begin anew.
+    pub awaited: bool,
+    /// Nothing is made or changed: no job is about to start.
+    pub dry_run: bool,
+}
+
 /// A sink with `ExactlyOnce` or `Idempotent` delivery.
 #[async_trait]
 pub trait Publisher: Debug + Send + Sync {
@@ -67,9 +76,8 @@ pub trait Publisher: Debug + Send + Sync {
     fn destination(&self) -> Destination;
 
     /// Looks at the system before the job starts: reachable, allowed, fit for the promise, with columns for `schema`.
-    /// So many `slots` will publish. `awaited`: rows are owned that may be there already, so what tells a repeat must not
-    /// begin anew. An error here names what to do, such as the statement that would fix the table.
-    async fn preflight(&self, schema: &SchemaRef, slots: u32, awaited: bool) -> Result<(), SinkError>;
+    /// So many `slots` will publish. An error here names what to do, such as the statement that would fix the table.
+    async fn preflight(&self, schema: &SchemaRef, slots: u32, preflight: Preflight) -> Result<(), SinkError>;
 
     /// An attempt has taken the job over from one that may have published, and nothing is published for it yet: whether
     /// the system has more than the log knows of, and what to clear up. `permit` is of the newest epoch that is owned.

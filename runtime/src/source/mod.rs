@@ -47,6 +47,31 @@ pub struct SplitState {
     pub provenance: Option<Provenance>,
 }
 
+/// How a split's position stands to where it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It has none.
+    Open,
+    Ahead,
+    Reached,
+}
+
+impl End {
+    pub fn of(next: u64, end: Option<u64>) -> Self {
+        match end {
+            None => Self::Open,
+            Some(end) if next < end => Self::Ahead,
+            Some(_) => Self::Reached,
+        }
+    }
+}
+
+impl SplitState {
+    pub fn end(&self) -> End {
+        End::of(self.next, self.end)
+    }
+}
+
 /// Where positions come from: a topic can be made anew under its name, an unclean election can put other records at the
 /// offsets that were read, and a file can be replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +142,9 @@ pub trait SourceReader: Send {
     /// The splits of this reader with the position after the last record that `fetch` returned. A split never read from
     /// has a number too. [`SplitState::newest`] is left empty.
     fn positions(&self) -> Vec<SplitState>;
+
+    /// How a split (its index in [`SourceReader::positions`]) stands to its end.
+    fn end(&self, split: usize) -> End;
 
     /// When this reader last knew that it, and every other reader of the source, had all splits there were, in the time of
     /// [`crate::env::monotonic`]; `None` where no split comes later, or nobody waits for it.

@@ -10,11 +10,11 @@
 //!
 //! Where new splits may come, the watermark waits until it is known that none was overlooked ([`Unconfirmed`]).
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use arrow::{array::TimestampMillisecondArray, error::ArrowError};
 
-use super::{Remaining, Run, SplitState, silence::Silence, unconfirmed::Unconfirmed};
+use super::{End, Remaining, Run, SplitState, silence::Silence, unconfirmed::Unconfirmed};
 use crate::ids::EventTime;
 
 #[derive(Debug)]
@@ -50,23 +50,6 @@ struct Split {
     end: End,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Open,
-    Ahead,
-    Reached,
-}
-
-impl End {
-    fn of(position: &SplitState) -> Self {
-        match position.end {
-            None => Self::Open,
-            Some(end) if position.next < end => Self::Ahead,
-            Some(_) => Self::Reached,
-        }
-    }
-}
-
 impl Watermarks {
     /// `now` is in the time of [`crate::env::monotonic`], here and below.
     pub fn new(delay: Duration, idle_timeout: Option<Duration>, now: Duration) -> Self {
@@ -85,21 +68,22 @@ impl Watermarks {
     /// The reader's splits are these now; `known` has the newest event times of a checkpoint.
     pub fn assign(&mut self, positions: &[SplitState], known: &[SplitState], now: Duration) {
         let silent_from = self.counted();
-        let old = std::mem::take(&mut self.splits);
+        let old: HashMap<String, Split> = self.splits.drain(..).map(|split| (split.name.clone(), split)).collect();
+        let known: HashMap<&str, &SplitState> = known.iter().map(|split| (split.split.as_str(), split)).collect();
         self.unconfirmed.forget();
         self.splits = positions
             .iter()
             .map(|position| {
-                if let Some(before) = old.iter().find(|split| split.name == position.split) {
-                    return Split { end: End::of(position), ..before.clone() };
+                if let Some(before) = old.get(&position.split) {
+                    return Split { end: position.end(), ..before.clone() };
                 }
-                let restored = known.iter().find(|split| split.split == position.split);
+                let restored = known.get(position.split.as_str());
                 Split {
                     name: position.split.clone(),
                     newest: restored.and_then(|split| split.newest),
                     active_at: now,
                     silent_from,
-                    end: End::of(position),
+                    end: position.end(),
                 }
             })
             .collect();
@@ -166,11 +150,16 @@ impl Watermarks {
         Ok(())
     }
 
-    /// Notes which bounded splits have ended.
-    pub fn update_ends(&mut self, positions: &[SplitState]) {
-        for (split, position) in self.splits.iter_mut().zip(positions) {
-            split.end = End::of(position);
+    /// Notes which bounded splits have ended: `end` tells it of each, by its index.
+    pub fn update_ends(&mut self, end: impl Fn(usize) -> End) {
+        for (index, split) in self.splits.iter_mut().enumerate() {
+            split.end = end(index);
         }
+    }
+
+    /// Name of a split, by its index.
+    pub fn name(&self, split: usize) -> &str {
+        self.splits.get(split).map_or("", |split| &split.name)
     }
 
     /// What there is to say of time, if anything has changed. `remaining` is what the system last said of a split,

@@ -9,7 +9,7 @@ use datafusion_expr::{
     planner::{ContextProvider, ExprPlanner},
 };
 
-use super::{arithmetic::Aggregate, date_format::date_format, date_trunc::DateTrunc, round::Round};
+use super::{arithmetic::Aggregate, date_format::date_format, wrapped::wrapped};
 
 /// Of the general functions only those that take and give plain columns.
 const CORE: [&str; 6] = ["coalesce", "greatest", "least", "nullif", "nvl", "nvl2"];
@@ -44,7 +44,7 @@ impl Functions {
         let core: Vec<String> = core.iter().map(|function| function.name().to_owned()).collect();
         let mut scalars = BTreeMap::new();
         for function in datafusion_functions::all_default_functions() {
-            let function = ours(function);
+            let function = wrapped(function);
             let names = std::iter::once(function.name().to_owned()).chain(function.aliases().iter().cloned());
             if core.iter().any(|name| name == function.name()) && !CORE.contains(&function.name()) {
                 unsupported.extend(names);
@@ -122,15 +122,6 @@ fn exact(function: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
         "avg" => Arc::new(Aggregate::average(function).into()),
         "min" => Arc::new(Aggregate::least(function).into()),
         "max" => Arc::new(Aggregate::greatest(function).into()),
-        _ => function,
-    }
-}
-
-/// The function as ours, where the library's has no value of most years, or a type that changes.
-fn ours(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    match function.name() {
-        "round" => Arc::new(Round(function).into()),
-        "date_trunc" => Arc::new(DateTrunc(function).into()),
         _ => function,
     }
 }

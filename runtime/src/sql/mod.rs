@@ -33,6 +33,7 @@ mod functions;
 mod insert;
 mod lineage;
 mod locate;
+mod long_text;
 mod lower;
 mod names;
 mod operator_id;
@@ -41,13 +42,14 @@ mod plan;
 mod push_down;
 mod query;
 mod rewrite;
-mod round;
 mod segment;
 mod stage;
 mod text;
 mod tumble;
 mod types;
+mod unix_time;
 mod unsupported;
+mod wrapped;
 
 #[cfg(test)]
 mod tests;

@@ -131,12 +131,15 @@ impl Check<'_> {
                 ),
             ));
         };
-        if self.value(Planned::Cast(datafusion_expr::Cast::new(Box::new(text.clone()), kind.clone()))).is_ok() {
+        let is_value =
+            self.value(Planned::Cast(datafusion_expr::Cast::new(Box::new(text.clone()), kind.clone()))).is_ok();
+        if is_value && !loses_digits(literal, kind) {
             return Ok(());
         }
+        let more = if is_value { ", which has no room for all its digits" } else { "" };
         Err(SqlError::new(
             place(expr, literal).unwrap_or(near),
-            format!("found '{literal}' in `{}`; accepted is a value of type {kind_name}", shown(expr)),
+            format!("found '{literal}' in `{}`; accepted is a value of type {kind_name}{more}", shown(expr)),
         ))
     }
 
@@ -188,6 +191,15 @@ impl Check<'_> {
                 }
                 None => words::of(error),
             },
+            Expr::InList { expr: operand, list, .. } => match (kind(operand), list.iter().find_map(kind)) {
+                (Some(left), Some(right)) => format!(
+                    "found {} IN a list of {} in `{}`; accepted are values of one kind",
+                    type_name(&left),
+                    type_name(&right),
+                    shown(expr)
+                ),
+                _ => words::of(error),
+            },
             _ => format!("`{}`: {}", shown(expr), words::of(error)),
         }
     }
@@ -238,6 +250,25 @@ impl Check<'_> {
         let function = self.functions.get_aggregate_meta(name);
         function.is_some_and(|function| fields_with_udf(&fields, function.as_ref()).is_ok())
     }
+}
+
+/// Whether a text is a value of `kind` only without its last digits: then it is compared with another value than is written.
+fn loses_digits(text: &str, kind: &DataType) -> bool {
+    let finer: Vec<DataType> = match kind {
+        // Of most years there are no nanoseconds.
+        DataType::Timestamp(_, zone) => {
+            [TimeUnit::Nanosecond, TimeUnit::Microsecond].map(|unit| DataType::Timestamp(unit, zone.clone())).to_vec()
+        }
+        DataType::Date32 => vec![DataType::Timestamp(TimeUnit::Microsecond, None)],
+        DataType::Decimal128(precision, scale) => vec![DataType::Decimal128(38, 38 - (*precision as i8 - scale))],
+        _ => Vec::new(),
+    };
+    let text = ScalarValue::Utf8(Some(text.to_owned()));
+    let mut values = finer.into_iter().filter_map(|finer| {
+        let exact = text.cast_to(&finer).ok()?;
+        Some(text.cast_to(kind).and_then(|value| value.cast_to(&finer)).is_ok_and(|value| value != exact))
+    });
+    values.next().unwrap_or(false)
 }
 
 /// A type of each kind that a column may have.

@@ -72,8 +72,11 @@ impl Heir for JobPlan {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outlook {
     Nothing,
-    /// Its own newest checkpoint.
-    Own(Epoch),
+    /// Its own newest checkpoint, at a location.
+    Own {
+        at: String,
+        epoch: Epoch,
+    },
     /// A copy of what is at a location.
     Copy {
         of: String,
@@ -91,7 +94,7 @@ pub async fn outlook(plan: &JobPlan) -> Result<Outlook, Failure> {
         let manifest = Manifest::read(store.as_ref(), newest).await.map_err(|error| error.failure())?;
         plan.fits(&store, &manifest).await?;
         plan.publishes(&manifest, &log.committed)?;
-        return Ok(Outlook::Own(manifest.epoch));
+        return Ok(Outlook::Own { at: store.location(), epoch: manifest.epoch });
     }
     let copy = |origin: Origin| Outlook::Copy { of: origin.store.location(), epoch: origin.manifest.epoch };
     Ok(origin(plan).await?.map_or(Outlook::Nothing, copy))

@@ -141,7 +141,8 @@ impl SourceTask {
         match fetched {
             Fetched::Records(records) => {
                 self.records.inc_by(records.len() as u64);
-                let taken = self.intake.decode(records.as_ref(), &self.reader.positions(), env::wall_clock_ms())?;
+                let taken =
+                    self.intake.decode(records.as_ref(), |split| self.watermarks.name(split), env::wall_clock_ms())?;
                 if let Some(dead_letters) = taken.dead_letters {
                     self.chain.side(dead_letters)?;
                 }
@@ -177,7 +178,7 @@ impl SourceTask {
         if batch.num_rows() > 0 {
             self.chain.batch(batch)?;
         }
-        self.watermarks.update_ends(&self.reader.positions());
+        self.watermarks.update_ends(|split| self.reader.end(split));
         self.advance()
     }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tidegate::{
     checkpoint::{CommitPermit, destination::Destination},
     format::json,
-    sink::{Chunk, Publisher, SinkError},
+    sink::{Chunk, Preflight, Publisher, SinkError},
 };
 
 use super::process::root_of;
@@ -55,7 +55,7 @@ impl Publisher for Capture {
         Destination::from([("sink".to_owned(), self.sink.clone())])
     }
 
-    async fn preflight(&self, _: &SchemaRef, _: u32, _: bool) -> Result<(), SinkError> {
+    async fn preflight(&self, _: &SchemaRef, _: u32, _: Preflight) -> Result<(), SinkError> {
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tidegate::{
     env,
     ids::Epoch,
-    source::{Fetched, RawRecords, ReaderContext, Run, Source, SourceError, SourceReader, SplitState},
+    source::{End, Fetched, RawRecords, ReaderContext, Run, Source, SourceError, SourceReader, SplitState},
 };
 
 use super::{case::Case, cut::split_name};
@@ -178,6 +178,10 @@ impl SourceReader for Reader {
 
     fn positions(&self) -> Vec<SplitState> {
         self.splits.iter().map(|(_, split)| split.clone()).collect()
+    }
+
+    fn end(&self, split: usize) -> End {
+        self.splits[split].1.end()
     }
 
     fn checkpoint_completed(&mut self, _: Epoch, _: &[SplitState]) -> Result<(), SourceError> {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tidegate::{
     checkpoint::{CommitPermit, destination::Destination},
     ids::Epoch,
-    sink::{Chunk, Publisher, SinkError},
+    sink::{Chunk, Preflight, Publisher, SinkError},
 };
 
 use super::{
@@ -54,7 +54,7 @@ impl Publisher for TablePublisher {
         Destination::from([("sink".to_owned(), self.sink.clone())])
     }
 
-    async fn preflight(&self, _: &SchemaRef, _: u32, _: bool) -> Result<(), SinkError> {
+    async fn preflight(&self, _: &SchemaRef, _: u32, _: Preflight) -> Result<(), SinkError> {
         self.ask("look at the table", |_| ()).await
     }
 

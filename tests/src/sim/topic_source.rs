@@ -13,7 +13,7 @@ use tidegate::{
     env,
     ids::Epoch,
     source::{
-        Fetched, ReaderContext, Remaining, Run, Source, SourceError, SourceReader, SplitState, generator::Orders,
+        End, Fetched, ReaderContext, Remaining, Run, Source, SourceError, SourceReader, SplitState, generator::Orders,
     },
 };
 
@@ -238,6 +238,10 @@ impl SourceReader for Reader {
             ..SplitState::default()
         };
         self.splits.iter().map(state).collect()
+    }
+
+    fn end(&self, _: usize) -> End {
+        End::Open
     }
 
     fn splits_known_at(&self) -> Option<Duration> {

@@ -69,3 +69,39 @@ async fn a_stop_does_not_promise_what_an_emptied_storage_can_not_keep() {
     process.signal("TERM");
     assert_lost(process.wait(PATIENCE));
 }
+
+/// Copies all files of a folder, in place of those that have their names.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = to.join(entry.file_name().unwrap());
+        if entry.is_dir() {
+            copy(&entry, &name);
+        } else {
+            fs::copy(&entry, &name).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_checkpoints_count_when_they_are_brought_back() {
+    let local = Local::new(1_500_000);
+    let (storage, older, newer) = (local.checkpoints(), local.path("older"), local.path("newer"));
+    let job = || local.job().set("spec.checkpoint.interval", "200ms");
+    for (epoch, kept) in [(2, &older), (6, &newer)] {
+        // Killed long before it has read them all.
+        let mut process = job().set("spec.sources[0].generator.rate", 30_000).start();
+        process.wait_for_epoch(epoch, PATIENCE).await;
+        assert_eq!(process.kill_9(), End::Killed);
+        copy(&storage, kept);
+    }
+    fs::remove_dir_all(&storage).unwrap();
+    copy(&older, &storage);
+    for _ in 0..2 {
+        let End::Failed(log) = job().start().wait(PATIENCE) else { panic!("the output is newer than the checkpoints") };
+        assert!(log.contains("is ahead of the job's log"), "{log}");
+    }
+    copy(&newer, &storage);
+    assert_eq!(job().start().wait(PATIENCE), End::Finished);
+    local.assert_exact();
+}

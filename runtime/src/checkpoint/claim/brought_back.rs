@@ -62,7 +62,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::{
-        claim, read_newest,
+        Identity, claim, read_newest,
         tests::{Anything, identity, ours, owners},
     };
     use crate::{
@@ -110,7 +110,8 @@ mod tests {
         let found = newest(&store).await;
         assert_eq!((found.attempt, &found.checkpoint), (Attempt(3), &Some(checkpoint(3))));
         assert_eq!(found.committed, Committed::up_to(Some(Epoch(2))));
-        let (me, gone) = (identity("pod", 1), owners(OwnerAnswer::Gone));
+        let me = Identity { spec_digest: String::new(), ..identity("pod", 1) };
+        let gone = owners(OwnerAnswer::Gone);
         let claiming = claim(Arc::new(store.clone()), &me, &gone, &Anything::default()).await.unwrap();
         let claimed = ours(claiming);
         assert_eq!((claimed.journal.attempt(), claimed.restored_from), (Attempt(4), Some(checkpoint(3))));

@@ -86,7 +86,7 @@ impl MadeUp {
                 trigger: Trigger::Interval,
             },
         };
-        Record { record_id: format!("{attempt}/{seq}"), at_ms: 0, body }
+        Record { record_id: format!("{attempt}/{seq}"), path: None, at_ms: 0, body }
     }
 
     fn in_folder(&self, attempt: Attempt, after: u64) -> Vec<ObjectPath> {

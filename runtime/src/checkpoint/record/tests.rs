@@ -78,7 +78,7 @@ proptest! {
 
     #[test]
     fn a_record_is_read_as_it_was_written(body in body(), record_id in ".*", at_ms in any::<u64>()) {
-        let record = Record { record_id, at_ms, body };
+        let record = Record { record_id, path: None, at_ms, body };
         prop_assert_eq!(Record::from_bytes(&record.to_bytes().unwrap()).unwrap(), record);
     }
 
@@ -243,7 +243,7 @@ fn triggers() -> Vec<String> {
 #[test]
 fn the_bytes_of_every_record_are_pinned() {
     for (body, bytes) in written() {
-        let record = Record { record_id: "r".into(), at_ms: 5, body };
+        let record = Record { record_id: "r".into(), path: None, at_ms: 5, body };
         let whole = record.to_bytes().unwrap();
         let (before, _checksum) = std::str::from_utf8(&whole).unwrap().rsplit_once(',').unwrap();
         assert_eq!(before, bytes.strip_suffix("\n}").unwrap());
@@ -325,4 +325,17 @@ fn what_is_not_a_record_is_not_taken_for_one() {
     for path in ["log", "log/", "log/1", "log/a/1", "log/1/b", "log/1/2/3", "data/1/2", "hint"] {
         assert_eq!(parse_path(&ObjectPath(path.into())), None, "{path}");
     }
+}
+
+#[test]
+fn a_record_counts_where_it_was_written_only() {
+    let (here, there) = (path(Attempt(1), Seq(4)), path(Attempt(1), Seq(5)));
+    let record = Record::new(Body::Released { finished: false });
+    let bytes = record.at(&here).to_bytes().unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("\",\n  \"path\": \"log/00000001/000000000004\",\n  \"atMs\": "), "{text}");
+    assert_eq!(Record::read(&bytes, &here).unwrap().record_id, record.record_id);
+    let error = Record::read(&bytes, &there).unwrap_err().to_string();
+    assert!(error.contains("it is the record of `log/00000001/000000000004`, and was copied here"), "{error}");
+    assert!(Record::read(&record.to_bytes().unwrap(), &there).is_ok(), "as older builds wrote it");
 }

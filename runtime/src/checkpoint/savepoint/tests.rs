@@ -101,6 +101,14 @@ async fn what_was_begun_is_given_up_and_a_late_hand_can_not_complete_it() {
 }
 
 #[tokio::test]
+async fn a_folder_that_can_be_no_savepoint_is_left_alone() {
+    let (memory, store, _) = checkpointed();
+    memory.plant("savepoints/Notes of mine/state/0", "kept");
+    assert_eq!(sweep(store.as_ref()).await.unwrap(), 0);
+    assert_eq!(memory.paths().iter().filter(|path| path.starts_with("savepoints/")).count(), 1);
+}
+
+#[tokio::test]
 async fn a_deletion_that_stops_half_way_is_finished_by_the_next_start() {
     let (memory, store, manifest) = checkpointed();
     write(&store, "first", &manifest).await.unwrap();

@@ -179,11 +179,11 @@ pub async fn half_an_object_is_never_seen(store: &dyn Store) {
         let cut_create = env::within(life, store.create(&created, one.clone()));
         let cut_put = env::within(life, store.put(&replaced, two.clone()));
         tokio::join!(cut_create, cut_put, readers);
-        let expected = match store.create(&created, two.clone()).await.unwrap() {
-            Create::Created => two,
-            Create::Exists => one,
-        };
-        assert!(store.get(&created).await.unwrap().unwrap() == expected, "round {round}: the next create");
+        let outcome = store.create(&created, two.clone()).await.unwrap();
+        let found = store.get(&created).await.unwrap().unwrap();
+        // Who is told that it is there may have made it itself, by a try whose answer was lost.
+        let is_right = found == two || (found == one && outcome == Create::Exists);
+        assert!(is_right, "round {round}: {outcome:?}, and then {}", outline(&found));
         for listed in store.list(&format!("cut/{round}/"), None).await.unwrap() {
             assert_eq!(listed.bytes, 2 << 20, "{listed:?}");
         }

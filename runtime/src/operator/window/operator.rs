@@ -180,6 +180,9 @@ impl Window {
         out: &mut Output,
     ) -> Result<(RecordBatch, Int64Array), WindowError> {
         let late: BooleanArray = starts.values().iter().map(|start| Some(self.is_closed(*start))).collect();
+        if self.late.encode.is_none() && self.late.counted.get() == 0 {
+            tracing::warn!(window = %self.name.0, "records came after their window had closed: they are left out, and counted");
+        }
         self.late.counted.inc_by(late.true_count() as u64);
         if let Some(encode) = &self.late.encode {
             let rows = filter_record_batch(batch, &late)?;

@@ -29,7 +29,7 @@ use clickhouse::{Client, Compression};
 use tidegate_crds::{ClickHouseSink, Delivery};
 
 use self::fit::quote;
-use super::{Chunk, Publisher, SinkError};
+use super::{Chunk, Preflight, Publisher, SinkError};
 use crate::{
     checkpoint::{CommitPermit, destination::Destination},
     fault,
@@ -156,7 +156,7 @@ impl Publisher for ClickHousePublisher {
         fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
     }
 
-    async fn preflight(&self, schema: &SchemaRef, slots: u32, _: bool) -> Result<(), SinkError> {
+    async fn preflight(&self, schema: &SchemaRef, slots: u32, _: Preflight) -> Result<(), SinkError> {
         let facts = self.look().await?;
         let pending_chunks = u64::from(self.pending_epochs) * u64::from(slots);
         fit::judge(&facts, schema, self.delivery, pending_chunks)

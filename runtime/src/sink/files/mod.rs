@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use tidegate_crds::{FileFormat, FilesSink};
 
 use self::folder::{Folder, Name};
-use super::{Chunk, Publisher, SinkError};
+use super::{Chunk, Preflight, Publisher, SinkError};
 use crate::{
     checkpoint::{CommitPermit, PermitError, destination::Destination},
     fault,
@@ -102,7 +102,7 @@ impl Publisher for FilesPublisher {
         fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
     }
 
-    async fn preflight(&self, _schema: &SchemaRef, _slots: u32, _: bool) -> Result<(), SinkError> {
+    async fn preflight(&self, _schema: &SchemaRef, _slots: u32, _: Preflight) -> Result<(), SinkError> {
         let this = self.clone();
         blocking(move || {
             this.folder.try_to_write().map_err(|error| {

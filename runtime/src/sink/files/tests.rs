@@ -15,7 +15,7 @@ use crate::{
         store::{ObjectPath, Store, memory::MemoryStore},
     },
     ids::Epoch,
-    sink::{Chunk, ChunkId, Publisher, SinkError},
+    sink::{Chunk, ChunkId, Preflight, Publisher, SinkError},
 };
 
 fn chunk(lineage: &str, index: u32, stores: &[&str]) -> Chunk {
@@ -69,7 +69,7 @@ async fn a_chunk_published_twice_is_there_once() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = publisher(folder.path(), format);
         let chunks = [chunk("job", 0, &["a", "b"]), chunk("job", 1, &["c"])];
-        publisher.preflight(&chunks[0].schema, 1, false).await.unwrap();
+        publisher.preflight(&chunks[0].schema, 1, Preflight::default()).await.unwrap();
         for _ in 0..3 {
             for chunk in &chunks {
                 publisher.publish(&permit(), chunk).await.unwrap();
@@ -96,7 +96,7 @@ async fn jobs_share_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = publisher(folder.path(), format);
         let (theirs, ours) = (chunk("theirs", 0, &["a"]), chunk("ours", 0, &["b"]));
-        publisher.preflight(&theirs.schema, 1, false).await.unwrap();
+        publisher.preflight(&theirs.schema, 1, Preflight::default()).await.unwrap();
         publisher.publish(&permit(), &theirs).await.unwrap();
         publisher.publish(&permit(), &ours).await.unwrap();
         assert_eq!(names(folder.path()).len(), 2);
@@ -116,7 +116,7 @@ async fn published(
     extension: &str,
 ) -> (FilesPublisher, Chunk, [std::path::PathBuf; 2]) {
     let (publisher, chunk) = (publisher(folder, format), chunk("job", 0, &["a", "b"]));
-    publisher.preflight(&chunk.schema, 1, false).await.unwrap();
+    publisher.preflight(&chunk.schema, 1, Preflight::default()).await.unwrap();
     publisher.publish(&permit(), &chunk).await.unwrap();
     let places = paths(folder, &chunk, extension);
     (publisher, chunk, places)
@@ -210,7 +210,7 @@ async fn a_path_that_is_no_folder_is_refused_before_the_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("out"), "a file").unwrap();
     let error = publisher(folder.path(), FileFormat::JsonLines)
-        .preflight(&chunk("j", 0, &[]).schema, 1, false)
+        .preflight(&chunk("j", 0, &[]).schema, 1, Preflight::default())
         .await
         .unwrap_err();
     assert!(error.to_string().contains("is not a folder"), "{error}");

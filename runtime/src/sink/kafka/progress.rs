@@ -14,19 +14,20 @@ use tokio::runtime::Handle;
 use crate::{
     env,
     kafka::{ANSWER_TIMEOUT, Cluster, Topic, Trouble, Watch, describe_topic, find_topic},
+    sink::Preflight,
 };
 
 /// The replication from which on two of the copies can be in step while one is missing.
 const ENOUGH_COPIES: u32 = 3;
 
 /// The progress topic with at least `slots` partitions and compaction; made when missing, with the replication of
-/// `rows_topic`, unless markers are `awaited` in it. Blocks, on a thread of a tokio runtime.
+/// `rows_topic`, unless markers are awaited in it. Blocks, on a thread of a tokio runtime.
 pub(super) fn ensure(
     cluster: &Cluster,
     progress: &str,
     rows_topic: &str,
     slots: u32,
-    awaited: bool,
+    preflight: Preflight,
 ) -> Result<u32, Trouble> {
     let admin: AdminClient<Watch> = cluster.connect(&[], &[])?;
     let steps = Steps { cluster, admin, progress };
@@ -35,9 +36,14 @@ pub(super) fn ensure(
         if found.partitions >= slots {
             return Ok(found.partitions);
         }
+        if preflight.dry_run {
+            return Ok(found.partitions);
+        }
         steps.grow(found.partitions, slots)?;
-    } else if awaited {
+    } else if preflight.awaited {
         return Err(steps.gone(rows_topic, slots));
+    } else if preflight.dry_run {
+        return Ok(0);
     } else {
         steps.make(describe_topic(cluster, rows_topic)?, slots)?;
     }

@@ -22,7 +22,7 @@ use crate::{
     checkpoint::{CommitPermit, PermitError, destination::Destination},
     ids::Epoch,
     kafka::{Cluster, Trouble, blocking, find_topic},
-    sink::{Chunk, ChunkId, Publisher, SinkError},
+    sink::{Chunk, ChunkId, Preflight, Publisher, SinkError},
 };
 
 /// Publishes chunks by one transaction each; see the module's documentation.
@@ -101,11 +101,11 @@ impl Publisher for KafkaPublisher {
         fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
     }
 
-    async fn preflight(&self, schema: &SchemaRef, slots: u32, awaited: bool) -> Result<(), SinkError> {
+    async fn preflight(&self, schema: &SchemaRef, slots: u32, preflight: Preflight) -> Result<(), SinkError> {
         let (inner, schema) = (Arc::clone(&self.inner), Arc::clone(schema));
         let checked = blocking("look at the topic", move || {
             preflight::check(&inner.cluster, &inner.topic, &inner.key, &schema)?;
-            inner.ensure_progress(slots, awaited)?;
+            inner.ensure_progress(slots, preflight)?;
             // Asks whether transactions of this length are accepted, and fences nobody.
             Transaction::init(&inner.target(), &format!("tidegate-{}-preflight", inner.name)).map(drop)
         });
@@ -196,7 +196,7 @@ impl Inner {
     fn publish(&self, chunk: &Chunk, owned: Epoch) -> Result<Ahead, Trouble> {
         let id = &chunk.id;
         // A worker does not make the topic: the coordinator has, before rows came.
-        self.ensure_progress(id.slot + 1, true)?;
+        self.ensure_progress(id.slot + 1, Preflight { awaited: true, dry_run: false })?;
         let partition = id.slot as i32;
         let target = self.target();
         let transaction = Transaction::init(&target, &transactional_id(id))?;
@@ -212,9 +212,9 @@ impl Inner {
         }
     }
 
-    fn ensure_progress(&self, slots: u32, awaited: bool) -> Result<(), Trouble> {
+    fn ensure_progress(&self, slots: u32, preflight: Preflight) -> Result<(), Trouble> {
         if self.partitions.load(Ordering::Acquire) < slots {
-            let found = progress::ensure(&self.cluster, &self.progress, &self.topic, slots, awaited)?;
+            let found = progress::ensure(&self.cluster, &self.progress, &self.topic, slots, preflight)?;
             if self.partitions.fetch_max(found, Ordering::AcqRel) < found {
                 // Who reads markers does not know the new partitions yet: made anew, it does.
                 *self.markers.lock().unwrap_or_else(PoisonError::into_inner) = None;

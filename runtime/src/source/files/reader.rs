@@ -9,7 +9,7 @@ use super::{failed, lines::Block, refused};
 use crate::{
     checksum::xxh3,
     ids::Epoch,
-    source::{Fetched, Provenance, SourceError, SourceReader, SplitState},
+    source::{End, Fetched, Provenance, SourceError, SourceReader, SplitState},
 };
 
 const BLOCK_BYTES: usize = 1 << 20;
@@ -19,6 +19,8 @@ const BATCH_ROWS: usize = 8192;
 pub(super) struct Reader {
     name: String,
     splits: Vec<SplitState>,
+    /// All before this one are read.
+    first: usize,
     /// Index of the split being read, its file, and what was read ahead of `next`.
     current: Option<(usize, Arc<File>, Block)>,
 }
@@ -53,14 +55,16 @@ impl Reader {
                 ));
             }
         }
-        Ok(Self { name, splits, current: None })
+        Ok(Self { name, splits, first: 0, current: None })
     }
 
     /// The split to read now, opened; `None` at the end of all.
     fn current(&mut self) -> Result<Option<&mut (usize, Arc<File>, Block)>, SourceError> {
-        let Some((index, state)) = self.splits.iter().enumerate().find(|(_, state)| !done(state)) else {
-            return Ok(None);
-        };
+        while self.splits.get(self.first).is_some_and(done) {
+            self.first += 1;
+        }
+        let index = self.first;
+        let Some(state) = self.splits.get(index) else { return Ok(None) };
         if self.current.as_ref().is_none_or(|(open, ..)| *open != index) {
             let file = Arc::new(open(&self.name, state)?);
             self.current = Some((index, file, Block { start: state.next, bytes: Bytes::new() }));
@@ -79,7 +83,7 @@ fn is_as_it_was(file: &File, state: &SplitState) -> io::Result<bool> {
 }
 
 fn done(state: &SplitState) -> bool {
-    state.end.is_some_and(|end| state.next >= end)
+    state.end() == End::Reached
 }
 
 fn open(source: &str, state: &SplitState) -> Result<File, SourceError> {
@@ -145,6 +149,10 @@ impl SourceReader for Reader {
 
     fn positions(&self) -> Vec<SplitState> {
         self.splits.clone()
+    }
+
+    fn end(&self, split: usize) -> End {
+        self.splits.get(split).map_or(End::Reached, SplitState::end)
     }
 
     fn checkpoint_completed(&mut self, _epoch: Epoch, _positions: &[SplitState]) -> Result<(), SourceError> {

@@ -9,7 +9,7 @@ use super::{Generator, Orders, STRIPES, stripe_name};
 use crate::{
     env,
     ids::Epoch,
-    source::{Fetched, ReaderContext, Run, SourceError, SourceReader, SplitState},
+    source::{End, Fetched, ReaderContext, Run, SourceError, SourceReader, SplitState},
 };
 
 const BATCH_ROWS: u64 = 8192;
@@ -147,6 +147,10 @@ impl SourceReader for Reader {
 
     fn positions(&self) -> Vec<SplitState> {
         self.stripes.clone()
+    }
+
+    fn end(&self, split: usize) -> End {
+        self.stripes.get(split).map_or(End::Reached, SplitState::end)
     }
 
     fn checkpoint_completed(&mut self, _epoch: Epoch, _positions: &[SplitState]) -> Result<(), SourceError> {

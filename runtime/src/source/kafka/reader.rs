@@ -23,7 +23,7 @@ use crate::{
         event::{self, Meaning},
         failed_to,
     },
-    source::{Fetched, ReaderContext, Remaining, SourceError, SourceReader, SplitState, lag::LagProbe},
+    source::{End, Fetched, ReaderContext, Remaining, SourceError, SourceReader, SplitState, lag::LagProbe},
 };
 
 /// How long the queue is left alone when nothing is heard of it.
@@ -318,6 +318,10 @@ impl SourceReader for KafkaReader {
 
     fn positions(&self) -> Vec<SplitState> {
         self.splits.iter().map(|split| split.state(&self.topic, self.topic_id.as_deref())).collect()
+    }
+
+    fn end(&self, split: usize) -> End {
+        self.splits.get(split).map_or(End::Reached, Split::end)
     }
 
     fn splits_known_at(&self) -> Option<Duration> {

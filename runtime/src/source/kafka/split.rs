@@ -1,6 +1,6 @@
 //! One partition's place, and what each message means for it. No I/O.
 
-use crate::source::{Provenance, RecordPlace, SplitState};
+use crate::source::{End, Provenance, RecordPlace, SplitState};
 
 /// Name of a partition in a checkpoint.
 pub(super) fn split_name(topic: &str, partition: i32) -> String {
@@ -91,6 +91,11 @@ impl Split {
     /// Whether a bounded partition has no more to take.
     pub(super) fn is_at_end(&self) -> bool {
         self.end.is_some_and(|end| self.taken >= end)
+    }
+
+    /// As of what was handed over.
+    pub(super) fn end(&self) -> End {
+        End::of(self.next, self.end)
     }
 
     pub(super) fn is_bounded(&self) -> bool {

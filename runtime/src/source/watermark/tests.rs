@@ -115,7 +115,7 @@ fn a_restored_source_goes_on_with_its_watermark() {
 fn an_ended_split_holds_nothing_back() {
     let mut reading = Reading::new(Duration::ZERO, None, &[split("a"), split("b")], &[]);
     assert_eq!(reading.reads(0, &[900]), None);
-    reading.watermarks.update_ends(&[split("a"), SplitState { end: Some(0), ..split("b") }]);
+    reading.watermarks.update_ends(|index| [End::Open, End::Reached][index]);
     assert_eq!(reading.advance(), Some(watermark(899)));
 }
 
@@ -187,7 +187,7 @@ fn a_split_that_is_not_at_its_end_is_never_idle() {
     let mut reading = Reading::new(DELAY, Some(TIMEOUT), &[split("a"), bounded.clone()], &[]);
     reading.reads(0, &[1_000]);
     assert_eq!(reading.asks(TIMEOUT * 3), []);
-    reading.watermarks.update_ends(&[split("a"), SplitState { next: 5, ..bounded }]);
+    reading.watermarks.update_ends(|index| [End::Open, End::of(5, bounded.end)][index]);
     assert_eq!(reading.advance(), Some(watermark(899)), "the most that any had, before it is idle");
     assert_eq!(reading.advance(), Some(Progress::Idle));
 }

@@ -32,3 +32,4 @@ mod totals;
 pub(super) use aggregate::Aggregate;
 pub(super) use operators::{checked, checked_expr};
 pub use overflow::Overflow;
+pub(super) use times::per_second;

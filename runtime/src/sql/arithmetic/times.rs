@@ -21,7 +21,7 @@ pub(super) fn parts(from: &DataType, to: &DataType) -> Option<i64> {
     (parts > 1).then_some(parts)
 }
 
-fn per_second(unit: TimeUnit) -> i64 {
+pub(in crate::sql) fn per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,

@@ -14,6 +14,7 @@ use crate::sql::{
     date_format::{ACCEPTED, Pattern},
     error::{Position, SqlError},
     functions::{AGGREGATES, Kind},
+    long_text::LONGEST,
 };
 
 impl Resolver<'_> {
@@ -153,9 +154,7 @@ impl Resolver<'_> {
     }
 }
 
-/// The longest text that a call may ask for: it is made of each row, and of a constant when the job is planned.
-const LONGEST: u64 = 1_000_000;
-
+/// Refuses a text that no row could have.
 fn check_length(name: &str, function: &Function, at: Position) -> Result<(), SqlError> {
     let FunctionArguments::List(list) = &function.args else { return Ok(()) };
     let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = list.args.get(1) else { return Ok(()) };

@@ -129,3 +129,41 @@ fn a_key_that_is_named_twice_is_one() {
                TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY window_start, id, id";
     assert_eq!(rows(sql).map(|rows| rows.len()), Ok(1));
 }
+
+#[test]
+fn a_text_that_is_finer_than_what_it_is_compared_with_is_refused() {
+    for condition in [
+        "ts = '1970-01-01T00:00:05.0005Z'",
+        "ts < '1970-01-01T00:00:05.0000005Z'",
+        "'9999-12-31T00:00:05.0005Z' >= ts",
+        "ts BETWEEN '1970-01-01T00:00:05.0005Z' AND '1970-01-01T00:00:06Z'",
+    ] {
+        let found = rows(&format!("INSERT INTO totals SELECT id FROM t WHERE {condition}"));
+        let is_refused = found.as_ref().is_err_and(|error| error.contains("which has no room for all its digits"));
+        assert!(is_refused, "{condition}: {found:?}");
+    }
+    holds("ts = '1970-01-01T00:00:05.000000Z'", true);
+    holds("ts = '1970-01-01T00:00:05Z'", true);
+    holds("m = '2.4500'", true);
+    holds("m IN ('2.4501')", false);
+    holds("ts < '9999-12-31T23:59:59.999Z'", true);
+}
+
+#[test]
+fn a_record_does_not_say_how_long_a_text_gets() {
+    is("repeat(s, id + 1)", "\"x0x0\"");
+    is("lpad(s, id + 3, '-')", "\"--x0\"");
+    is("repeat(s, -5)", "\"\"");
+    for call in ["repeat(s, l)", "repeat(s, 600000 * id)", "lpad(s, l)", "rpad(s, 2000000 * id, 'x')"] {
+        let error = rows(&format!("INSERT INTO totals SELECT {call} AS x FROM t")).unwrap_err();
+        assert!(error.contains("accepted are 1000000 at most"), "{call}: {error}");
+    }
+}
+
+#[test]
+fn an_instant_before_1970_is_in_the_second_that_has_begun() {
+    is("to_unixtime(ts)", "5");
+    is("to_unixtime(CAST('1969-12-31T23:59:59.500Z' AS TIMESTAMP(3)))", "-1");
+    is("to_unixtime(CAST('1969-12-31T23:59:58Z' AS TIMESTAMP(3)))", "-2");
+    is("to_unixtime(t9)", "1772323200");
+}

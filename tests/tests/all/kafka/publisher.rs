@@ -15,7 +15,7 @@ use tidegate::{
         store::{ObjectPath, Store, memory::MemoryStore},
     },
     ids::Epoch,
-    sink::{Chunk, ChunkId, Publisher, SinkError, kafka::KafkaPublisher},
+    sink::{Chunk, ChunkId, Preflight, Publisher, SinkError, kafka::KafkaPublisher},
 };
 use tidegate_crds::{HumanDuration, KafkaSink};
 
@@ -57,7 +57,7 @@ fn chunk(lineage: &str, slot: u32, epoch: u64, index: u32, numbers: std::ops::Ra
 /// Of a job with two slots.
 async fn publisher(topic: &str) -> KafkaPublisher {
     let publisher = KafkaPublisher::new("out", &spec(topic).await).unwrap();
-    publisher.preflight(&schema(), 2, false).await.unwrap();
+    publisher.preflight(&schema(), 2, Preflight::default()).await.unwrap();
     publisher
 }
 
@@ -215,11 +215,11 @@ async fn a_progress_topic_that_is_gone_is_not_made_anew_for_rows_that_may_be_the
         let SinkError::Refused { message, .. } = &error else { panic!("not a refusal: {error:?}") };
         assert!(message.contains(&format!("the progress topic `{progress}` is gone")), "{message}");
     };
-    told(publisher().await.preflight(&schema(), 1, true).await.unwrap_err());
+    told(publisher().await.preflight(&schema(), 1, Preflight { awaited: true, dry_run: false }).await.unwrap_err());
     told(publish(&publisher().await, &chunk(&topic, 0, 1, 0, 0..10)).await.unwrap_err());
-    publisher().await.preflight(&schema(), 1, false).await.unwrap();
+    publisher().await.preflight(&schema(), 1, Preflight::default()).await.unwrap();
     publish(&publisher().await, &chunk(&topic, 0, 1, 0, 0..10)).await.unwrap();
-    publisher().await.preflight(&schema(), 1, true).await.unwrap();
+    publisher().await.preflight(&schema(), 1, Preflight { awaited: true, dry_run: false }).await.unwrap();
     assert_eq!(numbers(&topic, 1).await, range(0..10));
 }
 
@@ -268,7 +268,7 @@ async fn a_slot_does_not_wait_for_another_that_died() {
 async fn slots_are_published_side_by_side() {
     let topic = topic("side-by-side", 4, &[]).await;
     let publisher = KafkaPublisher::new("out", &spec(&topic).await).unwrap();
-    publisher.preflight(&schema(), 6, false).await.unwrap();
+    publisher.preflight(&schema(), 6, Preflight::default()).await.unwrap();
     for epoch in 1..4_u64 {
         let chunks: Vec<Chunk> = (0..6)
             .map(|slot| {

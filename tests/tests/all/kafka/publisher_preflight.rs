@@ -2,7 +2,7 @@ use rdkafka::{
     admin::{AdminOptions, ResourceSpecifier},
     consumer::{BaseConsumer, Consumer},
 };
-use tidegate::sink::{Publisher, SinkError, kafka::KafkaPublisher};
+use tidegate::sink::{Preflight, Publisher, SinkError, kafka::KafkaPublisher};
 use tidegate_crds::{HumanDuration, KafkaSink};
 
 use super::{
@@ -11,7 +11,8 @@ use super::{
 };
 
 async fn refused(spec: &KafkaSink, parts: &[&str]) {
-    let error = KafkaPublisher::new("out", spec).unwrap().preflight(&schema(), 3, false).await.unwrap_err();
+    let error =
+        KafkaPublisher::new("out", spec).unwrap().preflight(&schema(), 3, Preflight::default()).await.unwrap_err();
     let SinkError::Refused { message, .. } = &error else { panic!("not a refusal: {error:?}") };
     for part in parts {
         assert!(message.contains(part), "{part:?} is not in: {message}");
@@ -27,9 +28,12 @@ async fn partitions(topic: &str) -> usize {
 async fn the_progress_topic_is_made_compacted_with_a_partition_a_slot_and_grows() {
     let topic = topic("preflight", 1, &[]).await;
     let progress = format!("{topic}-tidegate-progress");
+    let publisher = KafkaPublisher::new("out", &spec(&topic).await).unwrap();
+    publisher.preflight(&schema(), 3, Preflight { dry_run: true, awaited: false }).await.unwrap();
+    assert_eq!(partitions(&progress).await, 0, "nothing is made for who only looks");
     for slots in [3, 3, 5, 2] {
         let publisher = KafkaPublisher::new("out", &spec(&topic).await).unwrap();
-        publisher.preflight(&schema(), slots, false).await.unwrap();
+        publisher.preflight(&schema(), slots, Preflight::default()).await.unwrap();
     }
     assert_eq!(partitions(&progress).await, 5);
     let asked = [ResourceSpecifier::Topic(&progress)];

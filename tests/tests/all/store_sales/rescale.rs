@@ -77,7 +77,7 @@ async fn from_two_to_four_to_three_to_one_over_workers_that_are_killed_in_betwee
     let mut crew = Crew::start(job(world, &run, name).set("spec.sources[0].kafka.until", "null"), 3, 2);
     crew.coordinator().wait_for_epoch(2, PATIENCE).await;
     let (code, answer) = crew.coordinator().post("/v1/rescale", r#"{"parallelism": 7}"#, PATIENCE).await;
-    assert!(code == 409 && answer.contains("the workers have 6"), "{code}: {answer}");
+    assert!(code == 409 && answer.contains("there are 6"), "{code}: {answer}");
     let (code, answer) = crew.coordinator().post("/v1/rescale", r#"{"parallelism": 0}"#, PATIENCE).await;
     assert!(code == 400 && answer.contains("accepted is 1 to 128"), "{code}: {answer}");
     for (victim, parallelism) in STEPS.into_iter().enumerate() {

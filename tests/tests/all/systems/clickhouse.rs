@@ -13,7 +13,7 @@ use tidegate::{
         store::{Store, memory::MemoryStore},
     },
     ids::{Attempt, Epoch, Seq},
-    sink::{Chunk, ChunkId, Publisher, SinkError, clickhouse::ClickHousePublisher},
+    sink::{Chunk, ChunkId, Preflight, Publisher, SinkError, clickhouse::ClickHousePublisher},
 };
 use tidegate_crds::{ClickHouseSink, Delivery};
 use tidegate_tests::{
@@ -85,7 +85,7 @@ async fn a_chunk_published_again_changes_nothing() {
     let table = table(&server, "again", &format!("({COLUMNS}) ENGINE = MergeTree ORDER BY store_id {WINDOW}")).await;
     let sink = publisher(&server, &table, Delivery::ExactlyOnce);
     let first = chunk(1, 0, vec![sales(0..3), sales(3..5)]);
-    sink.preflight(&first.schema, 1, false).await.unwrap();
+    sink.preflight(&first.schema, 1, Preflight::default()).await.unwrap();
     let equal_rows = chunk(2, 0, vec![sales(0..3), sales(3..5)]);
     for _ in 0..3 {
         sink.publish(&permit(), &first).await.unwrap();
@@ -181,7 +181,7 @@ async fn every_type_arrives_as_it_was() {
     ])
     .unwrap();
     let sink = publisher(&server, &table, Delivery::ExactlyOnce);
-    sink.preflight(&rows.schema(), 1, false).await.unwrap();
+    sink.preflight(&rows.schema(), 1, Preflight::default()).await.unwrap();
     sink.publish(&permit(), &chunk(1, 0, vec![rows])).await.unwrap();
     let found = ask(&server, &format!("SELECT s, v, b, i, f, d, d16, m, t, t0, n FROM {table} ORDER BY s FORMAT JSONCompactEachRow SETTINGS output_format_json_quote_decimals = 1")).await;
     assert_eq!(
@@ -224,7 +224,7 @@ async fn the_newest_row_of_a_key_stays_with_idempotent_delivery() {
         RecordBatch::try_from_iter(batch).unwrap()
     };
     let sink = publisher(&server, &table, Delivery::Idempotent);
-    sink.preflight(&rows(0, 0).schema(), 1, false).await.unwrap();
+    sink.preflight(&rows(0, 0).schema(), 1, Preflight::default()).await.unwrap();
     for (epoch, total, time) in [(1, 100, 1), (2, 250, 2), (1, 100, 1)] {
         sink.publish(&permit(), &chunk(epoch, 0, vec![rows(total, time)])).await.unwrap();
     }
@@ -232,7 +232,7 @@ async fn the_newest_row_of_a_key_stays_with_idempotent_delivery() {
 }
 
 async fn refusal(server: &ClickHouse, table: &str, delivery: Delivery, schema: &SchemaRef) -> String {
-    match publisher(server, table, delivery).preflight(schema, 1, false).await.unwrap_err() {
+    match publisher(server, table, delivery).preflight(schema, 1, Preflight::default()).await.unwrap_err() {
         SinkError::Refused { message, .. } => message,
         other => panic!("not a refusal: {other}"),
     }
@@ -249,7 +249,7 @@ async fn an_unfit_table_is_refused_with_the_statement_that_fixes_it() {
     // The statement is one that runs, and that helps.
     let (_, statement) = message.split_once("Run: ").unwrap();
     server.query(statement).await.unwrap();
-    publisher(&server, &plain, exactly).preflight(&schema, 1, false).await.unwrap();
+    publisher(&server, &plain, exactly).preflight(&schema, 1, Preflight::default()).await.unwrap();
 
     let short = table(
         &server,
@@ -260,7 +260,7 @@ async fn an_unfit_table_is_refused_with_the_statement_that_fixes_it() {
     let message = refusal(&server, &short, exactly, &schema).await;
     let (_, statement) = message.split_once("or run: ").unwrap();
     server.query(statement).await.unwrap();
-    publisher(&server, &short, exactly).preflight(&schema, 1, false).await.unwrap();
+    publisher(&server, &short, exactly).preflight(&schema, 1, Preflight::default()).await.unwrap();
 
     let extra = table(
         &server,
@@ -271,14 +271,14 @@ async fn an_unfit_table_is_refused_with_the_statement_that_fixes_it() {
     let message = refusal(&server, &extra, exactly, &schema).await;
     let (_, statement) = message.split_once("or run: ").unwrap();
     server.query(statement).await.unwrap();
-    publisher(&server, &extra, exactly).preflight(&schema, 1, false).await.unwrap();
+    publisher(&server, &extra, exactly).preflight(&schema, 1, Preflight::default()).await.unwrap();
 
     let memory = table(&server, "memory", &format!("({COLUMNS}) ENGINE = Memory")).await;
     let message = refusal(&server, &memory, exactly, &schema).await;
     let (_, statement) = message.split_once("create one: ").unwrap();
     server.query(&format!("DROP TABLE {memory}")).await.unwrap();
     server.query(&statement.replace("<key>", "store_id").replace("Nullable(Int64)", "Int64")).await.unwrap();
-    publisher(&server, &memory, exactly).preflight(&schema, 1, false).await.unwrap();
+    publisher(&server, &memory, exactly).preflight(&schema, 1, Preflight::default()).await.unwrap();
 
     let message = refusal(&server, &plain, Delivery::Idempotent, &schema).await;
     assert!(message.contains("ReplacingMergeTree(<version>)"), "{message}");

@@ -56,7 +56,8 @@ pub struct Owning {
 }
 
 fn entry(author: u64, (attempt, seq): Place, body: Body) -> Arc<Entry> {
-    Arc::new(Entry { author, record: Record { record_id: format!("{author}/{attempt}.{seq}"), at_ms: 0, body } })
+    let record_id = format!("{author}/{attempt}.{seq}");
+    Arc::new(Entry { author, record: Record { record_id, path: None, at_ms: 0, body } })
 }
 
 impl Coordinator {

@@ -2,10 +2,11 @@
 
 use aws_sdk_s3::{
     config::http::HttpResponse,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
 };
 
 use super::{S3Store, Store, StoreError};
+use crate::error_chain;
 
 pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
@@ -39,7 +40,7 @@ impl S3Store {
                         let status = status(error).unwrap_or_default();
                         format!("the service answered {status} {code}: {}", message.unwrap_or("no message"))
                     }
-                    _ => DisplayErrorContext(error).to_string(),
+                    _ => error_chain(error),
                 };
                 self.broken(action, path, text.into())
             }

@@ -5,12 +5,12 @@
 
 use std::{ops::Range, time::Duration};
 
-use aws_sdk_s3::{error::DisplayErrorContext, operation::get_object::GetObjectOutput};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Backoff, ObjectPath, PARALLEL, PART_BYTES, S3Store, StoreError, code, status};
-use crate::env;
+use crate::{env, error_chain};
 
 /// How often a read is begun again when its body is not what it must be.
 const MORE_TRIES: u32 = 3;
@@ -101,7 +101,7 @@ impl S3Store {
         let ranged = answer.content_range.is_some();
         let bytes = match env::within(self.patience.large, answer.body.collect()).await {
             Some(Ok(body)) => body.into_bytes(),
-            Some(Err(error)) => return Err(DisplayErrorContext(error).to_string()),
+            Some(Err(error)) => return Err(error_chain(&error)),
             None => return Err(format!("the answer did not end within {:?}", self.patience.large)),
         };
         let end = range.end.min(length);

@@ -44,7 +44,7 @@ impl Publisher for Keeping {
         Destination::default()
     }
 
-    async fn preflight(&self, _: &SchemaRef, _: u32, _: bool) -> Result<(), SinkError> {
+    async fn preflight(&self, _: &SchemaRef, _: u32, _: Preflight) -> Result<(), SinkError> {
         Ok(())
     }
 

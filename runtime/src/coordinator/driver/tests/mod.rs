@@ -27,7 +27,7 @@ use crate::{
     job::SinkTarget,
     memory::MemoryLimit,
     metrics::{Metrics, named},
-    sink::{Chunk, ChunkId, Publisher, SinkError},
+    sink::{Chunk, ChunkId, Preflight, Publisher, SinkError},
     state::Backend,
     tls::Security,
     worker::{at_hand::AtHand, protocol::Hello, supervisor::Worker},
@@ -81,7 +81,7 @@ impl Publisher for FakeSink {
         Destination::default()
     }
 
-    async fn preflight(&self, _: &SchemaRef, _: u32, _: bool) -> Result<(), SinkError> {
+    async fn preflight(&self, _: &SchemaRef, _: u32, _: Preflight) -> Result<(), SinkError> {
         Ok(())
     }
 

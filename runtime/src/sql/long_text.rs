@@ -1,0 +1,45 @@
+//! `repeat`, `lpad` and `rpad` make a text as long as a number says: one that a record has may be any.
+
+use arrow::{
+    array::{ArrayRef, AsArray},
+    datatypes::Int64Type,
+};
+use datafusion_common::{Result, exec_err};
+use datafusion_expr::ScalarFunctionArgs;
+
+/// The longest text that a call may ask for, in bytes if it is repeated, else in characters.
+pub(super) const LONGEST: u64 = 1_000_000;
+
+/// A text, and how often.
+pub(super) fn check_repeated(name: &str, args: &ScalarFunctionArgs) -> Result<()> {
+    let (texts, counts) = (argument(args, 0)?, argument(args, 1)?);
+    let (Some(texts), Some(counts)) = (texts, counts) else { return Ok(()) };
+    let (Some(texts), Some(counts)) = (texts.as_string_opt::<i32>(), counts.as_primitive_opt::<Int64Type>()) else {
+        return Ok(());
+    };
+    let lengths = texts.iter().zip(counts).map(|(text, count)| {
+        let count = u64::try_from(count.unwrap_or_default()).unwrap_or_default();
+        count.saturating_mul(text.map_or(0, str::len) as u64)
+    });
+    check(name, lengths)
+}
+
+/// A text, and its length in characters.
+pub(super) fn check_padded(name: &str, args: &ScalarFunctionArgs) -> Result<()> {
+    let Some(lengths) = argument(args, 1)? else { return Ok(()) };
+    let Some(lengths) = lengths.as_primitive_opt::<Int64Type>() else { return Ok(()) };
+    check(name, lengths.iter().map(|length| u64::try_from(length.unwrap_or_default()).unwrap_or_default()))
+}
+
+fn argument(args: &ScalarFunctionArgs, index: usize) -> Result<Option<ArrayRef>> {
+    args.args.get(index).map(|argument| argument.to_array(args.number_rows)).transpose()
+}
+
+fn check(name: &str, lengths: impl Iterator<Item = u64>) -> Result<()> {
+    match lengths.max() {
+        Some(length) if length > LONGEST => {
+            exec_err!("{name} would make a text of length {length}; accepted are {LONGEST} at most")
+        }
+        _ => Ok(()),
+    }
+}

@@ -81,7 +81,7 @@ fn read(plan: &JobPlan, subtask: u32, duty: Duty) -> usize {
                     let rows = match duty {
                         Duty::Consume => records.len(),
                         Duty::Decode => intake
-                            .decode(records.as_ref(), &reader.positions(), env::wall_clock_ms())
+                            .decode(records.as_ref(), |_| "of a bad record", env::wall_clock_ms())
                             .expect("good records")
                             .rows
                             .num_rows(),

@@ -242,7 +242,7 @@ impl StopRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SavepointRequest {
-    /// Folder below `savepoints/` of the job's storage: 1 to 63 lower-case letters, digits and `-`. A name is used once.
+    /// Folder below `savepoints/` of the job's storage: 1 to 63 lower-case letters, digits and `-`. A name is free again when its savepoint was deleted.
     pub name: String,
 }
 

@@ -96,6 +96,11 @@ impl FromStr for ColumnType {
 }
 
 fn unknown(text: &str) -> String {
+    if text.contains('(') && !text.contains(')') {
+        return format!(
+            "`{text}` is not a column type; within {{ }} a comma ends a value, so put quotes around decimal(12,2)"
+        );
+    }
     format!("`{text}` is not a column type{}; accepted are {}", nearest(text, NAMES), NAMES.join(", "))
 }
 
@@ -157,6 +162,7 @@ mod tests {
     fn an_unknown_type_names_the_nearest() {
         let error = "strin".parse::<ColumnType>().unwrap_err();
         assert!(error.contains("did you mean `string`?"), "{error}");
+        assert!("decimal(10".parse::<ColumnType>().unwrap_err().contains("quotes around"));
         assert!("decimal(40,2)".parse::<ColumnType>().unwrap_err().contains("1 to 38 digits"));
         assert!("timestamp(4)".parse::<ColumnType>().unwrap_err().contains("timestamp(0), (3), (6) or (9)"));
     }

@@ -20,7 +20,7 @@ pub enum Feature {
 /// What is asked for is not in this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "this `tidegate` was built without {}; one that was built with the feature `{}` has it, as every release was",
+    "this `tidegate` was built without {}; `make shipped` builds one with everything, the feature `{}` among it",
     .0.name(),
     .0.flag()
 )]

@@ -115,6 +115,13 @@ pub fn plain(text: &str) -> String {
 
 /// What the commonest slips are told.
 fn said_better(text: &str) -> Option<String> {
+    if ["Regular expression did not compile", "regex parse error", "Unable to build regex"]
+        .iter()
+        .any(|of| text.contains(of))
+    {
+        let why = if text.contains("size limit") { "is too large" } else { "has brackets or signs in wrong places" };
+        return Some(format!("the pattern {why}"));
+    }
     if text.contains("must appear in the GROUP BY clause or must be part of an aggregate function") {
         let (_, rest) = text.split_once("column \"")?;
         let (column, _) = rest.split_once('"')?;

@@ -19,10 +19,9 @@ use super::{
 use crate::{
     env,
     failure::Reason,
-    ids::{Attempt, Revision, Seq},
+    ids::{Attempt, Epoch, Revision, Seq},
 };
 
-mod brought_back;
 mod newest;
 mod recent;
 mod rivals;
@@ -62,6 +61,10 @@ pub trait Heir: Send + Sync {
     /// Whether it would publish what waits of that checkpoint, everything that is not `committed`, where it was to go.
     /// What does not may do so later: its owner publishes.
     fn publishes(&self, manifest: &Manifest, committed: &Committed) -> Result<(), Failure>;
+
+    /// Fails if a sink has more of the lineage than its log owns: then the log is older than what was published from it.
+    /// A sink that does not answer is asked again before rows are published to it.
+    async fn compare(&self, owned: Epoch, lineage: &str) -> Result<(), Failure>;
 }
 
 /// What a process says of itself when it claims.
@@ -144,8 +147,8 @@ impl Reason for ClaimError {
 
 /// Claims the job.
 ///
-/// A checkpoint of another version of the job is looked at before anything is taken: who can't go on from it leaves the
-/// job to its owner.
+/// Before anything is taken, a checkpoint of another version of the job is looked at: who can't go on from it leaves the
+/// job to its owner. So are the sinks: a log that is older than they are stays as it is, until the newest one is back.
 pub async fn claim(
     store: Arc<dyn Store>,
     me: &Identity,
@@ -178,6 +181,15 @@ pub async fn claim(
         let decision = log::claim(newest.as_ref(), &me.claimant, answer);
         if let (Claim::Seal { .. } | Claim::Start { .. }, Some(failure)) = (&decision, &misplaced) {
             return Err(ClaimError::Unfit(failure.clone()));
+        }
+        if let (Claim::Seal { .. } | Claim::Start { .. }, Some(log)) = (&decision, &newest)
+            && let Err(failure) = heir.compare(log.owned(), &log.lineage).await
+        {
+            // Its owner may have owned and published more meanwhile.
+            if read_newest(store.as_ref()).await?.as_ref() == Some(log) {
+                return Err(ClaimError::Unfit(failure));
+            }
+            continue;
         }
         match decision {
             Claim::Superseded { by } => return Err(ClaimError::Superseded { by, mine: me.claimant.revision }),

@@ -141,12 +141,13 @@ impl Journal {
         Ok(CommitPermit::new(epoch, epoch, self.attempt, self.store.clone()))
     }
 
-    /// A permit for an epoch that this attempt, or the one it inherited from, owns.
+    /// A permit for an epoch that this attempt, or the one it inherited from, owns; for 0, which has no rows, in any case.
     pub fn permit(&self, epoch: Epoch) -> Result<CommitPermit, JournalError> {
-        match self.owned {
-            Some(newest) if epoch <= newest => Ok(CommitPermit::new(epoch, newest, self.attempt, self.store.clone())),
-            newest => Err(JournalError::NotOwned { epoch, newest }),
+        let newest = self.owned.unwrap_or_default();
+        if epoch > newest {
+            return Err(JournalError::NotOwned { epoch, newest: self.owned });
         }
+        Ok(CommitPermit::new(epoch, newest, self.attempt, self.store.clone()))
     }
 
     /// Notes that everything up to `epoch` is published.

@@ -37,6 +37,13 @@ pub struct AttemptLog {
     pub committed: Committed,
 }
 
+impl AttemptLog {
+    /// The newest epoch that the job owns; 0 when there is none.
+    pub fn owned(&self) -> Epoch {
+        self.checkpoint.as_ref().map_or(Epoch(0), |checkpoint| checkpoint.epoch)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Released { finished: bool },

@@ -41,7 +41,9 @@ pub enum SavepointError {
         "found the name `{name}`; accepted are 1 to {LONGEST_NAME} lower-case letters, digits and `-`, not at either end"
     )]
     Name { name: String },
-    #[error("there is a savepoint `{name}` already, or one was begun and given up; choose another name")]
+    #[error(
+        "there is a savepoint `{name}` already, or one was begun and given up; choose another name, or delete that savepoint first"
+    )]
     Taken { name: String },
     #[error(transparent)]
     Copy(#[from] CopyError),

@@ -1,6 +1,6 @@
 //! What a process leaves behind that ends because its job was refused or has failed.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use tidegate_crds::api::Failure;
 
@@ -8,8 +8,9 @@ use super::{arguments::JobArguments, prefixed};
 use crate::{
     checkpoint::{
         claim::read_newest,
+        committed::Committed,
         journal::LogLost,
-        manifest::Manifest,
+        manifest::{ChunkRef, Manifest},
         record::{CheckpointRef, Trigger},
         store::Store,
     },
@@ -67,18 +68,27 @@ pub(super) async fn say_stopped(store: &dyn Store, had: Option<Attempt>, may_be_
     match had.filter(|had| !is_there(had)) {
         Some(_) if may_be_deleted && newest.is_none() => tracing::info!("stopped; the checkpoints are deleted"),
         Some(lost) => return Err(LogLost::new(store, lost).failure()),
-        None => match newest.and_then(|log| log.checkpoint) {
+        None => match newest.as_ref().and_then(|log| Some((log.checkpoint.as_ref()?, &log.committed))) {
             None => tracing::info!("stopped before a first checkpoint; the next run begins anew"),
-            Some(checkpoint) => say_next(store, &checkpoint).await,
+            Some((checkpoint, committed)) => say_next(store, checkpoint, committed).await,
         },
     }
     Ok(())
 }
 
-/// Says whether the next run goes on from a checkpoint.
-async fn say_next(store: &dyn Store, checkpoint: &CheckpointRef) {
+/// Says whether the next run goes on from a checkpoint, and what the sinks may still lack.
+async fn say_next(store: &dyn Store, checkpoint: &CheckpointRef, committed: &Committed) {
     let epoch = checkpoint.epoch.0;
     match Manifest::read(store, checkpoint).await {
+        Ok(manifest) if waiting(&manifest, committed).1 > 0 => {
+            let (sinks, rows) = waiting(&manifest, committed);
+            tracing::warn!(
+                epoch,
+                sinks,
+                rows,
+                "stopped; rows still wait for these sinks, and the next run publishes them"
+            );
+        }
         Ok(manifest) if manifest.trigger == Trigger::Drain => {
             tracing::info!(epoch, "stopped and drained: nothing can go on from this state");
         }
@@ -92,6 +102,14 @@ async fn say_next(store: &dyn Store, checkpoint: &CheckpointRef) {
             );
         }
     }
+}
+
+/// The sinks that are not known to have all rows of a checkpoint, and how many these may lack.
+fn waiting(manifest: &Manifest, committed: &Committed) -> (String, u64) {
+    let waiting: Vec<&ChunkRef> = manifest.chunks.iter().filter(|chunk| !committed.has(&chunk.id)).collect();
+    let sinks: BTreeSet<&str> = waiting.iter().map(|chunk| chunk.id.sink.as_str()).collect();
+    let rows = waiting.iter().map(|chunk| u64::from(chunk.rows)).sum();
+    (sinks.into_iter().collect::<Vec<_>>().join(", "), rows)
 }
 
 /// Of the process rather than of its job.
@@ -128,6 +146,7 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::{sample, store::memory::MemoryStore};
+    use crate::ids::Epoch;
 
     fn failure(message: impl Into<String>) -> Failure {
         Failure { reason: FailureReason::SinkUnfit, message: message.into() }
@@ -168,6 +187,15 @@ mod tests {
         assert_eq!(say(Some(2), false).await, Ok(()));
         assert_eq!(say(Some(1), false).await, Ok(()), "somebody has gone on already");
         assert!(say(Some(3), true).await.is_err(), "another log");
+    }
+
+    #[test]
+    fn rows_that_wait_are_told_with_their_sinks() {
+        let manifest = sample::waiting("sales", 3..=5);
+        let told = |all: Option<u64>| waiting(&manifest, &Committed::up_to(all.map(Epoch)));
+        assert_eq!(told(None), ("sales".to_owned(), 3));
+        assert_eq!(told(Some(4)), ("sales".to_owned(), 1));
+        assert_eq!(told(Some(5)), (String::new(), 0));
     }
 
     #[test]

@@ -142,12 +142,14 @@ async fn details(State(served): State<Served>, Path(epoch): Path<String>) -> Res
 }
 
 /// The history tells what came of it.
-async fn take_checkpoint(State(served): State<Served>) -> (StatusCode, Json<JobStatus>) {
+async fn take_checkpoint(State(served): State<Served>) -> Result<(StatusCode, Json<JobStatus>), Refused> {
     let status = served.shared.status();
     let runs = status.phase == Phase::Running;
     // Nobody listens any more when the job has ended.
-    let taken = runs && served.requests.send(Request::Checkpoint).is_ok();
-    (if taken { StatusCode::ACCEPTED } else { StatusCode::CONFLICT }, Json(status))
+    if runs && served.requests.send(Request::Checkpoint).is_ok() {
+        return Ok((StatusCode::ACCEPTED, Json(status)));
+    }
+    Err(Refused::conflict(format!("the job is {:?}; it can do this while it runs", status.phase)))
 }
 
 /// May be asked any number of times, at any time: a job that has ended stays as it is.

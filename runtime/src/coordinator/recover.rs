@@ -28,6 +28,7 @@ use crate::{
     },
     failure::Reason,
     fault,
+    ids::Epoch,
     job::{JobError, JobPlan},
     sink::SinkError,
     worker::{
@@ -105,9 +106,10 @@ pub async fn recover(
 ) -> Result<Recovered, RecoverError> {
     fault::reach("recovery-claimed");
     let Claimed { mut journal, lineage, committed, .. } = claimed;
+    let owned = inherited.as_deref().map_or(Epoch(0), |manifest| manifest.epoch);
+    take_over(&targets, &journal.permit(owned)?, &lineage).await?;
     if let Some(manifest) = inherited.as_deref() {
         journal.inherit(committed.clone()).await?;
-        take_over(&targets, &journal.permit(manifest.epoch)?, &lineage).await?;
         destination::check(manifest, &committed, &plan.destinations())?;
         if !goes_on(Some(manifest)) {
             return Err(wind_up(&targets, journal, manifest, &committed).await?);

@@ -79,6 +79,11 @@ pub trait Publisher: Debug + Send + Sync {
     /// So many `slots` will publish. An error here names what to do, such as the statement that would fix the table.
     async fn preflight(&self, schema: &SchemaRef, slots: u32, preflight: Preflight) -> Result<(), SinkError>;
 
+    /// Fails if the system has more of a lineage than the epoch `owned`, which is the newest that its log owns.
+    async fn compare(&self, _owned: Epoch, _lineage: &str) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// An attempt has taken the job over from one that may have published, and nothing is published for it yet: whether
     /// the system has more than the log knows of, and what to clear up. `permit` is of the newest epoch that is owned.
     async fn take_over(&self, _permit: &CommitPermit, _lineage: &str) -> Result<(), SinkError> {

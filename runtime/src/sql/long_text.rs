@@ -1,4 +1,5 @@
-//! `repeat`, `lpad` and `rpad` make a text as long as a number says: one that a record has may be any.
+//! `repeat`, `lpad` and `rpad` make a text as long as a number says, and `replace` one as long as its text has places for
+//! another: a record may have any.
 
 use arrow::{
     array::{ArrayRef, AsArray},
@@ -29,6 +30,21 @@ pub(super) fn check_padded(name: &str, args: &ScalarFunctionArgs) -> Result<()> 
     let Some(lengths) = argument(args, 1)? else { return Ok(()) };
     let Some(lengths) = lengths.as_primitive_opt::<Int64Type>() else { return Ok(()) };
     check(name, lengths.iter().map(|length| u64::try_from(length.unwrap_or_default()).unwrap_or_default()))
+}
+
+/// A text, what is taken out of it, and what comes there.
+pub(super) fn check_replaced(name: &str, args: &ScalarFunctionArgs) -> Result<()> {
+    let texts = [argument(args, 0)?, argument(args, 1)?, argument(args, 2)?];
+    let [Some(texts), Some(old), Some(new)] = &texts else { return Ok(()) };
+    let columns = (texts.as_string_opt::<i32>(), old.as_string_opt::<i32>(), new.as_string_opt::<i32>());
+    let (Some(texts), Some(old), Some(new)) = columns else { return Ok(()) };
+    let lengths = texts.iter().zip(old).zip(new).map(|((text, old), new)| {
+        let (Some(text), Some(old), Some(new)) = (text, old, new) else { return 0 };
+        let (length, most) = (text.len() as u64, (text.len() as u64 + 1).saturating_mul(new.len() as u64));
+        // Counted only where it may matter.
+        if most <= LONGEST { 0 } else { length + text.matches(old).count() as u64 * new.len() as u64 }
+    });
+    check(name, lengths)
 }
 
 fn argument(args: &ScalarFunctionArgs, index: usize) -> Result<Option<ArrayRef>> {

@@ -7,13 +7,16 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use arrow::{
+    array::{RecordBatch, new_null_array},
+    datatypes::{DataType, Field, FieldRef, Schema, TimeUnit},
+};
 use datafusion_common::{
-    DFSchemaRef, DataFusionError, ScalarValue,
+    Column, DFSchema, DFSchemaRef, DataFusionError, ScalarValue,
     tree_node::{Transformed, TreeNode, TreeNodeRecursion},
 };
 use datafusion_expr::{
-    Expr as Planned, ExprSchemable, execution_props::ExecutionProps,
+    Expr as Planned, ExprSchemable, execution_props::ExecutionProps, expr::ScalarFunction,
     physical_planning_context::PhysicalPlanningContext, planner::ContextProvider,
     type_coercion::functions::fields_with_udf,
 };
@@ -84,7 +87,7 @@ impl Check<'_> {
         let computed = match parts(&typed) {
             Parts::Ranks => Ok(()),
             Parts::Groups => self.of_one_row(typed).and_then(|expr| self.physical(expr)).map(drop),
-            Parts::Columns => self.physical(typed).map(drop),
+            Parts::Columns => self.physical(typed.clone()).and_then(|_| of_literals(typed, self.schema)),
             Parts::Constants => self.value(typed),
         };
         computed
@@ -253,22 +256,16 @@ impl Check<'_> {
 }
 
 /// Whether a text is a value of `kind` only without its last digits: then it is compared with another value than is written.
+/// Instants are compared with all of theirs.
 fn loses_digits(text: &str, kind: &DataType) -> bool {
-    let finer: Vec<DataType> = match kind {
-        // Of most years there are no nanoseconds.
-        DataType::Timestamp(_, zone) => {
-            [TimeUnit::Nanosecond, TimeUnit::Microsecond].map(|unit| DataType::Timestamp(unit, zone.clone())).to_vec()
-        }
-        DataType::Date32 => vec![DataType::Timestamp(TimeUnit::Microsecond, None)],
-        DataType::Decimal128(precision, scale) => vec![DataType::Decimal128(38, 38 - (*precision as i8 - scale))],
-        _ => Vec::new(),
+    let finer = match kind {
+        DataType::Date32 => DataType::Timestamp(TimeUnit::Microsecond, None),
+        DataType::Decimal128(precision, scale) => DataType::Decimal128(38, 38 - (*precision as i8 - scale)),
+        _ => return false,
     };
     let text = ScalarValue::Utf8(Some(text.to_owned()));
-    let mut values = finer.into_iter().filter_map(|finer| {
-        let exact = text.cast_to(&finer).ok()?;
-        Some(text.cast_to(kind).and_then(|value| value.cast_to(&finer)).is_ok_and(|value| value != exact))
-    });
-    values.next().unwrap_or(false)
+    let Ok(exact) = text.cast_to(&finer) else { return false };
+    text.cast_to(kind).and_then(|value| value.cast_to(&finer)).is_ok_and(|value| value != exact)
 }
 
 /// A type of each kind that a column may have.
@@ -285,6 +282,26 @@ fn candidates() -> [DataType; 10] {
         DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
         DataType::Binary,
     ]
+}
+
+/// Computes a call with NULL for all arguments but its literals: a pattern or a unit that is none fails for every row.
+fn of_literals(expr: Planned, schema: &DFSchemaRef) -> Result<(), DataFusionError> {
+    let Planned::ScalarFunction(ScalarFunction { func, mut args }) = expr else { return Ok(()) };
+    if !args.iter().any(|arg| matches!(arg, Planned::Literal(..))) {
+        return Ok(());
+    }
+    let (mut fields, mut nulls) = (Vec::new(), Vec::new());
+    for (index, arg) in args.iter_mut().enumerate().filter(|(_, arg)| !matches!(arg, Planned::Literal(..))) {
+        let (name, kind) = (format!("argument{index}"), arg.get_type(schema)?);
+        nulls.push(new_null_array(&kind, 1));
+        fields.push(Field::new(&name, kind, true));
+        *arg = Planned::Column(Column::new_unqualified(name));
+    }
+    let row = RecordBatch::try_new(Arc::new(Schema::new(fields)), nulls)?;
+    let columns = Arc::new(DFSchema::try_from(row.schema())?);
+    let call = fold::expr(Planned::ScalarFunction(ScalarFunction { func, args }), &columns)?;
+    let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    create_physical_expr(&call, &columns, &props, &context)?.evaluate(&row).map(drop)
 }
 
 /// Behind GROUP BY and HAVING a name may be an alias, which is no column of what is read.

@@ -14,6 +14,7 @@ pub(super) fn wrapped(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "date_trunc" => Why::Years,
         "lpad" | "rpad" => Why::Pads,
         "repeat" => Why::Repeats,
+        "replace" => Why::Replaces,
         "round" => Why::Type,
         "to_unixtime" => Why::Seconds,
         _ => return function,
@@ -32,6 +33,7 @@ enum Why {
     Seconds,
     /// It makes texts as long as a record says.
     Repeats,
+    Replaces,
     Pads,
 }
 
@@ -62,7 +64,9 @@ impl ScalarUDFImpl for Wrapped {
         let unknown = vec![None; args.scalar_arguments.len()];
         match self.why {
             Why::Type => self.inner.return_field_from_args(ReturnFieldArgs { scalar_arguments: &unknown, ..args }),
-            Why::Years | Why::Seconds | Why::Repeats | Why::Pads => self.inner.return_field_from_args(args),
+            Why::Years | Why::Seconds | Why::Repeats | Why::Replaces | Why::Pads => {
+                self.inner.return_field_from_args(args)
+            }
         }
     }
 
@@ -76,6 +80,7 @@ impl ScalarUDFImpl for Wrapped {
                 }
             }
             Why::Repeats => long_text::check_repeated(self.name(), &args)?,
+            Why::Replaces => long_text::check_replaced(self.name(), &args)?,
             Why::Pads => long_text::check_padded(self.name(), &args)?,
         }
         self.inner.invoke_with_args(args)

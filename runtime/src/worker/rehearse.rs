@@ -11,6 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use tidegate_crds::{
     RestoreMode, StateBackend,
     api::{Failure, FailureReason},
@@ -35,10 +36,11 @@ use crate::{
         record::CheckpointRef,
         store::{self, Store},
     },
+    error_chain,
     failure::Reason,
     graph::NodeKind,
     ids::{Epoch, SubtaskIndex},
-    job::JobPlan,
+    job::{JobPlan, SinkTarget},
     memory::MemoryLimit,
     operator::{
         KeyRange,
@@ -65,6 +67,23 @@ impl Heir for JobPlan {
     fn publishes(&self, manifest: &Manifest, committed: &Committed) -> Result<(), Failure> {
         let checked = destination::check(manifest, committed, &self.destinations());
         checked.map_err(|error| Failure { reason: FailureReason::StateUnfit, message: error.to_string() })
+    }
+
+    async fn compare(&self, owned: Epoch, lineage: &str) -> Result<(), Failure> {
+        let published = self.sinks.values().filter_map(|target| match target {
+            SinkTarget::Published(publisher) => Some(publisher.compare(owned, lineage)),
+            SinkTarget::Direct(_) => None,
+        });
+        for compared in join_all(published).await {
+            match compared {
+                Err(error) if error.reason().may_pass() => {
+                    let cause = error_chain(&error);
+                    tracing::warn!(cause, "a sink can't be compared with the log yet, and is when rows are published");
+                }
+                compared => compared.map_err(|error| error.failure())?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -94,6 +113,7 @@ pub async fn outlook(plan: &JobPlan) -> Result<Outlook, Failure> {
         let manifest = Manifest::read(store.as_ref(), newest).await.map_err(|error| error.failure())?;
         plan.fits(&store, &manifest).await?;
         plan.publishes(&manifest, &log.committed)?;
+        plan.compare(manifest.epoch, &log.lineage).await?;
         return Ok(Outlook::Own { at: store.location(), epoch: manifest.epoch });
     }
     let copy = |origin: Origin| Outlook::Copy { of: origin.store.location(), epoch: origin.manifest.epoch };

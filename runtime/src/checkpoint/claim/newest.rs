@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 
-use super::{
-    ClaimError,
-    brought_back::{both, brought_back},
-};
+use super::ClaimError;
 use crate::{
     checkpoint::{
         log::{
@@ -43,7 +40,7 @@ pub async fn read_newest(store: &dyn Store) -> Result<Option<AttemptLog>, ClaimE
         };
         let read = match ask_from(store, facts, |facts| read(facts, Spans::FORMAT, hint)).await? {
             Ok(newest) => match hole_behind(store, newest.as_ref()).await? {
-                None => return with_what_was_brought_back(store, newest).await,
+                None => return Ok(newest),
                 Some(hole) => Unread::Missing(hole),
             },
             Err(Unread::Damaged(why)) => return Err(ClaimError::Damaged(why)),
@@ -58,25 +55,6 @@ pub async fn read_newest(store: &dyn Store) -> Result<Option<AttemptLog>, ClaimE
         tries += 1;
         env::sleep(PAUSE).await;
     }
-}
-
-/// The newest attempt, with what an earlier one owns, where that is newer.
-async fn with_what_was_brought_back(
-    store: &dyn Store,
-    newest: Option<AttemptLog>,
-) -> Result<Option<AttemptLog>, ClaimError> {
-    let Some(newest) = newest else { return Ok(None) };
-    let found = ask_all(store, |facts| brought_back(facts, Spans::FORMAT, &newest)).await?;
-    let Some(before) = found.map_err(|unread| ClaimError::Damaged(unread.to_string()))? else {
-        return Ok(Some(newest));
-    };
-    tracing::info!(
-        attempt = %before.attempt,
-        epoch = ?before.checkpoint.as_ref().map(|checkpoint| checkpoint.epoch),
-        "checkpoints were brought back that are newer than what later attempts went on from: the newest counts"
-    );
-    let committed = both(newest.committed, &before.committed);
-    Ok(Some(AttemptLog { checkpoint: before.checkpoint, committed, ..newest }))
 }
 
 /// Asks for what `read` has to know, until it has what it wants.

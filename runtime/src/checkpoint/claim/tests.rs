@@ -59,6 +59,8 @@ pub(super) struct Anything {
     refuses: Option<&'static str>,
     /// Where it would publish, if that matters.
     sinks: Option<Destinations>,
+    /// What its sinks have, if they have anything.
+    published: Option<Epoch>,
     looked_at: AtomicU32,
 }
 
@@ -80,6 +82,13 @@ impl Heir for Anything {
         let Some(sinks) = &self.sinks else { return Ok(()) };
         let checked = destination::check(manifest, committed, sinks);
         checked.map_err(|error| Failure { reason: FailureReason::StateUnfit, message: error.to_string() })
+    }
+
+    async fn compare(&self, owned: Epoch, _: &str) -> Result<(), Failure> {
+        match self.published.filter(|published| *published > owned) {
+            Some(_) => Err(Failure { reason: FailureReason::SinkUnfit, message: "ahead of the log".into() }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub struct End {
     /// The oldest place that is needed, but for the first.
     oldest: Seq,
     /// The first record, and then all from the newest checkpoint on.
-    pub records: Vec<Record>,
+    records: Vec<Record>,
 }
 
 impl Ask {
@@ -91,8 +91,7 @@ impl Facts {
         Ok(*self.at((Attempt(attempt), Seq(seq)))? != Found::Nothing)
     }
 
-    /// The record that has to be at a place.
-    pub fn record(&self, place: Place) -> Result<&Record, Unread> {
+    fn record(&self, place: Place) -> Result<&Record, Unread> {
         match self.at(place)? {
             Found::Record(record) => Ok(record),
             Found::Nothing => Err(Unread::Missing(place)),

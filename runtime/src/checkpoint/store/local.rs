@@ -34,7 +34,7 @@ impl LocalStore {
     pub async fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let store = Self { root: Arc::new(root.into()) };
         store
-            .run("open", "", |root| {
+            .run("make the folder", ".", |root| {
                 make_folders(root, &root.join(TEMPORARY))?;
                 remove_abandoned(&root.join(TEMPORARY))
             })

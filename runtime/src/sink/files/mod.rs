@@ -27,7 +27,7 @@ use super::{Chunk, Preflight, Publisher, SinkError};
 use crate::{
     checkpoint::{CommitPermit, PermitError, destination::Destination},
     fault,
-    ids::Epoch,
+    ids::{Attempt, Epoch},
 };
 
 /// JSON lines or Parquet in a folder.
@@ -83,14 +83,23 @@ impl FilesPublisher {
         )))
     }
 
-    /// Deletes what earlier attempts left half written. Gives the newest epoch of the lineage that the log does not own.
-    fn look(&self, lineage: &str, permit: &CommitPermit) -> Result<Option<Epoch>, SinkError> {
-        let looked = self.folder.look(&self.sink, lineage, permit.attempt());
+    /// Deletes what attempts before this one left half written. Gives the newest epoch of the lineage, if it is beyond `owned`.
+    fn look(&self, lineage: &str, attempt: Attempt, owned: Epoch) -> Result<Option<Epoch>, SinkError> {
+        let looked = self.folder.look(&self.sink, lineage, attempt);
         let looked = looked.map_err(|error| self.failed(format!("look into `{}`", self.folder.0.display()), error))?;
         if looked.deleted > 0 {
             tracing::info!(sink = self.sink, files = looked.deleted, "deleted what earlier attempts had half written");
         }
-        Ok(looked.newest.filter(|newest| *newest > permit.owned()))
+        Ok(looked.newest.filter(|newest| *newest > owned))
+    }
+
+    fn ahead(&self, newest: Epoch, owned: Epoch) -> SinkError {
+        self.refused(format!(
+            "folder `{}` is ahead of the job's log: it has files of epoch {newest}, and the newest epoch that the log owns is \
+             {owned}. So the checkpoints are older than what was published from them, as after a restore from a backup. Bring \
+             the newest checkpoints back; or move the files of later epochs away, and they are written anew",
+            self.folder.0.display()
+        ))
     }
 }
 
@@ -115,17 +124,20 @@ impl Publisher for FilesPublisher {
         .await
     }
 
+    async fn compare(&self, owned: Epoch, lineage: &str) -> Result<(), SinkError> {
+        let (this, lineage) = (self.clone(), lineage.to_owned());
+        // What attempts left is not this one's to delete before it has begun.
+        match blocking(move || this.look(&lineage, Attempt(0), owned)).await? {
+            Some(newest) => Err(self.ahead(newest, owned)),
+            None => Ok(()),
+        }
+    }
+
     async fn take_over(&self, permit: &CommitPermit, lineage: &str) -> Result<(), SinkError> {
-        let (this, of, lineage) = (self.clone(), permit.clone(), lineage.to_owned());
-        let Some(newest) = blocking(move || this.look(&lineage, &of)).await? else { return Ok(()) };
+        let (this, attempt, owned, lineage) = (self.clone(), permit.attempt(), permit.owned(), lineage.to_owned());
+        let Some(newest) = blocking(move || this.look(&lineage, attempt, owned)).await? else { return Ok(()) };
         match permit.confirm().await {
-            Ok(()) => Err(self.refused(format!(
-                "folder `{}` is ahead of the job's log: it has files of epoch {newest}, and the newest epoch that the log owns \
-                 is {}. So the checkpoints are older than what was published from them, as after a restore from a backup. \
-                 Bring the newest checkpoints back; or move the files of later epochs away, and they are written anew",
-                self.folder.0.display(),
-                permit.owned()
-            ))),
+            Ok(()) => Err(self.ahead(newest, owned)),
             // A later attempt has gone on.
             Err(PermitError::Over { .. }) => Ok(()),
             Err(error @ PermitError::Unknown(_)) => Err(self.failed("tell whose files are there".to_owned(), error)),

@@ -119,6 +119,18 @@ impl Publisher for KafkaPublisher {
         self.judge(permit, published).await
     }
 
+    async fn compare(&self, owned: Epoch, lineage: &str) -> Result<(), SinkError> {
+        if self.inner.agrees.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let (inner, prefix) = (Arc::clone(&self.inner), self.inner.prefix(lineage));
+        let compared = blocking("look at the progress topic", move || match inner.ahead(&prefix, owned)? {
+            Some((key, mark)) => Err(Trouble::Refused(inner.ahead_of_log(&key, &mark, owned))),
+            None => Ok(()),
+        });
+        compared.await.map_err(|trouble| trouble.of_sink(&self.inner.name))
+    }
+
     async fn take_over(&self, permit: &CommitPermit, lineage: &str) -> Result<(), SinkError> {
         if self.inner.agrees.load(Ordering::Acquire) {
             return Ok(());

@@ -10,13 +10,14 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, sync::OnceLock};
+use std::{collections::HashMap, path::Path, sync::OnceLock};
 
 use async_trait::async_trait;
 use tidegate_crds::nearest;
 
 use self::reader::Reader;
 use super::{ReaderContext, Source, SourceError, SourceReader, SplitState};
+use crate::ids::SubtaskIndex;
 
 /// Files as a source; a line is a record, blank lines are none.
 #[derive(Debug)]
@@ -82,6 +83,25 @@ impl Files {
     }
 }
 
+impl Files {
+    /// Files and lines that were not there when the job first started are left out: nobody should have to find out.
+    fn say_what_is_not_read(&self, splits: &[SplitState]) {
+        let Ok(there) = self.look() else { return };
+        let known: HashMap<&str, Option<u64>> = splits.iter().map(|split| (split.split.as_str(), split.end)).collect();
+        let is_left_out = |file: &&SplitState| known.get(file.split.as_str()).is_none_or(|end| file.end > *end);
+        let left_out: Vec<&SplitState> = there.iter().filter(is_left_out).collect();
+        if let Some(first) = left_out.first() {
+            tracing::warn!(
+                source = self.name,
+                files = left_out.len(),
+                first = first.split,
+                "files that are new, or longer than when the job first started: what is new is not read; begin under another \
+                 `jobId` to read it"
+            );
+        }
+    }
+}
+
 #[async_trait]
 impl Source for Files {
     async fn preflight(&self) -> Result<(), SourceError> {
@@ -109,7 +129,12 @@ impl Source for Files {
         restored: Option<Vec<SplitState>>,
     ) -> Result<Box<dyn SourceReader>, SourceError> {
         let mut splits = match restored {
-            Some(restored) => restored,
+            Some(restored) => {
+                if context.subtask == SubtaskIndex(0) {
+                    self.say_what_is_not_read(&restored);
+                }
+                restored
+            }
             None => self.found()?,
         };
         splits.sort_by(|a, b| a.split.cmp(&b.split));

@@ -15,7 +15,8 @@ use datafusion_common::{
 };
 use datafusion_expr::{
     BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility, type_coercion::binary::BinaryTypeCoercer,
+    ScalarUDF, ScalarUDFImpl, Signature, TryCast, Volatility, expr::ScalarFunction,
+    type_coercion::binary::BinaryTypeCoercer,
 };
 use thiserror::Error;
 
@@ -55,13 +56,36 @@ fn operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Ok(Transformed::yes(function.call(vec![*inner])))
         }
         Expr::Cast(cast) => {
-            let (from, to) = (cast.expr.get_type(schema)?, Expr::Cast(cast.clone()).get_type(schema)?);
-            let Some(parts) = times::parts(&from, &to) else { return Ok(Transformed::no(Expr::Cast(cast))) };
-            let cut = times::cut(*cast.expr.clone(), parts);
-            Ok(Transformed::yes(Expr::Cast(Cast { expr: Box::new(cut), ..cast })))
+            let to = Expr::Cast(cast.clone()).get_type(schema)?;
+            Ok(cut(*cast.expr.clone(), &to, schema)?
+                .update_data(|expr| Expr::Cast(Cast { expr: Box::new(expr), ..cast })))
+        }
+        Expr::TryCast(cast) => {
+            let to = Expr::TryCast(cast.clone()).get_type(schema)?;
+            let cut = cut(*cast.expr.clone(), &to, schema)?;
+            Ok(cut.update_data(|expr| Expr::TryCast(TryCast { expr: Box::new(expr), ..cast })))
+        }
+        Expr::ScalarFunction(ScalarFunction { func, mut args })
+            if TO_COARSER.contains(&func.name()) && args.len() == 1 =>
+        {
+            let to = Expr::ScalarFunction(ScalarFunction { func: Arc::clone(&func), args: args.clone() })
+                .get_type(schema)?;
+            let cut = cut(args.remove(0), &to, schema)?;
+            Ok(cut.update_data(|expr| Expr::ScalarFunction(ScalarFunction { func, args: vec![expr] })))
         }
         other => equal::compared(other, schema).map(Transformed::yes),
     }
+}
+
+/// Functions that may be given instants with more digits than they give back.
+const TO_COARSER: [&str; 3] = ["to_timestamp_seconds", "to_timestamp_millis", "to_timestamp_micros"];
+
+/// What is about to become an instant with fewer digits, cut towards the past.
+fn cut(time: Expr, to: &DataType, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    Ok(match times::parts(&time.get_type(schema)?, to) {
+        Some(parts) => Transformed::yes(times::cut(time, parts)),
+        None => Transformed::no(time),
+    })
 }
 
 /// What can't be computed.

@@ -2,7 +2,7 @@
 
 use datafusion_sql::sqlparser::ast::{Expr, Spanned, Value};
 
-use super::{Clause, Context, MAX_DEPTH, Resolver, types};
+use super::{Clause, Context, MAX_DEPTH, Resolver, number, types};
 use crate::sql::error::{Position, SqlError};
 
 /// Where the expression begins, as far as the syntax tree knows.
@@ -37,12 +37,24 @@ impl Resolver<'_> {
                 self.columns.resolve(name, aliases && !context.inside_aggregate && !context.inside_over, near)
             }
             Expr::CompoundIdentifier(parts) => self.columns.resolve_compound(parts, near),
-            Expr::Value(value) => match &value.value {
-                Value::Placeholder(name) => {
-                    Err(SqlError::new(near, format!("found the parameter `{name}`; write the value itself")))
+            Expr::Value(value) => {
+                let double = match &value.value {
+                    Value::Placeholder(name) => {
+                        return Err(SqlError::new(
+                            near,
+                            format!("found the parameter `{name}`; write the value itself"),
+                        ));
+                    }
+                    Value::Number(written, _) => {
+                        number::approximate(written, Position::of(value.span).unwrap_or(near))?
+                    }
+                    _ => None,
+                };
+                if let Some(double) = double {
+                    *expr = double;
                 }
-                _ => Ok(()),
-            },
+                Ok(())
+            }
             Expr::TypedString(typed) => types::check(&typed.data_type, near),
             Expr::Function(function) => self.function(function, context),
             Expr::Nested(inner)

@@ -337,6 +337,11 @@ fn times_before_1970_are_cut_towards_the_past() {
     for (expression, expected) in [
         ("CAST(ts AS TIMESTAMP(3))", "1969-12-31T23:59:59.999Z"),
         ("CAST(ts AS TIMESTAMP(0))", "1969-12-31T23:59:59Z"),
+        ("TRY_CAST(ts AS TIMESTAMP(3))", "1969-12-31T23:59:59.999Z"),
+        ("TRY_CAST(ts AS TIMESTAMP(0))", "1969-12-31T23:59:59Z"),
+        ("to_timestamp_seconds(ts)", "1969-12-31T23:59:59Z"),
+        ("to_timestamp_millis(ts)", "1969-12-31T23:59:59.999Z"),
+        ("to_timestamp_micros(CAST(ts AS TIMESTAMP(9)))", "1969-12-31T23:59:59.999999Z"),
         ("CAST(ts AS DATE)", "1969-12-31"),
         ("date_trunc('second', ts)", "1969-12-31T23:59:59.000000Z"),
         ("date_trunc('day', ts)", "1969-12-31T00:00:00.000000Z"),

@@ -227,6 +227,10 @@ impl Heir for Alone {
     fn publishes(&self, _: &Manifest, _: &Committed) -> Result<(), Failure> {
         Ok(())
     }
+
+    async fn compare(&self, _: Epoch, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 fn checkpoint(epoch: u64) -> CheckpointRef {

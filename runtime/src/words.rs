@@ -115,7 +115,7 @@ pub fn plain(text: &str) -> String {
 
 /// What the commonest slips are told.
 fn said_better(text: &str) -> Option<String> {
-    if ["Regular expression did not compile", "regex parse error", "Unable to build regex"]
+    if ["Regular expression did not compile", "regex parse error", "Unable to build regex", "Compiled regex exceeds"]
         .iter()
         .any(|of| text.contains(of))
     {

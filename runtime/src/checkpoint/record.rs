@@ -113,6 +113,7 @@ impl Record {
     }
 
     /// As it is written at a path.
+    #[must_use]
     pub fn at(&self, path: &ObjectPath) -> Self {
         Self { path: Some(path.clone()), ..self.clone() }
     }

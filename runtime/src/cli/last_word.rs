@@ -108,7 +108,7 @@ async fn say_next(store: &dyn Store, checkpoint: &CheckpointRef, committed: &Com
 fn waiting(manifest: &Manifest, committed: &Committed) -> (String, u64) {
     let waiting: Vec<&ChunkRef> = manifest.chunks.iter().filter(|chunk| !committed.has(&chunk.id)).collect();
     let sinks: BTreeSet<&str> = waiting.iter().map(|chunk| chunk.id.sink.as_str()).collect();
-    let rows = waiting.iter().map(|chunk| u64::from(chunk.rows)).sum();
+    let rows = waiting.iter().map(|chunk| chunk.rows).sum();
     (sinks.into_iter().collect::<Vec<_>>().join(", "), rows)
 }
 

@@ -103,34 +103,35 @@ async fn a_log_that_is_older_than_what_was_published_stays_as_it_is() {
     }
 }
 
+/// Its owner owns and publishes another epoch when the sinks are looked at for the first time.
+struct Late<'a>(&'a tokio::sync::Mutex<Claimed>, AtomicU32);
+#[async_trait]
+impl Heir for Late<'_> {
+    async fn beginning(&self, _: &Arc<dyn Store>) -> Result<Option<CheckpointRef>, Failure> {
+        Ok(None)
+    }
+
+    async fn fits(&self, _: &Arc<dyn Store>, _: &Manifest) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn publishes(&self, _: &Manifest, _: &Committed) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn compare(&self, owned: Epoch, lineage: &str) -> Result<(), Failure> {
+        if self.1.fetch_add(1, Relaxed) == 0 {
+            own(&mut *self.0.lock().await, 1).await.unwrap();
+        }
+        Anything { published: Some(Epoch(1)), ..Anything::default() }.compare(owned, lineage).await
+    }
+}
+
 #[tokio::test]
 async fn an_owner_that_publishes_while_it_is_taken_for_dead_is_not_ahead_of_its_log() {
     let store = MemoryStore::new();
     let old = tokio::sync::Mutex::new(take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap());
     let (me, gone) = (identity("b", 1), owners(OwnerAnswer::Gone));
-    /// Its owner owns and publishes another epoch when the sinks are looked at for the first time.
-    struct Late<'a>(&'a tokio::sync::Mutex<Claimed>, AtomicU32);
-    #[async_trait]
-    impl Heir for Late<'_> {
-        async fn beginning(&self, _: &Arc<dyn Store>) -> Result<Option<CheckpointRef>, Failure> {
-            Ok(None)
-        }
-
-        async fn fits(&self, _: &Arc<dyn Store>, _: &Manifest) -> Result<(), Failure> {
-            Ok(())
-        }
-
-        fn publishes(&self, _: &Manifest, _: &Committed) -> Result<(), Failure> {
-            Ok(())
-        }
-
-        async fn compare(&self, owned: Epoch, lineage: &str) -> Result<(), Failure> {
-            if self.1.fetch_add(1, Relaxed) == 0 {
-                own(&mut *self.0.lock().await, 1).await.unwrap();
-            }
-            Anything { published: Some(Epoch(1)), ..Anything::default() }.compare(owned, lineage).await
-        }
-    }
     let late = Late(&old, AtomicU32::new(0));
     let new = claim(Arc::new(store.clone()), &me, &gone, &late).await.unwrap();
     assert_eq!(

@@ -66,6 +66,9 @@ pub struct JobStatus {
     pub last_restore: Option<RestoreStatus>,
     /// Where the checkpoints are.
     pub storage: String,
+    /// They are deleted, as `onCancellation: Delete` says: the job was cancelled, and all its output was published.
+    #[serde(default)]
+    pub is_deleted: bool,
 }
 
 impl JobStatus {
@@ -94,6 +97,7 @@ impl JobStatus {
             recovery_seconds: None,
             last_restore: None,
             storage: storage.into(),
+            is_deleted: false,
         }
     }
 }
@@ -331,6 +335,13 @@ pub enum Phase {
     Finished,
     /// The restart strategy has given up.
     Failed,
+}
+
+impl Phase {
+    /// Nothing comes after it, in this process.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Stopped | Self::Finished | Self::Failed)
+    }
 }
 
 /// One completed or failed checkpoint.

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, ops::RangeInclusive, path::Path};
 
 use crate::{
-    CheckpointMode, ColumnType, Delivery, HdfsStorage, JobSpec, KafkaSecurity, Problem, Problems, SinkSpec, SourceSpec,
-    StartFrom, StreamJob,
+    CheckpointMode, ColumnType, Delivery, HdfsStorage, JobSpec, KafkaSecurity, Problem, Problems, S3Storage, SinkSpec,
+    SourceSpec, StartFrom, StreamJob,
     document::{API_VERSION, KIND},
     nearest,
 };
@@ -33,7 +33,10 @@ impl StreamJob {
         if self.kind != KIND {
             problems.push(Problem::new("kind", format!("found `{}`; accepted is `{KIND}`", self.kind)));
         }
-        check_job_name(&self.metadata.name, &mut problems);
+        check_label("metadata.name", &self.metadata.name, &mut problems);
+        if let Some(namespace) = &self.metadata.namespace {
+            check_label("metadata.namespace", namespace, &mut problems);
+        }
         check_job_id(self.spec.job_id.as_deref(), &mut problems);
         self.spec.check(&mut problems);
         if let Some(storage) = &self.spec.checkpoint.storage.local {
@@ -77,6 +80,12 @@ impl JobSpec {
             problems.push(Problem::new(
                 "spec.parallelism",
                 format!("found {}; accepted is 1 to maxParallelism, {}", self.parallelism, self.max_parallelism),
+            ));
+        }
+        if self.state_ttl.is_some_and(|ttl| ttl.millis() == 0) {
+            problems.push(Problem::new(
+                "spec.stateTtl",
+                "found 0s; accepted is how long keys are remembered, 1ms or more; leave it out for ever",
             ));
         }
         self.check_workers(problems);
@@ -132,6 +141,12 @@ impl JobSpec {
             1,
             problems,
         );
+        if let Some(local) = &storage.local {
+            check_folder("spec.checkpoint.storage.local.path", &local.path, problems);
+        }
+        if let Some(s3) = &storage.s3 {
+            check_s3(s3, problems);
+        }
         if let Some(Err(wrong)) = storage.hdfs.as_ref().map(HdfsStorage::address) {
             problems.push(Problem::new("spec.checkpoint.storage.hdfs.url", wrong));
         }
@@ -206,13 +221,41 @@ impl SinkSpec {
     }
 }
 
-/// The job's name is part of object keys and of Kubernetes names.
-fn check_job_name(name: &str, problems: &mut Vec<Problem>) {
+fn check_s3(s3: &S3Storage, problems: &mut Vec<Problem>) {
+    if !(3..=63).contains(&s3.bucket.len()) {
+        problems.push(Problem::new(
+            "spec.checkpoint.storage.s3.bucket",
+            format!("found `{}`; accepted is the name of a bucket, of 3 to 63 characters", s3.bucket),
+        ));
+    }
+    if let Some(endpoint) = &s3.endpoint
+        && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
+    {
+        problems.push(Problem::new(
+            "spec.checkpoint.storage.s3.endpoint",
+            format!("found `{endpoint}`; accepted is a URL, such as http://minio:9000"),
+        ));
+    }
+}
+
+/// The job's name and namespace are part of object keys and of Kubernetes names.
+fn check_label(field: &str, name: &str, problems: &mut Vec<Problem>) {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > 63 || !name.chars().all(fits) || name.starts_with('-') || name.ends_with('-') {
         problems.push(Problem::new(
-            "metadata.name",
+            field,
             format!("found `{name}`; accepted are 1 to 63 lower-case letters, digits and `-`, not at either end"),
+        ));
+    }
+}
+
+/// A folder is one of the machine; an address or a shell's short form would be taken for a name in the folder where the
+/// process was started.
+fn check_folder(at: &str, path: &str, problems: &mut Vec<Problem>) {
+    if path.is_empty() || path.starts_with('~') || path.contains("://") || path.starts_with("file:") {
+        problems.push(Problem::new(
+            at,
+            format!("found `{path}`; accepted is the path of a folder of this machine, such as /var/lib/tidegate"),
         ));
     }
 }
@@ -333,6 +376,14 @@ fn check_source(path: &str, source: &SourceSpec, sinks: &[SinkSpec], problems: &
         }
     }
     if let Some(generator) = &source.generator {
+        let counts = [
+            ("rate", generator.rate.unwrap_or(1)),
+            ("stores", generator.stores),
+            ("stepMicros", generator.step_micros),
+        ];
+        for (field, _) in counts.iter().filter(|(_, count)| *count == 0) {
+            problems.push(Problem::new(format!("{path}.generator.{field}"), "found 0; accepted is 1 or more"));
+        }
         for (field, share) in [("duplicates", generator.duplicates), ("outOfOrder", generator.out_of_order)] {
             if !(0.0..=1.0).contains(&share) {
                 problems.push(Problem::new(
@@ -384,13 +435,11 @@ fn check_sink(path: &str, sink: &SinkSpec, problems: &mut Vec<Problem>) {
         check_properties(&path, &kafka.properties, problems);
         check_security(&path, kafka.security.as_ref(), problems);
     }
-    if let Some(server) = &sink.click_house
-        && !["http://", "https://"].iter().any(|scheme| server.url.starts_with(scheme))
-    {
-        problems.push(Problem::new(
-            format!("{path}.clickHouse.url"),
-            format!("found `{}`; accepted is the server's HTTP interface, such as http://clickhouse:8123", server.url),
-        ));
+    if let Some(files) = &sink.files {
+        check_folder(&format!("{path}.files.path"), &files.path, problems);
+    }
+    if let Some(server) = &sink.click_house {
+        check_click_house_url(&format!("{path}.clickHouse.url"), &server.url, problems);
     }
     let accepted: &[Delivery] = match sink {
         SinkSpec { click_house: Some(_), .. } => &[Delivery::ExactlyOnce, Delivery::Idempotent],
@@ -406,6 +455,18 @@ fn check_sink(path: &str, sink: &SinkSpec, problems: &mut Vec<Problem>) {
             format!("{path}.delivery"),
             format!("found {delivery:?}; this kind of sink accepts {}", names.join(", ")),
         ));
+    }
+}
+
+fn check_click_house_url(at: &str, url: &str, problems: &mut Vec<Problem>) {
+    if url.contains(['@', '?']) {
+        // Not shown: it may have a password.
+        let message = "found `@` or `?` in it; accepted is the server's HTTP interface alone, such as \
+                       http://clickhouse:8123, and `user` and `password` beside it";
+        problems.push(Problem::new(at, message));
+    } else if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+        let message = format!("found `{url}`; accepted is the server's HTTP interface, such as http://clickhouse:8123");
+        problems.push(Problem::new(at, message));
     }
 }
 
@@ -531,6 +592,53 @@ mod tests {
         assert_eq!(server("http://clickhouse:8123"), Ok(()));
         let problem = server("clickhouse:8123").unwrap_err();
         assert!(problem.contains("spec.sinks[0].clickHouse.url: found `clickhouse:8123`"), "{problem}");
+        for url in ["http://bob:hunter2@clickhouse:8123", "http://clickhouse:8123?password=hunter2"] {
+            let problem = server(url).unwrap_err();
+            assert!(problem.contains("`user` and `password` beside it") && !problem.contains("hunter2"), "{problem}");
+        }
+        for path in ["file:///data/out", "~/out", "s3://bucket/out", "", "file:/data/out"] {
+            let problem = files(path).unwrap_err();
+            assert!(
+                problem.contains(&format!("spec.sinks[0].files.path: found `{path}`; accepted is the path")),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_names_folders_is_checked() {
+        let check = |namespace: &str, path: &str, ttl: &str| {
+            let document = serde_json::json!({
+                "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob",
+                "metadata": { "name": "job", "namespace": namespace },
+                "spec": {
+                    "sources": [{ "name": "orders", "generator": {} }],
+                    "sql": "INSERT INTO out SELECT amount FROM orders",
+                    "sinks": [{ "name": "out", "print": {} }],
+                    "stateTtl": ttl,
+                    "checkpoint": { "storage": { "local": { "path": path } } },
+                }
+            });
+            serde_json::from_value::<StreamJob>(document).unwrap().check().map_err(|problems| problems.to_string())
+        };
+        assert_eq!(check("shop", "/data", "1ms"), Ok(()));
+        assert_eq!(check("shop", "relative/data", "30d"), Ok(()));
+        for (namespace, path, ttl, said) in [
+            ("../../evil", "/data", "1s", "metadata.namespace: found `../../evil`; accepted are 1 to 63"),
+            ("Foo_", "/data", "1s", "metadata.namespace: found `Foo_`"),
+            (
+                "shop",
+                "file:///data",
+                "1s",
+                "spec.checkpoint.storage.local.path: found `file:///data`; accepted is the path",
+            ),
+            ("shop", "~/data", "1s", "spec.checkpoint.storage.local.path: found `~/data`"),
+            ("shop", "", "1s", "spec.checkpoint.storage.local.path: found ``"),
+            ("shop", "/data", "0s", "spec.stateTtl: found 0s; accepted is how long"),
+        ] {
+            let problem = check(namespace, path, ttl).unwrap_err();
+            assert!(problem.contains(said), "{problem}");
+        }
     }
 
     #[test]

@@ -50,3 +50,4 @@ pub use source::{
 };
 pub use state::StateBackend;
 pub use status::{JobPhase, LastCheckpoint, StreamJobStatus};
+pub use text::said;

@@ -199,6 +199,7 @@ pub struct GeneratorSource {
     pub count: Option<u64>,
     /// Orders a second over all subtasks; as fast as possible when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub rate: Option<u64>,
     /// Same seed, same orders.
     #[serde(default)]

@@ -34,7 +34,8 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Text<T> {
 }
 
 /// What a library calls a value, and what its reader does.
-const WORDS: [(&str, &str); 12] = [
+const WORDS: [(&str, &str); 13] = [
+    ("EOF while parsing a value", "it ends where a value is expected"),
     ("expected u16", "expected a whole number"),
     ("expected u32", "expected a whole number"),
     ("expected u64", "expected a whole number"),
@@ -52,13 +53,16 @@ const WORDS: [(&str, &str); 12] = [
 /// What a library says before the name of a type.
 const STRUCT: &str = "expected struct ";
 
-/// An error of the document's reader, without the names of types.
-pub(crate) fn said(error: &serde_yaml::Error) -> String {
+/// What is said of an error of the reader of YAML or JSON, without the names of types.
+pub fn said(error: &impl fmt::Display) -> String {
     let mut text = WORDS.iter().fold(error.to_string(), |text, (theirs, ours)| text.replace(theirs, ours));
     while let Some(at) = text.find(STRUCT) {
         let name = text[at + STRUCT.len()..].find(|sign: char| !sign.is_alphanumeric());
         let end = name.map_or(text.len(), |length| at + STRUCT.len() + length);
         text.replace_range(at..end, "expected an object with fields");
+        if let Some(count) = text.find(" with fields with ") {
+            text.truncate(count + " with fields".len());
+        }
     }
     text
 }

@@ -37,6 +37,9 @@ pub const PLACES: &[&str] = &[
     "after-savepoint",
     "savepoint-deleted",
     "collecting",
+    "before-deleted",
+    "after-deleted",
+    "job-deleted",
 ];
 
 #[cfg(not(feature = "fault-points"))]

@@ -10,6 +10,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture, stream};
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -25,6 +26,10 @@ use crate::simulation::{self, Connection, Listening};
 
 /// Before the next try to accept after one has failed for want of something, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// A connection that is silent for so long is asked whether its other end is there, and gone after [`PROBES`] of them.
+const SILENCE: Duration = Duration::from_secs(30);
+const BETWEEN_PROBES: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
 /// Where an address does not say.
 const HTTP_PORT: u16 = 80;
 
@@ -49,8 +54,15 @@ pub async fn connect(address: &str) -> io::Result<Stream> {
         return connected.await.map(Stream::Simulated);
     }
     let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    prepare(&stream)?;
     Ok(Stream::Tcp(stream))
+}
+
+/// A host that loses its power says no farewell: without probes, a connection to it would last as long as this process.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let probes = TcpKeepalive::new().with_time(SILENCE).with_interval(BETWEEN_PROBES).with_retries(PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 impl Listener {
@@ -74,7 +86,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                prepare(&stream)?;
                 Ok(Stream::Tcp(stream))
             }
             #[cfg(any(test, feature = "test-util"))]

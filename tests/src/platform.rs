@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 use tidegate_crds::{
     StreamJob, StreamJobStatus,
-    api::{JobStatus, PORT},
+    api::{JobStatus, PORT, SavepointPhase, SavepointStatus},
 };
 
 use crate::{
@@ -165,6 +165,23 @@ impl Platform {
     pub async fn ask(&self, pod: &PodPlace) -> Option<JobStatus> {
         let asked = reqwest::Client::new().get(format!("http://{}:{PORT}/v1/status", pod.ip.as_ref()?));
         asked.timeout(Duration::from_secs(2)).send().await.ok()?.json().await.ok()
+    }
+
+    /// Asks the coordinator in a pod for a savepoint, and waits until it is complete; its path.
+    pub async fn take_savepoint(&self, job: &JobName, pod: &PodPlace, name: &str) -> String {
+        let address = format!("http://{}:{PORT}/v1/savepoints", pod.ip.as_ref().expect("an address"));
+        let asked = reqwest::Client::new().post(&address).body(format!(r#"{{"name": "{name}"}}"#));
+        let answer = asked.timeout(PATIENCE).send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 202, "{}", answer.text().await.unwrap_or_default());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let newest = self.ask(pod).await.and_then(|status| status.last_savepoint);
+            if let Some(SavepointStatus { phase: SavepointPhase::Completed, path, .. }) = newest {
+                return path;
+            }
+            assert!(Instant::now() < deadline, "no savepoint\n{}", self.report(job).await);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Waits until a pod has committed an epoch after `epoch`; says which, and the pod.

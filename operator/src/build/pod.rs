@@ -244,6 +244,7 @@ fn environment(job: &StreamJobResource, role: Role, user: Vec<EnvVar>) -> Vec<En
             variable("TIDEGATE_STAND_BY", "true".to_owned()),
             variable("TIDEGATE_SUPERVISED", "true".to_owned()),
         ]);
+        variables.extend(job.metadata.uid.clone().map(|uid| variable("TIDEGATE_JOB_UID", uid)));
     }
     if runs_subtasks(role) {
         variables.push(variable("TIDEGATE_LOCAL_FOLDER", LOCAL.to_owned()));

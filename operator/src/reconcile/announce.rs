@@ -108,9 +108,14 @@ pub async fn farewell(context: &Context, job: &StreamJobResource, status: &Strea
     let Decision::LetGo(farewell) = decision else { return };
     let kept = match (&status.storage, job.spec.checkpoint.on_cancellation, farewell) {
         (None, ..) => "it never ran, and has no checkpoints".to_owned(),
-        (Some(storage), OnCancellation::Delete, Farewell::Ended) => {
+        (Some(storage), OnCancellation::Delete, Farewell::EndedAndDeleted) => {
             format!("its checkpoints in {storage} are deleted; savepoints stay")
         }
+        (Some(storage), OnCancellation::Delete, Farewell::Ended) => format!(
+            "its checkpoints stay in {storage}, since not all output is published, or its savepoint is not there: a \
+             StreamJob with `jobId: {}` goes on from there, and who wants none of it deletes the folder",
+            status.job_id.as_deref().unwrap_or_default()
+        ),
         (Some(storage), OnCancellation::Delete, _) => format!(
             "its checkpoints in {storage} could not be deleted, since only a running job can do that: delete the folder"
         ),
@@ -120,7 +125,7 @@ pub async fn farewell(context: &Context, job: &StreamJobResource, status: &Strea
         ),
     };
     let (kind, how) = match farewell {
-        Farewell::Ended => (EventType::Normal, "the job has ended"),
+        Farewell::Ended | Farewell::EndedAndDeleted => (EventType::Normal, "the job has ended"),
         Farewell::NotRunning => (EventType::Normal, "the job did not run"),
         Farewell::Deadline => (EventType::Warning, "the job did not end within spec.deletionDeadline and is killed"),
     };

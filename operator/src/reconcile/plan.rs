@@ -62,6 +62,8 @@ pub enum Decision {
 pub enum Farewell {
     /// It took its last checkpoint, or ended at once where that was asked for.
     Ended,
+    /// So it did, and has deleted its checkpoints.
+    EndedAndDeleted,
     /// It did not run.
     NotRunning,
     /// It did not end in time; Kubernetes kills its pod.
@@ -97,8 +99,12 @@ fn delete(facts: &Facts, deleted_at: u64) -> Decision {
         return stop;
     }
     if living.iter().all(|pod| pod.has_ended() || pod.trouble.is_some()) {
-        let ended = living.iter().any(|pod| pod.has_ended());
-        return Decision::LetGo(if ended { Farewell::Ended } else { Farewell::NotRunning });
+        let is_deleted = |pod: &&&PodFact| pod.job.as_ref().is_some_and(|job| job.is_deleted);
+        return Decision::LetGo(match living.iter().filter(|pod| pod.has_ended()).max_by_key(is_deleted) {
+            Some(pod) if is_deleted(&pod) => Farewell::EndedAndDeleted,
+            Some(_) => Farewell::Ended,
+            None => Farewell::NotRunning,
+        });
     }
     Decision::Wait
 }

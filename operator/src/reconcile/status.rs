@@ -254,7 +254,7 @@ fn starting(facts: &Facts) -> &'static str {
 
 fn farewell(decision: &Decision) -> &'static str {
     match decision {
-        Decision::LetGo(Farewell::Ended) => "the job has ended",
+        Decision::LetGo(Farewell::Ended | Farewell::EndedAndDeleted) => "the job has ended",
         Decision::LetGo(Farewell::NotRunning) => "the job did not run",
         Decision::LetGo(Farewell::Deadline) => "the job did not end within spec.deletionDeadline, and is killed",
         _ => "the job takes its last checkpoint",

@@ -32,7 +32,9 @@ pub fn check(bytes: &[u8]) -> serde_json::Result<()> {
     if found == expected {
         return Ok(());
     }
-    let changed = format!("its checksum is `{found}`, and that of what is there `{expected}`: it was changed");
+    let is_checksum = found.len() == expected.len() && found.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let found = if is_checksum { format!("`{found}`") } else { "none".to_owned() };
+    let changed = format!("its checksum is {found}, and that of what is there `{expected}`: it was changed");
     Err(serde_json::Error::custom(changed))
 }
 
@@ -68,6 +70,9 @@ mod tests {
         let changed = String::from_utf8_lossy(&bytes).replace("41", "42");
         let error = from_bytes::<Value>(changed.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("it was changed"), "{error}");
+        let mangled = String::from_utf8_lossy(&bytes).replace("\"\n}", "\u{1}\u{2}\n}");
+        let error = from_bytes::<Value>(mangled.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("its checksum is none"), "{error}");
         assert_eq!(from_bytes::<Value>(b"{ \"epoch\": 42 }").unwrap()["epoch"], 42);
         let compact = serde_json::to_vec(&serde_json::from_slice::<Value>(&bytes).unwrap()).unwrap();
         let error = from_bytes::<Value>(&compact).unwrap_err().to_string();

@@ -28,7 +28,7 @@ mod rivals;
 
 pub(super) use newest::ask_all;
 pub use newest::read_newest;
-pub use recent::{Recent, read_recent};
+pub use recent::{Recent, began_with, read_recent};
 
 /// How long a claimant that stands by waits before it asks the owner again.
 const STAND_BY: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 2000 });
@@ -86,6 +86,8 @@ pub struct Identity {
     pub patience: Duration,
     /// The newest attempt that this process has had: a log without it is not the one of before.
     pub has_had: Option<Attempt>,
+    /// The `StreamJob`, by its uid in Kubernetes.
+    pub job_uid: Option<String>,
     /// How often another process has ended an attempt of this one that was well.
     pub deposed: u32,
 }
@@ -119,9 +121,17 @@ pub enum ClaimError {
     Owned { pod: String, address: String, attempt: Attempt },
     #[error("the job was taken over by revision {by}; this process runs revision {mine} and must not take it back")]
     Superseded { by: Revision, mine: Revision },
+    #[error(
+        "the job was cancelled, and its checkpoints are deleted (attempt {attempt}); a process that is started now begins it \
+         anew"
+    )]
+    Deleted { attempt: Attempt },
     #[error("{}", .0.message)]
     Unfit(Failure),
-    #[error("the log is damaged: {0}")]
+    #[error(
+        "the log is damaged: {0}; bring the file back from a copy of the storage, or begin under another `jobId` with \
+         `restoreFrom` a savepoint"
+    )]
     Damaged(String),
     #[error(transparent)]
     Lost(#[from] LogLost),
@@ -135,7 +145,7 @@ impl Reason for ClaimError {
     fn reason(&self) -> FailureReason {
         match self {
             Self::Owned { .. } => FailureReason::OwnedElsewhere,
-            Self::Superseded { .. } => FailureReason::Superseded,
+            Self::Superseded { .. } | Self::Deleted { .. } => FailureReason::Superseded,
             Self::Unfit(failure) => failure.reason,
             Self::Damaged(_) => FailureReason::StateUnfit,
             Self::Lost(lost) => lost.reason(),
@@ -158,8 +168,14 @@ pub async fn claim(
     let mut asked: Option<(String, OwnerAnswer)> = None;
     let mut inheritance = Inheritance::default();
     let mut hand_over: Option<HandOver> = None;
+    let mut has_waited = me.has_had.is_some();
     loop {
         let newest = read_newest(store.as_ref()).await?;
+        if let Some(log) = newest.as_ref().filter(|log| log.is_deleted())
+            && (has_waited || me.job_uid.is_some() && me.job_uid == log.owner.job_uid)
+        {
+            return Err(ClaimError::Deleted { attempt: log.attempt });
+        }
         if let Some(had) = me.has_had
             && newest.as_ref().is_none_or(|log| log.attempt < had)
         {
@@ -183,6 +199,7 @@ pub async fn claim(
             return Err(ClaimError::Unfit(failure.clone()));
         }
         if let (Claim::Seal { .. } | Claim::Start { .. }, Some(log)) = (&decision, &newest)
+            && !log.is_deleted()
             && let Err(failure) = heir.compare(log.owned(), &log.lineage).await
         {
             // Its owner may have owned and published more meanwhile.
@@ -199,13 +216,14 @@ pub async fn claim(
                 if answer == OwnerAnswer::Gone
                     && me.deposed > 0
                     && let Some(log) = &newest
-                    && rivals::writes_on(store.as_ref(), log, me.deposed, neighbours).await?
+                    && rivals::writes_on(store.as_ref(), log, me.deposed, false, neighbours).await?
                 {
                     answer = OwnerAnswer::Alive;
                 }
                 asked = Some((record_id, answer));
             }
             Claim::Owned { owner, attempt } => {
+                has_waited = true;
                 if !me.stand_by {
                     return Err(ClaimError::Owned { pod: owner.pod, address: owner.address, attempt });
                 }
@@ -216,6 +234,7 @@ pub async fn claim(
                 env::sleep(STAND_BY).await;
             }
             Claim::HandOver { owner, attempt, record_id } => {
+                has_waited = true;
                 let known = hand_over.take().filter(|known| known.attempt == attempt);
                 let under_way = hand_over.insert(known.unwrap_or_else(|| HandOver::begin(attempt, me.patience)));
                 // Before there is a checkpoint, nobody knows whether one would fit.
@@ -228,6 +247,11 @@ pub async fn claim(
                 };
                 asked = Some((record_id, under_way.go_on(neighbours, &owner, obstacle).await));
             }
+            // A namesake of this process has taken the job from it, and is well.
+            Claim::Seal { .. }
+                if me.deposed > 0
+                    && let Some(log) = newest.as_ref().filter(|log| log.owner.pod == me.claimant.pod)
+                    && rivals::writes_on(store.as_ref(), log, me.deposed, true, neighbours).await? => {}
             Claim::Seal { attempt, seal_at } => {
                 compact::make_room(store.as_ref(), attempt).await?;
                 let seal = Record::new(Body::Sealed { by: me.claimant.pod.clone() });
@@ -248,7 +272,11 @@ pub async fn claim(
                     lineage: lineage.clone(),
                     parallelism,
                     restored_from: restored_from.clone(),
-                    owner: Owner { address: me.address.clone(), pod: me.claimant.pod.clone() },
+                    owner: Owner {
+                        address: me.address.clone(),
+                        pod: me.claimant.pod.clone(),
+                        job_uid: me.job_uid.clone(),
+                    },
                 });
                 neighbours.announce(&started.record_id);
                 let is_ours = create_known(store.as_ref(), &record::path(next, Seq(0)), &started).await?;
@@ -271,7 +299,8 @@ pub async fn claim(
 
 /// A job that was rescaled stays so, until its spec says something else.
 fn parallelism(newest: Option<&AttemptLog>, me: &Identity) -> u32 {
-    let of_before = newest.filter(|log| log.spec_digest == me.spec_digest).map(|log| log.parallelism);
+    let goes_on = |log: &&AttemptLog| log.spec_digest == me.spec_digest && !log.is_deleted();
+    let of_before = newest.filter(goes_on).map(|log| log.parallelism);
     me.rescaled.or(of_before).unwrap_or(me.parallelism)
 }
 

@@ -22,7 +22,7 @@ use std::{
 
 use super::{
     manifest::{DATA, Manifest, parse_folder},
-    record, savepoint,
+    savepoint,
     store::{ObjectPath, PROOF, Store, StoreError},
 };
 use crate::{
@@ -201,25 +201,28 @@ pub async fn sweep(store: Arc<dyn Store>, kept: &Kept, attempt: Attempt, listed:
     count
 }
 
-/// Deletes what the job has in the store, but for its savepoints: these are their user's. Only after a clean end, with
-/// nothing left to publish.
-pub async fn delete_job(store: &dyn Store) {
-    // Half a savepoint is nobody's, and no later start comes to sweep it.
+/// Deletes what the job has kept up to its last attempt, but for its savepoints: these are their user's. Only after the log
+/// says so. The log itself stays: who comes late finds there that nothing is to be gone on with. What is left after a crash
+/// half way is swept by whoever begins anew.
+pub async fn delete_job(store: &dyn Store, last: Attempt) {
     if let Err(error) = savepoint::sweep(store).await {
         tracing::warn!(error = error_chain(&error), "savepoints that were begun and not completed were not deleted");
     }
-    // The log goes last: without it, nothing says what the data is.
-    for prefix in [PROOF, DATA, record::LOG] {
+    for prefix in [PROOF, DATA] {
         match store.list(prefix, None).await {
-            Ok(listed) => delete_objects(store, listed.into_iter().map(|object| object.path)).await,
+            Ok(listed) => {
+                let of_later = |path: &ObjectPath| parse_folder(path).is_some_and(|(attempt, _)| attempt > last);
+                let paths = listed.into_iter().map(|object| object.path).filter(|path| !of_later(path));
+                delete_objects(store, paths).await;
+            }
             Err(error) => tracing::warn!(prefix, error = error_chain(&error), "not deleted"),
         }
     }
-    delete_objects(store, [record::hint_path()]).await;
 }
 
 async fn delete_objects(store: &dyn Store, paths: impl IntoIterator<Item = ObjectPath>) {
     for path in paths {
+        fault::reach("job-deleted");
         if let Err(error) = store.delete(&path).await {
             tracing::warn!(%path, error = error_chain(&error), "not deleted");
         }

@@ -17,7 +17,10 @@ use super::{
     record::{CheckpointRef, Owner, Trigger},
     store::Store,
 };
-use crate::{env, ids::Attempt};
+use crate::{
+    env,
+    ids::{Attempt, Epoch},
+};
 
 /// How long a claimant waits before it looks again whether the job was handed over.
 const LOOK_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 200 });
@@ -27,8 +30,9 @@ const LOOKS: u32 = 3;
 /// What is known of the checkpoints that this process would go on from.
 #[derive(Debug, Default)]
 pub(super) struct Inheritance {
-    /// The attempt that wrote a checkpoint that fits. All checkpoints that it writes are of one version of the job.
-    fits: Option<Attempt>,
+    /// A checkpoint that fits, and the attempt that wrote it. All that it writes are of one version of the job, so while it
+    /// goes on no other is looked at. Its last one is: what waits in it may need what nothing before it did.
+    fits: Option<(Attempt, Epoch)>,
     looks: u32,
 }
 
@@ -55,8 +59,8 @@ impl Inheritance {
         }
     }
 
-    /// Looks at the newest checkpoint, if another version of the job took it and none of its attempt was looked at
-    /// before. False when that told nothing, and the log has to be read again.
+    /// Looks at the newest checkpoint, if another version of the job took it and it is the first of its attempt that is
+    /// looked at, or the last. False when that told nothing, and the log has to be read again.
     pub(super) async fn look(
         &mut self,
         store: &Arc<dyn Store>,
@@ -66,7 +70,10 @@ impl Inheritance {
     ) -> Result<bool, ClaimError> {
         let Some(checkpoint) = &log.checkpoint else { return Ok(true) };
         let taken_by = manifest::parse_folder(&checkpoint.manifest).map(|(attempt, _)| attempt);
-        if is_settled_by(log, me) || (taken_by.is_some() && taken_by == self.fits) {
+        let is_known = self.fits.is_some_and(|(attempt, epoch)| {
+            taken_by == Some(attempt) && (log.ending.is_none() || epoch == checkpoint.epoch)
+        });
+        if is_settled_by(log, me) || is_known {
             return Ok(true);
         }
         self.looks += 1;
@@ -77,7 +84,7 @@ impl Inheritance {
             Err(error) => Err(error.into()),
         };
         match found {
-            Ok(()) => self.fits = taken_by,
+            Ok(()) => self.fits = taken_by.map(|attempt| (attempt, checkpoint.epoch)),
             Err(_) if log.ending.is_none() && self.looks < LOOKS => return Ok(false),
             Err(error) => return Err(error),
         }
@@ -145,7 +152,7 @@ impl HandOver {
 
 /// What a claim waits for: the job's owner, and `why` it is waited for.
 pub(super) fn run_by(owner: &Owner, attempt: Attempt, why: &str) -> Failure {
-    let Owner { pod, address } = owner;
+    let Owner { pod, address, .. } = owner;
     let message = format!("the job is run by {pod} at {address} (attempt {attempt}): {why}");
     Failure { reason: FailureReason::OwnedElsewhere, message }
 }

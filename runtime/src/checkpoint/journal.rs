@@ -179,7 +179,16 @@ impl Journal {
 
     /// Ends the attempt cleanly.
     pub async fn release(&mut self, finished: bool) -> Result<(), JournalError> {
-        self.append(Body::Released { finished }).await?;
+        self.end(Body::Released { finished }).await
+    }
+
+    /// Ends the job: what it has kept may be deleted from then on.
+    pub async fn delete(&mut self) -> Result<(), JournalError> {
+        self.end(Body::Deleted {}).await
+    }
+
+    async fn end(&mut self, body: Body) -> Result<(), JournalError> {
+        self.append(body).await?;
         self.poisoned = true;
         Ok(())
     }

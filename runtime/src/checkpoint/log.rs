@@ -42,11 +42,20 @@ impl AttemptLog {
     pub fn owned(&self) -> Epoch {
         self.checkpoint.as_ref().map_or(Epoch(0), |checkpoint| checkpoint.epoch)
     }
+
+    /// Whether nobody goes on from the job: who comes next begins another.
+    pub fn is_deleted(&self) -> bool {
+        self.ending == Some(Ending::Deleted)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    Released { finished: bool },
+    Released {
+        finished: bool,
+    },
+    /// What the job has kept is deleted, or is to be by its owner.
+    Deleted,
     Sealed,
 }
 
@@ -91,6 +100,12 @@ pub fn claim(newest: Option<&AttemptLog>, claimant: &Claimant, answer: OwnerAnsw
     let Some(log) = newest else {
         return Claim::Start { next: Attempt(1), restored_from: None, lineage: None };
     };
+    // Of whatever revision; but not while its owner deletes.
+    if log.is_deleted() {
+        let alive = Claim::Owned { owner: log.owner.clone(), attempt: log.attempt };
+        let anew = Claim::Start { next: log.attempt.next(), restored_from: None, lineage: None };
+        return once_asked(log, claimant, answer, alive, anew);
+    }
     if log.revision > claimant.revision {
         return Claim::Superseded { by: log.revision };
     }
@@ -108,16 +123,22 @@ pub fn claim(newest: Option<&AttemptLog>, claimant: &Claimant, answer: OwnerAnsw
 }
 
 fn claim_open(log: &AttemptLog, claimant: &Claimant, answer: OwnerAnswer) -> Claim {
-    let seal = Claim::Seal { attempt: log.attempt, seal_at: log.next };
-    if log.owner.pod == claimant.pod {
-        return seal;
-    }
-    let (owner, attempt, record_id) = (log.owner.clone(), log.attempt, log.record_id.clone());
+    let (owner, attempt) = (log.owner.clone(), log.attempt);
+    let alive = if claimant.revision > log.revision {
+        Claim::HandOver { owner, attempt, record_id: log.record_id.clone() }
+    } else {
+        Claim::Owned { owner, attempt }
+    };
+    once_asked(log, claimant, answer, alive, Claim::Seal { attempt, seal_at: log.next })
+}
+
+/// What follows when the owner has answered, or is gone. A process of its name is its successor, and asks nobody.
+fn once_asked(log: &AttemptLog, claimant: &Claimant, answer: OwnerAnswer, alive: Claim, gone: Claim) -> Claim {
     match answer {
-        OwnerAnswer::NotAsked => Claim::Ask { owner, record_id },
-        OwnerAnswer::Alive if claimant.revision > log.revision => Claim::HandOver { owner, attempt, record_id },
-        OwnerAnswer::Alive => Claim::Owned { owner, attempt },
-        OwnerAnswer::Gone => seal,
+        _ if log.owner.pod == claimant.pod => gone,
+        OwnerAnswer::NotAsked => Claim::Ask { owner: log.owner.clone(), record_id: log.record_id.clone() },
+        OwnerAnswer::Alive => alive,
+        OwnerAnswer::Gone => gone,
     }
 }
 
@@ -179,6 +200,10 @@ pub fn summarize<'a>(
                     return Err(format!("attempt {attempt} has published epoch {epoch}, and owns {owned} at most"));
                 }
                 log.committed = Committed { all: Some(*epoch), sinks: sinks.clone() };
+            }
+            Body::Deleted {} => {
+                log.ending = Some(Ending::Deleted);
+                (log.checkpoint, log.committed) = (None, Committed::default());
             }
             Body::Released { finished } => log.ending = Some(Ending::Released { finished: *finished }),
             Body::Sealed { .. } => log.ending = Some(Ending::Sealed),

@@ -41,6 +41,9 @@ const TRIES: u32 = 50;
 /// How often what is deleted while it is looked at is looked for.
 const LOOKS: u32 = 10;
 
+/// What helps where a job deletes its checkpoints faster than they are copied.
+const HOW_TO_HOLD: &str = "take a savepoint of that job and begin with it, or raise its `checkpoint.retained`";
+
 /// Something that a job can begin with.
 #[derive(Debug)]
 pub struct Origin {
@@ -75,6 +78,11 @@ pub enum OriginError {
          publish them; take a savepoint of that job, or let it go on under its own jobId until they are"
     )]
     Unpublished { location: String, chunks: usize, epoch: Epoch },
+    #[error(
+        "{location}: the checkpoints that its log names are lost, or the job that runs there deletes them before they are \
+         read; {HOW_TO_HOLD}"
+    )]
+    Overtaken { location: String },
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error(transparent)]
@@ -91,7 +99,9 @@ impl Reason for OriginError {
     fn reason(&self) -> FailureReason {
         match self {
             Self::Address(error) => error.reason(),
-            Self::Nothing { .. } | Self::GivenUp { .. } | Self::Unpublished { .. } => FailureReason::StateUnfit,
+            Self::Nothing { .. } | Self::GivenUp { .. } | Self::Unpublished { .. } | Self::Overtaken { .. } => {
+                FailureReason::StateUnfit
+            }
             Self::Manifest(error) => error.reason(),
             Self::Log(error) => error.reason(),
             Self::Copy(error) => error.reason(),
@@ -108,8 +118,7 @@ impl Origin {
         if let Some((root, manifest)) = checkpoint(path) {
             return Self::of_checkpoint(open_at(root, like).await?, manifest).await;
         }
-        let folder = path.strip_suffix(savepoint::FILE).map_or(path, |folder| folder.trim_end_matches('/'));
-        Self::of_folder(open_at(folder, like).await?).await
+        Self::of_folder(open_at(savepoint_folder(path), like).await?).await
     }
 
     /// A folder of a savepoint, or of a job.
@@ -193,6 +202,9 @@ impl Origin {
         loop {
             match Self::find(path, like).await {
                 Err(OriginError::Manifest(ManifestError::Missing { .. })) if looks < LOOKS => looks += 1,
+                Err(OriginError::Manifest(ManifestError::Missing { .. })) if checkpoint(path).is_none() => {
+                    return Err(OriginError::Overtaken { location: path.to_owned() });
+                }
                 found => return found,
             }
         }
@@ -219,10 +231,14 @@ impl Origin {
                 Err(failure) => failure,
             };
             let newer = match Self::find_current(path, like).await {
-                Ok(newer) if newer.sha256 != found.sha256 && tries < TRIES => newer,
+                Ok(newer) if newer.sha256 != found.sha256 => newer,
                 // Why it could not be begun with is what somebody has to know.
                 _ => return Err(failure),
             };
+            if tries == TRIES {
+                let message = format!("{} after {TRIES} tries with a newer one each; {HOW_TO_HOLD}", failure.message);
+                return Err(Failure { message, ..failure });
+            }
             tracing::info!(cause = failure.message, epoch = %newer.manifest.epoch, "trying a newer checkpoint of that job");
             found = newer;
             tries += 1;
@@ -239,14 +255,29 @@ impl Origin {
         Beginning { from: self.store.location(), sha256: self.sha256.clone() }
     }
 
-    /// Deletes a savepoint that the job has claimed: its own files, and nothing that somebody else has put beside them.
-    pub async fn delete(&self) -> Result<(), OriginError> {
-        self.store.delete(&ObjectPath(savepoint::FILE.to_owned())).await?;
-        for object in self.store.list(savepoint::STATE, None).await? {
-            self.store.delete(&object.path).await?;
+    /// Deletes a savepoint that the job has claimed, whose copy is at `copy`: its own files, and nothing that somebody else
+    /// has put beside them. False if it is gone, or another one by now.
+    pub async fn delete_claimed(path: &str, like: &StorageSpec, copy: &ObjectPath) -> Result<bool, OriginError> {
+        let store = open_at(savepoint_folder(path.trim_end_matches('/')), like).await?;
+        match Self::savepoint(&store).await {
+            Ok(Some(origin)) if origin.was_copied_to(copy) => {
+                savepoint::delete_folder(store.as_ref(), "").await?;
+                Ok(true)
+            }
+            Ok(_) => Ok(false),
+            // Somebody has ended while he deleted it.
+            Err(OriginError::GivenUp { .. }) => {
+                savepoint::delete_state(store.as_ref(), "").await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
+}
+
+/// The folder of a savepoint, of a path to it or to its `savepoint.json`.
+fn savepoint_folder(path: &str) -> &str {
+    path.strip_suffix(savepoint::FILE).map_or(path, |folder| folder.trim_end_matches('/'))
 }
 
 /// The job's folder and the manifest's path in it, of a path to a checkpoint: its folder, or its `manifest.json`.

@@ -53,6 +53,8 @@ pub enum Body {
     },
     /// A clean end: whoever comes next may start at once.
     Released { finished: bool },
+    /// A clean end, and the job's: what it has kept is deleted. Whoever comes next begins anew.
+    Deleted {},
     /// Ended by the process `by`, as its owner record would name it: the old owner appends nothing any more.
     Sealed { by: String },
 }
@@ -65,6 +67,9 @@ pub struct Owner {
     pub address: String,
     /// The process, by a name that a restart of the same pod keeps: its pod name, else host, process id and a random number.
     pub pod: String,
+    /// The `StreamJob` that it runs, by its uid in Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_uid: Option<String>,
 }
 
 /// A checkpoint, by its manifest.

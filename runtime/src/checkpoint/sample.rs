@@ -89,6 +89,6 @@ pub fn started(attempt: u64, restored_from: Option<CheckpointRef>) -> Body {
         lineage: "job".into(),
         parallelism: 1,
         restored_from,
-        owner: Owner { address: "here".into(), pod: "pod".into() },
+        owner: Owner { address: "here".into(), pod: "pod".into(), job_uid: None },
     }
 }

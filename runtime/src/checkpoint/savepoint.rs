@@ -1,8 +1,8 @@
 //! Savepoints: copies of a checkpoint that need nothing else, and that nobody deletes but their user.
 //!
 //! ```text
-//! savepoints/<name>/state/<n>.arrow    the files of state, as the checkpoint had them
-//! savepoints/<name>/savepoint.json     a manifest, with paths below this folder; written last
+//! savepoints/<name>/state/<attempt>-<epoch>-<n>.arrow    the files of state, as the checkpoint had them
+//! savepoints/<name>/savepoint.json                       a manifest, with paths below this folder; written last
 //! ```
 //!
 //! The copy is made when the checkpoint's epoch is published, so a savepoint has no rows that wait for a sink, and who
@@ -10,7 +10,11 @@
 //!
 //! A savepoint is complete when its `savepoint.json` is there: one conditional create. Whose process dies half way leaves
 //! a folder without one, which the next owner of the job gives up by creating that object itself, as an empty grave: a
-//! late hand of the dead process then finds it there, and can't complete what is being deleted.
+//! late hand of the dead process then finds it there, and can't complete what is being deleted. Such a name is not used
+//! again.
+//!
+//! What is deleted has a grave first, and loses it last. Files of state are told apart by attempt and epoch, so whoever
+//! deletes those that he has seen beside a grave deletes nothing of a savepoint that gets the name afterwards.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -41,10 +45,10 @@ pub enum SavepointError {
         "found the name `{name}`; accepted are 1 to {LONGEST_NAME} lower-case letters, digits and `-`, not at either end"
     )]
     Name { name: String },
-    #[error(
-        "there is a savepoint `{name}` already, or one was begun and given up; choose another name, or delete that savepoint first"
-    )]
+    #[error("there is a savepoint `{name}` already; choose another name, or delete that savepoint first")]
     Taken { name: String },
+    #[error("a savepoint `{name}` was begun and given up, or is being deleted; choose another name")]
+    GivenUp { name: String },
     #[error(transparent)]
     Copy(#[from] CopyError),
     #[error("failed to write the savepoint's manifest as JSON")]
@@ -58,7 +62,7 @@ impl Reason for SavepointError {
         match self {
             Self::Store(error) => error.reason(),
             Self::Copy(error) => error.reason(),
-            Self::Name { .. } | Self::Taken { .. } | Self::Json(_) => FailureReason::TaskFailed,
+            Self::Name { .. } | Self::Taken { .. } | Self::GivenUp { .. } | Self::Json(_) => FailureReason::TaskFailed,
         }
     }
 }
@@ -92,6 +96,7 @@ pub async fn check_free(store: &dyn Store, name: &str) -> Result<(), SavepointEr
     check_name(name)?;
     match store.get(&file(name)).await? {
         None => Ok(()),
+        Some(bytes) if is_given_up(&bytes) => Err(SavepointError::GivenUp { name: name.to_owned() }),
         Some(_) => Err(SavepointError::Taken { name: name.to_owned() }),
     }
 }
@@ -99,7 +104,10 @@ pub async fn check_free(store: &dyn Store, name: &str) -> Result<(), SavepointEr
 /// Copies a checkpoint whose chunks are all published. Its files must stay until this has ended.
 pub async fn write(store: &Arc<dyn Store>, name: &str, manifest: &Manifest) -> Result<Copied, SavepointError> {
     let root = folder(name);
-    let place = |number, _: &FileRef, extension: &str| ObjectPath(format!("{root}{STATE}{number}.{extension}"));
+    let (attempt, epoch) = (manifest.attempt.0, manifest.epoch.0);
+    let place = |number, _: &FileRef, extension: &str| {
+        ObjectPath(format!("{root}{STATE}{attempt:08}-{epoch:012}-{number}.{extension}"))
+    };
     let (copy, copied) = copy_state(manifest, store, store, &root, place, &BTreeSet::new()).await?;
     fault::reach("before-savepoint");
     let bytes = checked_json::to_bytes(&copy)?;
@@ -111,23 +119,34 @@ pub async fn write(store: &Arc<dyn Store>, name: &str, manifest: &Manifest) -> R
 }
 
 /// Deletes a savepoint. False if there is none of this name.
-///
-/// First a grave takes the place of what makes it one, and goes last: until then nobody can have the name, whose files
-/// would be deleted as those of the old one.
 pub async fn delete(store: &dyn Store, name: &str) -> Result<bool, StoreError> {
     match store.get(&file(name)).await? {
         Some(bytes) if !is_given_up(&bytes) => {}
         _ => return Ok(false),
     }
-    store.put(&file(name), Bytes::from_static(GRAVE)).await?;
-    fault::reach("savepoint-deleted");
-    delete_state(store, name).await?;
-    store.delete(&file(name)).await?;
+    delete_folder(store, &folder(name)).await?;
     Ok(true)
 }
 
-async fn delete_state(store: &dyn Store, name: &str) -> Result<usize, StoreError> {
-    let files = store.list(&format!("{}{STATE}", folder(name)), None).await?;
+/// Deletes the savepoint in a folder.
+///
+/// First a grave takes the place of what makes it one, and goes last: until then nobody can have the name.
+pub async fn delete_folder(store: &dyn Store, folder: &str) -> Result<(), StoreError> {
+    let file = ObjectPath(format!("{folder}{FILE}"));
+    store.put(&file, Bytes::from_static(GRAVE)).await?;
+    fault::reach("savepoint-deleted");
+    delete_state(store, folder).await?;
+    store.delete(&file).await
+}
+
+/// Deletes the files of state in a folder that has a grave. Returns how many there were.
+pub async fn delete_state(store: &dyn Store, folder: &str) -> Result<usize, StoreError> {
+    let files = store.list(&format!("{folder}{STATE}"), None).await?;
+    // What was there before it was looked at is none of a savepoint that comes after.
+    let marker = store.get(&ObjectPath(format!("{folder}{FILE}"))).await?;
+    if files.is_empty() || !marker.is_some_and(|bytes| is_given_up(&bytes)) {
+        return Ok(0);
+    }
     for object in &files {
         store.delete(&object.path).await?;
     }
@@ -154,7 +173,7 @@ pub async fn give_up(store: &dyn Store, name: &str) -> Result<usize, StoreError>
         Some(bytes) => is_given_up(&bytes),
         None => create_bytes(store, &place, &Bytes::from_static(GRAVE)).await?,
     };
-    if is_grave { delete_state(store, name).await } else { Ok(0) }
+    if is_grave { delete_state(store, &folder(name)).await } else { Ok(0) }
 }
 
 #[cfg(test)]

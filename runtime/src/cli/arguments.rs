@@ -60,6 +60,9 @@ pub struct RunArguments {
     /// Name of this process that a restart keeps, such as its pod's. Default: host, process id and a random number.
     #[arg(long, env = "TIDEGATE_POD_NAME")]
     pub pod_name: Option<String>,
+    /// Which `StreamJob` this is, by its uid in Kubernetes: where one was cancelled and deleted, only another begins anew.
+    #[arg(long, env = "TIDEGATE_JOB_UID")]
+    pub job_uid: Option<String>,
     /// Version of the spec; a process never takes a job from a higher one.
     #[arg(long, default_value_t = 1, env = "TIDEGATE_REVISION")]
     pub revision: u64,

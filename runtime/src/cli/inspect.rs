@@ -42,6 +42,7 @@ pub(super) async fn inspect(arguments: &InspectArguments) -> Result<(), String> 
     }
     let ending = match log.ending {
         None => "open: running, or its process died",
+        Some(Ending::Deleted) => "deleted: the job was cancelled, and a start begins it anew",
         Some(Ending::Released { finished: true }) => "finished",
         Some(Ending::Released { finished: false }) => "stopped",
         Some(Ending::Sealed) => "ended by a successor that has not started",
@@ -54,15 +55,16 @@ pub(super) async fn inspect(arguments: &InspectArguments) -> Result<(), String> 
         format!("ending      {ending}"),
         format!("committed   {}", about_committed(&log.committed)),
     ])?;
-    let Some(checkpoint) = log.checkpoint else {
-        return print(&["checkpoint  none".to_owned()]);
-    };
-    let manifest = Manifest::read(store.as_ref(), &checkpoint).await.map_err(|error| error_chain(&error))?;
-    print(&about_manifest(&manifest, &log.committed))?;
+    if let Some(checkpoint) = &log.checkpoint {
+        let manifest = Manifest::read(store.as_ref(), checkpoint).await.map_err(|error| error_chain(&error))?;
+        print(&about_manifest(&manifest, &log.committed))?;
+    } else {
+        print(&["checkpoint  none".to_owned()])?;
+    }
     let savepoints = store.list_folders("savepoints/").await.map_err(|error| error_chain(&error))?;
     let path = |name: &String| format!("{}/{}", store.location(), savepoint::folder(name).trim_end_matches('/'));
     print(&savepoints.iter().map(|name| format!("savepoint   {}", path(name))).collect::<Vec<_>>())?;
-    if arguments.verify {
+    if arguments.verify && log.checkpoint.is_some() {
         print_verification(&verify(&store).await.map_err(|error| error_chain(&error))?)
     } else {
         Ok(())

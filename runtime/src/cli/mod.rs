@@ -11,7 +11,7 @@ mod stdout;
 mod validate;
 mod work;
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{io::Write, path::Path, process::ExitCode, sync::Arc};
 
 pub use arguments::Arguments;
 use arguments::{Command, JobArguments};
@@ -60,7 +60,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
 
 fn fail(message: &str) -> ExitCode {
     for line in message.lines() {
-        eprintln!("error: {line}");
+        // Nobody may be there to read it.
+        let _unread = writeln!(std::io::stderr(), "error: {line}");
     }
     ExitCode::FAILURE
 }

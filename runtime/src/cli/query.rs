@@ -65,7 +65,10 @@ async fn write_table(rows: &mut Rows) -> Result<(), String> {
     }
     let text = pretty_format_batches_with_schema(rows.schema.clone(), &shown).map_err(|error| error_chain(&error))?;
     if written(writeln!(io::stdout().lock(), "{text}"))?.is_some() && are_more {
-        eprintln!("these are the first {MOST_ROWS} rows; `--format csv` and `--format json` write all");
+        let _unread = writeln!(
+            io::stderr(),
+            "these are the first {MOST_ROWS} rows; `--format csv` and `--format json` write all"
+        );
     }
     Ok(())
 }

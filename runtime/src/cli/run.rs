@@ -71,12 +71,19 @@ impl Crew {
                     slots: worker.plan.spec.max_parallelism.min(worker.plan.spec.parallelism.max(OWN_SLOTS)),
                     // All subtasks are here, so none sends to another process.
                     exchange: String::new(),
+                    job: worker.plan.id.clone(),
                     digest: worker.plan.digest.clone(),
                 };
                 door.keep_local(worker, hello);
             }
             Self::Elsewhere { listen, security, silence, .. } => {
-                let reception = Reception { door, digest: worker.plan.digest.clone(), silence, shared: shared.clone() };
+                let reception = Reception {
+                    door,
+                    job: worker.plan.id.clone(),
+                    digest: worker.plan.digest.clone(),
+                    silence,
+                    shared: shared.clone(),
+                };
                 let listening = reception.serve(listen, &security).await;
                 let failed = |error| format!("--workers-listen {listen}: {}", error_chain(&error));
                 let address = listening.map_err(failed)?;
@@ -137,7 +144,7 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
             let preflight = ran_before;
             let coordinator = Coordinator { plan, store, identity, preflight, workers, expected, shared: shown, io };
             match coordinator.run(requested).await {
-                Outcome::Finished => tracing::info!("finished: everything was read and published"),
+                Outcome::Finished => tracing::info!("finished: what the job was to read is read and published"),
                 Outcome::Stopped => {
                     let had = shared.status().attempt.map(Attempt);
                     say_stopped(kept.as_ref(), had, may_be_deleted).await?;
@@ -167,6 +174,7 @@ fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identi
         stand_by: arguments.stand_by,
         patience: patience(plan),
         has_had: None,
+        job_uid: arguments.job_uid.clone(),
         deposed: 0,
     }
 }

@@ -46,6 +46,7 @@ async fn until_stopped(arguments: &WorkerArguments, io: Handle) -> Result<(), La
         name: arguments.pod_name.clone().unwrap_or_else(own_name),
         slots: arguments.slots,
         exchange: arguments.exchange_advertise.clone().unwrap_or_else(|| exchange.to_string()),
+        job: plan.id.clone(),
         digest: plan.digest.clone(),
     };
     tracing::info!(job = plan.id, %address, worker = hello.name, slots = hello.slots, exchange = hello.exchange, "working");

@@ -17,6 +17,7 @@ use tidegate_crds::{
         CheckpointDetails, CheckpointHistory, JobStatus, Phase, RescaleRequest, SavepointHistory, SavepointRequest,
         SavepointStatus, StopRequest,
     },
+    said,
 };
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
@@ -34,6 +35,11 @@ struct Served {
 #[derive(Debug)]
 pub enum Request {
     Stop(StopRequest),
+    /// A stop that drains: only a job that runs, or is about to after a rescale, can.
+    Drain {
+        request: StopRequest,
+        answer: oneshot::Sender<Result<(), Refused>>,
+    },
     /// A checkpoint now, whatever the interval.
     Checkpoint,
     /// A savepoint now; then the job may end.
@@ -69,6 +75,11 @@ impl Refused {
     /// Not as the job is now.
     pub fn conflict(message: String) -> Self {
         Self { status: StatusCode::CONFLICT, message }
+    }
+
+    /// Not in this phase: only a job that runs can.
+    pub fn only_while_running(phase: Phase) -> Self {
+        Self::conflict(format!("the job is {phase:?}; it can do this while it runs"))
     }
 
     pub fn not_found(message: String) -> Self {
@@ -149,7 +160,7 @@ async fn take_checkpoint(State(served): State<Served>) -> Result<(StatusCode, Js
     if runs && served.requests.send(Request::Checkpoint).is_ok() {
         return Ok((StatusCode::ACCEPTED, Json(status)));
     }
-    Err(Refused::conflict(format!("the job is {:?}; it can do this while it runs", status.phase)))
+    Err(Refused::only_while_running(status.phase))
 }
 
 /// May be asked any number of times, at any time: a job that has ended stays as it is.
@@ -162,12 +173,15 @@ async fn stop_job(State(served): State<Served>, body: Bytes) -> Result<(StatusCo
     }
     tracing::info!(?request, "asked to stop over HTTP");
     match request.savepoint.clone() {
+        Some(name) => {
+            served.ask(|answer| Request::Savepoint { name, then: Some(request), answer }).await?;
+        }
+        None if request.drain && !served.shared.status().phase.has_ended() => {
+            served.put(|answer| Request::Drain { request, answer }).await?;
+        }
         None => {
             // Nobody listens any more when the job has ended.
             let _ended = served.requests.send(Request::Stop(request));
-        }
-        Some(name) => {
-            served.ask(|answer| Request::Savepoint { name, then: Some(request), answer }).await?;
         }
     }
     Ok((StatusCode::ACCEPTED, Json(served.shared.status())))
@@ -203,17 +217,21 @@ async fn rescale(State(served): State<Served>, body: Bytes) -> Result<(StatusCod
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes, accepted: &str) -> Result<T, Refused> {
-    let refused = |error| Refused::invalid(format!("the body can't be read: {error}; accepted is {accepted}"));
+    let refused = |error| Refused::invalid(format!("the body can't be read: {}; accepted is {accepted}", said(&error)));
     serde_json::from_slice(body).map_err(refused)
 }
 
 impl Served {
-    /// Asks for something that the job looks at before it answers.
+    /// Asks for something that only a job that runs can do, and that it looks at before it answers.
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Refused>>) -> Request) -> Result<T, Refused> {
         let phase = self.shared.status().phase;
         if phase != Phase::Running {
-            return Err(Refused::conflict(format!("the job is {phase:?}; it can do this while it runs")));
+            return Err(Refused::only_while_running(phase));
         }
+        self.put(request).await
+    }
+
+    async fn put<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Refused>>) -> Request) -> Result<T, Refused> {
         let (answer, answered) = oneshot::channel();
         // Nobody listens any more when the job has ended; then nobody answers either.
         let _ended = self.requests.send(request(answer));

@@ -11,7 +11,7 @@ use crate::{
         claim::Claimed,
         collect::Kept,
         committed::{Committed, STEP},
-        manifest::{ChunkRef, Manifest, OperatorState, StateKind, SubtaskState, parse_folder},
+        manifest::{ChunkRef, Manifest, OperatorState, StateKind, SubtaskState},
         pending::Pending,
         record::{CheckpointRef, Trigger},
         store::ObjectPath,
@@ -45,8 +45,8 @@ pub struct Current {
     /// What the log has, or is about to have.
     noted: Committed,
     saving: Option<Saving>,
-    /// The copy that it began with, until what was copied is no longer needed.
-    beginning: Option<ObjectPath>,
+    /// Nothing was done yet about the savepoint that the job began with.
+    is_claim_open: bool,
 }
 
 /// The checkpoint that a savepoint is made of.
@@ -90,8 +90,6 @@ pub struct Completed {
 
 impl Current {
     pub fn new(claimed: &Claimed, kept: Kept, plan: &JobPlan) -> Self {
-        let restored_from = claimed.restored_from.as_ref().map(|checkpoint| &checkpoint.manifest);
-        let is_beginning = |path: &&ObjectPath| parse_folder(path).is_some_and(|(attempt, _)| attempt == Attempt(0));
         Self {
             attempt: claimed.journal.attempt(),
             lineage: claimed.lineage.clone(),
@@ -106,13 +104,13 @@ impl Current {
             pending: Pending::default(),
             noted: Committed::up_to(claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch)),
             saving: None,
-            beginning: restored_from.filter(is_beginning).cloned(),
+            is_claim_open: true,
         }
     }
 
-    /// The copy that it began with, if it did; told once.
-    pub fn take_beginning(&mut self) -> Option<ObjectPath> {
-        self.beginning.take()
+    /// Whether the savepoint that the job began with is to be looked after; told once.
+    pub fn takes_claim(&mut self) -> bool {
+        std::mem::take(&mut self.is_claim_open)
     }
 
     /// The checkpoint of this epoch becomes a savepoint: its files stay until [`Current::saved`].

@@ -12,7 +12,7 @@ use tidegate_crds::{
 use tokio::{
     runtime::Handle,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    task::JoinSet,
+    task::{JoinError, JoinHandle, JoinSet},
 };
 
 use super::{
@@ -33,14 +33,13 @@ use crate::{
         claim::{self, ClaimError, Claimed, Claiming, Identity},
         collect::{self, Kept},
         copy::Copied,
-        log::Ending,
         manifest::Manifest,
         record::CheckpointRef,
         savepoint::SavepointError,
         store::Store,
     },
     env,
-    failure::Reason,
+    failure::{Reason, words_of},
     ids::Epoch,
     job::JobPlan,
     worker::{
@@ -106,6 +105,8 @@ pub(super) struct Loop {
     /// Work of this start that ends with it.
     pub work: JoinSet<()>,
     pub cancelled: Cancelled,
+    /// Deletes the savepoint that the job has begun with.
+    pub deletes_origin: Option<JoinHandle<()>>,
 }
 
 impl Coordinator {
@@ -130,6 +131,7 @@ impl Coordinator {
             tried,
             work: JoinSet::new(),
             cancelled: Cancelled::No,
+            deletes_origin: None,
         };
         let mut event = Some(Event::Tick);
         loop {
@@ -144,6 +146,7 @@ impl Coordinator {
                 biased;
                 Some(request) = requests.recv() => this.asked(request),
                 Some((start, message)) = inbox.recv() => this.receive(start, message),
+                Some(ended) = this.work.join_next() => ended.err().and_then(broken),
                 change = this.job.workers.next() => this.hear(change),
                 Some(Tried { sink, failure }) = tries.recv() => {
                     this.job.shared.sink_tried(None, &sink, failure);
@@ -162,6 +165,13 @@ impl Coordinator {
 /// A start that failed: tried again as the restart strategy says, but for one that the same job can never bring off.
 fn failed_start(failure: Failure) -> Event {
     if failure.reason.may_pass() { Event::Failed(failure) } else { Event::Refused(failure) }
+}
+
+/// Work that panicked has no answer, and nobody waits for one for ever.
+fn broken(ended: JoinError) -> Option<Event> {
+    let panic = ended.try_into_panic().ok()?;
+    let message = format!("the coordinator's work has panicked: {}", words_of(panic.as_ref()));
+    Some(Event::Failed(Failure { reason: FailureReason::TaskFailed, message }))
 }
 
 impl Loop {
@@ -225,41 +235,47 @@ impl Loop {
         if self.job.shared.savepoint_in_progress().is_some() {
             self.savepoint_failed("the job has ended before it was begun".to_owned());
         }
-        let delete = self.job.plan.spec.checkpoint.on_cancellation == OnCancellation::Delete;
-        if delete && *outcome == Outcome::Stopped {
-            match self.cancelled {
-                Cancelled::No => {}
-                Cancelled::Yes => self.job.shared.alive_during(self.delete()).await,
-                Cancelled::Unsaved => {
-                    tracing::warn!("the savepoint that was asked for is not there, so the checkpoints stay");
-                }
-            }
+        if self.is_to_delete() && *outcome == Outcome::Stopped {
+            self.job.shared.alive_during(self.delete()).await;
         }
+        let shared = self.job.shared.clone();
+        shared.alive_during(self.finish_deleting_origin()).await;
         self.show();
     }
 
-    /// Deletes what the job has kept, if this process ended it cleanly and nobody needs it any more.
+    /// The job was cancelled, and is to leave nothing but savepoints.
+    fn is_to_delete(&self) -> bool {
+        let deletes = self.job.plan.spec.checkpoint.on_cancellation == OnCancellation::Delete;
+        deletes && self.cancelled != Cancelled::No
+    }
+
+    /// Whether that can be done: nothing waits to be published, and a savepoint that was asked for is there.
+    pub(super) fn deletes(&self) -> bool {
+        self.is_to_delete() && self.cancelled == Cancelled::Yes && self.machine.pending() == 0
+    }
+
+    /// Deletes what the job has kept, if the log says that nobody goes on from it.
     async fn delete(&self) {
+        if self.cancelled == Cancelled::Unsaved {
+            tracing::warn!("the savepoint that was asked for is not there, so the checkpoints stay");
+            return;
+        }
         let store = self.job.store.as_ref();
-        let newest = match claim::read_newest(store).await {
-            Ok(newest) => newest,
+        match claim::read_newest(store).await {
+            Ok(Some(log)) if Some(log.attempt) == self.machine.attempt() && log.is_deleted() => {
+                collect::delete_job(store, log.attempt).await;
+                self.job.shared.update(|status| status.is_deleted = true);
+            }
+            Ok(_) if self.machine.pending() > 0 => tracing::warn!(
+                "output waits to be published, so the checkpoints stay; start the job once more to finish it"
+            ),
+            Ok(_) => {
+                tracing::warn!("the job's last attempt is not one that this process ended, so the checkpoints stay");
+            }
             Err(error) => {
                 let error = crate::error_chain(&error);
                 tracing::warn!(error, "the log can't be read, so the checkpoints stay");
-                return;
             }
-        };
-        let is_ours = newest.is_some_and(|log| {
-            Some(log.attempt) == self.machine.attempt() && matches!(log.ending, Some(Ending::Released { .. }))
-        });
-        if !is_ours {
-            tracing::warn!("the job's last attempt is not one that this process ended, so the checkpoints stay");
-        } else if self.machine.pending() > 0 {
-            tracing::warn!(
-                "output waits to be published, so the checkpoints stay; start the job once more to finish it"
-            );
-        } else {
-            collect::delete_job(store).await;
         }
     }
 
@@ -273,7 +289,8 @@ impl Loop {
         Some(match message {
             Message::Claimed(Ok(Claiming::Ours(claimed))) => self.claimed(claimed),
             Message::Claimed(Ok(Claiming::Finished { attempt })) => {
-                tracing::info!(%attempt, "the job has finished before: there is nothing left to read or to publish");
+                tracing::info!(%attempt, "the job has finished before: what it was to read is read and published; it reads more of its sources under \
+                     another `--revision` or `jobId`");
                 Event::NothingLeft
             }
             // Without `--stand-by`, who is told that the job is taken does not wait.

@@ -89,7 +89,8 @@ impl Loop {
             }
             Effect::Abort { failure } => return Some(self.abort(failure).await),
             Effect::Release { finished } => {
-                if !self.order(Order::Release { finished }) {
+                let order = if !finished && self.deletes() { Order::Delete } else { Order::Release { finished } };
+                if !self.order(order) {
                     // Nobody can write the attempt's end any more; a successor will ask, and find us gone.
                     return Some(Event::Released);
                 }

@@ -49,13 +49,13 @@ pub struct Machine {
     state: State,
     /// The job is to end after a last checkpoint.
     stop: Option<Last>,
+    /// The attempt before has ended with a rescale's checkpoint, and the next one does not run yet.
+    rescaling: Option<Rescaling>,
     /// Somebody does not want to wait for the sinks for ever.
     is_hurried: bool,
     attempt: Option<Attempt>,
     restored: bool,
     next_epoch: Epoch,
-    /// A savepoint was asked for during a rescale's checkpoint: the next attempt takes it.
-    savepoint_waits: bool,
     /// Epochs that waited to be published when the tasks ended.
     left_pending: u64,
     pub restarts: u64,
@@ -63,6 +63,12 @@ pub struct Machine {
     pub region_restarts: u64,
     /// First cause of the last failure.
     pub failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+struct Rescaling {
+    /// A savepoint was asked for during the checkpoint: the next attempt takes it.
+    savepoint_waits: bool,
 }
 
 #[derive(Debug)]
@@ -110,11 +116,11 @@ impl Machine {
             repeats: Repeats::new(restart),
             state: State::New,
             stop: None,
+            rescaling: None,
             is_hurried: false,
             attempt: None,
             restored: false,
             next_epoch: Epoch(1),
-            savepoint_waits: false,
             left_pending: 0,
             restarts: 0,
             region_restarts: 0,
@@ -161,7 +167,8 @@ impl Machine {
                 let interval = self.spec.interval.millis();
                 let next_trigger = now + if self.restored { interval.min(FIRST_AFTER_RESTORE_MS) } else { interval };
                 let mut running = Running::new(regions, sources, next_trigger, self.spec.at_once());
-                running.savepoint = std::mem::take(&mut self.savepoint_waits).then_some(Savepoint::Asked);
+                running.savepoint = self.keeps_savepoint().then_some(Savepoint::Asked);
+                self.rescaling = None;
                 self.state = State::Running(running);
                 Vec::new()
             }
@@ -179,6 +186,20 @@ impl Machine {
                 State::Claiming | State::Recovering { .. } | State::Running(_),
                 Event::Failed(failure) | Event::RegionsFailed { failure, .. },
             ) => self.fail(failure, now, jitter),
+            // Between the two attempts of a rescale: the next one drains.
+            (
+                State::Claiming | State::Recovering { .. } | State::Aborting { then: AfterAbort::Rescale },
+                Event::Stop(Stop::Checkpoint(last @ Last { drain: true, .. })),
+            ) if self.rescaling.is_some() && self.stop.is_none_or(|stop| stop.drain) => {
+                self.is_hurried |= !last.savepoint;
+                if let State::Recovering { give_up_at } = &mut self.state
+                    && self.is_hurried
+                {
+                    *give_up_at = (*give_up_at).min(now + STOP_GRACE_MS);
+                }
+                self.stop.get_or_insert(Last { savepoint: false, ..last });
+                Vec::new()
+            }
             (State::Claiming | State::Restarting { .. } | State::New, Event::Stop(_)) => self.finish(Outcome::Stopped),
             (State::Recovering { .. }, Event::Stop(_)) | (State::Running(_), Event::Stop(Stop::AtOnce)) => {
                 self.abort(AfterAbort::Release { finished: false })
@@ -222,7 +243,7 @@ impl Machine {
         let owning = matches!(&self.state, State::Running(Running { owning: Some(_), .. }));
         self.left_pending = self.pending() + u64::from(owning);
         let is_asked = matches!(&self.state, State::Running(Running { savepoint: Some(Savepoint::Asked), .. }));
-        self.savepoint_waits = is_asked && matches!(then, AfterAbort::Rescale);
+        self.rescaling = matches!(then, AfterAbort::Rescale).then_some(Rescaling { savepoint_waits: is_asked });
         self.state = State::Aborting { then };
         vec![Effect::Abort { failure }]
     }
@@ -262,7 +283,7 @@ impl Machine {
             State::Aborting { then: AfterAbort::Restart { .. } } if self.stop.is_some() => {
                 self.finish(Outcome::Stopped)
             }
-            State::Aborting { then: AfterAbort::Rescale } if !self.goes_on(self.savepoint_waits) => {
+            State::Aborting { then: AfterAbort::Rescale } if !self.goes_on(self.keeps_savepoint()) => {
                 self.finish(Outcome::Stopped)
             }
             State::Aborting { then: AfterAbort::Rescale } => self.claim(),
@@ -496,7 +517,21 @@ impl Machine {
 
     /// A savepoint that was asked for is not begun by the attempt that ends, but by the next.
     pub fn keeps_savepoint(&self) -> bool {
-        self.savepoint_waits
+        self.rescaling.as_ref().is_some_and(|rescaling| rescaling.savepoint_waits)
+    }
+
+    /// Whether a stop that drains would be done as asked: by the attempt that runs, or by the next one of a rescale. A job
+    /// that ends anyway stays as it is.
+    pub fn can_drain(&self) -> bool {
+        match &self.state {
+            _ if self.stop.is_some_and(|stop| !stop.drain) => false,
+            State::Running(running) => running.restarting.is_none(),
+            State::New | State::Claiming | State::Recovering { .. } | State::Restarting { .. } => {
+                self.rescaling.is_some()
+            }
+            State::Aborting { then: AfterAbort::Restart { .. } } => false,
+            State::Aborting { .. } | State::Releasing { .. } | State::Done { .. } => true,
+        }
     }
 
     /// How many times in a row the last failure has come at the same place.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::http::Method;
-use tidegate_crds::api::{Failure, JobStatus, Phase, StopPurpose, StopRequest};
+use tidegate_crds::api::{Failure, JobStatus, StopPurpose, StopRequest};
 
 use super::{
     call::{CallError, call},
@@ -46,7 +46,7 @@ impl HttpNeighbours {
 impl Neighbours for HttpNeighbours {
     async fn ask(&self, owner: &Owner, record_id: &str) -> OwnerAnswer {
         match self.status(owner).await {
-            Ok(status) if status.record_id.as_deref() == Some(record_id) && !has_ended(status.phase) => {
+            Ok(status) if status.record_id.as_deref() == Some(record_id) && !status.phase.has_ended() => {
                 OwnerAnswer::Alive
             }
             Ok(_) => OwnerAnswer::Gone,
@@ -81,8 +81,4 @@ impl Neighbours for HttpNeighbours {
     fn announce(&self, record_id: &str) {
         self.shared.update(|status| status.record_id = Some(record_id.to_owned()));
     }
-}
-
-fn has_ended(phase: Phase) -> bool {
-    matches!(phase, Phase::Stopped | Phase::Finished | Phase::Failed)
 }

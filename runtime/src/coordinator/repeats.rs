@@ -46,7 +46,7 @@ impl Repeats {
     fn tried_until(&self) -> String {
         match self.most {
             u32::MAX => String::new(),
-            most => format!(" (it is tried {most} times, `spec.restart.sameFailures`)"),
+            most => format!(" (it is tried {most} times at most, `spec.restart.sameFailures`)"),
         }
     }
 

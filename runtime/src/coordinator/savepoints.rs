@@ -4,7 +4,7 @@
 //! the machine hears of it. A savepoint is a checkpoint whose files are held until its epoch is published and they are
 //! copied; a rescale is a last checkpoint, and a claim of the same job with another number of subtasks.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tidegate_crds::{
     RestoreMode,
@@ -17,16 +17,17 @@ use super::{
     attempt::Current,
     driver::{Cancelled, Loop, Message},
     event::{Event, Last, Stop},
+    machine::STOP_GRACE_MS,
 };
 use crate::{
     checkpoint::{
-        collect,
+        claim, collect,
         copy::Copied,
         origin::Origin,
         savepoint::{self, SavepointError},
         store::Store,
     },
-    error_chain,
+    env, error_chain,
     ids::Epoch,
 };
 
@@ -41,6 +42,12 @@ impl Loop {
     pub(super) fn asked(&mut self, request: Request) -> Option<Event> {
         match request {
             Request::Stop(request) => return Some(self.stop(&request)),
+            Request::Drain { request, answer } => {
+                let can_drain = self.can_drain();
+                let event = can_drain.is_ok().then(|| self.stop(&request));
+                reply(answer, can_drain);
+                return event;
+            }
             Request::Checkpoint => return Some(Event::CheckpointAsked),
             Request::Savepoint { name, then, answer } => match self.can_save() {
                 Ok(()) => self.look_at_name(name, then, answer),
@@ -66,12 +73,19 @@ impl Loop {
         Event::Stop(if request.final_checkpoint { Stop::Checkpoint(last) } else { Stop::AtOnce })
     }
 
+    fn can_drain(&self) -> Result<(), Refused> {
+        if self.machine.can_drain() {
+            return Ok(());
+        }
+        let phase = self.machine.phase();
+        Err(Refused::conflict(format!(
+            "the job is {phase:?}; it can drain when it runs, and stop without that at any time"
+        )))
+    }
+
     fn can_save(&self) -> Result<(), Refused> {
         if self.machine.phase() != Phase::Running {
-            return Err(Refused::conflict(format!(
-                "the job is {:?}; it can do this while it runs",
-                self.machine.phase()
-            )));
+            return Err(Refused::only_while_running(self.machine.phase()));
         }
         match self.job.shared.savepoint_in_progress() {
             Some(name) => {
@@ -102,10 +116,7 @@ impl Loop {
             return Err(Refused::conflict(format!("{parallelism} subtasks need a slot each, and there are {slots}")));
         }
         if self.machine.phase() != Phase::Running {
-            return Err(Refused::conflict(format!(
-                "the job is {:?}; it can do this while it runs",
-                self.machine.phase()
-            )));
+            return Err(Refused::only_while_running(self.machine.phase()));
         }
         Ok(())
     }
@@ -251,22 +262,36 @@ impl Loop {
     pub(super) fn delete_claimed_origin(&mut self) {
         let claims = self.job.plan.spec.restore_from.as_ref().filter(|from| from.mode == RestoreMode::Claim);
         let (Some(from), Some(current)) = (claims, &mut self.current) else { return };
-        let Some(copy) = current.take_beginning() else { return };
+        if !current.takes_claim() {
+            return;
+        }
         let (path, like) = (from.path.clone(), self.job.plan.spec.checkpoint.storage.clone());
-        self.job.io.spawn(async move {
-            let deleted = match Origin::find(&path, &like).await {
-                Ok(origin) if origin.was_copied_to(&copy) => origin.delete().await,
-                Ok(_) => return,
-                Err(error) => Err(error),
+        let store = self.job.store.clone();
+        // An attempt that ended too early has left it to the next.
+        let deleting = self.job.io.spawn(async move {
+            let deleted = match claim::began_with(store.as_ref()).await {
+                Ok(Some(copy)) => Origin::delete_claimed(&path, &like, &copy.manifest).await,
+                Ok(None) => Ok(false),
+                Err(error) => Err(error.into()),
             };
             match deleted {
-                Ok(()) => tracing::info!(path, "the savepoint that the job began with is deleted"),
+                Ok(true) => tracing::info!(path, "the savepoint that the job began with is deleted"),
+                Ok(false) => {}
                 Err(error) => {
                     let error = error_chain(&error);
-                    tracing::warn!(path, error, "the savepoint that the job began with was not deleted");
+                    tracing::warn!(path, error, "the savepoint that the job began with is not deleted yet");
                 }
             }
         });
+        self.deletes_origin = Some(deleting);
+    }
+
+    /// Before the process ends, what it deletes is to be gone.
+    pub(super) async fn finish_deleting_origin(&mut self) {
+        let Some(deleting) = self.deletes_origin.take() else { return };
+        if env::within(Duration::from_millis(STOP_GRACE_MS), deleting).await.is_none() {
+            tracing::warn!("the savepoint that the job began with is not deleted yet; the next start goes on with it");
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Order {
     Release {
         finished: bool,
     },
+    /// As a release, and nobody goes on from what the job has kept.
+    Delete,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,12 @@ async fn carry_out(journal: &mut Journal, order: Order) -> Result<Option<Answer>
         }
         Order::Release { finished } => {
             journal.release(finished).await?;
+            Answer::Released
+        }
+        Order::Delete => {
+            fault::reach("before-deleted");
+            journal.delete().await?;
+            fault::reach("after-deleted");
             Answer::Released
         }
     }))

@@ -43,9 +43,17 @@ impl Joining {
             match self.join().await {
                 Ok(answers) => {
                     tracing::info!("joined the coordinator");
-                    (pause, told) = (FIRST_PAUSE, String::new());
+                    let joined_at = env::monotonic();
                     let cause = self.work(answers).await;
                     tracing::warn!(cause, "the coordinator is lost; the subtasks have ended, joining again");
+                    told.clear();
+                    // Two workers of one name would take each other's place without a pause.
+                    if env::monotonic().saturating_sub(joined_at) > LONGEST_PAUSE {
+                        pause = FIRST_PAUSE;
+                    } else {
+                        env::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
                 }
                 Err(cause) => {
                     if cause != told {

@@ -37,7 +37,9 @@ use crate::{
 #[derive(Clone)]
 pub struct Reception {
     pub door: Door,
-    /// Of the job: a worker that has been given another one is sent away.
+    /// The job's id: a worker of another job is sent away.
+    pub job: String,
+    /// Of the job's spec: so is a worker that has been given another one.
     pub digest: String,
     /// A worker that says nothing for so long is lost.
     pub silence: Duration,
@@ -73,6 +75,12 @@ impl Reception {
             Err(Lost::Broken(status)) => return Err(status),
             _ => return Err(Status::invalid_argument("the first message is not the worker's name")),
         };
+        if hello.job != self.job {
+            let Hello { name, job, .. } = hello;
+            let message =
+                format!("worker `{name}` has been given the job `{job}`, and its coordinator runs `{}`", self.job);
+            return Err(Status::failed_precondition(message));
+        }
         if hello.digest != self.digest {
             let message =
                 format!("worker `{}` has been given another version of the job than its coordinator", hello.name);

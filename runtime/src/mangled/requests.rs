@@ -89,7 +89,7 @@ fn answer(request: api::Request) {
         api::Request::Stop(_) | api::Request::Checkpoint => {}
         api::Request::Savepoint { name, answer, .. } => _ = answer.send(Err(named(&name))),
         api::Request::DeleteSavepoint { name, answer } => _ = answer.send(Err(named(&name))),
-        api::Request::Rescale { answer, .. } => _ = answer.send(Ok(())),
+        api::Request::Drain { answer, .. } | api::Request::Rescale { answer, .. } => _ = answer.send(Ok(())),
     }
 }
 

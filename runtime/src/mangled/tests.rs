@@ -105,7 +105,13 @@ fn links() -> Vec<Vec<u8>> {
         unaligned: None,
     };
     let failure = Failure { reason: FailureReason::TaskFailed, message: "a bad record".into() };
-    let hello = Hello { name: "worker-0".into(), slots: 2, exchange: "10.0.0.7:8082".into(), digest: "ab12".into() };
+    let hello = Hello {
+        name: "worker-0".into(),
+        slots: 2,
+        exchange: "10.0.0.7:8082".into(),
+        job: "sales".into(),
+        digest: "ab12".into(),
+    };
     let assignment = Assignment {
         lineage: "sales-9f2c".into(),
         parallelism: 2,

@@ -135,6 +135,7 @@ mod tests {
     #[test]
     fn who_goes_on_for_several_that_were_not_aligned_knows_the_time_of_the_last() {
         let state = |watermark: i64| RestoredState {
+            groups: 0..16,
             value: serde_json::json!({ "watermark": watermark, "kept": 1 }),
             parts: Vec::new(),
             table: None,

@@ -32,10 +32,10 @@ mod recent;
 mod seen;
 mod waiting;
 
-use self::seen::{FormerKeys, Noted, Remembers, Sights};
+use self::seen::{FormerKeys, Noted, OldestOfGroup, Remembers, Sights};
 pub use self::{
     in_table::{InTable, entry as table_entry},
-    keys::{KEYS, all_keys},
+    keys::{KEYS, REPLACED, all_keys},
     overflowing::Overflowing,
     seen::Seen,
     waiting::Waiting,
@@ -124,7 +124,7 @@ impl Deduplicate {
 
     /// Takes over the share of `states` that is in this subtask's key range. Rows that wait may lack some columns.
     pub fn restore(&mut self, states: Vec<RestoredState>, lacking: &Lacking) -> Result<(), OperatorError> {
-        let mut least = EventTime::MAX;
+        let mut limits = Vec::new();
         for state in &states {
             let Remembered { watermark, key_types, keys } = serde_json::from_value(state.value.clone())
                 .map_err(|error| self.name.restore(format!("its value: {error}")))?;
@@ -137,14 +137,16 @@ impl Deduplicate {
             }
             self.name.same_keys(keys.as_deref(), &self.key_names)?;
             self.watermark = self.watermark.max(watermark);
-            least = least.min(watermark);
+            limits.push((state.groups.clone(), self.oldest_at(watermark)));
         }
-        let mut former = FormerKeys::default();
+        let mut former =
+            FormerKeys { oldest: OldestOfGroup::new(limits, self.range.max_parallelism), ..FormerKeys::default() };
         for state in states {
             former.tables.extend(state.table);
             for part in state.parts {
                 match part.reference.kind.as_str() {
                     KEYS => former.parts.push(part),
+                    REPLACED => former.replaced.push(part),
                     WAITING => {
                         let written = part.batch().map_err(|cause| self.name.state(cause))?;
                         let rows = adapt(&written, &self.input, lacking)
@@ -154,15 +156,13 @@ impl Deduplicate {
                         self.wait(&rows, durable).map_err(|cause| self.name.state(cause))?;
                     }
                     other => {
-                        let accepted = format!("found a part `{other}`; accepted are {KEYS} and {WAITING}");
+                        let accepted = format!("found a part `{other}`; accepted are {KEYS}, {REPLACED} and {WAITING}");
                         return Err(self.name.restore(accepted));
                     }
                 }
             }
         }
-        // Rows may be in flight for which the one that is least far has not forgotten anything yet.
-        let oldest = self.oldest_at(least.min(self.watermark));
-        self.seen.restore(former, oldest).map_err(|cause| self.name.state(cause))
+        self.seen.restore(former).map_err(|cause| self.name.state(cause))
     }
 
     /// What was seen before this is forgotten.
@@ -195,7 +195,13 @@ impl Deduplicate {
         let times = rowtime::millis(batch.column(self.time))?;
         rowtime::require_no_nulls(&times)?;
         let hashes = hash_rows(&self.key_columns(&batch), batch.num_rows())?;
-        let sights = Sights { hashes: &hashes, times: times.values(), passed: self.watermark.0, oldest: self.oldest() };
+        let sights = Sights {
+            hashes: &hashes,
+            times: times.values(),
+            passed: self.watermark.0,
+            oldest: self.oldest(),
+            live_for_ever: self.ttl_ms.is_none(),
+        };
         self.noted.clear();
         self.seen.note(&sights, &mut self.noted)?;
         let (mut late, mut duplicates) = (0, 0);

@@ -4,7 +4,7 @@
 //! it. At a barrier it freezes, which means to list what it remembers ([`StateSnapshot`]), nothing more. Restored from
 //! such lists, of all subtasks that held some of its key groups, it goes on as if it had never stopped.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use arrow::{array::RecordBatch, error::ArrowError};
 use datafusion_common::DataFusionError;
@@ -125,6 +125,8 @@ pub struct Frozen {
 /// State of an operator as one of its former subtasks left it, rows included.
 #[derive(Debug)]
 pub struct RestoredState {
+    /// The key groups that it had.
+    pub groups: Range<u32>,
     pub value: serde_json::Value,
     pub parts: Vec<RestoredPart>,
     /// What it kept on its local disk.

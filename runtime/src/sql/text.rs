@@ -24,6 +24,10 @@ pub(super) struct Text {
     tokens: Vec<TokenWithSpan>,
 }
 
+/// What stands between two operands.
+pub(super) const OPERATORS: &str =
+    "accepted are + - * / % ||, = <> < <= > >=, AND, OR, [NOT] LIKE, [NOT] IN, [NOT] BETWEEN and IS [NOT]";
+
 impl Text {
     pub(super) fn read(sql: &str) -> Result<Self, SqlError> {
         let tokens = Tokenizer::new(&StreamDialect, sql)
@@ -110,6 +114,12 @@ impl Text {
             _ if message.contains("EOF") => self.end(),
             _ => None,
         };
+        if message.starts_with("No infix parser for token ") {
+            let token = self.tokens.iter().find(|token| at.is_some() && Position::of(token.span) == at);
+            let token = token.map_or_else(|| "…".to_owned(), |token| token.token.to_string());
+            let message = format!("found the operator {token}, which is not supported; {OPERATORS}");
+            return SqlError::new(at.unwrap_or(statement), message);
+        }
         let message = message.strip_prefix("Expected: ").map_or(message.to_owned(), |rest| format!("expected {rest}"));
         let message = words::plain(&message.replace("found: EOF", "found: the end of the text"));
         SqlError::new(at.unwrap_or(statement), message)

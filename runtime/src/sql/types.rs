@@ -16,7 +16,7 @@ use datafusion_common::{
     tree_node::{Transformed, TreeNode, TreeNodeRecursion},
 };
 use datafusion_expr::{
-    Expr as Planned, ExprSchemable, execution_props::ExecutionProps, expr::ScalarFunction,
+    BinaryExpr, Expr as Planned, ExprSchemable, Operator, execution_props::ExecutionProps, expr::ScalarFunction,
     physical_planning_context::PhysicalPlanningContext, planner::ContextProvider,
     type_coercion::functions::fields_with_udf,
 };
@@ -37,6 +37,8 @@ use super::{
 };
 use crate::words::{self, type_name};
 
+const NANOSECONDS_OF_A_DAY: i64 = 86_400_000_000_000;
+
 /// Types expressions over the columns of one relation.
 pub(super) struct Check<'a> {
     pub(super) schema: &'a DFSchemaRef,
@@ -52,6 +54,11 @@ impl Check<'_> {
 
     fn typed(&self, expr: &Expr) -> Result<Planned, DataFusionError> {
         Ok(self.planned(expr)?.rewrite(&mut TypeCoercionRewriter::new(self.schema))?.data)
+    }
+
+    /// The type of an expression, if it has one.
+    pub(super) fn kind(&self, expr: &Expr) -> Option<DataType> {
+        self.typed(expr).and_then(|typed| typed.get_type(self.schema)).ok()
     }
 
     /// Refuses an expression that has no type or no value. Its parts were looked at before.
@@ -73,6 +80,17 @@ impl Check<'_> {
             Err(error) if is_about_a_name(&error) => return Ok(()),
             Err(error) => return Err(SqlError::new(at, self.why(expr, &error))),
         };
+        if let Planned::BinaryExpr(BinaryExpr { left, op: Operator::Plus | Operator::Minus, right }) = &typed
+            && let Some(date) = self.moved_by_less_than_days(left, right)
+        {
+            let date = if date == **left { "" } else { " on the right" };
+            let message = format!(
+                "found in `{}` a date{date} and an interval with hours, which a date has not; accepted are intervals of days, \
+                 months and years, and CAST(… AS TIMESTAMP(3)) of the date",
+                shown(expr)
+            );
+            return Err(SqlError::new(at, message));
+        }
         if let Some((text, kind)) = self.converted(&planned, &typed) {
             self.text(expr, &text, &kind, at)?;
         }
@@ -92,6 +110,28 @@ impl Check<'_> {
         };
         computed
             .map_err(|error| SqlError::new(at, format!("`{}` can't be computed: {}", shown(expr), words::of(&error))))
+    }
+
+    /// The date of these two, if the other is an interval that is not known to be of whole days.
+    fn moved_by_less_than_days(&self, left: &Planned, right: &Planned) -> Option<Planned> {
+        let kind = |operand: &Planned| operand.get_type(self.schema).ok();
+        let (date, interval) = match (kind(left)?, kind(right)?) {
+            (DataType::Date32, DataType::Interval(_)) => (left, right),
+            (DataType::Interval(_), DataType::Date32) => (right, left),
+            _ => return None,
+        };
+        let is_of_days = match self.physical(interval.clone()).and_then(|interval| fold::evaluated(&interval)) {
+            Ok(ScalarValue::IntervalMonthDayNano(Some(moved))) => moved.nanoseconds % NANOSECONDS_OF_A_DAY == 0,
+            Ok(ScalarValue::IntervalDayTime(Some(moved))) => moved.milliseconds == 0,
+            Ok(value) => value.is_null() || matches!(value, ScalarValue::IntervalYearMonth(_)),
+            Err(_) => false,
+        };
+        (!is_of_days).then(|| date.clone())
+    }
+
+    /// Whether an expression is the same for every row.
+    pub(super) fn is_constant(&self, expr: &Expr) -> bool {
+        self.typed(expr).is_ok_and(|typed| parts(&typed) == Parts::Constants)
     }
 
     /// Refuses what stands where a condition must, and is none.
@@ -134,6 +174,10 @@ impl Check<'_> {
                 ),
             ));
         };
+        let kind_name = match kind {
+            DataType::Timestamp(..) => "timestamp, such as '2026-01-31T12:00:00Z'".to_owned(),
+            _ => kind_name,
+        };
         let is_value =
             self.value(Planned::Cast(datafusion_expr::Cast::new(Box::new(text.clone()), kind.clone()))).is_ok();
         if is_value && !loses_digits(literal, kind) {
@@ -172,7 +216,7 @@ impl Check<'_> {
     }
 
     fn why(&self, expr: &Expr, error: &DataFusionError) -> String {
-        let kind = |expr: &Expr| self.typed(expr).and_then(|typed| typed.get_type(self.schema)).ok();
+        let kind = |expr: &Expr| self.kind(expr);
         match expr {
             Expr::Function(function) => self.call(function).unwrap_or_else(|| words::of(error)),
             Expr::BinaryOp { left, op, right } => match (kind(left), kind(right)) {
@@ -212,7 +256,7 @@ impl Check<'_> {
         let FunctionArguments::List(list) = &function.args else { return None };
         let name = function.name.to_string().to_lowercase();
         let kinds = list.args.iter().map(|arg| match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => self.typed(arg).ok()?.get_type(self.schema).ok(),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => self.kind(arg),
             _ => None,
         });
         let kinds: Vec<DataType> = kinds.collect::<Option<_>>()?;
@@ -286,7 +330,7 @@ fn candidates() -> [DataType; 10] {
 
 /// Computes a call with NULL for all arguments but its literals: a pattern or a unit that is none fails for every row.
 fn of_literals(expr: Planned, schema: &DFSchemaRef) -> Result<(), DataFusionError> {
-    let Planned::ScalarFunction(ScalarFunction { func, mut args }) = expr else { return Ok(()) };
+    let Planned::ScalarFunction(ScalarFunction { func, mut args }) = fold::expr(expr, schema)? else { return Ok(()) };
     if !args.iter().any(|arg| matches!(arg, Planned::Literal(..))) {
         return Ok(());
     }
@@ -360,7 +404,7 @@ fn is_widened(from: &DataType, to: &DataType) -> bool {
 }
 
 /// Enough of an expression to know it by, as it was written: names that were resolved have quotes.
-fn shown(expr: &Expr) -> String {
+pub(super) fn shown(expr: &Expr) -> String {
     let text = short(expr);
     let is_plain =
         |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');

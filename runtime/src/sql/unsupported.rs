@@ -52,6 +52,9 @@ const SETS: &str = "write the INSERTs one after another, they run as one job; ";
 /// What may stand between CREATE and what is created.
 const MODIFIERS: [&str; 6] = ["TEMPORARY", "TEMP", "SYSTEM", "OR", "REPLACE", "ALTER"];
 
+const GROUPED_WINDOW: &str = "windows that GROUP BY makes are not supported; accepted is SELECT window_start, window_end, … \
+     FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY window_start, window_end";
+
 /// Words within a statement, and what they are.
 const CONSTRUCTS: &[(&[&str], &str)] = &[
     (&["FOR", "SYSTEM_TIME", "AS", "OF"], "a table as of a time, FOR SYSTEM_TIME AS OF, is not supported yet"),
@@ -69,6 +72,10 @@ const CONSTRUCTS: &[(&[&str], &str)] = &[
         &["CUMULATE", "("],
         "windows of CUMULATE are not supported yet; accepted is TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)",
     ),
+    (&["TUMBLE_START", "("], GROUPED_WINDOW),
+    (&["TUMBLE_END", "("], GROUPED_WINDOW),
+    (&["TUMBLE_ROWTIME", "("], GROUPED_WINDOW),
+    (&["TUMBLE_PROCTIME", "("], GROUPED_WINDOW),
     (&["LATERAL"], "LATERAL is not supported yet; accepted after FROM is one source, view, subquery or TUMBLE(…)"),
     (&["TABLESAMPLE"], "TABLESAMPLE is not supported yet"),
     (&["PIVOT"], "PIVOT is not supported yet"),

@@ -149,7 +149,7 @@ pub fn widen(column: &str, values: &ArrayRef, wanted: &DataType) -> Result<Array
 
 /// States of an aggregate as `wanted`: each value exactly, or as near as a double comes to a sum of integers.
 pub fn convert(column: &str, values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Misfit> {
-    use DataType::{Decimal128, Float64, Int64, List};
+    use DataType::{Decimal128, Decimal256, Float64, Int64, List};
     let found = values.data_type();
     match (found, wanted) {
         _ if found == wanted => Ok(values.clone()),
@@ -160,7 +160,7 @@ pub fn convert(column: &str, values: &ArrayRef, wanted: &DataType) -> Result<Arr
             Ok(Arc::new(lists?))
         }
         // The sum of integers that an average has: exact as long as a double has every integer.
-        (Float64, Decimal128(..)) => {
+        (Float64, Decimal128(..) | Decimal256(..)) => {
             let is_whole = |value: &f64| value.trunc().to_bits() == value.to_bits() && value.abs() <= EXACT_UP_TO;
             let sums = values.as_primitive::<Float64Type>();
             if let Some(sum) = sums.iter().flatten().find(|sum| !is_whole(sum)) {
@@ -169,7 +169,8 @@ pub fn convert(column: &str, values: &ArrayRef, wanted: &DataType) -> Result<Arr
             }
             checked(&checked(values, &Int64)?, wanted)
         }
-        (Int64, Float64 | Decimal128(..)) | (Decimal128(..), Decimal128(..)) => checked(values, wanted),
+        (Int64, Float64 | Decimal128(..) | Decimal256(..))
+        | (Decimal128(..) | Decimal256(..), Decimal128(..) | Decimal256(..)) => checked(values, wanted),
         _ if has_values_of(wanted, found) => checked(values, wanted),
         _ => Err(Misfit::Type { column: column.to_owned(), found: found.clone(), wanted: wanted.clone() }),
     }

@@ -115,8 +115,8 @@ pub fn verdict(holder: Holder, change: Change) -> Verdict {
 /// Whether every value of `narrow` has its like in `wide`.
 pub fn has_values_of(wide: &DataType, narrow: &DataType) -> bool {
     use DataType::{
-        Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32, UInt64, Utf8,
-        Utf8View,
+        Decimal128, Decimal256, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32, UInt64,
+        Utf8, Utf8View,
     };
     match (narrow, wide) {
         (Int8, Int16 | Int32 | Int64 | Float32 | Float64)
@@ -127,11 +127,11 @@ pub fn has_values_of(wide: &DataType, narrow: &DataType) -> bool {
         | (UInt32, UInt64 | Int64 | Float64)
         | (Float32, Float64)
         | (Utf8, LargeUtf8 | Utf8View) => true,
-        // As many digits on both sides of the point.
-        (Decimal128(digits, scale), Decimal128(more, finer)) => {
+        // As many digits on both sides of the point. No column has 256 bits; what an average keeps may.
+        (Decimal128(digits, scale) | Decimal256(digits, scale), Decimal128(more, finer) | Decimal256(more, finer)) => {
             finer >= scale && i16::from(*more) - i16::from(*finer) >= i16::from(*digits) - i16::from(*scale)
         }
-        (integer, Decimal128(digits, scale)) => {
+        (integer, Decimal128(digits, scale) | Decimal256(digits, scale)) => {
             let needed = match integer {
                 Int8 | UInt8 => 3,
                 Int16 | UInt16 => 5,

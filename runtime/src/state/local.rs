@@ -6,7 +6,7 @@
 //! file `lock` in its folder; a folder whose lock is free is nobody's.
 
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
+    fs::{self, DirBuilder, DirEntry, File, TryLockError},
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -137,17 +137,33 @@ fn remove(path: &Path) {
 /// Deletes the folders of processes that are gone. One that can't be looked at is another user's.
 pub(super) fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        let Some(lock) = is_ours.then(|| File::open(entry.path().join(LOCK)).ok()).flatten() else { continue };
-        match lock.try_lock() {
-            Ok(()) => remove(&entry.path()),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => {
-                tracing::debug!(path = %entry.path().display(), %error, "not looked at");
-            }
+    for folder in entries.flatten().filter(is_ours).map(|entry| entry.path()) {
+        let lock = folder.join(LOCK);
+        match fs::symlink_metadata(&lock) {
+            // To open anything but a file may wait, or do something.
+            Ok(metadata) if metadata.is_file() && metadata.len() == 0 => remove_if_free(&folder, &lock),
+            // It came with its lock, and somebody was killed while he deleted it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => remove(&folder),
+            Ok(_) | Err(_) => {}
         }
     }
+}
+
+fn remove_if_free(folder: &Path, lock: &Path) {
+    let Ok(lock) = File::open(lock) else { return };
+    match lock.try_lock() {
+        Ok(()) => remove(folder),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) => tracing::debug!(path = %folder.display(), %error, "not looked at"),
+    }
+}
+
+/// Whether it is called as [`LocalFolder::create`] calls its folders: others have folders here, whose names may begin alike.
+fn is_ours(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let Some(id) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { return false };
+    let is_id = id.len() == env::unique_id().len() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id && entry.file_type().is_ok_and(|kind| kind.is_dir())
 }
 
 #[cfg(test)]
@@ -161,21 +177,44 @@ mod tests {
     #[test]
     fn what_a_process_leaves_goes_at_its_end_and_what_a_killed_one_left_at_the_next_start() {
         let parent = tempfile::tempdir().unwrap();
-        let left = parent.path().join("tidegate-killed");
+        let left = parent.path().join("tidegate-0123456789abcdef0001");
         fs::create_dir_all(left.join("state-0")).unwrap();
         fs::write(left.join(LOCK), "").unwrap();
+        let half_deleted = parent.path().join("tidegate-0123456789abcdef0004");
+        fs::create_dir_all(half_deleted.join("state-0")).unwrap();
         fs::create_dir(parent.path().join("tidegate-of-somebody-else")).unwrap();
 
         let living = LocalFolder::create(parent.path()).unwrap();
         let scratch = living.scratch("state").unwrap();
         let other = LocalFolder::create(parent.path()).unwrap();
         assert!(scratch.path().is_dir(), "the folder of a process that lives stays");
-        assert!(!left.exists(), "that of a killed one goes");
+        assert!(!left.exists() && !half_deleted.exists(), "that of a killed one goes, and what is left of such a one");
         drop(other);
         drop(living);
         let beside = scratch.beside("state").unwrap();
         assert!(beside.path() != scratch.path() && beside.path().is_dir(), "a folder in it keeps it");
         drop((scratch, beside));
         assert_eq!(names(parent.path()), ["tidegate-of-somebody-else"], "what has no lock is not ours");
+    }
+
+    #[test]
+    fn what_only_looks_like_a_folder_of_ours_is_not_touched_and_holds_nobody_up() {
+        let parent = tempfile::tempdir().unwrap();
+        let of = |name: &str| parent.path().join(name);
+        // A checkpoint storage with a job that is called `lock`; one with a file of that name; a pipe that nobody writes.
+        fs::create_dir_all(of("tidegate-checkpoints/lock/log")).unwrap();
+        fs::create_dir_all(of("tidegate-0123456789abcdef0002/lock/log")).unwrap();
+        fs::create_dir_all(of("tidegate-files")).unwrap();
+        fs::write(of("tidegate-files/lock"), "").unwrap();
+        fs::create_dir_all(of("tidegate-0123456789abcdef0003")).unwrap();
+        let pipe = of("tidegate-0123456789abcdef0003/lock");
+        assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        let mut before = names(parent.path());
+        before.sort();
+        drop(LocalFolder::create(parent.path()).unwrap());
+        let mut after = names(parent.path());
+        after.sort();
+        assert_eq!(after, before);
+        assert!(of("tidegate-checkpoints/lock/log").is_dir() && of("tidegate-0123456789abcdef0002/lock/log").is_dir());
     }
 }

@@ -5,7 +5,7 @@
 //! second is added. So whatever is written elsewhere, an operator keeps its state.
 //!
 //! - One that was written in two statements, since it was the same there, and differs now, is two: both go on from its
-//!   state.
+//!   state. If nobody goes on for one of the two, what it had is lost with it, and refused as any such state.
 //! - One that is written elsewhere, as under another sink, goes on if nobody else could be meant.
 //! - One that reads another source is refused: what it remembers is of the rows of the former.
 //! - Checkpoints of earlier versions have ids only, made of names, and of contents where names were not enough. They are
@@ -40,8 +40,17 @@ pub fn adopt(manifest: &Manifest, graph: &StreamGraph) -> Result<Manifest, Resto
     }
     let is_taken = |id: &OperatorId| heirs.iter().any(|(_, state)| state.id == *id || exchange_of(&state.id) == *id);
     for state in manifest.operators.iter().filter(|state| !is_taken(&state.id)) {
-        let id = if graph.stateful().any(|(id, _)| id == state.id) { told_apart(state) } else { state.id.clone() };
+        let is_used = graph.stateful().any(|(id, _)| id == state.id);
+        let id = if is_used { told_apart(state, &places(state)) } else { state.id.clone() };
         operators.push(OperatorState { id, ..state.clone() });
+    }
+    for state in states.into_iter().filter(|state| is_taken(&state.id)) {
+        let left = left_places(state, &nodes);
+        // Else that is who was written there.
+        let has_moved = heirs.iter().any(|(node, of)| of.id == state.id && !is_known(node, state));
+        if !left.is_empty() && !has_moved {
+            operators.push(OperatorState { id: told_apart(state, &left), ..state.clone() });
+        }
     }
     Ok(Manifest { operators, ..manifest.clone() })
 }
@@ -63,16 +72,33 @@ fn known<'a>(nodes: &[&'a Node], states: &[&'a OperatorState]) -> Result<Vec<Hei
     Ok(heirs)
 }
 
+/// Where an operator was written that has left a state, and nobody of its name is now.
+fn left_places<'a>(state: &'a OperatorState, nodes: &[&Node]) -> Vec<&'a str> {
+    let own = state.written_as.as_ref();
+    let has = |place: &str| {
+        let mut alike = nodes.iter().filter(|node| is_alike(node, state));
+        alike.any(|node| node.known_as.written_as.within.iter().any(|within| within == place))
+    };
+    places(state).into_iter().filter(|place| own.is_some() && !has(place)).collect()
+}
+
+fn places(state: &OperatorState) -> Vec<&str> {
+    state.written_as.iter().flat_map(|was| was.within.iter().map(String::as_str)).collect()
+}
+
+/// Whether both are called the same.
+fn is_alike(node: &Node, state: &OperatorState) -> bool {
+    let name = state.written_as.as_ref().map(|was| &was.name);
+    node.state_kind() == Some(state.kind) && name == Some(&node.known_as.written_as.name)
+}
+
 /// Who is written elsewhere, of those that have nothing yet: where one state and one operator of a name are left.
 fn moved<'a>(nodes: &[&'a Node], states: &[&'a OperatorState], heirs: &[Heir<'a>]) -> Vec<Heir<'a>> {
-    let is_alike = |node: &Node, state: &OperatorState| {
-        let name = state.written_as.as_ref().map(|was| &was.name);
-        node.state_kind() == Some(state.kind) && name == Some(&node.known_as.written_as.name)
-    };
+    let is_taken = |state: &OperatorState| heirs.iter().any(|(_, taken)| taken.id == state.id);
+    let states: Vec<&'a OperatorState> =
+        states.iter().copied().filter(|state| !is_taken(state) || !left_places(state, nodes).is_empty()).collect();
     let nodes: Vec<&'a Node> =
         nodes.iter().copied().filter(|node| !heirs.iter().any(|(heir, _)| heir.id == node.id)).collect();
-    let states: Vec<&'a OperatorState> =
-        states.iter().copied().filter(|state| !heirs.iter().any(|(_, taken)| taken.id == state.id)).collect();
     let only = |node: &'a Node| {
         let mut alike = states.iter().filter(|state| is_alike(node, state));
         let state = alike.next().filter(|_| alike.next().is_none())?;
@@ -121,8 +147,8 @@ fn exchange_of(id: &OperatorId) -> OperatorId {
     OperatorId(format!("exchange-{id}"))
 }
 
-/// An id for the state of an operator that is gone and whose id another one has now.
-fn told_apart(state: &OperatorState) -> OperatorId {
-    let within = state.written_as.as_ref().map(|was| was.within.join(" and "));
-    OperatorId(format!("{} of {}", state.id, within.filter(|within| !within.is_empty()).unwrap_or("before".to_owned())))
+/// An id for the state of an operator that is gone, from these places, and whose id another one has now.
+fn told_apart(state: &OperatorState, places: &[&str]) -> OperatorId {
+    let within = if places.is_empty() { "before".to_owned() } else { places.join(" and ") };
+    OperatorId(format!("{} of {within}", state.id))
 }

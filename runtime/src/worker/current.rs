@@ -32,10 +32,16 @@ use super::{
     topology::Topology,
 };
 use crate::{
-    checkpoint::{Grant, manifest::Manifest, pack::Packer},
+    checkpoint::{
+        Grant,
+        manifest::Manifest,
+        pack::Packer,
+        record::{self, Body, Record},
+        store::Store,
+    },
     failure::Reason,
     graph::Node,
-    ids::{Attempt, OperatorId, Run},
+    ids::{Attempt, OperatorId, Run, Seq},
     operator::KeyRange,
 };
 
@@ -232,6 +238,17 @@ impl Current {
     }
 }
 
+/// Looks whether the storage is the coordinator's: its attempt was begun there. What a worker writes elsewhere, no checkpoint
+/// has.
+async fn prove(store: &dyn Store, attempt: Attempt, lineage: &str) -> Result<(), DeployError> {
+    let path = record::path(attempt, Seq(0));
+    let first = store.get(&path).await?.and_then(|bytes| Record::read(&bytes, &path).ok());
+    match first.map(|record| record.body) {
+        Some(Body::AttemptStarted { lineage: found, .. }) if found == lineage => Ok(()),
+        _ => Err(DeployError::Elsewhere { attempt, location: store.location() }),
+    }
+}
+
 /// Builds a worker's share of some runs, with its state.
 async fn build(
     worker: Worker,
@@ -249,6 +266,7 @@ async fn build(
         (run, own.collect::<BTreeSet<TaskId>>())
     };
     let tasks: Vec<(Run, BTreeSet<TaskId>)> = runs.into_iter().map(own).collect();
+    prove(store.as_ref(), attempt, &lineage).await?;
     let supply = Supply::new(store.clone(), at_hand.clone());
     let restored = match restored_from {
         Some(checkpoint) => {

@@ -27,7 +27,11 @@ use super::{
     wiring::{Places, Wiring},
 };
 use crate::{
-    checkpoint::{manifest::ManifestError, pack::Packer, store::Store},
+    checkpoint::{
+        manifest::ManifestError,
+        pack::Packer,
+        store::{Store, StoreError},
+    },
     env,
     exchange::{
         gate::Gate,
@@ -107,6 +111,13 @@ pub enum DeployError {
     Manifest(#[from] ManifestError),
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    #[error(
+        "attempt {attempt} of the job was not begun in what a worker has as checkpoint storage, {location}; accepted is one \
+         storage for all processes: for `local` a folder that they share"
+    )]
+    Elsewhere { attempt: Attempt, location: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("building the tasks has failed: {0}")]
     Panicked(String),
 }
@@ -118,6 +129,8 @@ impl Reason for DeployError {
             Self::Operator(error) => error.reason(),
             Self::Manifest(error) => error.reason(),
             Self::Restore(error) => error.reason(),
+            Self::Elsewhere { .. } => FailureReason::StorageUnfit,
+            Self::Store(error) => error.reason(),
             Self::Panicked(_) => FailureReason::TaskFailed,
         }
     }

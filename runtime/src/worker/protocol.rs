@@ -35,7 +35,9 @@ pub struct Hello {
     pub slots: u32,
     /// `host:port` that other workers send rows to.
     pub exchange: String,
-    /// Of the job it has been given, as in [`crate::job::JobPlan::digest`].
+    /// The id of the job it has been given, which is the folder where it keeps state.
+    pub job: String,
+    /// Of that job's spec, as in [`crate::job::JobPlan::digest`].
     pub digest: String,
 }
 

@@ -293,7 +293,8 @@ impl Restored {
             .map(|(index, subtask)| {
                 let table = self.tables.get(&(operator.clone(), index)).cloned();
                 let parts = self.rows(subtask, &mut seen)?;
-                Ok(RestoredState { value: subtask.value.clone(), parts, table })
+                let groups = former(state, index, self.max_parallelism).groups();
+                Ok(RestoredState { groups, value: subtask.value.clone(), parts, table })
             })
             .collect()
     }

@@ -2,7 +2,7 @@
 //!
 //! A subtask that fails tells why before its channels go: whoever finds one of them broken, and asks, finds that told.
 
-use std::{any::Any, panic::AssertUnwindSafe};
+use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 use tidegate_crds::api::{Failure, FailureReason};
@@ -17,7 +17,11 @@ use super::{
     protocol::TaskId,
     report::{Report, Reports},
 };
-use crate::{env, failure::Reason, fault};
+use crate::{
+    env,
+    failure::{Reason, words_of},
+    fault,
+};
 
 /// A subtask that is ready to run; made on any thread, run on its slot's.
 pub struct Subtask {
@@ -105,7 +109,7 @@ async fn watched(Subtask { id, name, mut task }: Subtask, reports: Reports) {
             Ok(Ok(())) => Report::Ended(id),
             Ok(Err(error)) if error.follows() => Report::Broken(of(&name, error.failure())),
             Ok(Err(error)) => Report::Failed(of(&name, error.failure())),
-            Err(panic) => Report::Failed(of(&name, by_itself(format!("it has panicked: {}", words(panic.as_ref()))))),
+            Err(panic) => Report::Failed(of(&name, by_itself(format!("it has panicked: {}", words_of(panic.as_ref()))))),
         },
     };
     reports.send(report);
@@ -114,12 +118,6 @@ async fn watched(Subtask { id, name, mut task }: Subtask, reports: Reports) {
 
 fn of(task: &str, failure: Failure) -> Failure {
     Failure { message: format!("{task}: {}", failure.message), ..failure }
-}
-
-/// What a panic says.
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let owned = || panic.downcast_ref::<String>().map(String::as_str);
-    panic.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("without a word")
 }
 
 #[cfg(test)]

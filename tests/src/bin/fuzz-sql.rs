@@ -64,12 +64,14 @@ fn many(arguments: &Arguments) -> ExitCode {
         println!("seed {seed}: {cause}\nsee it with `make fuzz-sql SEED={seed}`\n");
     }
     println!(
-        "{} cases, {} rows, {} changes, {} of them as another job, {} refusals, {} kills, {} restarts, in {:.1} s; {} differ",
+        "{} cases, {} rows, {} changes, {} of them as another job, {} refusals, {} undecided, {} kills, {} restarts, \
+         in {:.1} s; {} differ",
         played.cases,
         played.rows,
         played.changes,
         played.copies,
         played.refusals,
+        played.undecided,
         played.kills,
         played.restarts,
         began.elapsed().as_secs_f64(),

@@ -33,6 +33,9 @@ pub struct Cut {
     waiting: BTreeMap<String, Vec<i64>>,
     /// Of the checkpoint.
     pub epoch: u64,
+    /// Barriers had overtaken a watermark that some subtask of a window had seen: which of the versions puts a window out
+    /// depends on its key then, and is not told.
+    pub is_ambiguous: bool,
 }
 
 impl Cut {
@@ -61,15 +64,23 @@ pub async fn newest(objects: &MemoryStore) -> Result<Option<Manifest>, String> {
     Manifest::read(objects, &checkpoint).await.map(Some).map_err(|error| error.to_string())
 }
 
-/// Reads a checkpoint among `objects`, which `version` has taken.
-pub async fn read(objects: &MemoryStore, manifest: &Manifest, version: &Version) -> Result<Cut, String> {
+/// Reads a checkpoint among `objects`, which `version` has taken, whose barriers wait or not.
+pub async fn read(
+    objects: &MemoryStore,
+    manifest: &Manifest,
+    version: &Version,
+    barriers_wait: bool,
+) -> Result<Cut, String> {
     let store: Arc<dyn Store> = Arc::new(objects.clone());
     let mut cut = Cut { epoch: manifest.epoch.0, ..Cut::default() };
     for operator in &manifest.operators {
         match operator.kind {
             StateKind::Source => positions(operator, version, &mut cut)?,
             StateKind::WindowAggregate => {
-                let watermark = watermark(operator)?;
+                let Some(watermark) = watermark(operator, barriers_wait)? else {
+                    cut.is_ambiguous = true;
+                    continue;
+                };
                 let views = views_of(operator, version, |body| matches!(body, Body::Windows(_)));
                 cut.watermarks.extend(views.map(|view| (view, watermark)));
             }
@@ -121,11 +132,12 @@ fn positions(operator: &OperatorState, version: &Version, cut: &mut Cut) -> Resu
     Ok(())
 }
 
-/// That of all subtasks: what they read is cut at one place.
-fn watermark(operator: &OperatorState) -> Result<i64, String> {
+/// That of all subtasks: where barriers wait, what they read is cut at one place.
+fn watermark(operator: &OperatorState, barriers_wait: bool) -> Result<Option<i64>, String> {
     let all: Vec<Option<i64>> = operator.subtasks.iter().map(|subtask| subtask.value["watermark"].as_i64()).collect();
     match all.first() {
-        Some(Some(first)) if all.iter().all(|other| *other == Some(*first)) => Ok(*first),
+        Some(Some(first)) if all.iter().all(|other| *other == Some(*first)) => Ok(Some(*first)),
+        Some(_) if !barriers_wait && all.iter().all(Option::is_some) => Ok(None),
         _ => Err(format!("subtasks of `{}` have watermarks {all:?}", operator.id)),
     }
 }

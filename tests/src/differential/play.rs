@@ -6,6 +6,7 @@ use super::{
     case::Case,
     history::{HOSTS, History, lock},
     oracle::Oracle,
+    verdict::Compared,
 };
 use crate::sim::{panics, tell};
 
@@ -17,6 +18,8 @@ pub struct PlayedCase {
     pub verdict: Result<(), String>,
     /// Rows that DuckDB expects.
     pub rows: u64,
+    /// A checkpoint did not tell which version puts out what, so nothing was compared.
+    pub is_undecided: bool,
     /// Versions that ran beside the first.
     pub changes: u64,
     /// Those of them that another job has begun with a copy.
@@ -42,14 +45,13 @@ pub fn play(seed: u64, oracle: &mut Oracle, told: bool) -> PlayedCase {
     let _log = told.then(|| tell(play.world.clone()));
     play.world.lock().trace.told = told;
     let panicked = panics();
-    let mut rows = 0;
+    let mut compared = Compared::default();
     let ran = play.run();
     let mut verdict = match (ran, case.is_hazardous) {
         (Err(cause), true) => play.overflowed(oracle, cause),
         (ran, _) => ran.and_then(|()| {
-            let (expected, told) = play.compare(oracle)?;
-            rows = expected;
-            if told.is_empty() { Ok(()) } else { Err(told) }
+            compared = play.compare(oracle)?;
+            if compared.told.is_empty() { Ok(()) } else { Err(compared.told.clone()) }
         }),
     };
     if panics() > panicked {
@@ -66,7 +68,8 @@ pub fn play(seed: u64, oracle: &mut Oracle, told: bool) -> PlayedCase {
     let world = play.world.lock();
     PlayedCase {
         seed,
-        rows,
+        rows: compared.rows,
+        is_undecided: compared.is_undecided,
         verdict,
         changes,
         copies,

@@ -119,6 +119,7 @@ impl Role {
             stand_by: true,
             patience: Duration::from_secs(30),
             has_had: None,
+            job_uid: None,
             deposed: 0,
         };
         let (workers, door) = Workers::new();
@@ -126,6 +127,7 @@ impl Role {
             name: "local".to_owned(),
             slots: plan.spec.max_parallelism,
             exchange: String::new(),
+            job: plan.id.clone(),
             digest: plan.digest.clone(),
         };
         let memory = MemoryLimit::given(if self.case.setting.has_memory { PLENTY } else { 0 });

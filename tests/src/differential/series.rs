@@ -21,6 +21,8 @@ pub struct CaseSeries {
     pub changes: u64,
     pub copies: u64,
     pub refusals: u64,
+    /// Cases whose rows could not be compared.
+    pub undecided: u64,
     pub kills: u64,
     pub restarts: u64,
     pub failed: Vec<PlayedCase>,
@@ -47,6 +49,7 @@ pub fn series(seeds: Range<u64>, most_failures: usize) -> CaseSeries {
                     series.changes += played.changes;
                     series.copies += played.copies;
                     series.refusals += played.refusals;
+                    series.undecided += u64::from(played.is_undecided);
                     series.kills += played.kills;
                     series.restarts += played.restarts;
                     if played.verdict.is_err() {

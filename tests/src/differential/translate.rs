@@ -152,7 +152,7 @@ impl Translator<'_> {
                 .collect(),
             Body::First(_) => {
                 let Some((_, Body::First(newest))) = versions.last() else { return };
-                vec![self.first(name, newest, begins)]
+                vec![self.first(newest, begins)]
             }
             Body::Windows(_) => versions
                 .iter()
@@ -166,13 +166,25 @@ impl Translator<'_> {
         self.say(sql, Vec::new());
     }
 
+    /// The view of a span that has the deduplication: two that are written alike are one operator, so a view may be added
+    /// to one that is there.
+    fn same_first(&self, span: usize, first: &First) -> Option<&str> {
+        let is_same =
+            |body: &Body| matches!(body, Body::First(other) if other.from == first.from && other.keys == first.keys);
+        let views = &self.spans[span].version.views;
+        views.iter().find(|view| is_same(&view.body)).map(|view| view.name.as_str())
+    }
+
     /// The first row of each key, in the span in which it does not wait any more.
-    fn first(&self, name: &str, first: &First, begins: usize) -> String {
+    fn first(&self, first: &First, added: usize) -> String {
+        let begins =
+            (0..added).rev().take_while(|span| self.same_first(*span, first).is_some()).last().unwrap_or(added);
         let keys: Vec<String> = first.keys.iter().map(|key| quoted(key)).collect();
         let names: Vec<String> = first.columns.iter().map(|name| quoted(name)).collect();
         let mut leaves = String::new();
         for span in begins..self.spans.len() - 1 {
-            let waiting: Vec<String> = self.spans[span + 1].cut.waiting(name).iter().map(ToString::to_string).collect();
+            let waiting = self.same_first(span, first).map_or(&[][..], |name| self.spans[span + 1].cut.waiting(name));
+            let waiting: Vec<String> = waiting.iter().map(ToString::to_string).collect();
             let waiting = if waiting.is_empty() { "NULL".to_owned() } else { waiting.join(", ") };
             let passed = format!("(_ms NOT IN ({waiting}))");
             let passed = if waiting == "NULL" { "TRUE".to_owned() } else { passed };

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use tidegate::checkpoint::record::Trigger;
+
 use super::{
     cut::{self, Cut},
     history::{Begun, History, lock},
@@ -19,6 +21,17 @@ struct Told {
     copied: BTreeMap<usize, u64>,
 }
 
+/// What came of comparing.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Rows that are expected.
+    pub rows: u64,
+    /// What differs, for people.
+    pub told: String,
+    /// Some checkpoint does not tell which version puts out what.
+    pub is_undecided: bool,
+}
+
 impl History {
     /// Whether a job that has failed had to: some number had no room, and it says so.
     pub fn overflowed(&mut self, oracle: &mut Oracle, cause: String) -> Result<(), String> {
@@ -31,9 +44,12 @@ impl History {
         Err(cause)
     }
 
-    /// Reads the cuts, and asks the oracle. Gives how many rows there are, and the differences.
-    pub fn compare(&mut self, oracle: &mut Oracle) -> Result<(u64, String), String> {
+    /// Reads the cuts, and asks the oracle.
+    pub fn compare(&mut self, oracle: &mut Oracle) -> Result<Compared, String> {
         let Told { spans, jobs, copied } = self.told()?;
+        if spans.iter().any(|span| span.cut.is_ambiguous) {
+            return Ok(Compared { is_undecided: true, ..Compared::default() });
+        }
         let translation = translate(&self.case, &spans);
         let published = lock(&self.published);
         let found = |sink: &str, span: usize| -> Vec<&String> {
@@ -87,7 +103,7 @@ impl History {
             writeln!(self.story, "-- cuts: {:?}", spans.iter().map(|span| &span.cut).collect::<Vec<_>>())
                 .expect("memory");
         }
-        Ok((rows, told))
+        Ok(Compared { rows, told, is_undecided: false })
     }
 
     fn told(&self) -> Result<Told, String> {
@@ -108,7 +124,12 @@ impl History {
                 told.jobs.pop();
             }
             let cut = match (newest, told.spans.last()) {
-                (Some(newest), Some(last)) => runtime.block_on(cut::read(objects, &newest, &last.version))?,
+                (Some(newest), Some(last)) => {
+                    // Those of all others wait as long as it takes.
+                    let may_overtake =
+                        newest.trigger == Trigger::Interval && self.case.setting.alignment_timeout_ms.is_some();
+                    runtime.block_on(cut::read(objects, &newest, &last.version, !may_overtake))?
+                }
                 _ => Cut::default(),
             };
             told.spans.push(Span { version, cut });

@@ -471,13 +471,20 @@ async fn coordinate(
         stand_by: true,
         patience: Duration::from_secs(30),
         has_had: None,
+        job_uid: None,
         deposed: 0,
     };
     let (workers, door) = Workers::new();
     let (store, io) = (prepared.store, Handle::current());
     let expected = match cast {
         Cast::Crew { workers, .. } => {
-            let reception = Reception { door, digest: plan.digest.clone(), silence: SILENCE, shared: shared.clone() };
+            let reception = Reception {
+                door,
+                job: plan.id.clone(),
+                digest: plan.digest.clone(),
+                silence: SILENCE,
+                shared: shared.clone(),
+            };
             let listen = super::net::address(inside.host, WORKERS);
             if let Err(error) = reception.serve(listen, &Security::Plain).await {
                 return format!("failed to listen: {}", error_chain(&error));
@@ -490,6 +497,7 @@ async fn coordinate(
                 name: "local".to_owned(),
                 slots: plan.spec.max_parallelism,
                 exchange: String::new(),
+                job: plan.id.clone(),
                 digest: plan.digest.clone(),
             };
             door.keep_local(worker, hello);
@@ -534,7 +542,7 @@ async fn work(
     };
     let coordinator = Host::of(inside.host.generation(), COORDINATOR);
     let coordinator = Security::Plain.endpoint(&address(coordinator, WORKERS).to_string()).expect("an address");
-    let hello = Hello { name: pod, slots, exchange, digest: plan.digest.clone() };
+    let hello = Hello { name: pod, slots, exchange, job: plan.id.clone(), digest: plan.digest.clone() };
     let worker = worker(&inside, &plan, &store, post, memory);
     let readiness = Readiness::default();
     Joining { worker, hello, coordinator, silence: SILENCE, readiness }.run().await;

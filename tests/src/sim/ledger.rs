@@ -63,7 +63,7 @@ pub fn standing(world: &World, root: &str) -> Result<Standing, String> {
                 }
                 Body::CheckpointCompleted { checkpoint, trigger } => standing.newest = Some((checkpoint, trigger)),
                 Body::EpochCommitted { epoch, .. } => standing.committed = epoch.max(standing.committed),
-                Body::Released { .. } | Body::Sealed { .. } => standing.is_open = false,
+                Body::Released { .. } | Body::Deleted {} | Body::Sealed { .. } => standing.is_open = false,
             }
         }
     }

@@ -599,7 +599,10 @@ impl Run {
                 let then = Some(StopRequest { savepoint: Some(name.clone()), ..stop(true) });
                 Request::Savepoint { name, then, answer: oneshot::channel().0 }
             }
-            Wish::Drain => Request::Stop(StopRequest { drain: true, ..stop(true) }),
+            Wish::Drain => {
+                let request = StopRequest { drain: true, ..stop(true) };
+                Request::Drain { request, answer: oneshot::channel().0 }
+            }
             Wish::Rescale { parallelism } => Request::Rescale { parallelism, answer: oneshot::channel().0 },
         };
         // One that has ended is asked in vain.

@@ -132,7 +132,7 @@ impl World {
                 *newest = revision.0.max(*newest);
                 Moment::Begun
             }
-            Body::Sealed { .. } | Body::Released { .. } => Moment::Sealed,
+            Body::Sealed { .. } | Body::Released { .. } | Body::Deleted {} => Moment::Sealed,
             Body::EpochCommitted { .. } => Moment::Committed,
             Body::CheckpointCompleted { checkpoint, .. } => {
                 if !self.owned.entry(root.to_owned()).or_default().insert(checkpoint.epoch.0) {
@@ -204,9 +204,11 @@ impl Store for StoreAt {
                 let newest = world.written.entry((root.clone(), attempt.0)).or_default();
                 *newest = epoch.0.max(*newest);
             }
-            // A hint may be wrong; everything else is written once, however often.
+            // A hint may be wrong, and a savepoint that is deleted has a grave first; everything else is written once, however
+            // often.
             let path = format!("{root}{name}");
-            if name != hint_path().0 && world.objects.0.get(&path).is_some_and(|before| *before != bytes) {
+            let is_grave = name.ends_with(savepoint::FILE) && savepoint::is_given_up(&bytes);
+            if name != hint_path().0 && !is_grave && world.objects.0.get(&path).is_some_and(|before| *before != bytes) {
                 world.violate(format!("{path} is overwritten with other bytes"));
             }
             world.objects.0.insert(path, bytes);

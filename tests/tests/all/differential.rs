@@ -26,6 +26,7 @@ fn jobs_put_out_what_duckdb_does_whatever_is_done_to_them() {
     assert!(played.cases == 1 || 2 * played.changes > played.cases, "versions are to follow each other: {played:?}");
     assert!(played.cases == 1 || 5 * played.copies > played.cases, "other jobs are to follow, too: {played:?}");
     assert!(played.cases == 1 || 2 * played.kills > played.cases, "processes are to die: {played:?}");
+    assert!(100 * played.undecided <= played.cases.max(100), "{played:?} leaves much undecided");
     // What is refused is not compared.
     assert!(10 * played.refusals < played.cases.max(10), "{played:?} refuses much");
 }

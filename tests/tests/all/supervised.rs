@@ -1,7 +1,7 @@
 //! A process that something watches: it waits for what it needs, says what it waits for, stops when asked, and stays until
 //! its last status was read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tidegate_crds::api::{CheckpointDetails, Failure, FailureReason, JobStatus, Phase};
 use tidegate_tests::{
@@ -12,6 +12,7 @@ use tidegate_tests::{
 };
 
 const ORDERS: u64 = 300_000;
+const CANCEL: &str = r#"{"purpose": "Cancel"}"#;
 const SUSPEND: &str = r#"{"purpose": "Suspend"}"#;
 
 fn is(phase: Phase) -> impl Fn(&JobStatus) -> bool {
@@ -187,24 +188,21 @@ async fn a_cancelled_job_deletes_its_own_checkpoints_and_nobody_elses() {
     let mut owner = job.start();
     owner.wait_for_epoch(1, PATIENCE).await;
     let mut waiting = job.start();
-    let stands_by = |status: &JobStatus| {
-        status.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::OwnedElsewhere)
-    };
     let status = waiting.wait_for("the other process to be named", PATIENCE, stands_by).await;
     assert_eq!(status.phase, Phase::Claiming);
     waiting.signal("INT");
     assert_eq!(waiting.wait(PATIENCE), End::Finished);
 
-    let log = local.checkpoints().join("store-sales-local/log");
-    assert!(log.is_dir(), "who stands by deletes nothing");
+    let folder = local.checkpoints().join("store-sales-local");
+    assert!(folder.join("data").is_dir(), "who stands by deletes nothing");
     let newest = owner.wait_for_epoch(1, PATIENCE).await;
     owner.wait_for_epoch(newest + 2, PATIENCE).await;
     let cancel = r#"{"purpose": "Cancel", "savepoint": "last"}"#;
     assert_eq!(owner.ask_to_stop(cancel, PATIENCE).await.0, 202);
     lives(&mut owner, Phase::Stopped).await;
-    let savepoint = log.parent().unwrap().join("savepoints/last");
+    let savepoint = folder.join("savepoints/last");
     assert!(savepoint.join("savepoint.json").is_file(), "a savepoint is its user's");
-    assert!(!log.exists() || std::fs::read_dir(&log).unwrap().flatten().all(|attempt| is_empty(&attempt.path())));
+    assert_eq!(kept(&folder), Vec::<PathBuf>::new());
     drop(owner);
 
     // What it had put out is what it had read by its last checkpoint, which the savepoint is of: one that goes on from
@@ -215,8 +213,66 @@ async fn a_cancelled_job_deletes_its_own_checkpoints_and_nobody_elses() {
     local.assert_exact();
 }
 
-fn is_empty(folder: &Path) -> bool {
-    std::fs::read_dir(folder).unwrap().next().is_none()
+/// What is kept of a job's checkpoints.
+fn kept(folder: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![folder.join("data"), folder.join("proof")];
+    let mut found = Vec::new();
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
+            if entry.path().is_dir() { folders.push(entry.path()) } else { found.push(entry.path()) }
+        }
+    }
+    found
+}
+
+/// It waits while another process has the job.
+fn stands_by(status: &JobStatus) -> bool {
+    status.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::OwnedElsewhere)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_killed_while_it_is_deleted_is_one_that_goes_on_or_one_that_is_begun_anew() {
+    for (place, goes_on) in [("before-deleted", true), ("after-deleted", false), ("job-deleted", false)] {
+        let local = Local::new(ORDERS);
+        let with =
+            |job: Job| job.set("spec.checkpoint.interval", "100ms").set("spec.checkpoint.onCancellation", "Delete");
+        let mut job = with(local.job()).set("spec.sources[0].generator.rate", 2000);
+        let mut owner = job.start_with_fault(place, 1);
+        owner.wait_for_epoch(2, PATIENCE).await;
+        assert_eq!(owner.ask_to_stop(CANCEL, PATIENCE).await.0, 202);
+        assert_eq!(owner.wait(PATIENCE), End::Killed, "{place}");
+        let before = local.found();
+        assert!(!before.is_empty());
+        if !goes_on {
+            // As somebody does who begins anew: what the deleted job has put out is another's.
+            std::fs::remove_dir_all(local.path("orders")).unwrap();
+        }
+        with(local.job()).finish(PATIENCE);
+        local.assert_exact();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stands_by_does_not_take_a_job_that_is_cancelled_and_deleted() {
+    let local = Local::new(ORDERS);
+    let mut job = local
+        .job()
+        .set("spec.sources[0].generator.rate", 2000)
+        .set("spec.checkpoint.interval", "100ms")
+        .set("spec.checkpoint.onCancellation", "Delete")
+        .env("TIDEGATE_STAND_BY", true);
+    let mut owner = job.start();
+    owner.wait_for_epoch(1, PATIENCE).await;
+    let mut waiting = job.start();
+    waiting.wait_for("the other process to be named", PATIENCE, stands_by).await;
+    assert_eq!(owner.ask_to_stop(CANCEL, PATIENCE).await.0, 202);
+    assert_eq!(owner.wait(PATIENCE), End::Finished);
+    let found = local.found();
+    let end = waiting.wait(PATIENCE);
+    let End::Failed(said) = &end else { panic!("{end:?}") };
+    assert!(said.contains("the job was cancelled, and its checkpoints are deleted (attempt 1)"), "{said}");
+    assert_eq!(local.found(), found, "nothing is put out after a cancel");
+    assert_eq!(kept(&local.checkpoints().join("store-sales-local")), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,12 @@
 //! What people do to a job: suspend, resume, rescale, change, delete, and go on from what was kept.
 
+use std::path::{Path, PathBuf};
+
 use tidegate_crds::JobPhase;
-use tidegate_tests::platform::{JobName, OPERATOR_NAMESPACE};
+use tidegate_tests::{
+    oracle::{assert_same, reference},
+    platform::{JobName, OPERATOR_NAMESPACE},
+};
 
 use super::{Case, platform};
 
@@ -122,4 +127,61 @@ async fn deleted_and_gone_on_with_by_another() {
     let status = platform.wait(&successor.job, "it runs", |status| status.phase == Some(JobPhase::Running)).await;
     assert!(status.attempt > Some(1), "it goes on: {status:?}");
     successor.finish_exact(&platform).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_with_its_checkpoints_it_leaves_its_savepoint() {
+    let Some(platform) = platform().await else { return };
+    let case = Case::start(&platform, "deleted-whole", &[("spec.checkpoint.onCancellation", "Delete")]).await;
+    let (epoch, pod) = platform.committed_after(&case.job, 1).await;
+    let savepoint = platform.take_savepoint(&case.job, &pod, "keep").await;
+    // It has checkpoints that the savepoint knows nothing of.
+    platform.committed_after(&case.job, epoch + 2).await;
+    let status = platform.wait(&case.job, "its storage is known", |status| status.storage.is_some()).await;
+    let storage = status.storage.unwrap();
+    let (whole, said) = platform.world.inspect(&["--verify", &storage]).await;
+    assert!(whole, "{said}");
+
+    let Case { job, run, orders } = case;
+    platform.kubectl(&["delete", "sj", job.name, "--namespace", job.namespace, "--timeout=150s"]).await;
+    let asked = ["--namespace", job.namespace, "--field-selector", "reason=Deleted", "--output", "json"];
+    let events = platform.kubectl(&[&["get", "events"], &asked[..]].concat()).await;
+    assert!(events.contains(&format!("its checkpoints in {storage} are deleted; savepoints stay")), "{events}");
+    platform.world.assert_savepoint(&savepoint, true).await;
+    let (is_there, said) = platform.world.inspect(&[&storage]).await;
+    assert!(is_there && said.contains("ending      deleted") && said.contains("checkpoint  none"), "{said}");
+    let folder = storage.strip_prefix(&format!("s3://{}/", platform.world.s3.bucket())).expect("the folder of the job");
+    // Another S3 than the tests' own can't be looked into.
+    if let Ok(folder) = platform.world.s3.path_of(folder) {
+        let left = files(&folder);
+        let strange: Vec<_> = left
+            .iter()
+            .filter(|path| !["savepoints/keep", "log", "hint"].iter().any(|kept| path.starts_with(kept)))
+            .collect();
+        assert!(strange.is_empty() && !left.is_empty(), "{strange:?} of {left:?}");
+    }
+
+    // What it has put out is whole up to its end: with its last checkpoint it has published what it had read.
+    let of_all = reference(&orders.end().await);
+    let feed = platform.world.feed_rows(&run).await;
+    assert_same("Kafka and ClickHouse", &feed, &platform.world.table_rows(&run).await);
+    let more: Vec<&str> = feed.iter().filter(|(row, count)| of_all.count(row) != *count).map(|(row, _)| row).collect();
+    assert!(more.is_empty() && !feed.is_empty(), "{more:?}");
+    platform.kubectl(&["delete", "namespace", job.namespace, "--wait=false"]).await;
+}
+
+/// The files below a folder, by their paths in it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                found.push(entry.path().strip_prefix(folder).unwrap().to_owned());
+            }
+        }
+    }
+    found
 }

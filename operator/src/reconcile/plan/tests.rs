@@ -25,6 +25,14 @@ fn pod(name: &str, revision: u64, phase: Option<Phase>) -> PodFact {
     PodFact { name: name.into(), ip: Some("10.0.0.1".into()), revision, job, ..PodFact::default() }
 }
 
+/// A pod whose job has deleted its checkpoints.
+fn deleted_by(mut pod: PodFact) -> PodFact {
+    if let Some(job) = &mut pod.job {
+        job.is_deleted = true;
+    }
+    pod
+}
+
 fn in_trouble(revision: u64) -> PodFact {
     let trouble = super::super::trouble::Trouble {
         reason: tidegate_crds::Reason::IMAGE_ERROR,
@@ -75,6 +83,11 @@ fn each_row_of_the_table_decides_as_it_says() {
             "D5",
             Facts { pods: vec![pod("p7", 7, Some(Phase::Stopped))], ..deleted(1) },
             Decision::LetGo(Farewell::Ended),
+        ),
+        (
+            "D5, its checkpoints are gone",
+            Facts { pods: vec![deleted_by(pod("p7", 7, Some(Phase::Stopped)))], ..deleted(1) },
+            Decision::LetGo(Farewell::EndedAndDeleted),
         ),
         ("D6", Facts { pods: vec![in_trouble(7)], ..deleted(1) }, Decision::LetGo(Farewell::NotRunning)),
         ("D7", Facts { pods: vec![pod("p7", 7, None)], ..deleted(1) }, Decision::Wait),

@@ -1,4 +1,5 @@
-//! Two healthy processes that can't reach each other, such as two clusters with one `jobId` and one storage.
+//! Two healthy processes that can't reach each other, such as two clusters with one `jobId` and one storage; or that don't ask
+//! each other, since both have one name.
 //!
 //! Each takes the other for gone, seals it, and is sealed in turn; nothing is lost by that, and neither gets on. So who
 //! was sealed while it was well does not rest on the other's silence any more: it watches the log, and takes the job only
@@ -21,12 +22,18 @@ pub(super) async fn writes_on(
     store: &dyn Store,
     log: &AttemptLog,
     deposed: u32,
+    is_namesake: bool,
     neighbours: &dyn Neighbours,
 ) -> Result<bool, ClaimError> {
     let watch = FIRST_WATCH.saturating_mul(2_u32.saturating_pow(deposed - 1)).min(LONGEST_WATCH);
+    let (silence, remedy) = if is_namesake {
+        ("has its name", "Two processes that run one job need a `--pod-name` of their own each")
+    } else {
+        ("does not answer it", "Two clusters that run one job need a `jobId` or a storage of their own each")
+    };
     let why = format!(
-        "it has taken the job from this process, and does not answer it; the job is taken back when that has written \
-         nothing to the log for {watch:?}. Two clusters that run one job need a `jobId` or a storage of their own each"
+        "it has taken the job from this process, and {silence}; the job is taken back when that has written nothing to the \
+         log for {watch:?}. {remedy}"
     );
     neighbours.waits(run_by(&log.owner, log.attempt, &why));
     env::sleep(watch).await;

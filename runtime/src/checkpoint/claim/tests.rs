@@ -57,6 +57,8 @@ pub(super) fn owners(answer: OwnerAnswer) -> Owners {
 pub(super) struct Anything {
     beginning: Option<CheckpointRef>,
     refuses: Option<&'static str>,
+    /// It refuses from this epoch on only.
+    refuses_from: u64,
     /// Where it would publish, if that matters.
     sinks: Option<Destinations>,
     /// What its sinks have, if they have anything.
@@ -70,9 +72,9 @@ impl Heir for Anything {
         Ok(self.beginning.clone())
     }
 
-    async fn fits(&self, _: &Arc<dyn Store>, _: &Manifest) -> Result<(), Failure> {
+    async fn fits(&self, _: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), Failure> {
         self.looked_at.fetch_add(1, Relaxed);
-        match self.refuses {
+        match self.refuses.filter(|_| manifest.epoch.0 >= self.refuses_from) {
             None => Ok(()),
             Some(why) => Err(Failure { reason: FailureReason::StateUnfit, message: why.into() }),
         }
@@ -103,6 +105,7 @@ pub(super) fn identity(pod: &str, revision: u64) -> Identity {
         stand_by: false,
         patience: Duration::from_mins(1),
         has_had: None,
+        job_uid: None,
         deposed: 0,
     }
 }
@@ -260,37 +263,43 @@ async fn who_stands_by_takes_over_when_the_owner_is_gone() {
     assert_eq!((claimed.journal.attempt(), owners.0.load(Relaxed)), (Attempt(2), 2));
 }
 
-/// Of two that can't reach each other, the one that was sealed waits as long as the other writes, and no longer.
-#[tokio::test]
-async fn who_was_sealed_while_it_was_well_seals_nobody_who_writes() {
-    struct Unreachable(AtomicU32);
-    #[async_trait]
-    impl Neighbours for Unreachable {
-        async fn ask(&self, _: &Owner, _: &str) -> OwnerAnswer {
-            OwnerAnswer::Gone
-        }
+/// Owners that give one answer, and count how often somebody says that he waits, each time with these words.
+struct Rivals {
+    answer: Option<OwnerAnswer>,
+    words: &'static str,
+    waits: AtomicU32,
+}
 
-        async fn ask_to_stop(&self, _: &Owner) -> OwnerAnswer {
-            OwnerAnswer::Gone
-        }
-
-        fn waits(&self, reason: Failure) {
-            assert_eq!(reason.reason, FailureReason::OwnedElsewhere);
-            assert!(reason.message.contains("need a `jobId` or a storage of their own"), "{}", reason.message);
-            self.0.fetch_add(1, Relaxed);
-        }
-
-        fn announce(&self, _: &str) {}
+#[async_trait]
+impl Neighbours for Rivals {
+    async fn ask(&self, owner: &Owner, _: &str) -> OwnerAnswer {
+        self.answer.unwrap_or_else(|| panic!("{owner:?} is asked"))
     }
+
+    async fn ask_to_stop(&self, owner: &Owner) -> OwnerAnswer {
+        self.answer.unwrap_or_else(|| panic!("{owner:?} is asked to stop"))
+    }
+
+    fn waits(&self, reason: Failure) {
+        assert_eq!(reason.reason, FailureReason::OwnedElsewhere);
+        assert!(reason.message.contains(self.words), "{}", reason.message);
+        self.waits.fetch_add(1, Relaxed);
+    }
+
+    fn announce(&self, _: &str) {}
+}
+
+/// Of two, the one that was sealed by `other` while it was well waits as long as that writes, and no longer.
+async fn waits_as_long_as_the_other_writes(other: &str, answer: Option<OwnerAnswer>, words: &'static str) {
     let store = MemoryStore::new();
     let mut first = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
-    let mut second = take(&store, "b", 1, OwnerAnswer::Gone).await.unwrap();
+    let mut second = take(&store, other, 1, OwnerAnswer::Gone).await.unwrap();
     assert!(matches!(own(&mut first, 1).await, Err(JournalError::Sealed { .. })));
     let deposed = Identity { stand_by: true, deposed: 1, ..identity("a", 1) };
-    let rivals = Unreachable(AtomicU32::new(0));
+    let rivals = Rivals { answer, words, waits: AtomicU32::new(0) };
     let writes = async {
         let mut epoch = 0;
-        while rivals.0.load(Relaxed) < 5 {
+        while rivals.waits.load(Relaxed) < 5 {
             epoch += 1;
             own(&mut second, epoch).await.expect("it was sealed");
             tokio::task::yield_now().await;
@@ -300,6 +309,17 @@ async fn who_was_sealed_while_it_was_well_seals_nobody_who_writes() {
     let (third, newest) = tokio::join!(claim_with(&store, &deposed, &rivals), writes);
     let third = ours(third.unwrap());
     assert_eq!((third.journal.attempt(), restored(&third)), (Attempt(3), Some(newest)));
+}
+
+#[tokio::test]
+async fn who_was_sealed_while_it_was_well_seals_nobody_who_writes() {
+    let words = "need a `jobId` or a storage of their own";
+    waits_as_long_as_the_other_writes("b", Some(OwnerAnswer::Gone), words).await;
+}
+
+#[tokio::test]
+async fn who_was_sealed_by_a_namesake_asks_nobody_and_seals_it_when_it_writes_no_more() {
+    waits_as_long_as_the_other_writes("a", None, "need a `--pod-name` of their own each").await;
 }
 
 #[tokio::test]
@@ -543,7 +563,35 @@ async fn a_newer_revision_takes_over_what_the_older_one_leaves_without_a_seal() 
     let new = ours(new.unwrap());
     assert_eq!((new.journal.attempt(), restored(&new)), (Attempt(2), Some(2)));
     assert!(!is_sealed(&store, Attempt(1)).await);
-    assert_eq!(heir.looked_at.load(Relaxed), 1, "what one attempt has written is of one version");
+    assert_eq!(
+        heir.looked_at.load(Relaxed),
+        2,
+        "the first and the last: what one attempt has written is of one version"
+    );
+}
+
+#[tokio::test]
+async fn a_version_that_can_not_go_on_from_the_last_checkpoint_leaves_the_job_to_the_one_before() {
+    let store = MemoryStore::new();
+    let mut old = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+    own_written(&store, &mut old, 1).await;
+    let (asked, stop) = tokio::sync::oneshot::channel();
+    let asked = Mutex::new(Some(asked));
+    let neighbours = predecessor(move || {
+        asked.lock().unwrap().take().expect("asked once").send(()).unwrap();
+        OwnerAnswer::Alive
+    });
+    let stops = async {
+        stop.await.unwrap();
+        own_written(&store, &mut old, 2).await;
+        old.journal.release(false).await.unwrap();
+    };
+    let heir = Anything { refuses: Some("a row waits by now"), refuses_from: 2, ..Anything::default() };
+    let me = identity("b", 2);
+    let (refused, ()) = tokio::join!(claim(Arc::new(store.clone()), &me, &neighbours, &heir), stops);
+    assert_eq!(refused.unwrap_err().to_string(), "a row waits by now");
+    let again = take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+    assert_eq!((again.journal.attempt(), restored(&again)), (Attempt(2), Some(2)));
 }
 
 #[tokio::test]
@@ -602,4 +650,73 @@ async fn a_manifest_that_its_owner_has_collected_meanwhile_is_looked_for_again()
     let (me, neighbours) = (identity("b", 2), predecessor(|| OwnerAnswer::Alive));
     let (new, ()) = tokio::join!(claim_with(&store, &me, &neighbours), again);
     assert_eq!(restored(&ours(new.unwrap())), Some(2));
+}
+
+/// A job that has owned a checkpoint, and was cancelled and deleted.
+async fn deleted(store: &MemoryStore, job_uid: Option<&str>) -> Claimed {
+    let me = Identity { job_uid: job_uid.map(str::to_owned), ..identity("a", 7) };
+    let mut old = ours(claim_with(store, &me, &owners(OwnerAnswer::NotAsked)).await.unwrap());
+    own_written(store, &mut old, 1).await;
+    old.journal.delete().await.unwrap();
+    old
+}
+
+#[tokio::test]
+async fn a_job_begins_anew_where_one_was_deleted_whatever_its_revision_and_its_sinks() {
+    for own_uid in [None, Some("of-another")] {
+        let store = MemoryStore::new();
+        let old = deleted(&store, Some("of-the-old")).await;
+        let me = Identity { job_uid: own_uid.map(str::to_owned), ..identity("b", 1) };
+        // What its sinks have is of another lineage.
+        let heir =
+            Anything { published: Some(Epoch(9)), refuses: Some("nothing is to be looked at"), ..Anything::default() };
+        let new = ours(claim(Arc::new(store.clone()), &me, &owners(OwnerAnswer::Gone), &heir).await.unwrap());
+        assert_eq!((new.journal.attempt(), restored(&new), new.committed), (Attempt(2), None, Committed::default()));
+        assert_ne!(new.lineage, old.lineage);
+        assert_eq!(heir.looked_at.load(Relaxed), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_process_of_the_job_that_was_deleted_never_begins_it_anew() {
+    let store = MemoryStore::new();
+    deleted(&store, Some("uid")).await;
+    let paths = store.paths();
+    // A pod that came late; one that had the job before; and one that waited while the owner deleted.
+    let of_the_job = Identity { job_uid: Some("uid".into()), ..identity("b", 8) };
+    let had_it = Identity { has_had: Some(Attempt(1)), ..identity("b", 7) };
+    let waits = Identity { stand_by: true, ..identity("b", 7) };
+    for (me, answer) in [(of_the_job, OwnerAnswer::Gone), (had_it, OwnerAnswer::Gone), (waits, OwnerAnswer::Alive)] {
+        let refused = claim_with(&store, &me, &owners(answer)).await.unwrap_err();
+        assert!(matches!(refused, ClaimError::Deleted { attempt: Attempt(1) }), "{refused}");
+        assert_eq!(store.paths(), paths);
+    }
+    // Who does not wait is told who deletes.
+    let busy = claim_with(&store, &identity("b", 7), &owners(OwnerAnswer::Alive)).await.unwrap_err();
+    assert!(matches!(busy, ClaimError::Owned { .. }), "{busy}");
+}
+
+#[tokio::test]
+async fn what_a_job_began_with_is_found_behind_another_that_was_deleted() {
+    let store = MemoryStore::new();
+    let copy = |epoch| CheckpointRef {
+        epoch: Epoch(epoch),
+        manifest: manifest(Attempt(0), epoch).path(),
+        sha256: String::new(),
+    };
+    let begin = async |pod: &str, epoch| {
+        let heir = Anything { beginning: Some(copy(epoch)), ..Anything::default() };
+        ours(claim(Arc::new(store.clone()), &identity(pod, 1), &owners(OwnerAnswer::Gone), &heir).await.unwrap())
+    };
+    let mut old = begin("a", 5).await;
+    for pod in ["b", "c"] {
+        assert_eq!(began_with(&store).await.unwrap(), Some(copy(5)));
+        old = take(&store, pod, 1, OwnerAnswer::Gone).await.unwrap();
+    }
+    old.journal.delete().await.unwrap();
+    begin("d", 9).await;
+    for pod in ["e", "f", "g"] {
+        assert_eq!(began_with(&store).await.unwrap(), Some(copy(9)));
+        take(&store, pod, 1, OwnerAnswer::Gone).await.unwrap();
+    }
 }

@@ -102,7 +102,7 @@ impl World {
                     lineage: lineage.unwrap_or_else(|| "first".into()),
                     parallelism: 1,
                     restored_from: restored_from.clone(),
-                    owner: Owner { address: String::new(), pod: me.pod.clone() },
+                    owner: Owner { address: String::new(), pod: me.pod.clone(), job_uid: None },
                 };
                 if !self.create(next, Seq(0), started) {
                     return Process::Idle;

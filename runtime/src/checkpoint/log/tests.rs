@@ -11,7 +11,7 @@ fn open(revision: u64, pod: &str) -> AttemptLog {
         spec_digest: String::new(),
         lineage: "shop".into(),
         parallelism: 1,
-        owner: Owner { address: "127.0.0.1:1".into(), pod: pod.into() },
+        owner: Owner { address: "127.0.0.1:1".into(), pod: pod.into(), job_uid: None },
         record_id: "r4".into(),
         next: Seq(7),
         ending: None,
@@ -26,7 +26,23 @@ fn a_claim_is_decided_by_this_table() {
     let ended = |ending| AttemptLog { ending: Some(ending), ..open(2, "other") };
     let start = Claim::Start { next: Attempt(5), restored_from: None, lineage: Some("shop".into()) };
     let seal = || Claim::Seal { attempt: Attempt(4), seal_at: Seq(7) };
+    let deleted = |revision, pod| AttemptLog { ending: Some(Ending::Deleted), ..open(revision, pod) };
+    let anew = || Claim::Start { next: Attempt(5), restored_from: None, lineage: None };
     let cases = [
+        (
+            "a deleted job whose owner nobody asked",
+            deleted(2, "other"),
+            OwnerAnswer::NotAsked,
+            Claim::Ask { owner: open(2, "other").owner, record_id: "r4".into() },
+        ),
+        (
+            "a deleted job whose owner still deletes",
+            deleted(1, "other"),
+            OwnerAnswer::Alive,
+            Claim::Owned { owner: open(1, "other").owner, attempt: Attempt(4) },
+        ),
+        ("a deleted job whose owner is gone, of a newer revision", deleted(3, "other"), OwnerAnswer::Gone, anew()),
+        ("my own deleted job", deleted(3, "me"), OwnerAnswer::NotAsked, anew()),
         (
             "an open attempt of a newer revision",
             open(3, "other"),
@@ -87,7 +103,7 @@ fn records_after_the_end_are_an_error_and_not_overlooked() {
         lineage: "l".into(),
         parallelism: 1,
         restored_from: None,
-        owner: Owner { address: String::new(), pod: String::new() },
+        owner: Owner { address: String::new(), pod: String::new(), job_uid: None },
     });
     let sealed = Record::new(Body::Sealed { by: "x".into() });
     let completed = completed(3);

@@ -129,7 +129,8 @@ struct Running {
     most: u64,
     /// Where its files are copied to.
     own: MemoryStore,
-    copied: AtomicU64,
+    /// How often that was done to a file that was there.
+    again: AtomicU64,
 }
 
 impl Running {
@@ -163,7 +164,7 @@ impl Running {
 #[async_trait]
 impl Store for Running {
     async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), StoreError> {
-        self.copied.fetch_add(u64::from(!path.0.ends_with(MANIFEST)), Relaxed);
+        self.again.fetch_add(u64::from(self.own.peek(&path.0).is_some()), Relaxed);
         if self.epoch.load(Relaxed) < self.most {
             self.own_next();
         }
@@ -217,7 +218,7 @@ async fn of_a_job_that_runs_the_newest_is_copied_that_is_published_and_stays() {
         epoch: AtomicU64::new(3),
         most: 20,
         own: MemoryStore::new(),
-        copied: AtomicU64::new(0),
+        again: AtomicU64::new(0),
     });
     sample::log(&running.store, 1, 0, sample::started(1, None));
     for seq in 1..=6 {
@@ -233,8 +234,7 @@ async fn of_a_job_that_runs_the_newest_is_copied_that_is_published_and_stays() {
     for file in manifest.file_refs() {
         assert!(file.matches(&own.get(&file.path).await.unwrap().unwrap()), "{file}");
     }
-    let copied = running.copied.load(Relaxed);
-    assert!(copied < 17, "{copied} files were copied: those that stay again and again");
+    assert_eq!(running.again.load(Relaxed), 0, "what is there was copied again");
     // Of a given checkpoint there is no next one.
     let gone = format!("{path}/data/00000001/{:012}", running.epoch.load(Relaxed) - 1);
     fs::remove_file(running.folder.join(format!("data/00000001/{:012}/new", running.epoch.load(Relaxed) - 1))).unwrap();
@@ -279,12 +279,41 @@ async fn a_claimed_savepoint_is_deleted_whole_and_nothing_else_is() {
     let beside = Path::new(&job).join("savepoints/saved/notes/why.txt");
     fs::create_dir_all(beside.parent().unwrap()).unwrap();
     fs::write(&beside, "before the upgrade").unwrap();
-    let origin = find(&format!("{job}/savepoints/saved")).await.unwrap();
-    origin.delete().await.unwrap();
+    let path = format!("{job}/savepoints/saved");
+    let own: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let copy = find(&path).await.unwrap().copy_to(&own, "copy").await.unwrap().manifest;
+    let other = ObjectPath(copy.0.replace("000000000004", "000000000003"));
+    assert!(!Origin::delete_claimed(&path, &StorageSpec::default(), &other).await.unwrap(), "it began with another");
+    find(&path).await.unwrap();
+    assert!(Origin::delete_claimed(&path, &StorageSpec::default(), &copy).await.unwrap());
+    assert!(!Origin::delete_claimed(&path, &StorageSpec::default(), &copy).await.unwrap(), "it is gone");
     assert!(matches!(find(&format!("{job}/savepoints/saved")).await, Err(OriginError::Nothing { .. })));
     let rest = LocalStore::open(job).await.unwrap();
     assert_eq!(rest.list("data/", None).await.unwrap().len(), 5);
     let left = rest.list("savepoints/", None).await.unwrap();
     let left: Vec<&str> = left.iter().map(|listed| listed.path.0.as_str()).collect();
     assert_eq!(left, ["savepoints/saved/notes/why.txt"], "what the user put there is not the savepoint's");
+}
+
+#[tokio::test]
+async fn of_a_job_whose_checkpoints_are_all_gone_it_is_said_what_helps() {
+    let (_folder, job) = job().await;
+    fs::remove_dir_all(Path::new(&job).join("data")).unwrap();
+    let own: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let error = Origin::find_and_copy(&job, &StorageSpec::default(), &own, "copy", &Anyone).await.unwrap_err();
+    assert_eq!(error.reason, FailureReason::StateUnfit);
+    assert!(error.message.contains("take a savepoint of that job"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_claimed_savepoint_that_was_deleted_half_way_is_deleted_by_the_next_start() {
+    let (_folder, job) = job().await;
+    let path = format!("{job}/savepoints/saved");
+    let own: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let copy = find(&path).await.unwrap().copy_to(&own, "copy").await.unwrap().manifest;
+    fs::write(format!("{path}/savepoint.json"), br#"{"givenUp":true}"#).unwrap();
+    assert!(!Origin::delete_claimed(&path, &StorageSpec::default(), &copy).await.unwrap());
+    let rest = LocalStore::open(job).await.unwrap().list("savepoints/", None).await.unwrap();
+    let left: Vec<&str> = rest.iter().map(|listed| listed.path.0.as_str()).collect();
+    assert_eq!(left, ["savepoints/saved/savepoint.json"], "the name may be somebody's who does not know yet");
 }

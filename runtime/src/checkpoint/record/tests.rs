@@ -49,15 +49,18 @@ fn checkpoint() -> impl Strategy<Value = CheckpointRef> {
 
 fn started() -> impl Strategy<Value = Body> {
     let restored_from = prop::option::of(checkpoint());
-    (counter(Attempt), counter(Revision), ".*", ".*", any::<u32>(), restored_from, ".*", ".*").prop_map(
-        |(attempt, revision, spec_digest, lineage, parallelism, restored_from, address, pod)| Body::AttemptStarted {
-            attempt,
-            revision,
-            spec_digest,
-            lineage,
-            parallelism,
-            restored_from,
-            owner: Owner { address, pod },
+    let owner = (".*", ".*", prop::option::of(".*"));
+    (counter(Attempt), counter(Revision), ".*", ".*", any::<u32>(), restored_from, owner).prop_map(
+        |(attempt, revision, spec_digest, lineage, parallelism, restored_from, (address, pod, job_uid))| {
+            Body::AttemptStarted {
+                attempt,
+                revision,
+                spec_digest,
+                lineage,
+                parallelism,
+                restored_from,
+                owner: Owner { address, pod, job_uid },
+            }
         },
     )
 }
@@ -69,6 +72,7 @@ fn body() -> impl Strategy<Value = Body> {
         (counter(Epoch), prop::collection::btree_map("[a-z]{1,4}", counter(Epoch), 0..3))
             .prop_map(|(epoch, sinks)| Body::EpochCommitted { epoch, sinks }),
         any::<bool>().prop_map(|finished| Body::Released { finished }),
+        Just(Body::Deleted {}),
         ".*".prop_map(|by| Body::Sealed { by }),
     ]
 }
@@ -124,20 +128,20 @@ fn written() -> Vec<(Body, &'static str)> {
         manifest: ObjectPath("data/00000002/000000000007/manifest.json".into()),
         sha256: "5c1f".into(),
     };
-    let started = |restored_from| Body::AttemptStarted {
+    let started = |restored_from, job_uid| Body::AttemptStarted {
         attempt: Attempt(3),
         revision: Revision(4),
         spec_digest: "ab12".into(),
         lineage: "sales-9f2c".into(),
         parallelism: 2,
         restored_from,
-        owner: Owner { address: "10.0.0.7:8081".into(), pod: "sales-0".into() },
+        owner: Owner { address: "10.0.0.7:8081".into(), pod: "sales-0".into(), job_uid },
     };
     let completed = |trigger| Body::CheckpointCompleted { checkpoint: checkpoint(7), trigger };
     let sinks = BTreeMap::from([("totals".to_owned(), Epoch(9)), ("alerts".to_owned(), Epoch(8))]);
     vec![
         (
-            started(None),
+            started(None, None),
             r#"{
   "recordId": "r",
   "atMs": 5,
@@ -155,7 +159,7 @@ fn written() -> Vec<(Body, &'static str)> {
 }"#,
         ),
         (
-            started(Some(checkpoint(6))),
+            started(Some(checkpoint(6)), Some("5e7c".into())),
             r#"{
   "recordId": "r",
   "atMs": 5,
@@ -172,7 +176,8 @@ fn written() -> Vec<(Body, &'static str)> {
   },
   "owner": {
     "address": "10.0.0.7:8081",
-    "pod": "sales-0"
+    "pod": "sales-0",
+    "jobUid": "5e7c"
   }
 }"#,
         ),
@@ -211,6 +216,14 @@ fn written() -> Vec<(Body, &'static str)> {
   "atMs": 5,
   "type": "Released",
   "finished": true
+}"#,
+        ),
+        (
+            Body::Deleted {},
+            r#"{
+  "recordId": "r",
+  "atMs": 5,
+  "type": "Deleted"
 }"#,
         ),
         (

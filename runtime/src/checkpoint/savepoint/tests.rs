@@ -1,8 +1,11 @@
 use super::*;
-use crate::checkpoint::{
-    manifest::FileRef,
-    sample,
-    store::memory::{Action, Fault, MemoryStore},
+use crate::{
+    checkpoint::{
+        manifest::FileRef,
+        sample,
+        store::memory::{Action, Fault, MemoryStore},
+    },
+    ids::Epoch,
 };
 
 /// A store with a checkpoint of two files, one of which two parts name.
@@ -95,7 +98,7 @@ async fn what_was_begun_is_given_up_and_a_late_hand_can_not_complete_it() {
     memory.land();
     assert_eq!(below(&memory, "half"), [file("half").0]);
     assert!(is_given_up(&store.get(&file("half")).await.unwrap().unwrap()));
-    assert!(matches!(check_free(store.as_ref(), "half").await, Err(SavepointError::Taken { .. })));
+    assert!(matches!(check_free(store.as_ref(), "half").await, Err(SavepointError::GivenUp { .. })));
     assert_eq!(below(&memory, "whole").len(), 3);
     assert!(!delete(store.as_ref(), "half").await.unwrap(), "it is none");
 }
@@ -112,13 +115,28 @@ async fn a_folder_that_can_be_no_savepoint_is_left_alone() {
 async fn a_deletion_that_stops_half_way_is_finished_by_the_next_start() {
     let (memory, store, manifest) = checkpointed();
     write(&store, "first", &manifest).await.unwrap();
-    memory.fail(Action::Delete, "state/1", Fault::Before, 1);
+    memory.fail(Action::Delete, "-1.arrow", Fault::Before, 1);
     delete(store.as_ref(), "first").await.unwrap_err();
     // Who had the name now would have files of the old one, and lose its own to the deletion.
-    assert!(matches!(check_free(store.as_ref(), "first").await, Err(SavepointError::Taken { .. })));
+    assert!(matches!(check_free(store.as_ref(), "first").await, Err(SavepointError::GivenUp { .. })));
     assert_eq!(sweep(store.as_ref()).await.unwrap(), 1);
     assert_eq!(below(&memory, "first"), [file("first").0]);
     write(&store, "second", &manifest).await.unwrap();
     assert!(delete(store.as_ref(), "second").await.unwrap());
     assert_eq!(below(&memory, "second"), [] as [&str; 0]);
+}
+
+/// A second deletion, of somebody who claims the savepoint or finishes what was begun, comes late.
+#[tokio::test]
+async fn who_deletes_late_deletes_nothing_of_the_savepoint_that_has_the_name_by_then() {
+    let (memory, store, manifest) = checkpointed();
+    write(&store, "again", &manifest).await.unwrap();
+    let former = below(&memory, "again");
+    assert!(delete(store.as_ref(), "again").await.unwrap());
+    let next = Manifest { epoch: Epoch(manifest.epoch.0 + 1), ..manifest };
+    write(&store, "again", &next).await.unwrap();
+    let files = below(&memory, "again");
+    assert!(files.iter().filter(|file| former.contains(file)).eq([&file("again").0]), "{files:?} and {former:?}");
+    assert_eq!(delete_state(store.as_ref(), &folder("again")).await.unwrap(), 0);
+    assert_eq!(below(&memory, "again"), files);
 }

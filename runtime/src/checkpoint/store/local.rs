@@ -220,8 +220,12 @@ fn remove_abandoned(folder: &Path) -> io::Result<()> {
         let entry = entry?;
         let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) else { continue };
         let age = now.saturating_sub(modified.duration_since(UNIX_EPOCH).unwrap_or(now));
-        if age > ABANDONED {
-            fs::remove_file(entry.path())?;
+        if age > ABANDONED
+            && let Err(error) = fs::remove_file(entry.path())
+            // Of several that start, another was faster.
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "an abandoned temporary file was not deleted");
         }
     }
     Ok(())

@@ -30,6 +30,7 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
+const JOB: &str = "passed";
 const DIGEST: &str = "of the job";
 
 const DOCUMENT: &str = "
@@ -56,7 +57,13 @@ fn joining(plan: &Arc<JobPlan>, address: &str) -> Joining {
     };
     Joining {
         worker,
-        hello: Hello { name: "worker".to_owned(), slots: 1, exchange: String::new(), digest: DIGEST.to_owned() },
+        hello: Hello {
+            name: "worker".to_owned(),
+            slots: 1,
+            exchange: String::new(),
+            job: JOB.to_owned(),
+            digest: DIGEST.to_owned(),
+        },
         coordinator: Security::Plain.endpoint(address).unwrap(),
         silence: PATIENCE,
         readiness: Readiness::default(),
@@ -84,13 +91,25 @@ async fn ordered(link: &mut Link) -> Action {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_of_another_job_is_sent_away() {
+    let plan = Arc::new(JobPlan::new(&StreamJob::from_yaml(DOCUMENT).unwrap(), Arc::new(Metrics::new())).unwrap());
+    let shared = Shared::new(&plan, 1, "memory".to_owned());
+    let (workers, door) = Workers::new();
+    let reception = Reception { door, job: "other".to_owned(), digest: DIGEST.to_owned(), silence: PATIENCE, shared };
+    let address = reception.serve("127.0.0.1:0".parse().unwrap(), &Security::Plain).await.unwrap();
+    let cause = joining(&plan, &address.to_string()).join().await.err().unwrap();
+    assert_eq!(cause, "worker `worker` has been given the job `passed`, and its coordinator runs `other`");
+    assert!(workers.slots().is_empty());
+}
+
 /// tonic takes no message of more than 4 MiB by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_messages_arrive_whole_and_in_order_both_ways() {
     let plan = Arc::new(JobPlan::new(&StreamJob::from_yaml(DOCUMENT).unwrap(), Arc::new(Metrics::new())).unwrap());
     let shared = Shared::new(&plan, 1, "memory".to_owned());
     let (mut workers, door) = Workers::new();
-    let reception = Reception { door, digest: DIGEST.to_owned(), silence: PATIENCE, shared };
+    let reception = Reception { door, job: JOB.to_owned(), digest: DIGEST.to_owned(), silence: PATIENCE, shared };
     let address = reception.serve("127.0.0.1:0".parse().unwrap(), &Security::Plain).await.unwrap();
     let mut link = joining(&plan, &address.to_string()).join().await.unwrap();
     assert!(matches!(env::within(PATIENCE, workers.next()).await, Some(Change::Joined)));

@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 
 use super::{
     in_table,
-    keys::{KEYS, Keys, own_keys},
+    keys::{Counting, KEYS, Keys, REPLACED},
     seen::{FormerKeys, Noted, Remembers, Seen, Shards, Sights},
 };
 use crate::{
@@ -19,6 +19,8 @@ pub struct InMemory {
     sighted: Shards,
     /// Keys that no part has yet.
     fresh: Keys,
+    /// Sights that no part has yet, and that an earlier one came in the place of.
+    replaced: Keys,
     written: Vec<Arc<StatePart>>,
     ahead: WriteAhead,
     backend: Backend,
@@ -27,12 +29,20 @@ pub struct InMemory {
 impl InMemory {
     /// Of `backend`, only what reads tables of a former one is needed.
     pub fn new(range: KeyRange, ahead: WriteAhead, backend: Backend) -> Self {
-        Self { range, sighted: Shards::default(), fresh: Keys::default(), written: Vec::new(), ahead, backend }
+        Self {
+            range,
+            sighted: Shards::default(),
+            fresh: Keys::default(),
+            replaced: Keys::default(),
+            written: Vec::new(),
+            ahead,
+            backend,
+        }
     }
 
     /// Bytes in memory, and those that the table takes when it grows, if that is soon.
     pub fn size(&self) -> u64 {
-        (self.sighted.size() + self.fresh.size()) as u64
+        (self.sighted.size() + self.fresh.size() + self.replaced.size()) as u64
     }
 
     /// All that was seen.
@@ -41,10 +51,12 @@ impl InMemory {
     }
 
     fn write_ahead(&mut self) -> Result<(), ArrowError> {
-        if self.ahead.is_due(self.fresh.len()) {
-            let part = self.fresh.take()?;
-            self.ahead.part(&part);
-            self.written.push(part);
+        for (keys, kind) in [(&mut self.fresh, KEYS), (&mut self.replaced, REPLACED)] {
+            if self.ahead.is_due(keys.len()) {
+                let part = keys.take(kind)?;
+                self.ahead.part(&part);
+                self.written.push(part);
+            }
         }
         Ok(())
     }
@@ -61,6 +73,12 @@ impl Seen for InMemory {
             if what.wins() {
                 self.fresh.push(hash, time);
             }
+            // The one that took its place may be forgotten before it.
+            if let Noted::Earlier { replaced } = what
+                && !sights.live_for_ever
+            {
+                self.replaced.push(hash, replaced);
+            }
             noted.push(what);
         }
         Ok(self.write_ahead()?)
@@ -73,28 +91,33 @@ impl Seen for InMemory {
     }
 
     fn freeze(&mut self) -> Result<Remembers, StateError> {
-        if self.fresh.len() > 0 {
-            self.written.push(self.fresh.take()?);
+        for (keys, kind) in [(&mut self.fresh, KEYS), (&mut self.replaced, REPLACED)] {
+            if keys.len() > 0 {
+                self.written.push(keys.take(kind)?);
+            }
         }
         retain_distinct(&mut self.written);
         Ok(Remembers { parts: self.written.clone(), table: None })
     }
 
-    fn restore(&mut self, former: FormerKeys, oldest: i64) -> Result<(), StateError> {
+    fn restore(&mut self, former: FormerKeys) -> Result<(), StateError> {
         let batches = former.parts.iter().map(RestoredPart::batch).collect::<Result<Vec<_>, _>>()?;
-        self.sighted.reserve(batches.iter().map(|batch| own_keys(batch, self.range, oldest).count()).sum());
-        for (part, batch) in former.parts.into_iter().zip(batches) {
-            for (hash, time) in own_keys(&batch, self.range, oldest) {
+        let counting = Counting::new(self.range, &former)?;
+        self.sighted.reserve(batches.iter().map(|batch| counting.of(batch).count()).sum());
+        for (part, batch) in former.parts.iter().zip(batches) {
+            for (hash, time) in counting.of(&batch) {
                 self.sighted.insert(hash, time, i64::MIN);
             }
             // Named again by the next checkpoint as it is, also when only a share of it is ours.
-            self.written.push(StatePart::named(KEYS, part.reference));
+            self.written.push(StatePart::named(KEYS, part.reference.clone()));
         }
+        let replaced = former.replaced.into_iter().map(|part| StatePart::named(REPLACED, part.reference));
+        self.written.extend(replaced);
         for table in former.tables {
             let engine = self.backend.engine()?;
             table.scan_groups(&engine, self.range.groups(), &mut |key, value| {
                 let (hash, time) = in_table::entry(key, value)?;
-                if time >= oldest && self.sighted.insert(hash, time, i64::MIN).wins() {
+                if time >= former.oldest.of(hash) && self.sighted.insert(hash, time, i64::MIN).wins() {
                     // No part has it yet.
                     self.fresh.push(hash, time);
                     self.write_ahead()?;

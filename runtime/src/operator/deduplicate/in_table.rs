@@ -12,7 +12,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     filter::Filter,
-    keys::{Keys, own_keys},
+    keys::{Counting, KEYS, Keys},
     recent::Recent,
     seen::{FormerKeys, Noted, Remembers, Seen, Sighted, Sights},
 };
@@ -233,7 +233,7 @@ fn encode(entries: &Changes) -> Result<Arc<StatePart>, TableError> {
         let (hash, time) = entry(key, value.unwrap_or_default())?;
         keys.push(hash, time);
     }
-    Ok(keys.take()?)
+    Ok(keys.take(KEYS)?)
 }
 
 impl Seen for InTable {
@@ -277,18 +277,20 @@ impl Seen for InTable {
         Ok(Remembers { parts: Vec::new(), table: Some(self.behind.freeze(encode)) })
     }
 
-    fn restore(&mut self, former: FormerKeys, oldest: i64) -> Result<(), StateError> {
+    fn restore(&mut self, former: FormerKeys) -> Result<(), StateError> {
         if !former.tables.is_empty() {
+            let oldest = former.oldest.of_all();
             self.table = RocksTable::restore(&self.engine, &self.name, self.range.groups(), &former.tables, oldest)?;
             self.behind = Behind::start(self.table.clone())?;
             self.filter.collect(&self.table);
         }
         let mut noted = Vec::new();
+        let counting = Counting::new(self.range, &former)?;
         for part in &former.parts {
-            let (hashes, times): (Vec<_>, Vec<_>) = own_keys(&part.batch()?, self.range, oldest).unzip();
+            let (hashes, times): (Vec<_>, Vec<_>) = counting.of(&part.batch()?).unzip();
             for (hashes, times) in hashes.chunks(RESTORED_AT_ONCE).zip(times.chunks(RESTORED_AT_ONCE)) {
                 // All of them count: they were no late rows when they came.
-                let sights = Sights { hashes, times, passed: i64::MIN, oldest };
+                let sights = Sights { hashes, times, passed: i64::MIN, oldest: i64::MIN, live_for_ever: false };
                 self.note(&sights, &mut noted)?;
                 noted.clear();
             }

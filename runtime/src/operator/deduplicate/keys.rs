@@ -1,6 +1,10 @@
 //! Keys as rows: how they are in checkpoints of a backend in memory, and in savepoints.
+//!
+//! A row is written once and stays. So the rows of a key are all sights that counted for a while: those after which it was
+//! forgotten, and those in whose place an earlier one came. The former are told by their time; the latter are named by
+//! rows of their own, as long as keys are forgotten at all. Without these the smallest time counts.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow::{
     array::{AsArray, FixedSizeBinaryArray, Int64Array, RecordBatch},
@@ -8,15 +12,42 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::{operator::KeyRange, state::StatePart};
+use super::seen::{FormerKeys, OldestOfGroup};
+use crate::{
+    operator::KeyRange,
+    state::{StateError, StatePart},
+};
 
 /// Kind of the parts that hold keys; their tag is the newest event time in them.
 pub const KEYS: &str = "keys";
+/// Kind of the parts that hold sights which count no more, since an earlier one came in their place.
+pub const REPLACED: &str = "replaced";
 
-/// The keys of a part that are in `range` and not forgotten. A key that was forgotten and seen again is there twice, and
-/// the forgotten sight must not win.
-pub fn own_keys(part: &RecordBatch, range: KeyRange, oldest: i64) -> impl Iterator<Item = (u128, i64)> {
-    all_keys(part).filter(move |(hash, time)| *time >= oldest && range.contains_hash(*hash))
+/// Which sights of former subtasks still count.
+pub struct Counting<'a> {
+    range: KeyRange,
+    oldest: &'a OldestOfGroup,
+    replaced: HashSet<(u128, i64)>,
+}
+
+impl<'a> Counting<'a> {
+    /// Those of `range` that were not forgotten, and not replaced.
+    pub fn new(range: KeyRange, former: &'a FormerKeys) -> Result<Self, StateError> {
+        let mut this = Self { range, oldest: &former.oldest, replaced: HashSet::new() };
+        for part in &former.replaced {
+            let batch = part.batch()?;
+            let own: Vec<_> = this.of(&batch).collect();
+            this.replaced.extend(own);
+        }
+        Ok(this)
+    }
+
+    /// Those of a part. A key that was forgotten and seen again is there twice, and the forgotten sight must not win.
+    pub fn of(&self, part: &RecordBatch) -> impl Iterator<Item = (u128, i64)> {
+        all_keys(part).filter(|sight @ (hash, time)| {
+            self.range.contains_hash(*hash) && *time >= self.oldest.of(*hash) && !self.replaced.contains(sight)
+        })
+    }
 }
 
 /// The keys of a part: hashes and event times.
@@ -53,8 +84,8 @@ impl Keys {
         self.times.push(time);
     }
 
-    /// What was pushed, as a part; its tag is the newest event time.
-    pub fn take(&mut self) -> Result<Arc<StatePart>, ArrowError> {
+    /// What was pushed, as a part of a kind; its tag is the newest event time.
+    pub fn take(&mut self, kind: &'static str) -> Result<Arc<StatePart>, ArrowError> {
         let Self { hashes, times } = std::mem::take(self);
         let newest = times.iter().copied().max().unwrap_or(i64::MIN);
         let hashes = FixedSizeBinaryArray::try_new(16, hashes.into(), None)?;
@@ -63,6 +94,6 @@ impl Keys {
             Field::new("time_ms", DataType::Int64, false),
         ]));
         let batch = RecordBatch::try_new(schema, vec![Arc::new(hashes), Arc::new(Int64Array::from(times))])?;
-        Ok(StatePart::write_only(KEYS, newest, batch))
+        Ok(StatePart::write_only(kind, newest, batch))
     }
 }

@@ -6,7 +6,7 @@
 use super::{
     in_memory::InMemory,
     in_table::InTable,
-    keys::own_keys,
+    keys::Counting,
     seen::{FormerKeys, Noted, Remembers, Seen, Sights},
 };
 use crate::{
@@ -79,10 +79,11 @@ impl Seen for Overflowing {
         self.seen().freeze()
     }
 
-    fn restore(&mut self, former: FormerKeys, oldest: i64) -> Result<(), StateError> {
+    fn restore(&mut self, former: FormerKeys) -> Result<(), StateError> {
         let mut rows = 0;
+        let counting = Counting::new(self.range, &former)?;
         for part in &former.parts {
-            rows += own_keys(&part.batch()?, self.range, oldest).count() as u64;
+            rows += counting.of(&part.batch()?).count() as u64;
         }
         let tables: u64 = former.tables.iter().map(Downloaded::bytes).sum();
         // Taken before it is filled: the other subtasks of the process are restored at the same time.
@@ -91,7 +92,7 @@ impl Seen for Overflowing {
             self.share.set(0);
             self.place = Place::Table(self.table()?);
         }
-        self.seen().restore(former, oldest)?;
+        self.seen().restore(former)?;
         self.keep_bounded()
     }
 }

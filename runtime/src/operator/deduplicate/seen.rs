@@ -1,10 +1,11 @@
 //! What a subtask has seen, wherever it is kept: the rule, and the interface of the places.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::{
+    exchange::partition::key_group,
     operator::RestoredPart,
     state::{
         StateError, StatePart,
@@ -23,8 +24,8 @@ pub trait Seen: Send {
     /// What is remembered at a barrier.
     fn freeze(&mut self) -> Result<Remembers, StateError>;
 
-    /// Takes over the own share of what former subtasks remembered, but for what was seen before `oldest`.
-    fn restore(&mut self, former: FormerKeys, oldest: i64) -> Result<(), StateError>;
+    /// Takes over the own share of what former subtasks remembered and had not forgotten.
+    fn restore(&mut self, former: FormerKeys) -> Result<(), StateError>;
 }
 
 /// The rows of a batch.
@@ -36,6 +37,8 @@ pub struct Sights<'a> {
     pub passed: i64,
     /// What was seen before this is forgotten.
     pub oldest: i64,
+    /// Nothing is ever forgotten.
+    pub live_for_ever: bool,
 }
 
 impl Sights<'_> {
@@ -80,7 +83,37 @@ pub struct Remembers {
 #[derive(Default)]
 pub struct FormerKeys {
     pub parts: Vec<RestoredPart>,
+    /// Sights among these that count no more.
+    pub replaced: Vec<RestoredPart>,
     pub tables: Vec<Downloaded>,
+    pub oldest: OldestOfGroup,
+}
+
+/// What former subtasks had not forgotten, by key group: they may have come differently far in time, and each forgot by its
+/// own watermark. A part may have keys of several.
+#[derive(Default)]
+pub struct OldestOfGroup {
+    limits: Vec<(Range<u32>, i64)>,
+    max_parallelism: u32,
+}
+
+impl OldestOfGroup {
+    /// By the key groups of each, in ascending order, and the oldest time that it had not forgotten.
+    pub fn new(limits: Vec<(Range<u32>, i64)>, max_parallelism: u32) -> Self {
+        Self { limits, max_parallelism }
+    }
+
+    /// Sights of the key before this time were forgotten.
+    pub fn of(&self, hash: u128) -> i64 {
+        let group = key_group(hash, self.max_parallelism);
+        let place = self.limits.partition_point(|(groups, _)| groups.end <= group);
+        self.limits.get(place).map_or(i64::MIN, |(_, oldest)| *oldest)
+    }
+
+    /// Sights before this time were forgotten, whosever they were.
+    pub fn of_all(&self) -> i64 {
+        self.limits.iter().map(|(_, oldest)| *oldest).min().unwrap_or(i64::MIN)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -122,8 +122,8 @@ fn fleet_writing_ahead(
 struct Naive {
     ttl_ms: Option<i64>,
     watermark: Option<i64>,
-    /// By key, the row with its smallest event time, and the time of the first that came.
-    seen: BTreeMap<Option<u16>, (Row, i64)>,
+    /// By key, the row with its smallest event time.
+    seen: BTreeMap<Option<u16>, Row>,
     results: Vec<Row>,
     late: u64,
     duplicates: u64,
@@ -134,29 +134,20 @@ impl Naive {
         self.ttl_ms.zip(self.watermark).map_or(i64::MIN, |(ttl, watermark)| watermark - ttl)
     }
 
-    /// A key that came several times while it waited is forgotten between the earliest and the latest of these times,
-    /// later by a restart than without.
-    fn may_be_forgotten(&self, key: Option<u16>) -> bool {
-        let oldest = self.oldest();
-        self.seen.get(&key).is_some_and(|(seen, first)| seen.time < oldest && oldest <= *first)
-    }
-
     fn row(&mut self, row: &Row) {
         if self.watermark.is_some_and(|watermark| row.time <= watermark) {
             self.late += 1;
             return;
         }
         let oldest = self.oldest();
-        let known = self.seen.get(&row.key).filter(|(seen, _)| seen.time >= oldest).cloned();
-        if let Some((seen, _)) = &known {
+        if let Some(seen) = self.seen.get(&row.key).filter(|seen| seen.time >= oldest) {
             self.duplicates += 1;
             if row.time >= seen.time {
                 return;
             }
             self.results.retain(|result| result != seen);
         }
-        let first = known.map_or(row.time, |(_, first)| first);
-        self.seen.insert(row.key, (row.clone(), first));
+        self.seen.insert(row.key, row.clone());
         self.results.push(row.clone());
     }
 }
@@ -242,12 +233,9 @@ fn play(
                 let mut given = Vec::new();
                 for (key, ahead) in rows {
                     id += 1;
-                    let ahead = if ttl_ms.is_some() { ahead.min(60) } else { ahead };
                     let row = Row { key, time: now + ahead, id };
-                    if !naive.may_be_forgotten(key) {
-                        naive.row(&row);
-                        given.push(row);
-                    }
+                    naive.row(&row);
+                    given.push(row);
                 }
                 let now = naive.watermark.unwrap_or(i64::MIN);
                 downstream.take(now, fleet.rows(&batch(&given)));
@@ -273,8 +261,7 @@ fn play(
     assert_eq!((dropped.late.get(), dropped.duplicates.get()), (naive.late, naive.duplicates));
 }
 
-// However the rows are batched, cut by barriers and spread over subtasks. A time to live is longer than rows are out of
-// order, as it is in any job.
+// However the rows are batched, cut by barriers and spread over subtasks.
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -410,6 +397,23 @@ fn a_key_that_came_again_after_its_time_to_live_is_remembered_over_a_restart() {
     assert_eq!(emitted(fleet.watermark(i64::MAX)), [row(1, 160, 3)]);
 }
 
+/// Two sights of a key, the later one first: what counts is forgotten before what it took the place of.
+#[test]
+fn what_an_earlier_row_took_the_place_of_is_not_remembered_after_a_restart() {
+    let (mut fleet, _) = fleet(1, Some(100));
+    fleet.rows(&batch(&[row(1, 50, 1)]));
+    fleet.rows(&batch(&[row(1, 0, 2), row(2, 50, 3), row(2, 0, 4)]));
+    assert_eq!(emitted(fleet.watermark(120)), [row(1, 0, 2), row(2, 0, 4)]);
+    fleet.rows(&batch(&[row(1, 140, 5)]));
+    fleet.checkpoint(true);
+    fleet.restart(1);
+    // The first is remembered from 140 on, the second not at all.
+    fleet.rows(&batch(&[row(1, 170, 6), row(2, 140, 7)]));
+    assert_eq!(emitted(fleet.watermark(160)), [row(1, 140, 5), row(2, 140, 7)]);
+    fleet.rows(&batch(&[row(1, 180, 8)]));
+    assert_eq!(emitted(fleet.watermark(i64::MAX)), []);
+}
+
 #[test]
 fn a_part_leaves_the_checkpoint_when_all_of_its_keys_are_forgotten() {
     let (mut fleet, _) = fleet(1, Some(100));
@@ -456,6 +460,7 @@ async fn a_part_of_an_unknown_kind_is_refused() {
     let file = FileRef::of(ObjectPath("data/f".into()), b"");
     let reference = PartRef { kind: "partial".into(), tag: 0, rows: 1, file, batch: 0 };
     let state = |watermark: serde_json::Value, parts| RestoredState {
+        groups: range.groups(),
         value: serde_json::json!({ "watermark": watermark, "keyTypes": ["Utf8"] }),
         parts,
         table: None,
@@ -469,7 +474,10 @@ async fn a_part_of_an_unknown_kind_is_refused() {
     assert!(broken.contains("its value"), "{broken}");
     let other_keys = serde_json::json!({ "watermark": 1, "keyTypes": ["Int64"] });
     let refused = operator
-        .restore(vec![RestoredState { value: other_keys, parts: vec![], table: None }], &Lacking::default())
+        .restore(
+            vec![RestoredState { groups: range.groups(), value: other_keys, parts: vec![], table: None }],
+            &Lacking::default(),
+        )
         .unwrap_err()
         .to_string();
     assert!(refused.contains("its keys were of types Int64, and are of Utf8"), "{refused}");
@@ -485,7 +493,7 @@ async fn rows_in_flight_count_as_of_the_time_where_they_were_going_to() {
     // Of two that were cut at different times, and are one now.
     let states = [60, 10].map(|watermark: i64| {
         value["watermark"] = watermark.into();
-        RestoredState { value: value.clone(), parts: Vec::new(), table: None }
+        RestoredState { groups: range.groups(), value: value.clone(), parts: Vec::new(), table: None }
     });
     operator.restore(states.into(), &Lacking::default()).unwrap();
     let mut out = Output::default();
@@ -498,4 +506,82 @@ async fn rows_in_flight_count_as_of_the_time_where_they_were_going_to() {
         panic!("{out:?}")
     };
     assert_eq!(rows(passed), [row(1, 15, 1)]);
+}
+
+/// What an operator remembers, as if it had been written and read.
+fn remembered(operator: &mut Deduplicate, range: KeyRange) -> RestoredState {
+    let state = operator.freeze().unwrap().state.unwrap();
+    let parts = (0..).zip(&state.parts).map(|(index, part)| {
+        let file = FileRef::of(ObjectPath(format!("data/{}", range.subtask)), b"");
+        let (kind, rows) = (part.kind.to_owned(), part.rows() as u64);
+        RestoredPart::new(PartRef { kind, tag: part.tag(), rows, file, batch: index }, part.batch().unwrap())
+    });
+    RestoredState { groups: range.groups(), value: state.value, parts: parts.collect(), table: None }
+}
+
+/// As after a checkpoint whose barriers did not wait: the first has forgotten what it saw at 10, the second has not.
+#[tokio::test]
+async fn of_two_that_have_come_differently_far_each_has_forgotten_by_its_own_watermark() {
+    let ttl = Some(30);
+    let range = |subtask, parallelism| KeyRange {
+        subtask: crate::ids::SubtaskIndex(subtask),
+        parallelism,
+        max_parallelism: 16,
+    };
+    let of = |range: KeyRange, time, id| {
+        let all = batch(&(0..200).map(|key| row(key, time, id)).collect::<Vec<_>>());
+        rows(&range.filter(&all, &[all.column(2).clone()]).unwrap())
+    };
+    for (parallelism, on_disk) in [(1, false), (1, true), (3, false), (3, true)] {
+        let mut out = Output::default();
+        let states = [(0, 60), (1, 20)].map(|(index, watermark)| {
+            let (ahead, backend) = in_memory();
+            let mut former = subtask(range(index, 2), ttl, &Dropped::default(), ahead, &backend);
+            former.on_batch(batch(&of(range(index, 2), 10, 1)), &mut out).unwrap();
+            former.on_watermark(EventTime(watermark - 10), &mut out).unwrap();
+            former.on_batch(batch(&of(range(index, 2), 55, 2)), &mut out).unwrap();
+            former.on_watermark(EventTime(watermark), &mut out).unwrap();
+            remembered(&mut former, range(index, 2))
+        });
+        for index in 0..parallelism {
+            let own = range(index, parallelism);
+            let states: Vec<RestoredState> = states
+                .iter()
+                .filter(|state| state.groups.start < own.groups().end && own.groups().start < state.groups.end)
+                .map(|state| RestoredState {
+                    groups: state.groups.clone(),
+                    value: state.value.clone(),
+                    parts: state
+                        .parts
+                        .iter()
+                        .map(|part| RestoredPart::new(part.reference.clone(), part.batch().unwrap()))
+                        .collect(),
+                    table: None,
+                })
+                .collect();
+            let folder = tempfile::tempdir().unwrap();
+            let (ahead, memory) = in_memory();
+            let disk = Backend::new(StateBackend::RocksDb, folder.path().join("tables"), PLENTY);
+            let dropped = Dropped::default();
+            let mut now = subtask(own, ttl, &dropped, ahead, if on_disk { &disk } else { &memory });
+            now.restore(states, &Lacking::default()).unwrap();
+            // In flight to the second, which remembers 10.
+            let mine = of(own, 45, 3);
+            let in_flight: Vec<Row> =
+                of(range(1, 2), 30, 3).into_iter().filter(|row| mine.iter().any(|own| own.key == row.key)).collect();
+            now.on_restored(batch(&in_flight), EventTime(20), &mut out).unwrap();
+            assert_eq!(dropped.duplicates.get(), in_flight.len() as u64, "{parallelism}, {on_disk}: in flight");
+            // Then its time is that of the further one: the first's keys are remembered since 55, the second's forgotten.
+            let again = of(own, 70, 4);
+            now.on_batch(batch(&again), &mut out).unwrap();
+            let is_further = now.watermark() == EventTime(60);
+            let remembered = again.iter().filter(|row| of(range(0, 2), 70, 4).contains(row) == is_further).count();
+            assert!(remembered > 0);
+            assert_eq!(
+                dropped.duplicates.get(),
+                (in_flight.len() + remembered) as u64,
+                "{parallelism}, {on_disk}: again"
+            );
+        }
+    }
 }

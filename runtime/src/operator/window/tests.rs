@@ -456,7 +456,7 @@ fn state_of_another_operator_is_refused() {
         // Columns of rows, not of partial states.
         let part = RestoredPart::new(reference, batch(&planned.input, &[row(1, 1)]));
         let value = serde_json::json!({ "watermark": 1, "aggregates": [{ "computes": "count(1)", "states": 1 }] });
-        let state = RestoredState { value, parts: vec![part], table: None };
+        let state = RestoredState { groups: range.groups(), value, parts: vec![part], table: None };
         let mut operator = subtask(&planned, range, &Counter::default(), &plenty());
         let error = operator.restore(vec![state]).unwrap_err().to_string();
         let told = if kind == "keys" { "accepted is partial" } else { "the checkpoint names states for 3" };
@@ -473,7 +473,7 @@ fn remembered(operator: &mut Window) -> RestoredState {
         let reference = PartRef { kind, tag: part.tag(), rows, file: file.clone(), batch: 0 };
         RestoredPart::new(reference, part.batch().unwrap())
     });
-    RestoredState { value: state.value, parts: parts.collect(), table: None }
+    RestoredState { groups: 0..16, value: state.value, parts: parts.collect(), table: None }
 }
 
 #[test]
@@ -512,7 +512,7 @@ fn rows_in_flight_count_as_of_the_time_where_they_were_going_to() {
     // Of two that were cut at different times, and are one now.
     let states = [60_000, 10_000].map(|watermark: i64| {
         value["watermark"] = watermark.into();
-        RestoredState { value: value.clone(), parts: Vec::new(), table: None }
+        RestoredState { groups: range.groups(), value: value.clone(), parts: Vec::new(), table: None }
     });
     window.restore(states.into()).unwrap();
     assert_eq!(window.watermark(), EventTime(60_000));

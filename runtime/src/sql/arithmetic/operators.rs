@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::{
     array::{Array, ArrayRef, AsArray, Datum, Scalar},
     compute::kernels::numeric,
-    datatypes::{DataType, Decimal128Type, FieldRef},
+    datatypes::{DataType, Decimal128Type, FieldRef, TimeUnit},
     error::ArrowError,
     util::display::{ArrayFormatter, FormatOptions},
 };
@@ -59,6 +59,13 @@ fn operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let to = Expr::Cast(cast.clone()).get_type(schema)?;
             Ok(cut(*cast.expr.clone(), &to, schema)?
                 .update_data(|expr| Expr::Cast(Cast { expr: Box::new(expr), ..cast })))
+        }
+        // An instant that is counted from a number is never none.
+        Expr::TryCast(TryCast { expr, field })
+            if expr.get_type(schema)? == DataType::Int64
+                && matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)) =>
+        {
+            Ok(Transformed::yes(Expr::Cast(Cast { expr, field })))
         }
         Expr::TryCast(cast) => {
             let to = Expr::TryCast(cast.clone()).get_type(schema)?;

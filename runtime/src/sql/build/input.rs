@@ -73,21 +73,26 @@ fn window_input(window: &Window, needed: &BTreeSet<usize>) -> Result<Input> {
         })
         .collect();
     let args = |call: &usize| window.calls.get(*call).map(|call| call.args.as_slice()).unwrap_or_default();
-    let mut exprs: Vec<Expr> = Vec::new();
+    let mut columns: Vec<InputColumn> = Vec::new();
     let wanted = [&window.time].into_iter().chain(&window.keys).chain(calls.iter().flat_map(args));
-    for expr in wanted {
-        if !matches!(expr, Expr::Literal(..)) && !exprs.contains(expr) {
-            exprs.push(expr.clone());
+    for expr in wanted.filter(|expr| !matches!(expr, Expr::Literal(..))) {
+        if columns.iter().any(|known| known.is(expr)) {
+            continue;
+        }
+        let text = canonical::exact_text(expr, &window.input)?;
+        match columns.iter_mut().find(|known| known.is_like(expr, &text)) {
+            Some(known) => known.others.push(expr.clone()),
+            None => columns.push(InputColumn { expr: expr.clone(), others: Vec::new(), text }),
         }
     }
     // Plain columns in the order they come in: then there is often nothing to map.
     let schema = window.input.schema();
-    exprs.sort_by_key(|expr| match expr {
+    columns.sort_by_key(|InputColumn { expr, .. }| match expr {
         Expr::Column(column) => schema.maybe_index_of_column(column).unwrap_or(usize::MAX),
         _ => usize::MAX,
     });
     let place = |expr: &Expr| {
-        let place = exprs.iter().position(|known| known == expr);
+        let place = columns.iter().position(|known| known.is(expr));
         place.ok_or_else(|| internal_datafusion_err!("`{expr}` is missing"))
     };
     let places = Places::Window {
@@ -104,10 +109,32 @@ fn window_input(window: &Window, needed: &BTreeSet<usize>) -> Result<Input> {
             })
             .collect::<Result<_>>()?,
     };
-    let texts = exprs.iter().map(|expr| canonical::exact_text(expr, &window.input)).collect::<Result<Vec<_>>>()?;
+    let (exprs, texts): (Vec<_>, Vec<_>) =
+        columns.into_iter().map(|InputColumn { expr, text, .. }| (expr, text)).unzip();
     let named = exprs.into_iter().zip(&texts).map(|(expr, text)| Ok((expr, computed_name(text))));
     let plan = project(&window.input, named)?;
     Ok(Input { plan, texts, places })
+}
+
+/// A column that a window reads.
+struct InputColumn {
+    expr: Expr,
+    /// What is the same in other names: views may call one thing by several.
+    others: Vec<Expr>,
+    /// What it is, down to the columns of the source.
+    text: String,
+}
+
+impl InputColumn {
+    fn is(&self, expr: &Expr) -> bool {
+        self.expr == *expr || self.others.contains(expr)
+    }
+
+    /// Whether both are computed, and the same. Plain columns have names of their own.
+    fn is_like(&self, expr: &Expr, text: &str) -> bool {
+        let is_computed = |expr: &Expr| !matches!(expr, Expr::Column(_));
+        is_computed(&self.expr) && is_computed(expr) && self.text == text
+    }
 }
 
 /// The optimised projection of expressions, each with the name that it gets where it is no plain column. Rows are stored

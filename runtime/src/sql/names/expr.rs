@@ -1,8 +1,9 @@
 //! One expression: the walk over the kinds that are supported.
 
-use datafusion_sql::sqlparser::ast::{Expr, Spanned, Value};
+use arrow::datatypes::DataType;
+use datafusion_sql::sqlparser::ast::{BinaryOperator, CastKind, Expr, Spanned, Value};
 
-use super::{Clause, Context, MAX_DEPTH, Resolver, number, types};
+use super::{Clause, Context, MAX_DEPTH, Resolver, instant, number, types};
 use crate::sql::error::{Position, SqlError};
 
 /// Where the expression begins, as far as the syntax tree knows.
@@ -26,6 +27,7 @@ impl Resolver<'_> {
         let near = if context.depth < 8 { start(expr).unwrap_or(context.near) } else { context.near };
         let context = Context { depth: context.depth + 1, near, ..context };
         self.parts(expr, context)?;
+        instant::read_as_compared(expr, |operand| self.check.kind(operand));
         self.check.expr(expr, near)
     }
 
@@ -44,6 +46,9 @@ impl Resolver<'_> {
                             near,
                             format!("found the parameter `{name}`; write the value itself"),
                         ));
+                    }
+                    Value::NationalStringLiteral(_) => {
+                        return Err(SqlError::new(near, format!("found {value}; accepted is the text without its N")));
                     }
                     Value::Number(written, _) => {
                         number::approximate(written, Position::of(value.span).unwrap_or(near))?
@@ -70,17 +75,26 @@ impl Resolver<'_> {
             | Expr::Extract { expr: inner, .. }
             | Expr::Ceil { expr: inner, .. }
             | Expr::Floor { expr: inner, .. } => self.expr(inner, context),
-            Expr::Cast { expr: inner, array: false, format: None, data_type, .. } => {
+            Expr::Cast { expr: inner, array: false, format: None, data_type, kind } => {
                 types::check(data_type, near)?;
-                self.expr(inner, context)
+                types::rename(data_type);
+                self.expr(inner, context)?;
+                // Of such a cast the planner makes one of seconds. This one can't fail either.
+                if types::is_of_nanoseconds(data_type) && self.check.kind(inner) == Some(DataType::Int64) {
+                    *kind = CastKind::TryCast;
+                }
+                Ok(())
             }
+            Expr::BinaryOp { op: op @ (BinaryOperator::AtArrow | BinaryOperator::ArrowAt), .. } => Err(SqlError::new(
+                near,
+                format!("found the operator {op}, which is not supported; {}", crate::sql::text::OPERATORS),
+            )),
             Expr::Interval(interval) => self.expr(&mut interval.value, context),
             Expr::IsDistinctFrom(left, right)
             | Expr::IsNotDistinctFrom(left, right)
             | Expr::BinaryOp { left, right, .. }
             | Expr::Like { any: false, expr: left, pattern: right, .. }
             | Expr::ILike { any: false, expr: left, pattern: right, .. }
-            | Expr::AtTimeZone { timestamp: left, time_zone: right }
             | Expr::Position { expr: left, r#in: right } => {
                 self.expr(left, context)?;
                 self.expr(right, context)
@@ -116,6 +130,9 @@ impl Resolver<'_> {
                     self.expr(&mut when.result, context)?;
                 }
                 self.optional([else_result], context)
+            }
+            Expr::AtTimeZone { .. } => {
+                Err(SqlError::new(near, "AT TIME ZONE is not supported yet; instants are of UTC"))
             }
             Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Subquery(_) => Err(SqlError::new(
                 near,

@@ -15,6 +15,7 @@ use crate::sql::{
     error::{Position, SqlError},
     functions::{AGGREGATES, Kind},
     long_text::LONGEST,
+    unsupported,
 };
 
 impl Resolver<'_> {
@@ -31,6 +32,15 @@ impl Resolver<'_> {
             Kind::Scalar => {
                 if function.over.is_some() || function.filter.is_some() {
                     return refused(format!("`{name}` is no aggregate: it takes neither OVER nor FILTER"));
+                }
+                if name == "from_unixtime"
+                    && matches!(&function.args, FunctionArguments::List(list) if list.args.len() > 1)
+                {
+                    return refused(
+                        "from_unixtime with a pattern or a time zone is not supported yet; accepted are from_unixtime(seconds), \
+                         which gives an instant, and DATE_FORMAT of that with a pattern"
+                            .into(),
+                    );
                 }
                 check_pattern(&name, function, at)?;
                 check_length(&name, function, at)?;
@@ -49,9 +59,10 @@ impl Resolver<'_> {
             Kind::Unknown if name == "tumble" => refused(
                 "TUMBLE is accepted after FROM: FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)".into(),
             ),
-            Kind::Unknown => {
-                refused(format!("there is no function `{name}`{}", nearest(&name, self.check.functions.names())))
-            }
+            Kind::Unknown => refused(unsupported::window(&name).map_or_else(
+                || format!("there is no function `{name}`{}", nearest(&name, self.check.functions.names())),
+                str::to_owned,
+            )),
         }
     }
 

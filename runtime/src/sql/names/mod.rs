@@ -7,6 +7,7 @@
 mod columns;
 mod expr;
 mod function;
+mod instant;
 mod number;
 mod select;
 mod types;

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use datafusion_sql::sqlparser::ast::{
     Expr, GroupByExpr, Ident, ObjectName, ObjectNamePart, Select, SelectItem, SelectItemQualifiedWildcardKind, Spanned,
-    WildcardAdditionalOptions,
+    Value, ValueWithSpan, WildcardAdditionalOptions,
 };
 
 use super::{Clause, Columns, Context, Resolver, columns::new_name, start};
 use crate::sql::{
     error::{Position, SqlError},
     text::Text,
-    types::Check,
+    types::{Check, shown},
 };
 
 /// Places in a `SELECT` that later errors are about.
@@ -70,6 +70,7 @@ impl Resolver<'_> {
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
             self.facts.group_by = exprs.first().map(|first| start(first).unwrap_or(near));
             self.exprs(exprs, context(Clause::GroupBy))?;
+            exprs.iter().try_for_each(|key| self.varies(key, &select.projection, near))?;
         }
         if let Some(having) = &mut select.having {
             self.expr(having, context(Clause::Having))?;
@@ -78,6 +79,46 @@ impl Resolver<'_> {
         if let Some(qualify) = &mut select.qualify {
             self.expr(qualify, context(Clause::Qualify))?;
             self.check.condition("QUALIFY", qualify, near)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a key that is the same for every row, and one by a place that there is not.
+    fn varies(&self, key: &Expr, projection: &[SelectItem], near: Position) -> Result<(), SqlError> {
+        let at = start(key).unwrap_or(near);
+        let selected = |item: &SelectItem| match item {
+            SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) => Some(expr.clone()),
+            _ => None,
+        };
+        let written = match key {
+            Expr::Value(ValueWithSpan { value: Value::Number(place, _), .. })
+                if place.bytes().all(|digit| digit.is_ascii_digit()) =>
+            {
+                let item = place.parse().ok().and_then(|place: usize| projection.get(place.checked_sub(1)?));
+                let Some(item) = item else {
+                    let message = format!(
+                        "found {place} after GROUP BY; accepted are columns, what is computed of them, and places in the SELECT \
+                         list, 1 to {}",
+                        projection.len()
+                    );
+                    return Err(SqlError::new(at, message));
+                };
+                selected(item)
+            }
+            Expr::Identifier(name) if !self.columns.names.contains(&name.value) => {
+                projection.iter().find_map(|item| match item {
+                    SelectItem::ExprWithAlias { expr, alias } if alias.value == name.value => Some(expr.clone()),
+                    _ => None,
+                })
+            }
+            _ => None,
+        };
+        if self.check.is_constant(written.as_ref().unwrap_or(key)) {
+            let message = format!(
+                "found `{}` after GROUP BY, which is the same for every row; select it, and group by columns only",
+                shown(key)
+            );
+            return Err(SqlError::new(at, message));
         }
         Ok(())
     }

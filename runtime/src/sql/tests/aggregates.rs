@@ -39,3 +39,12 @@ fn a_filter_keeps_the_argument_literal_or_not() {
         assert_eq!(found, Ok(vec![format!("{{\"x\":{expected}}}")]), "{aggregate}");
     }
 }
+
+#[test]
+fn what_is_computed_of_one_column_under_two_names_is_one() {
+    let records = [r#"{"ts":1,"n":1}"#, r#"{"ts":2,"n":2}"#];
+    let sql = "CREATE VIEW v AS SELECT ts, n, n AS m FROM t;
+        INSERT INTO totals SELECT COUNT(CAST(n + n AS DOUBLE)) AS x, AVG(CAST(m + n AS DOUBLE)) AS y, SUM(m + m) AS z, SUM(m) AS w
+        FROM TUMBLE(TABLE v, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_start, window_end";
+    assert_eq!(run(&COLUMNS, &records, sql), Ok(vec![r#"{"x":2,"y":3.0,"z":6,"w":3}"#.to_owned()]));
+}

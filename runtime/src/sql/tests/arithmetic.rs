@@ -378,3 +378,44 @@ fn times_of_all_years_are_truncated() {
         }
     }
 }
+
+#[test]
+fn a_number_becomes_an_instant_in_the_unit_of_its_digits() {
+    let record = r#"{"ts":5000,"i":1000000000,"n":1000000000}"#;
+    for (expression, expected) in [
+        ("CAST(n AS TIMESTAMP(9))", "\"1970-01-01T00:00:01.000000000Z\""),
+        ("CAST(n AS TIMESTAMP)", "\"1970-01-01T00:00:01.000000000Z\""),
+        ("n::TIMESTAMP(9)", "\"1970-01-01T00:00:01.000000000Z\""),
+        ("CAST(n + 1000000000 AS TIMESTAMP(9))", "\"1970-01-01T00:00:02.000000000Z\""),
+        ("CAST(i AS TIMESTAMP(9))", "\"1970-01-01T00:00:01.000000000Z\""),
+        ("TRY_CAST(n AS TIMESTAMP(9))", "\"1970-01-01T00:00:01.000000000Z\""),
+        ("CAST(1000000000 AS TIMESTAMP(9))", "\"1970-01-01T00:00:01.000000000Z\""),
+        ("CAST(n AS TIMESTAMP(0))", "\"2001-09-09T01:46:40Z\""),
+        ("CAST(CAST(n AS TIMESTAMP(0)) AS TIMESTAMP(9))", "\"2001-09-09T01:46:40.000000000Z\""),
+        ("CAST(n AS TIMESTAMP(3))", "\"1970-01-12T13:46:40.000Z\""),
+        ("CAST(CAST(CAST(ts AS TIMESTAMP(9)) AS BIGINT) AS TIMESTAMP(9))", "\"1970-01-01T00:00:05.000000000Z\""),
+    ] {
+        is(record, expression, expected);
+    }
+}
+
+#[test]
+fn a_date_moves_by_whole_days() {
+    let record = r#"{"ts":5000}"#;
+    is(record, "DATE '2026-01-31' + INTERVAL '1' DAY", "\"2026-02-01\"");
+    is(record, "CAST(ts AS DATE) + INTERVAL '1' MONTH", "\"1970-02-01\"");
+    is(record, "CAST(ts AS DATE) + INTERVAL '48' HOUR", "\"1970-01-03\"");
+    is(record, "CAST(CAST(ts AS DATE) AS TIMESTAMP(3)) + INTERVAL '23' HOUR", "\"1970-01-01T23:00:00.000Z\"");
+    for expression in [
+        "CAST(ts AS DATE) + INTERVAL '23' HOUR",
+        "CAST(ts AS DATE) - INTERVAL '1' SECOND",
+        "INTERVAL '25' HOUR + CAST(ts AS DATE)",
+        "DATE '2026-01-31' + INTERVAL '90' MINUTE",
+    ] {
+        fails(
+            &[record],
+            &format!("INSERT INTO totals SELECT {expression} AS x FROM t"),
+            &["spec.sql, line 1, column ", ": found in `", "an interval with hours, which a date has not"],
+        );
+    }
+}

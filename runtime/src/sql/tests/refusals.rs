@@ -412,3 +412,74 @@ fn a_row_number_is_for_deduplication_only() {
         refused(&sql, 1, column, words);
     }
 }
+
+#[test]
+fn types_that_no_column_has_are_refused() {
+    for written in ["DECIMAL(10,-2)", "DECIMAL(39,0)", "DECIMAL(5,7)", "DECIMAL(0,0)", "DECIMAL(40)"] {
+        let sql = format!("INSERT INTO totals SELECT CAST(amount AS {written}) AS x FROM orders");
+        refused(&sql, 1, 32, &["found the type DECIMAL(", "DECIMAL(p, s) with p up to 38 and s from 0 to p"]);
+    }
+}
+
+#[test]
+fn operators_that_are_not_supported_are_found_where_they_stand() {
+    for (written, operator) in [
+        ("amount DIV 2", "DIV"),
+        ("amount << 2", "<<"),
+        ("amount >> 2", ">>"),
+        ("amount # 2", "#"),
+        ("ts && ts", "&&"),
+        ("note ^@ note", "^@"),
+    ] {
+        let sql = format!("INSERT INTO totals SELECT {written} AS x FROM orders");
+        let column = sql.find(operator).unwrap() as u64 + 1;
+        refused(
+            &sql,
+            1,
+            column,
+            &[&format!("found the operator {operator}, which is not supported; accepted are + -")],
+        );
+    }
+    for operator in ["@>", "<@"] {
+        let sql = format!("INSERT INTO totals SELECT note {operator} 'a' AS x FROM orders");
+        refused(&sql, 1, 27, &[&format!("found the operator {operator}, which is not supported")]);
+    }
+    refused(
+        "INSERT INTO totals SELECT N'abc' AS x FROM orders",
+        1,
+        27,
+        &["found N'abc'; accepted is the text without"],
+    );
+}
+
+#[test]
+fn a_key_that_is_the_same_for_every_row_is_refused_where_it_stands() {
+    for (key, select) in [("'x'", ""), ("1.5", ""), ("true", ""), ("region", "'eu' AS region, "), ("2", "'eu' AS r, ")]
+    {
+        let sql = format!(
+            "INSERT INTO totals SELECT window_start, {select}COUNT(*) AS n {WINDOW} GROUP BY window_start, {key}"
+        );
+        let column = sql.len() - key.len() + 1;
+        refused(&sql, 1, column as u64, &[&format!("found `{key}` after GROUP BY, which is the same for every row")]);
+    }
+    for key in ["5", "0"] {
+        let sql =
+            format!("INSERT INTO totals SELECT window_start, COUNT(*) AS n {WINDOW} GROUP BY window_start, {key}");
+        refused(
+            &sql,
+            1,
+            sql.len() as u64,
+            &[&format!("found {key} after GROUP BY"), "places in the SELECT list, 1 to 2"],
+        );
+    }
+}
+
+#[test]
+fn from_unixtime_with_a_pattern_is_refused() {
+    refused(
+        "INSERT INTO totals SELECT from_unixtime(amount, 'yyyy-MM-dd') AS x FROM orders",
+        1,
+        27,
+        &["accepted are from_unixtime(seconds)", "DATE_FORMAT of that with a pattern"],
+    );
+}

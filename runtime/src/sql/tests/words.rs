@@ -134,6 +134,14 @@ fn constructs_of_others_are_not_supported_yet() {
     refused(session, "SESSION", &["windows of SESSION are not supported yet"]);
     let hop = "SELECT ts FROM HOP(TABLE orders, DESCRIPTOR(ts), INTERVAL '5' MINUTE, INTERVAL '10' MINUTE)";
     refused(hop, "HOP", &["windows of HOP are not supported yet"]);
+    let grouped = "SELECT TUMBLE_START(ts, INTERVAL '1' MINUTE) FROM orders GROUP BY TUMBLE(ts, INTERVAL '1' MINUTE)";
+    refused(grouped, "TUMBLE_START", &["windows that GROUP BY makes are not supported"]);
+    let start = "SELECT TUMBLE_START(ts, INTERVAL '1' MINUTE) FROM orders";
+    refused(
+        start,
+        "TUMBLE_START",
+        &["accepted is SELECT window_start, window_end", "GROUP BY window_start, window_end"],
+    );
     let as_of =
         "SELECT o.ts FROM orders AS o LEFT JOIN stores FOR SYSTEM_TIME AS OF o.ts AS s ON o.store_id = s.store_id";
     refused(as_of, "FOR SYSTEM_TIME", &["FOR SYSTEM_TIME AS OF, is not supported yet"]);
@@ -180,5 +188,5 @@ fn types_are_called_as_in_the_document() {
     refused("SELECT regexp_match(note, 'a') AS m FROM orders", "SELECT", &["column `m` is of type array"]);
     refused("SELECT ts - ts AS m FROM orders", "SELECT", &["column `m` is of type interval"]);
     refused("SELECT NULL AS n FROM orders", "SELECT", &["column `n` is of type null"]);
-    refused("SELECT CAST(amount AS DECIMAL(50, 2)) AS n FROM orders", "SELECT", &["decimal(50,2)"]);
+    refused("SELECT CAST(amount AS DECIMAL(50, 2)) AS n FROM orders", "amount", &["found the type DECIMAL(50,2)"]);
 }

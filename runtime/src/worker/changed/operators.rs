@@ -90,6 +90,34 @@ async fn what_was_the_same_in_two_statements_and_differs_now_goes_on_in_both() {
 }
 
 #[tokio::test]
+async fn what_was_the_same_in_two_statements_goes_on_in_one_that_is_written_elsewhere_too() {
+    let (sum, more) = (window("SUM(a) AS x"), window("SUM(a) AS x, MIN(a) AS y"));
+    let same = format!("INSERT INTO totals {sum};\nINSERT INTO alerts {sum}");
+    let view = |of: &str, sink: &str| format!("CREATE VIEW moved AS {of};\nINSERT INTO {sink} SELECT * FROM moved");
+    for (sql, expected) in [
+        (format!("{};\nINSERT INTO alerts {more}", view(&sum, "totals")), [("totals", "10"), ("alerts", "10|5")]),
+        (format!("{};\nINSERT INTO totals {sum}", view(&more, "alerts")), [("totals", "10"), ("alerts", "10|5")]),
+        (
+            format!("{};\nINSERT INTO alerts SELECT * FROM moved", view(&sum, "totals")),
+            [("totals", "10"), ("alerts", "10")],
+        ),
+    ] {
+        assert_eq!(play(&same, (COLUMNS, &sql)).await, Ok(sinks(&expected)), "{sql}");
+    }
+    // Nobody goes on with what one of the two had: it isn't left out in silence.
+    let other = window("SUM(a) AS x").replace("'1' MINUTE", "'2' MINUTE");
+    let two = format!(
+        "{};\nINSERT INTO archive {more};\nINSERT INTO totals {sum}",
+        view(&more, "alerts").replace("MIN(", "MAX(")
+    );
+    let alone = format!("INSERT INTO totals {sum}");
+    for sql in [format!("{alone};\nINSERT INTO alerts {other}"), two, alone] {
+        let error = play(&same, (COLUMNS, &sql)).await.unwrap_err();
+        assert!(error.contains("would be lost") && error.contains("INSERT INTO alerts"), "{error}\n{sql}");
+    }
+}
+
+#[tokio::test]
 async fn one_that_is_written_elsewhere_goes_on_if_nobody_else_could_be_meant() {
     let one = format!("INSERT INTO totals {}", window("SUM(a) AS x"));
     let elsewhere = [

@@ -14,7 +14,7 @@ struct Case {
 
 const LARGE: f64 = 2_000_000_000.0;
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 17] = [
     case(Change::Same, "int", "int", [LARGE, LARGE + 4.0], [LARGE + 4.0, LARGE + 8.0]),
     case(Change::WiderInteger, "int", "bigint", [LARGE, LARGE + 4.0], [LARGE + 4.0, LARGE + 8.0]),
     case(Change::NarrowerInteger, "bigint", "int", [LARGE, LARGE + 4.0], [LARGE + 4.0, LARGE + 8.0]),
@@ -25,6 +25,11 @@ const CASES: [Case; 13] = [
     case(Change::IntegerToDouble, "int", "double", [LARGE, LARGE + 4.0], [LARGE + 4.0, LARGE + 8.0]),
     case(Change::WiderDecimal, "decimal(10,2)", "decimal(12,4)", [1.25, 3.5], [3.5, 5.75]),
     case(Change::WiderDecimal, "decimal(10,2)", "decimal(12,2)", [1.25, 3.5], [3.5, 5.75]),
+    // What an average keeps has 256 bits then, or had.
+    case(Change::WiderDecimal, "decimal(8,2)", "decimal(28,2)", [1.25, 3.5], [3.5, 5.75]),
+    case(Change::WiderDecimal, "decimal(8,2)", "decimal(38,10)", [1.25, 3.5], [3.5, 5.75]),
+    case(Change::WiderDecimal, "decimal(30,2)", "decimal(38,4)", [1.25, 3.5], [3.5, 5.75]),
+    case(Change::IntegerToDecimal, "bigint", "decimal(30,0)", [LARGE, LARGE + 4.0], [LARGE + 4.0, LARGE + 8.0]),
     case(Change::Other, "decimal(12,2)", "int", [1.0, 3.0], [3.0, 5.0]),
     case(Change::Other, "double", "decimal(12,2)", [1.0, 3.0], [3.0, 5.0]),
     case(Change::Other, "bigint", "double", [1.0, 3.0], [3.0, 5.0]),

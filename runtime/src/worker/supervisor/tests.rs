@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tidegate_crds::{
     StateBackend, StreamJob,
-    api::{Failure, RestoredBytes},
+    api::{Failure, FailureReason, RestoredBytes},
 };
 use tokio::{sync::mpsc::unbounded_channel, task::JoinHandle};
 
@@ -99,7 +99,8 @@ impl Employed {
 
     fn deploy_as(&self, attempt: u64, run: Run, restored_from: Option<CheckpointRef>) {
         let (subtasks, peers, runs) = (vec![SubtaskIndex(0)], BTreeMap::new(), [(RegionId(0), run)].into());
-        let lineage = "sales".to_owned();
+        sample::log(&self.store, attempt, 0, sample::started(attempt, None));
+        let lineage = "job".to_owned();
         let assignment = Assignment { lineage, parallelism: 1, restored_from, runs, subtasks, peers };
         self.order(attempt, Action::Deploy(assignment));
     }
@@ -178,6 +179,24 @@ async fn a_worker_goes_on_without_reading_what_it_has_until_it_is_told_to_stand_
     assert!(failure.message.contains("injected fault"), "it kept nothing: {failure:?}");
     drop(employed.orders);
     employed.running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_storage_is_not_the_coordinators_says_so() {
+    let mut worker = Employed::new();
+    let not_ready = |news| if let News::NotReady(failure) = news { Some(failure) } else { None };
+    for is_of_another in [false, true] {
+        if is_of_another {
+            sample::log(&worker.store, 1, 0, sample::started(1, None));
+        }
+        let (subtasks, runs) = (vec![SubtaskIndex(0)], [(RegionId(0), Run(1))].into());
+        let (lineage, peers) = ("of the coordinator".to_owned(), BTreeMap::new());
+        let assignment = Assignment { lineage, parallelism: 1, restored_from: None, runs, subtasks, peers };
+        worker.order(1, Action::Deploy(assignment));
+        let failure = worker.hear(not_ready).await;
+        assert_eq!(failure.reason, FailureReason::StorageUnfit);
+        assert!(failure.message.contains("was not begun in what a worker has as checkpoint storage"), "{failure:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -248,7 +248,7 @@ fn old_record(seq: u64) -> Bytes {
             lineage: "job".into(),
             parallelism: 1,
             restored_from: None,
-            owner: Owner { address: "gone".into(), pod: "gone".into() },
+            owner: Owner { address: "gone".into(), pod: "gone".into(), job_uid: None },
         },
         _ => Body::CheckpointCompleted { checkpoint: checkpoint(seq), trigger: Trigger::Interval },
     };
@@ -289,6 +289,7 @@ async fn a_log_whose_folder_is_full_is_claimed_and_cut() {
         stand_by: false,
         patience: Duration::ZERO,
         has_had: None,
+        job_uid: None,
         deposed: 0,
     };
     let dynamic: Arc<dyn Store> = store.clone();

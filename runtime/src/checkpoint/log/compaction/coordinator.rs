@@ -339,7 +339,7 @@ fn decide(world: &World, newest: Option<&AttemptLog>, mistaken: bool) -> (Coordi
                     lineage: "job".to_owned(),
                     parallelism: 1,
                     restored_from,
-                    owner: Owner { address: String::new(), pod: String::new() },
+                    owner: Owner { address: String::new(), pod: String::new(), job_uid: None },
                 };
                 ((next, Seq(0)), started)
             }

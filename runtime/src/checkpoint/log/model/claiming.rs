@@ -66,7 +66,7 @@ impl Claiming {
                 lineage: "job".to_owned(),
                 parallelism: 1,
                 restored_from: restored_from.clone(),
-                owner: Owner { address: String::new(), pod: me.to_string() },
+                owner: Owner { address: String::new(), pod: me.to_string(), job_uid: None },
             },
         };
         Arc::new(Entry::new(me, self.place, body, Vec::new()))

@@ -42,6 +42,7 @@ impl Entry {
             Body::CheckpointCompleted { .. } => "completed",
             Body::EpochCommitted { .. } => "committed",
             Body::Released { .. } => "released",
+            Body::Deleted {} => "deleted",
             Body::Sealed { .. } => "sealed",
         };
         let record_id = format!("{author}/{attempt}.{seq} {kind}");

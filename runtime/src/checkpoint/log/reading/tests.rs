@@ -17,7 +17,7 @@ fn started(attempt: u64) -> Record {
         lineage: "job".into(),
         parallelism: 1,
         restored_from: None,
-        owner: Owner { address: String::new(), pod: String::new() },
+        owner: Owner { address: String::new(), pod: String::new(), job_uid: None },
     })
 }
 

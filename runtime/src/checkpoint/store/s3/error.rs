@@ -40,7 +40,10 @@ impl S3Store {
                         let status = status(error).unwrap_or_default();
                         format!("the service answered {status} {code}: {}", message.unwrap_or("no message"))
                     }
-                    _ => error_chain(error),
+                    _ => match &self.endpoint {
+                        Some(endpoint) => format!("no answer from {endpoint}: {}", error_chain(error)),
+                        None => error_chain(error),
+                    },
                 };
                 self.broken(action, path, text.into())
             }

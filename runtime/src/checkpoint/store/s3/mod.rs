@@ -37,6 +37,8 @@ pub struct S3Store {
     bucket: String,
     /// Ends in `/`.
     root: String,
+    /// Where the service is, if that is said.
+    endpoint: Option<String>,
     /// For small requests: gives up on an attempt early.
     client: Client,
     /// For bodies of many megabytes.
@@ -66,7 +68,7 @@ impl S3Store {
     ) -> Result<Self, StoreError> {
         let root = spec.root(job);
         let (client, patient) = connect::clients(spec, keys, patience, &spec.location(job)).await?;
-        Ok(Self { bucket: spec.bucket.clone(), root, client, patient, patience })
+        Ok(Self { bucket: spec.bucket.clone(), root, endpoint: spec.endpoint.clone(), client, patient, patience })
     }
 
     fn key(&self, path: &ObjectPath) -> Result<String, StoreError> {

@@ -8,7 +8,7 @@ async fn drained() -> (Job, usize) {
     job.sink.fares(Mood::Away);
     let first = job.start();
     first.reads().await;
-    first.stops(StopRequest { drain: true, ..suspend() });
+    first.drains().await.unwrap();
     first.until("the last checkpoint to be owned", |status| status.pending_epochs > 0).await;
     first.kill().await;
     let checkpoint = job.log().await.checkpoint.unwrap();
@@ -57,4 +57,36 @@ async fn while_it_is_published_a_stop_ends_the_process_and_the_next_start_goes_o
     job.sink.fares(Mood::Takes);
     says_that_it_was_drained(&job.start().fails().await);
     assert_eq!(job.sink.rows(), rows);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_does_not_run_yet_refuses_to_drain_and_stops_without() {
+    let (job, _) = drained().await;
+    let second = job.start();
+    second.until("its output of before", |status| status.phase == Phase::Recovering).await;
+    let refused = second.drains().await.unwrap_err();
+    let why = "the job is Recovering; it can drain when it runs, and stop without that at any time";
+    assert_eq!(refused, Refused::conflict(why.to_owned()));
+    assert_eq!(second.shared.status().phase, Phase::Recovering);
+    second.stops(suspend());
+    assert_eq!(second.ends().await.0, Outcome::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_stops_otherwise_refuses_to_drain_and_one_that_drains_may_be_asked_again() {
+    for drains_first in [false, true] {
+        let job = Job::new("");
+        job.sink.fares(Mood::Away);
+        let first = job.start();
+        first.reads().await;
+        if drains_first {
+            first.drains().await.unwrap();
+        } else {
+            first.stops(suspend());
+        }
+        first.until("to stop", |status| status.phase == Phase::Stopping).await;
+        assert_eq!(first.drains().await.is_ok(), drains_first);
+        job.sink.fares(Mood::Takes);
+        assert_eq!(first.ends().await.0, Outcome::Stopped);
+    }
 }

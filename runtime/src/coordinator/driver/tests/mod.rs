@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
 };
 
@@ -20,8 +20,13 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::{
     checkpoint::{
-        CommitPermit, destination::Destination, log::Claimant, manifest::Manifest, store::memory::MemoryStore,
+        CommitPermit,
+        destination::Destination,
+        log::{Claimant, Ending},
+        manifest::Manifest,
+        store::memory::MemoryStore,
     },
+    coordinator::api::Refused,
     exchange::remote::post::Post,
     ids::Revision,
     job::SinkTarget,
@@ -37,6 +42,7 @@ mod ahead;
 mod cancelled;
 mod drained;
 mod refused;
+mod work;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -58,6 +64,8 @@ enum Mood {
 struct FakeSink {
     mood: Mutex<Mood>,
     chunks: Mutex<BTreeMap<ChunkId, usize>>,
+    /// The next time it is asked whether the job may run.
+    panics: AtomicBool,
     tries: AtomicU64,
 }
 
@@ -82,6 +90,7 @@ impl Publisher for FakeSink {
     }
 
     async fn preflight(&self, _: &SchemaRef, _: u32, _: Preflight) -> Result<(), SinkError> {
+        assert!(!self.panics.swap(false, SeqCst), "the fake sink panics");
         Ok(())
     }
 
@@ -170,6 +179,7 @@ spec:
             stand_by: false,
             patience: Duration::ZERO,
             has_had: None,
+            job_uid: None,
             deposed: 0,
         };
         let (workers, door) = Workers::new();
@@ -185,7 +195,13 @@ spec:
         let slots = plan.spec.parallelism;
         door.keep_local(
             worker,
-            Hello { name: "local".to_owned(), slots, exchange: String::new(), digest: plan.digest.clone() },
+            Hello {
+                name: "local".to_owned(),
+                slots,
+                exchange: String::new(),
+                job: plan.id.clone(),
+                digest: plan.digest.clone(),
+            },
         );
         let (requests, requested) = unbounded_channel();
         let (shown, preflight) = (shared.clone(), false);
@@ -242,6 +258,12 @@ impl Process {
 
     fn stops(&self, request: StopRequest) {
         self.requests.send(Request::Stop(request)).unwrap();
+    }
+
+    async fn drains(&self) -> Result<(), Refused> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.requests.send(Request::Drain { request: StopRequest { drain: true, ..suspend() }, answer }).unwrap();
+        answered.await.unwrap()
     }
 
     /// Ends it on the spot.

@@ -306,6 +306,27 @@ fn what_a_stop_asks_for_during_the_checkpoint_of_a_rescale_the_next_attempt_does
 }
 
 #[test]
+fn a_stop_that_drains_between_the_attempts_of_a_rescale_is_done_by_the_next() {
+    for answers in 0..10 {
+        let mut world = World::new(3);
+        world.tick();
+        world.answer_all(true);
+        world.happens(&Happening::Rescale);
+        world.answer_some(answers);
+        for _ in 0..2 {
+            world.stop_after(stop::Last { savepoint: false, drain: true });
+        }
+        world.answer_all(true);
+        world.stops(true, true);
+        assert_eq!(
+            (world.attempts, world.released, world.last_trigger),
+            (2, Some(false), Some(Trigger::Drain)),
+            "{answers}"
+        );
+    }
+}
+
+#[test]
 fn a_savepoint_that_is_asked_for_during_the_checkpoint_of_a_rescale_is_taken_by_the_next_attempt() {
     let mut world = World::new(3);
     world.tick();

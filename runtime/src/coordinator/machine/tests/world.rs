@@ -82,6 +82,7 @@ pub(super) struct World {
     logged: Option<Epoch>,
     pub(super) restored: Option<Epoch>,
     pub(super) triggered: Option<Epoch>,
+    pub(super) last_trigger: Option<Trigger>,
     under_way: BTreeMap<Epoch, Checkpoint>,
     /// How often one began while another was under way.
     pub(super) overlaps: u64,
@@ -100,6 +101,8 @@ pub(super) struct World {
     pub(super) saved: u64,
     /// The attempt that was asked to go on with another parallelism.
     rescales: Option<u64>,
+    /// The attempt before this one, if that has ended with a rescale's checkpoint.
+    rescaled_from: Option<u64>,
     stopped_at: Option<u64>,
     /// Since when the sinks are not waited for without limit.
     hurried_at: Option<u64>,
@@ -135,6 +138,7 @@ impl World {
             logged: None,
             restored: None,
             triggered: None,
+            last_trigger: None,
             under_way: BTreeMap::new(),
             overlaps: 0,
             last: None,
@@ -148,6 +152,7 @@ impl World {
             saving: None,
             saved: 0,
             rescales: None,
+            rescaled_from: None,
             stopped_at: None,
             hurried_at: None,
             drains: false,
@@ -223,7 +228,19 @@ impl World {
 
     pub(super) fn stop_after(&mut self, last: stop::Last) {
         let running = self.stage == Stage::Running;
-        self.drains |= running && last.drain && self.stopped_at.is_none();
+        let is_between = match self.stage {
+            Stage::Aborting => self.is_rescaled(),
+            Stage::Claiming | Stage::Recovering => self.rescaled_from.is_some_and(|from| from + 1 == self.attempts),
+            _ => false,
+        };
+        if last.drain
+            && self.stopped_at.is_none()
+            && !matches!(self.stage, Stage::Aborting | Stage::Releasing | Stage::Done)
+        {
+            let is_done_as_asked = running && self.restarting.is_none() || is_between;
+            assert_eq!(self.machine.can_drain(), is_done_as_asked, "{:?}", self.stage);
+        }
+        self.drains |= (running || is_between) && last.drain && self.stopped_at.is_none();
         self.stopped_at.get_or_insert(self.now);
         self.cut_short |= self.restarting.is_some();
         if !last.savepoint {
@@ -444,6 +461,7 @@ impl World {
         }
         let is_left_to_do = is_rescaled && (self.drains || self.saving == Some(Saving::Asked));
         assert!(self.stopped_at.is_none() || is_left_to_do, "claims after a stop");
+        self.rescaled_from = is_rescaled.then_some(self.attempts);
         self.stage = Stage::Claiming;
         self.attempts += 1;
         self.strays.clear();
@@ -489,6 +507,7 @@ impl World {
             Trigger::Finish => assert_eq!(self.exhausted.len(), SOURCES),
         }
         self.triggered = Some(epoch);
+        self.last_trigger = Some(trigger);
         if barrier.last {
             self.last = Some(LastBarrier { trigger, owned_at: None });
         }

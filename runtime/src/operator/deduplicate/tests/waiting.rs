@@ -38,7 +38,8 @@ async fn rows_that_wait_take_up_the_columns_that_there_are_now() {
     let columns =
         Columns { input: Arc::new(Schema::new(fields)), keys: vec![3], key_names: vec!["key".into()], time: 2 };
     let mut now = build(columns, range, None, &Dropped::default(), ahead, &backend);
-    let states = vec![RestoredState { value: state.value.clone(), parts: parts.collect(), table: None }];
+    let states =
+        vec![RestoredState { groups: range.groups(), value: state.value.clone(), parts: parts.collect(), table: None }];
     now.restore(states, &Lacking { columns: ["note".to_owned()].into(), ..Lacking::default() }).unwrap();
     now.on_watermark(EventTime(10), &mut out).unwrap();
     let put_out = out.elements.iter().find_map(|emitted| match emitted {

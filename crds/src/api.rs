@@ -167,7 +167,7 @@ pub enum FailureReason {
     StateUnfit,
     /// Another healthy process runs the job.
     OwnedElsewhere,
-    /// A newer revision of the job has taken over.
+    /// A newer revision of the job has taken over, or the job was cancelled and deleted.
     Superseded,
     /// The workers that are there have fewer slots than the job needs.
     SlotsMissing,

@@ -68,7 +68,7 @@ reasons! {
     SINK_UNFIT = "SinkUnfit": "A sink can't take the rows as promised: no such table, another column, a deduplication window too short." => "The message has the statement that makes it fit.";
     STATE_UNFIT = "StateUnfit": "The newest checkpoint and the spec do not fit each other." => "Take back the change that the message names; or, to begin without state, delete the StreamJob and make it anew with another `jobId`.";
     OWNED_ELSEWHERE = "OwnedElsewhere": "Another healthy process runs the job of this `jobId`." => "Find it by the address in the message, and stop it, or set another `jobId`.";
-    SUPERSEDED = "Superseded": "A newer revision runs the job of this `jobId`: another StreamJob or another cluster." => "Delete one of the two, or give it another `jobId`.";
+    SUPERSEDED = "Superseded": "A newer revision runs the job of this `jobId`: another StreamJob or another cluster; or the job was cancelled and deleted." => "Delete one of the two, or give it another `jobId`.";
     SLOTS_MISSING = "SlotsMissing": "The workers that are there have fewer slots than `spec.parallelism`." => "Wait for the workers that are still to come; if none are, look at their pods, or raise their number.";
     WORKER_LOST = "WorkerLost": "A worker has left or does not answer; the job goes on with the others, from its newest checkpoint." => "Wait; if it stays so, look at the worker that the message names.";
     LOCAL_DISK_FAILED = "LocalDiskFailed": "The local disk of a pod is full, or does not work; the job starts again by its restart strategy." => "The message has the system's answer. Give the pods more `ephemeral-storage` (guide: State), or spread the state by `parallelism`.";

@@ -32,13 +32,16 @@ const DATANODES_WITHIN: Duration = Duration::from_mins(5);
 pub const PROGRAM: Program = Program { name: NAME, version: "3.4.3", fill };
 
 /// Class path and options; run in a folder that has `lib` and `classes`.
-const JVM: [&str; 6] = [
+const JVM: [&str; 8] = [
     "-cp",
     "classes:lib/*",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-Xmx192m",
     "-Djava.net.preferIPv4Stack=true",
+    // Nothing of theirs stays in the machine's folder for temporary files.
+    "-Djava.io.tmpdir=.",
+    "-XX:-UsePerfData",
 ];
 
 /// A running file system.

@@ -14,6 +14,7 @@ async fn every_broken_document_is_refused_with_a_clear_word() {
         .query("CREATE TABLE unfit (store_id Int64, amount Decimal(12, 2)) ENGINE = MergeTree ORDER BY store_id")
         .await
         .unwrap();
+    let storage = tempfile::tempdir().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("broken");
     let mut documents: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     documents.sort();
@@ -23,7 +24,11 @@ async fn every_broken_document_is_refused_with_a_clear_word() {
         let mut command = Command::new(program());
         command.arg("validate").arg(&document).env_remove("TIDEGATE_SECRET_CLICKHOUSE_PASSWORD");
         if text.contains("clickHouse:") {
-            command.arg("--set").arg(format!("spec.sinks[0].clickHouse.url={}", world.clickhouse.url()));
+            command
+                .arg("--set")
+                .arg(format!("spec.sinks[0].clickHouse.url={}", world.clickhouse.url()))
+                .arg("--set")
+                .arg(format!("spec.checkpoint.storage.local.path={}", storage.path().display()));
         }
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

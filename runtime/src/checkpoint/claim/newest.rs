@@ -25,8 +25,7 @@ const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 50 });
 
 /// What every log begins with.
 const BEGINNING: Place = (Attempt(1), Seq(0));
-const NO_BEGINNING: &str = ", and there are other records: bring it back; or delete the folder `log/`, if the job was \
-                            deleted with its checkpoints and this is what a request left that came late";
+const NO_BEGINNING: &str = ", and there are other records: bring it back from a copy of the storage";
 
 /// Reads what the newest attempt says; `None` if nobody ran the job yet. How many requests that takes does not depend on
 /// how much was ever written.

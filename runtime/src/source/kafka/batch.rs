@@ -140,6 +140,17 @@ impl BatchConsumer {
         }
     }
 
+    /// Reads these partitions no more, and says nothing of it.
+    #[cfg(test)]
+    pub(super) fn pause(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
+        let Some(client) = self.client() else { return Err(KafkaError::Canceled) };
+        // SAFETY: client and list are live; the call marks each element with its outcome, and the list is copied.
+        match unsafe { rd::rd_kafka_pause_partitions(client.native_ptr(), partitions.ptr()) } {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            error => Err(KafkaError::PauseResume(RDKafkaErrorCode::from(error).to_string())),
+        }
+    }
+
     /// Sends offsets to the group and does not wait; a failure is logged when the answer comes.
     pub(super) fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
         let Some(client) = self.client() else { return Err(KafkaError::Canceled) };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
-use tidegate_crds::KafkaSource;
+use tidegate_crds::{HumanDuration, KafkaSource};
 
 use super::{
     KafkaTopic,
@@ -32,10 +32,12 @@ fn fields(cluster: &MockCluster<'static, DefaultProducerContext>) -> KafkaSource
 
 /// The first of `parallelism` readers, from when the topic had one partition.
 fn open(fields: &KafkaSource, parallelism: u32, discovery: Option<Duration>) -> KafkaReader {
-    let consumer = KafkaTopic::new("job", "orders", fields).unwrap().consumer().unwrap();
+    let interval = HumanDuration(discovery.unwrap_or_default());
+    let fields = KafkaSource { partition_discovery_interval: interval, ..fields.clone() };
+    let topic = KafkaTopic::new("job", "orders", &fields).unwrap();
     let context = ReaderContext { subtask: SubtaskIndex(0), parallelism };
-    let known = KnownTopic { name: "orders".into(), id: None, partitions: 1, asked_at: env::monotonic() };
-    KafkaReader::new("orders", context, discovery, false, consumer, vec![Split::new(0, 0, None)], known).unwrap()
+    let known = KnownTopic { id: None, partitions: 1, asked_at: env::monotonic() };
+    KafkaReader::new(topic, context, vec![Split::new(0, 0, None)], known).unwrap()
 }
 
 fn splits(reader: &KafkaReader) -> Vec<String> {

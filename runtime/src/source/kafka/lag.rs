@@ -25,18 +25,30 @@ use crate::{
 /// Brokers that have not answered for so long are asked again later.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where a reader is, and where the brokers said that its partitions end: each tells the other.
-#[derive(Debug, Default)]
+/// Where a reader is, with which client, and where the brokers said that its partitions end: each tells the other.
 pub(super) struct Places(Mutex<Known>);
 
-#[derive(Debug, Default)]
 struct Known {
+    consumer: Arc<BatchConsumer>,
     splits: Vec<Split>,
     /// By partition: where it ended, and when that was asked.
     ends: BTreeMap<i32, (u64, Duration)>,
 }
 
 impl Places {
+    pub(super) fn new(consumer: Arc<BatchConsumer>) -> Self {
+        Self(Mutex::new(Known { consumer, splits: Vec::new(), ends: BTreeMap::new() }))
+    }
+
+    /// The reader goes on with this client.
+    pub(super) fn set_consumer(&self, consumer: Arc<BatchConsumer>) {
+        self.lock().consumer = consumer;
+    }
+
+    fn consumer(&self) -> Arc<BatchConsumer> {
+        Arc::clone(&self.lock().consumer)
+    }
+
     pub(super) fn set(&self, splits: &[Split]) {
         splits.clone_into(&mut self.lock().splits);
     }
@@ -64,14 +76,13 @@ impl Places {
 pub(super) struct KafkaLag {
     pub(super) source: String,
     pub(super) topic: String,
-    pub(super) consumer: Arc<BatchConsumer>,
     pub(super) places: Arc<Places>,
 }
 
 #[async_trait]
 impl LagProbe for KafkaLag {
     async fn lag(&self) -> Result<u64, SourceError> {
-        let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
+        let (consumer, topic) = (self.places.consumer(), self.topic.clone());
         let unbounded = self.places.get().into_iter().filter(|split| !split.is_bounded()).map(|split| split.partition);
         let unbounded: Vec<i32> = unbounded.collect();
         let asked_at = env::monotonic();
@@ -83,7 +94,7 @@ impl LagProbe for KafkaLag {
 }
 
 /// Where the partitions end. Blocks.
-fn ends(consumer: &BatchConsumer, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, u64>, Trouble> {
+pub(super) fn ends(consumer: &BatchConsumer, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, u64>, Trouble> {
     if partitions.is_empty() {
         return Ok(BTreeMap::new());
     }

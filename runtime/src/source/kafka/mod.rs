@@ -29,8 +29,8 @@
 //!
 //! `batch` takes thousands of messages with one call and leaves their bytes where librdkafka put them; `gather` makes a
 //! batch of them; `reader` waits for it without blocking its thread. `split` says what a message means for its
-//! partition, `assign` which partitions a reader has. `offsets`, `discovery` and
-//! `lag` ask the brokers.
+//! partition, `assign` which partitions a reader has. `offsets`, `discovery` and `lag` ask the brokers; `stall` finds
+//! partitions that librdkafka has forgotten.
 
 mod assign;
 mod batch;
@@ -42,6 +42,7 @@ mod lag;
 mod offsets;
 mod reader;
 mod split;
+mod stall;
 mod start;
 mod topic;
 #[cfg(test)]

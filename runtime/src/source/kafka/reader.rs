@@ -7,6 +7,7 @@ use rdkafka::{Offset, TopicPartitionList, error::KafkaResult};
 use tokio::task::JoinHandle;
 
 use super::{
+    KafkaTopic,
     assign::made_anew,
     batch::BatchConsumer,
     discovery::{self, Found},
@@ -14,6 +15,7 @@ use super::{
     lag::{KafkaLag, Places},
     offsets,
     split::{Split, partition_of},
+    stall::{Stall, TakesOver},
 };
 use crate::{
     env,
@@ -46,20 +48,18 @@ const LOOKS_WITHIN: Duration = Duration::from_secs(2);
 /// What was taken from librdkafka but not handed over lies in `gathered`, never in a future: a `fetch` that is dropped
 /// half way has lost nothing, and the next one goes on with it.
 pub(super) struct KafkaReader {
-    source: String,
-    topic: String,
+    topic: KafkaTopic,
     context: ReaderContext,
-    consumer: Arc<BatchConsumer>,
+    pub(super) consumer: Arc<BatchConsumer>,
     splits: Vec<Split>,
     /// Where the splits are, for the lag.
     places: Arc<Places>,
-    bounded: bool,
+    stall: Stall,
     gathered: Gather,
     /// When the first gathered record came, in [`env::monotonic`] time.
     since: Option<Duration>,
     /// A partition whose place is not there any more: where the reader stops.
     lost: Option<(i32, i64)>,
-    discovery: Option<Duration>,
     next_discovery: Duration,
     looking: Option<JoinHandle<Result<Found, Trouble>>>,
     /// How many partitions the topic had at the last look, of all readers.
@@ -74,27 +74,23 @@ pub(super) struct KafkaReader {
 
 impl KafkaReader {
     pub(super) fn new(
-        source: &str,
+        topic: KafkaTopic,
         context: ReaderContext,
-        discovery: Option<Duration>,
-        bounded: bool,
-        consumer: Arc<BatchConsumer>,
         splits: Vec<Split>,
         known: KnownTopic,
     ) -> Result<Self, Trouble> {
+        let consumer = topic.consumer()?;
         let reader = Self {
-            source: source.to_owned(),
-            topic: known.name,
             context,
             gathered: Gather::new(Arc::clone(&consumer)),
+            places: Arc::new(Places::new(Arc::clone(&consumer))),
+            stall: Stall::default(),
             consumer,
             splits,
-            places: Arc::default(),
-            bounded,
             since: None,
             lost: None,
-            discovery,
-            next_discovery: env::monotonic() + discovery.unwrap_or(LOOK_AT_TOPIC),
+            next_discovery: env::monotonic() + topic.discovery.unwrap_or(LOOK_AT_TOPIC),
+            topic,
             looking: None,
             partitions: known.partitions as usize,
             known_at: known.asked_at,
@@ -106,9 +102,34 @@ impl KafkaReader {
         Ok(reader)
     }
 
+    /// Goes on with another client, from the records that were handed over last, if the partitions still stand where it has
+    /// more of them.
+    fn go_on_with(&mut self, (consumer, mut stand): TakesOver) -> Result<(), Trouble> {
+        stand.retain(|partition, taken| {
+            self.splits.iter().any(|split| split.partition == *partition && split.taken() == *taken)
+        });
+        if stand.is_empty() {
+            return Ok(());
+        }
+        let stand: Vec<String> =
+            stand.into_iter().map(|(partition, taken)| format!("{partition} at offset {taken}")).collect();
+        tracing::warn!(
+            source = self.topic.name,
+            topic = self.topic.topic,
+            partitions = stand.join(", "),
+            "the Kafka client reads partitions no more of which the brokers have more; a new client goes on"
+        );
+        self.places.set_consumer(Arc::clone(&consumer));
+        self.gathered = Gather::new(Arc::clone(&consumer));
+        self.consumer = consumer;
+        self.since = None;
+        self.splits.iter_mut().for_each(Split::rewind);
+        self.read_from(self.splits.iter().filter(|split| !split.is_at_end()))
+    }
+
     fn read_from<'a>(&self, splits: impl Iterator<Item = &'a Split>) -> Result<(), Trouble> {
         let begins: Vec<_> = splits.map(|split| (split.partition, split.begin())).collect();
-        let list = offset_list(&self.topic, begins.iter().map(|(partition, (offset, _))| (*partition, *offset)))
+        let list = offset_list(&self.topic.topic, begins.iter().map(|(partition, (offset, _))| (*partition, *offset)))
             .map_err(failed_to("name the partitions to read"))?;
         if list.count() == 0 {
             return Ok(());
@@ -127,7 +148,7 @@ impl KafkaReader {
             match event::meaning(event.code) {
                 Meaning::EndOfPartition => {}
                 Meaning::Passing => tracing::warn!(
-                    source = self.source,
+                    source = self.topic.name,
                     partition = event.partition,
                     error = %event.code,
                     "kafka reports an error that passes: {}", event.text
@@ -135,21 +156,21 @@ impl KafkaReader {
                 Meaning::Lost => self.lost = Some((event.partition, event.offset)),
                 Meaning::Final => {
                     return Err(Trouble::failed(
-                        format!("read partition {} of topic `{}`", event.partition, self.topic),
+                        format!("read partition {} of topic `{}`", event.partition, self.topic.topic),
                         format!("{}: {}", event.code, event.text),
                     ));
                 }
             }
         }
         match self.consumer.client().and_then(|client| client.context().watch.newest_if(event::is_final)) {
-            Some(ailment) => Err(Trouble::failed(format!("read topic `{}`", self.topic), ailment.reason)),
+            Some(ailment) => Err(Trouble::failed(format!("read topic `{}`", self.topic.topic), ailment.reason)),
             None => Ok(()),
         }
     }
 
     /// Why the place of a partition is gone.
     async fn explain(&self, partition: i32, offset: i64) -> Trouble {
-        let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
+        let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.topic.clone());
         let wanted = self
             .splits
             .iter()
@@ -170,7 +191,7 @@ impl KafkaReader {
 
     /// What there is to return now.
     fn ready(&mut self) -> Option<Fetched> {
-        let at_end = self.bounded && self.splits.iter().all(Split::is_at_end);
+        let at_end = self.topic.bounded && self.splits.iter().all(Split::is_at_end);
         let waited = self.since.is_some_and(|since| env::monotonic() >= since + LINGER);
         let is_due = at_end || waited || self.gathered.is_full();
         if !self.gathered.is_empty() && !is_due {
@@ -192,9 +213,9 @@ impl KafkaReader {
     /// Starts to look at the topic when it is time.
     fn look_around(&mut self) {
         if self.looking.is_none() && env::monotonic() >= self.next_discovery {
-            self.next_discovery = env::monotonic() + self.discovery.unwrap_or(LOOK_AT_TOPIC);
-            let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
-            let known = self.discovery.map(|_| self.splits.iter().map(|split| split.partition).collect());
+            self.next_discovery = env::monotonic() + self.topic.discovery.unwrap_or(LOOK_AT_TOPIC);
+            let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.topic.clone());
+            let known = self.topic.discovery.map(|_| self.splits.iter().map(|split| split.partition).collect());
             let context = self.context;
             // Who had no answer waits for one each time, and partitions would be found later.
             let asks_id = self.topic_id.is_some();
@@ -212,7 +233,7 @@ impl KafkaReader {
         let Found { new, partitions, topic_id, asked_at } = match found {
             Ok(Ok(found)) => found,
             Ok(Err(trouble)) => {
-                let error = crate::error_chain(&trouble.of_source(&self.source));
+                let error = crate::error_chain(&trouble.of_source(&self.topic.name));
                 tracing::warn!(error, "failed to look at the topic; the next look is in its turn");
                 return Ok(None);
             }
@@ -221,7 +242,7 @@ impl KafkaReader {
         if let (Some(known), Some(found)) = (&self.topic_id, topic_id)
             && *known != found
         {
-            return Err(Trouble::Refused(made_anew(&self.topic, known, &found)));
+            return Err(Trouble::Refused(made_anew(&self.topic.topic, known, &found)));
         }
         self.tell_of_open_transactions();
         // One of another reader counts as known with the next look: by then that reader has looked, too.
@@ -235,7 +256,12 @@ impl KafkaReader {
         let splits: Vec<Split> = new.into_iter().map(|(partition, first)| Split::new(partition, first, None)).collect();
         self.read_from(splits.iter())?;
         for split in &splits {
-            tracing::info!(source = self.source, partition = split.partition, offset = split.next(), "new partition");
+            tracing::info!(
+                source = self.topic.name,
+                partition = split.partition,
+                offset = split.next(),
+                "new partition"
+            );
         }
         self.splits.extend(splits);
         self.gathered.index(&self.splits);
@@ -244,7 +270,7 @@ impl KafkaReader {
 
     /// A bounded run that does not come to its end waits for somebody.
     fn tell_of_open_transactions(&mut self) {
-        if !self.bounded {
+        if !self.topic.bounded {
             return;
         }
         let ahead = self.splits.iter().filter(|split| !split.is_at_end());
@@ -253,8 +279,8 @@ impl KafkaReader {
             let waits: Vec<String> =
                 stands.iter().map(|(partition, offset)| format!("{partition} at offset {offset}")).collect();
             tracing::warn!(
-                source = self.source,
-                topic = self.topic,
+                source = self.topic.name,
+                topic = self.topic.topic,
                 partitions = waits.join(", "),
                 "waits for partitions that have not come to the end of this run: where a transaction is open, reading \
                  goes on when it is committed, aborted, or timed out by the brokers"
@@ -268,6 +294,18 @@ impl KafkaReader {
             self.take()?;
             if let Some((partition, offset)) = self.lost {
                 return Err(self.explain(partition, offset).await);
+            }
+            self.stall.on_asked(env::monotonic(), &self.topic, &self.consumer, &self.splits);
+            match self.stall.found().await {
+                Ok(None) => {}
+                Ok(Some(takes_over)) => self.go_on_with(takes_over)?,
+                Err(trouble) => {
+                    let error = crate::error_chain(&trouble.of_source(&self.topic.name));
+                    tracing::warn!(
+                        error,
+                        "failed to look at partitions that stand still; the next look is in its turn"
+                    );
+                }
             }
             self.look_around();
             // Also while there is always something to read.
@@ -313,11 +351,11 @@ impl KafkaReader {
 impl SourceReader for KafkaReader {
     async fn fetch(&mut self) -> Result<Fetched, SourceError> {
         let fetched = self.next().await;
-        fetched.map_err(|trouble| trouble.of_source(&self.source))
+        fetched.map_err(|trouble| trouble.of_source(&self.topic.name))
     }
 
     fn positions(&self) -> Vec<SplitState> {
-        self.splits.iter().map(|split| split.state(&self.topic, self.topic_id.as_deref())).collect()
+        self.splits.iter().map(|split| split.state(&self.topic.topic, self.topic_id.as_deref())).collect()
     }
 
     fn end(&self, split: usize) -> End {
@@ -325,7 +363,7 @@ impl SourceReader for KafkaReader {
     }
 
     fn splits_known_at(&self) -> Option<Duration> {
-        self.discovery.filter(|interval| *interval <= WAITS_AT_MOST).map(|_| self.known_at)
+        self.topic.discovery.filter(|interval| *interval <= WAITS_AT_MOST).map(|_| self.known_at)
     }
 
     async fn look_for_splits(&mut self) -> Result<bool, SourceError> {
@@ -347,7 +385,7 @@ impl SourceReader for KafkaReader {
             Ok(())
         };
         let looked = env::within(LOOKS_WITHIN, looks).await;
-        looked.unwrap_or(Ok(())).map_err(|trouble: Trouble| trouble.of_source(&self.source))?;
+        looked.unwrap_or(Ok(())).map_err(|trouble: Trouble| trouble.of_source(&self.topic.name))?;
         Ok(changed)
     }
 
@@ -358,9 +396,8 @@ impl SourceReader for KafkaReader {
 
     fn lag_probe(&self) -> Option<Arc<dyn LagProbe>> {
         Some(Arc::new(KafkaLag {
-            source: self.source.clone(),
-            topic: self.topic.clone(),
-            consumer: Arc::clone(&self.consumer),
+            source: self.topic.name.clone(),
+            topic: self.topic.topic.clone(),
             places: Arc::clone(&self.places),
         }))
     }
@@ -368,15 +405,15 @@ impl SourceReader for KafkaReader {
     fn checkpoint_completed(&mut self, epoch: Epoch, positions: &[SplitState]) -> Result<(), SourceError> {
         let mine = positions
             .iter()
-            .filter_map(|state| Some((partition_of(&self.topic, &state.split)?, state.next)))
+            .filter_map(|state| Some((partition_of(&self.topic.topic, &state.split)?, state.next)))
             .filter(|(partition, _)| self.splits.iter().any(|split| split.partition == *partition));
-        let committed = offset_list(&self.topic, mine).and_then(|list| match list.count() {
+        let committed = offset_list(&self.topic.topic, mine).and_then(|list| match list.count() {
             0 => Ok(()),
             _ => self.consumer.commit(&list),
         });
         if let Err(error) = committed {
             tracing::warn!(
-                source = self.source, %epoch, %error,
+                source = self.topic.name, %epoch, %error,
                 "failed to commit offsets to the group; only lag monitors use them"
             );
         }
@@ -387,7 +424,6 @@ impl SourceReader for KafkaReader {
 /// What was known of a topic when it was opened.
 #[derive(Debug, Clone)]
 pub(super) struct KnownTopic {
-    pub(super) name: String,
     pub(super) id: Option<String>,
     pub(super) partitions: u32,
     /// In the time of [`env::monotonic`].

@@ -88,6 +88,11 @@ impl Split {
         self.next = self.taken;
     }
 
+    /// What was taken and not handed over is to be taken again.
+    pub(super) fn rewind(&mut self) {
+        self.taken = self.next;
+    }
+
     /// Whether a bounded partition has no more to take.
     pub(super) fn is_at_end(&self) -> bool {
         self.end.is_some_and(|end| self.taken >= end)
@@ -140,6 +145,16 @@ mod tests {
         split.hand_over();
         assert_eq!(split.next(), 15);
         assert!(!split.on_record(14), "a repeat");
+    }
+
+    #[test]
+    fn what_was_not_handed_over_is_taken_again_and_nothing_else() {
+        let mut split = Split::new(0, 10, None);
+        assert!(split.on_record(10));
+        split.hand_over();
+        assert!(split.on_record(11));
+        split.rewind();
+        assert!(!split.on_record(10) && split.on_record(11), "10 was handed over");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A topic as a source.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -27,12 +27,12 @@ const DEFAULTS: [(&str, &str); 3] =
 /// A topic of an Apache Kafka cluster.
 #[derive(Debug, Clone)]
 pub struct KafkaTopic {
-    name: String,
-    topic: String,
+    pub(super) name: String,
+    pub(super) topic: String,
     group: String,
     start: Start,
-    bounded: bool,
-    discovery: Option<std::time::Duration>,
+    pub(super) bounded: bool,
+    pub(super) discovery: Option<Duration>,
     cluster: Cluster,
 }
 
@@ -74,6 +74,8 @@ impl KafkaTopic {
         self.fixed().map(|(name, value)| (name, if name == "isolation.level" { "read_uncommitted" } else { value }))
     }
 
+    /// A client that has heard nothing of the topic yet: it asks whether the places are those of the record before when it
+    /// learns of the leaders.
     pub(super) fn consumer(&self) -> Result<Arc<BatchConsumer>, Trouble> {
         let config = self.cluster.client(&DEFAULTS, &self.fixed());
         BatchConsumer::new(&config).map_err(failed_to("make a Kafka consumer"))
@@ -93,12 +95,8 @@ impl KafkaTopic {
         let splits = offsets::resolve(&planner, &self.topic, &wanted, self.start, until.as_ref())?;
         drop((planner, until));
         let known_before = || restored?.iter().find_map(|state| state.provenance.as_ref()?.topic_id.clone());
-        let (name, id, partitions) = (self.topic.clone(), id.or_else(known_before), found.partitions);
-        let known = KnownTopic { name, id, partitions, asked_at };
-        // A client that has heard nothing of the topic yet: it asks whether the places are those of the record before when
-        // it learns of the leaders.
-        let consumer = self.consumer()?;
-        KafkaReader::new(&self.name, context, self.discovery, self.bounded, consumer, splits, known)
+        let known = KnownTopic { id: id.or_else(known_before), partitions: found.partitions, asked_at };
+        KafkaReader::new(self.clone(), context, splits, known)
     }
 }
 

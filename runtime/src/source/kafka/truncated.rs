@@ -52,11 +52,11 @@ fn open(cluster: &Cluster, next: u64, newest: Option<RecordPlace>) -> KafkaReade
         security: None,
         properties: BTreeMap::new(),
     };
-    let consumer = KafkaTopic::new("job", "orders", &spec).unwrap().consumer().unwrap();
+    let topic = KafkaTopic::new("job", "orders", &spec).unwrap();
     let context = ReaderContext { subtask: SubtaskIndex(0), parallelism: 1 };
-    let known = KnownTopic { name: "orders".into(), id: None, partitions: 1, asked_at: env::monotonic() };
+    let known = KnownTopic { id: None, partitions: 1, asked_at: env::monotonic() };
     let splits = vec![Split::new(0, next, None).after(newest)];
-    KafkaReader::new("orders", context, None, false, consumer, splits, known).unwrap()
+    KafkaReader::new(topic, context, splits, known).unwrap()
 }
 
 /// Where the reader is when it has read so many records.

@@ -86,10 +86,6 @@ impl Resolver<'_> {
     /// Refuses a key that is the same for every row, and one by a place that there is not.
     fn varies(&self, key: &Expr, projection: &[SelectItem], near: Position) -> Result<(), SqlError> {
         let at = start(key).unwrap_or(near);
-        let selected = |item: &SelectItem| match item {
-            SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) => Some(expr.clone()),
-            _ => None,
-        };
         let written = match key {
             Expr::Value(ValueWithSpan { value: Value::Number(place, _), .. })
                 if place.bytes().all(|digit| digit.is_ascii_digit()) =>
@@ -103,17 +99,20 @@ impl Resolver<'_> {
                     );
                     return Err(SqlError::new(at, message));
                 };
-                selected(item)
+                match item {
+                    SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) => Some(expr),
+                    _ => None,
+                }
             }
             Expr::Identifier(name) if !self.columns.names.contains(&name.value) => {
                 projection.iter().find_map(|item| match item {
-                    SelectItem::ExprWithAlias { expr, alias } if alias.value == name.value => Some(expr.clone()),
+                    SelectItem::ExprWithAlias { expr, alias } if alias.value == name.value => Some(expr),
                     _ => None,
                 })
             }
             _ => None,
         };
-        if self.check.is_constant(written.as_ref().unwrap_or(key)) {
+        if self.check.is_constant(written.unwrap_or(key)) {
             let message = format!(
                 "found `{}` after GROUP BY, which is the same for every row; select it, and group by columns only",
                 shown(key)

@@ -15,8 +15,9 @@ use tokio::task::JoinHandle;
 use super::{KafkaTopic, batch::BatchConsumer, lag::ends, split::Split};
 use crate::kafka::Trouble;
 
-/// For how long a job has asked, and got nothing of a partition, before the brokers are asked for its end.
-const STANDS: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000 });
+/// For how long a job has asked, and got nothing of a partition, before the brokers are asked for its end. It doubles with
+/// each new client that has not helped: an answer may take long, over a slow network, and a new client begins it anew.
+const STANDS: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 30_000 });
 /// What counts, at most, between two times that the job asked: it may have had enough to do, or have been paused.
 const COUNTS_AT_MOST: Duration = Duration::from_millis(200);
 
@@ -27,13 +28,20 @@ pub(super) type Taken = BTreeMap<i32, u64>;
 pub(super) type TakesOver = (Arc<BatchConsumer>, Taken);
 
 /// Watches for partitions that stand still.
-#[derive(Default)]
 pub(super) struct Stall {
+    /// Of `asked_for`: [`STANDS`], or more.
+    stands: Duration,
     asked_at: Duration,
     asked_for: Duration,
     /// When `asked_for` began.
     taken: Taken,
     look: Option<JoinHandle<Result<Option<TakesOver>, Trouble>>>,
+}
+
+impl Default for Stall {
+    fn default() -> Self {
+        Self { stands: STANDS, asked_at: Duration::ZERO, asked_for: Duration::ZERO, taken: Taken::new(), look: None }
+    }
 }
 
 impl Stall {
@@ -55,11 +63,11 @@ impl Stall {
         }
     }
 
-    /// What stood still for [`STANDS`], told once.
+    /// What stood still for so long, told once.
     fn stand(&mut self, now: Duration, splits: &[Split]) -> Taken {
         self.asked_for += now.saturating_sub(self.asked_at).min(COUNTS_AT_MOST);
         self.asked_at = now;
-        if self.asked_for < STANDS {
+        if self.asked_for < self.stands {
             return Taken::new();
         }
         self.asked_for = Duration::ZERO;
@@ -72,12 +80,15 @@ impl Stall {
 
     /// What a look that has ended found.
     pub(super) async fn found(&mut self) -> Result<Option<TakesOver>, Trouble> {
-        match self.look.take_if(|look| look.is_finished()) {
-            Some(look) => {
-                look.await.unwrap_or_else(|error| Err(Trouble::failed("look at partitions that stand still", error)))
-            }
-            None => Ok(None),
+        let Some(look) = self.look.take_if(|look| look.is_finished()) else { return Ok(None) };
+        let found =
+            look.await.unwrap_or_else(|error| Err(Trouble::failed("look at partitions that stand still", error)));
+        match &found {
+            Ok(Some(_)) => self.stands = self.stands.saturating_mul(2),
+            Ok(None) => self.stands = STANDS,
+            Err(_) => {}
         }
+        found
     }
 }
 
@@ -213,6 +224,11 @@ mod tests {
         let none = Taken::new;
         // Each second step is one of `STANDS`; at the first there is nothing to compare with.
         assert_eq!(told, [none(), none(), none(), none(), stands.clone(), none(), stands, none()]);
+
+        // After a new client that has not helped.
+        let mut stall = Stall { stands: 2 * STANDS, ..Stall::default() };
+        let told = (0..=12).filter(|step| !stall.stand(at(*step), &splits).is_empty());
+        assert_eq!(told.collect::<Vec<_>>(), [8, 12]);
 
         let mut stall = Stall::default();
         assert_eq!(stall.stand(Duration::from_hours(1), &splits), none());

@@ -114,9 +114,11 @@ async fn the_broker_is_killed_and_comes_back() {
     let mut process = job.start();
     process.wait_for_epoch(2, PATIENCE).await;
     // Kafka 4.3 loses the ends of transactions that were committed and not yet told to their partitions: see "A
-    // transaction that hangs" in docs/guide/kafka.md.
+    // transaction that hangs" in docs/guide/kafka.md. So the job begins none before the broker is dead.
+    process.signal("STOP");
     world.wait_for_markers(&run).await;
     world.kafka.kill_9().unwrap();
+    process.signal("CONT");
     world.kafka.restart().await.unwrap();
     assert_eq!(process.wait(PATIENCE), End::Finished);
     world.assert_exact(&run, &workload).await;

@@ -222,10 +222,13 @@ impl SinkSpec {
 }
 
 fn check_s3(s3: &S3Storage, problems: &mut Vec<Problem>) {
-    if !(3..=63).contains(&s3.bucket.len()) {
+    if !(3..=63).contains(&s3.bucket.len()) || s3.bucket.contains([':', '/']) {
         problems.push(Problem::new(
             "spec.checkpoint.storage.s3.bucket",
-            format!("found `{}`; accepted is the name of a bucket, of 3 to 63 characters", s3.bucket),
+            format!(
+                "found `{}`; accepted is the name of a bucket, of 3 to 63 characters, without scheme and folder (`prefix`)",
+                s3.bucket
+            ),
         ));
     }
     if let Some(endpoint) = &s3.endpoint
@@ -600,6 +603,31 @@ mod tests {
             let problem = files(path).unwrap_err();
             assert!(
                 problem.contains(&format!("spec.sinks[0].files.path: found `{path}`; accepted is the path")),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_a_name_and_no_address() {
+        let check = |bucket: &str| {
+            let document = serde_json::json!({
+                "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob",
+                "metadata": { "name": "job" },
+                "spec": {
+                    "sources": [{ "name": "orders", "generator": {} }],
+                    "sql": "INSERT INTO out SELECT amount FROM orders",
+                    "sinks": [{ "name": "out", "print": {} }],
+                    "checkpoint": { "storage": { "s3": { "bucket": bucket } } },
+                }
+            });
+            serde_json::from_value::<StreamJob>(document).unwrap().check().map_err(|problems| problems.to_string())
+        };
+        assert_eq!(check("tide-gate.checkpoints"), Ok(()));
+        for bucket in ["s3://tidegate", "tidegate/jobs", "ab"] {
+            let problem = check(bucket).unwrap_err();
+            assert!(
+                problem.contains(&format!("spec.checkpoint.storage.s3.bucket: found `{bucket}`; accepted is the name")),
                 "{problem}"
             );
         }

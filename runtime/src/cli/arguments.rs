@@ -55,7 +55,7 @@ pub struct RunArguments {
     #[arg(long, default_value = "127.0.0.1:0", env = "TIDEGATE_LISTEN")]
     pub listen: SocketAddr,
     /// Address that other processes reach the HTTP API at. Default: the one it listens on.
-    #[arg(long, env = "TIDEGATE_ADVERTISE")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, env = "TIDEGATE_ADVERTISE")]
     pub advertise: Option<String>,
     /// Name of this process that a restart keeps, such as its pod's. Default: host, process id and a random number.
     #[arg(long, env = "TIDEGATE_POD_NAME")]
@@ -163,7 +163,7 @@ pub struct WorkerArguments {
     #[arg(long, default_value = "127.0.0.1:0", env = "TIDEGATE_EXCHANGE_LISTEN")]
     pub exchange_listen: SocketAddr,
     /// `host:port` that other workers reach it at. Default: the one it listens on.
-    #[arg(long, env = "TIDEGATE_EXCHANGE_ADVERTISE")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, env = "TIDEGATE_EXCHANGE_ADVERTISE")]
     pub exchange_advertise: Option<String>,
     /// Name of this process, such as its pod's. Default: host, process id and a random number.
     #[arg(long, env = "TIDEGATE_POD_NAME")]
@@ -205,7 +205,32 @@ pub enum RowFormat {
     Csv,
 }
 
+fn host_and_port(text: &str) -> Result<String, String> {
+    let is_host = |host: &str| !host.is_empty() && !host.contains('/');
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_host(host) && is_port(port) => Ok(text.to_owned()),
+        _ => Err("accepted is host:port, such as 10.0.0.7:8081".into()),
+    }
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     let (path, value) = text.split_once('=').ok_or("accepted is PATH=VALUE")?;
     Ok((path.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_to_reach_a_process_at_has_host_and_port() {
+        for address in ["10.0.0.7:8081", "tidegate.shop.svc:8081", "[fd00::7]:8081", "fd00::7:8081"] {
+            assert_eq!(host_and_port(address), Ok(address.to_owned()));
+        }
+        for address in ["foo", "foo:", ":8081", "foo:0", "foo:70000", "http://foo:8081", ""] {
+            let error = host_and_port(address).unwrap_err();
+            assert!(error.contains("host:port"), "{address}: {error}");
+        }
+    }
 }

@@ -184,7 +184,7 @@ impl Inner {
     /// The newest mark of all slots, if it is behind what the log owns.
     fn ahead(&self, prefix: &str, owned: Epoch) -> Result<Ahead, Trouble> {
         let Some(topic) = find_topic(&self.cluster, &self.progress)? else { return Ok(None) };
-        let marks = self.markers()?.all(prefix, topic.partitions)?;
+        let marks = self.ask_markers(|markers| markers.all(prefix, topic.partitions))?;
         let newest = marks.into_iter().max_by_key(|(_, mark)| mark.at);
         Ok(newest.filter(|(_, mark)| mark.at.epoch > owned))
     }
@@ -213,7 +213,7 @@ impl Inner {
         let target = self.target();
         let transaction = Transaction::init(&target, &transactional_id(id))?;
         let key = format!("{}{}", self.prefix(&id.lineage), id.slot);
-        let newest = self.markers()?.newest(&key, partition)?;
+        let newest = self.ask_markers(|markers| markers.newest(&key, partition))?;
         match Mark::find(newest.as_ref(), id, &chunk.checksum, owned) {
             Finding::Absent => transaction.write(chunk, partition, &key).map(|()| None),
             Finding::Published => {
@@ -235,6 +235,18 @@ impl Inner {
         Ok(())
     }
 
+    /// One that had no answer is not asked again: its client may have forgotten a partition, and for good
+    /// (confluentinc/librdkafka#5280).
+    fn ask_markers<T>(&self, ask: impl FnOnce(&Markers) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let asked = self.markers()?;
+        let answer = ask(&asked);
+        if answer.is_err() {
+            let mut markers = self.markers.lock().unwrap_or_else(PoisonError::into_inner);
+            markers.take_if(|markers| Arc::ptr_eq(markers, &asked));
+        }
+        answer
+    }
+
     fn markers(&self) -> Result<Arc<Markers>, Trouble> {
         let mut markers = self.markers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(markers) = &*markers {
@@ -248,4 +260,21 @@ impl Inner {
 
 fn transactional_id(id: &ChunkId) -> String {
     format!("tidegate-{}-{}-{}", id.lineage, id.sink, id.slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_had_no_answer_about_markers_is_not_asked_again() {
+        let fields = serde_json::json!({ "bootstrapServers": "127.0.0.1:1", "topic": "sales" });
+        let publisher = KafkaPublisher::new("out", &serde_json::from_value(fields).unwrap()).unwrap();
+        let inner = &publisher.inner;
+        let first = inner.markers().unwrap();
+        inner.ask_markers(|_| Ok(())).unwrap();
+        assert!(Arc::ptr_eq(&first, &inner.markers().unwrap()));
+        inner.ask_markers(|_| Err::<(), _>(Trouble::failed("read the markers", "it took too long"))).unwrap_err();
+        assert!(!Arc::ptr_eq(&first, &inner.markers().unwrap()));
+    }
 }

@@ -21,8 +21,8 @@ use thiserror::Error;
 use super::changes::{has_values_of, spoken};
 use crate::graph::is_positional;
 
-/// The largest integer up to which a double has all of them.
-const EXACT_UP_TO: f64 = 9_007_199_254_740_992.0;
+/// Below it a double has every integer; it stands for the next integer, too.
+const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
 
 #[derive(Debug, Error)]
 pub enum Misfit {
@@ -161,7 +161,7 @@ pub fn convert(column: &str, values: &ArrayRef, wanted: &DataType) -> Result<Arr
         }
         // The sum of integers that an average has: exact as long as a double has every integer.
         (Float64, Decimal128(..) | Decimal256(..)) => {
-            let is_whole = |value: &f64| value.trunc().to_bits() == value.to_bits() && value.abs() <= EXACT_UP_TO;
+            let is_whole = |value: &f64| value.trunc().to_bits() == value.to_bits() && value.abs() < EXACT_BELOW;
             let sums = values.as_primitive::<Float64Type>();
             if let Some(sum) = sums.iter().flatten().find(|sum| !is_whole(sum)) {
                 let cause = ArrowError::ComputeError(format!("{sum} is not known to be exact"));
@@ -185,7 +185,7 @@ fn checked(values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Misfit> {
 #[cfg(test)]
 mod tests {
     use arrow::{
-        array::{AsArray, Int32Array, StringArray},
+        array::{AsArray, Float64Array, Int32Array, Int64Array, StringArray},
         datatypes::{Field, Int64Type, Schema},
     };
 
@@ -260,5 +260,33 @@ mod tests {
         let untold = Lacking { former: FormerNames::Untold, ..Lacking::default() };
         assert_eq!(adapt(&rows(), &rows().schema(), &untold).unwrap(), rows());
         assert!(matches!(adapt(&rows(), &renamed, &untold), Err(Misfit::Untold { .. })));
+    }
+
+    #[test]
+    fn a_sum_becomes_another_type_only_if_it_is_exact_and_fits() {
+        let double = |sum: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![Some(-3.0), None, Some(sum)])) };
+        let whole = |sum: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![Some(-3), None, Some(sum)])) };
+        let exact = 9_007_199_254_740_991_i64;
+        let cases = [
+            (double(exact as f64), DataType::Decimal128(38, 2), Some(exact)),
+            (double(-(exact as f64)), DataType::Decimal256(76, 2), Some(-exact)),
+            // As a double, it is the next integer as well.
+            (double((exact + 1) as f64), DataType::Decimal128(38, 2), None),
+            (double(0.5), DataType::Decimal128(38, 2), None),
+            (double(f64::INFINITY), DataType::Decimal128(38, 2), None),
+            (whole(i64::MAX), DataType::Decimal128(38, 2), Some(i64::MAX)),
+            (whole(1_000), DataType::Decimal128(5, 2), None),
+            (whole(999), DataType::Decimal128(5, 2), Some(999)),
+        ];
+        for (sums, wanted, expected) in cases {
+            let converted = convert("x", &sums, &wanted);
+            match expected {
+                Some(expected) => {
+                    let found = checked(&converted.unwrap(), &DataType::Int64).unwrap();
+                    assert_eq!(&found, &whole(expected), "{sums:?} as {wanted}");
+                }
+                None => assert!(matches!(converted, Err(Misfit::Value { .. })), "{sums:?} as {wanted}: {converted:?}"),
+            }
+        }
     }
 }

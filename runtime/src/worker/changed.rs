@@ -4,6 +4,7 @@
 mod aggregates;
 mod below;
 mod earlier;
+mod guide;
 mod operators;
 mod rows;
 mod types;
@@ -41,10 +42,11 @@ use crate::{
     state::{Backend, WriteAhead, file},
 };
 
+const NOT_NULL: &str = " not null";
 const RANGE: KeyRange = KeyRange { subtask: SubtaskIndex(0), parallelism: 1, max_parallelism: 128 };
 
 /// A job of a source `orders` with these columns, and of `returns` with the same ones if the SQL has it: the first time is
-/// the event time.
+/// the event time. A type may have ` not null` behind it.
 struct Version<'a> {
     columns: &'a [(&'a str, &'a str)],
     sql: &'a str,
@@ -54,7 +56,11 @@ struct Version<'a> {
 
 impl Version<'_> {
     fn plan(&self) -> Result<JobPlan, String> {
-        let column = |(name, kind): &(&str, &str)| format!("        - {{ name: {name}, type: \"{kind}\" }}\n");
+        let column = |(name, kind): &(&str, &str)| {
+            let nullable = !kind.ends_with(NOT_NULL);
+            let kind = kind.trim_end_matches(NOT_NULL);
+            format!("        - {{ name: {name}, type: \"{kind}\", nullable: {nullable} }}\n")
+        };
         let columns: String = self.columns.iter().map(column).collect();
         let written = |sink: &&str| self.sql.contains(&format!("INSERT INTO {sink} "));
         let sink = |sink: &str| format!("    - {{ name: {sink}, files: {{ path: /tmp/unused }} }}\n");

@@ -63,25 +63,30 @@ impl Hdfs {
     pub async fn start() -> Result<Self, Error> {
         match named_by(VARIABLE) {
             Some(value) => Self::named(value),
-            None => Self::start_own(&[]).await,
+            None => Self::start_own(&[], &[]).await,
         }
     }
 
     /// Starts one of our own whose folders take so many entries, and no more.
     pub async fn with_small_folders(most_entries: u32) -> Result<Self, Error> {
-        Self::start_own(&[("dfs.namenode.fs-limits.max-directory-items", &most_entries.to_string())]).await
+        Self::start_own(&[("dfs.namenode.fs-limits.max-directory-items", &most_entries.to_string())], &[]).await
     }
 
-    async fn start_own(settings: &[(&str, &str)]) -> Result<Self, Error> {
+    /// Starts one of our own whose `DataNodes` say what blocks they have received only so often.
+    pub async fn with_late_reports(every: Duration) -> Result<Self, Error> {
+        Self::start_own(&[], &[("dfs.blockreport.incremental.intervalMsec", &every.as_millis().to_string())]).await
+    }
+
+    async fn start_own(of_namenode: &[(&str, &str)], of_datanodes: &[(&str, &str)]) -> Result<Self, Error> {
         let installed = PROGRAM.ready().await?;
         let (place, pages) = (Place::reserve(NAME)?, Port::reserve()?);
         let address = place.port.address();
         cache::copy_folder(&installed.join("formatted/current"), &place.path().join("data/current"))?;
-        let launch = namenode(&installed, &place, &pages, settings)?;
+        let launch = namenode(&installed, &place, &pages, of_namenode)?;
         // All three at once: most of the time is the start of a JVM.
         let starts = (0..DATANODES).map(|_| {
             let place = Place::reserve(NAME)?;
-            let launch = datanode(&installed, &place, &address)?;
+            let launch = datanode(&installed, &place, &address, of_datanodes)?;
             Ok((place, launch))
         });
         let starts = starts.collect::<Result<Vec<_>, Error>>()?;
@@ -184,20 +189,18 @@ fn namenode(installed: &Path, place: &Place, pages: &Port, settings: &[(&str, &s
     launch(installed, place.path(), "namenode.NameNode", &[&own[..], settings].concat())
 }
 
-fn datanode(installed: &Path, place: &Place, namenode: &str) -> Result<Launch, Error> {
-    launch(
-        installed,
-        place.path(),
-        "datanode.DataNode",
-        &[
-            ("fs.defaultFS", &format!("hdfs://{namenode}")),
-            ("dfs.datanode.data.dir", &place.path().join("data").display().to_string()),
-            ("dfs.datanode.hostname", "127.0.0.1"),
-            ("dfs.datanode.address", &place.port.address()),
-            ("dfs.datanode.http.address", "127.0.0.1:0"),
-            ("dfs.datanode.ipc.address", "127.0.0.1:0"),
-        ],
-    )
+fn datanode(installed: &Path, place: &Place, namenode: &str, settings: &[(&str, &str)]) -> Result<Launch, Error> {
+    let (url, data) = (format!("hdfs://{namenode}"), place.path().join("data").display().to_string());
+    let address = place.port.address();
+    let own = [
+        ("fs.defaultFS", url.as_str()),
+        ("dfs.datanode.data.dir", &data),
+        ("dfs.datanode.hostname", "127.0.0.1"),
+        ("dfs.datanode.address", &address),
+        ("dfs.datanode.http.address", "127.0.0.1:0"),
+        ("dfs.datanode.ipc.address", "127.0.0.1:0"),
+    ];
+    launch(installed, place.path(), "datanode.DataNode", &[&own[..], settings].concat())
 }
 
 /// Links the jars into the server's folder and says how to run one of Hadoop's servers there.

@@ -254,3 +254,14 @@ async fn what_is_kept_of_a_table_leaves_the_disk_when_the_next_checkpoint_comple
     world.at_hand.completed(Named::default());
     assert!(!folder.exists());
 }
+
+#[test]
+fn another_number_of_key_groups_is_refused() {
+    let takes = |max_parallelism| Takes { operators: BTreeMap::new(), max_parallelism, drops_the_rest: true };
+    let manifest = sample::manifest(1, 1, Vec::new());
+    assert!(takes(128).fits(&manifest).is_ok());
+    for other in [127, 129, 256] {
+        let error = takes(other).fits(&manifest).unwrap_err().to_string();
+        assert!(error.contains(&format!("found {other}; the checkpoint was taken with 128")), "{error}");
+    }
+}

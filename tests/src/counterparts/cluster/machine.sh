@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Keeps one machine of a cluster for one test process: `sh machine.sh FOLDER CGROUP [INIT]`.
 #
 # A machine is a first process, INIT, with a process, a mount and a network namespace of its own. When
@@ -77,6 +78,7 @@ if [ -z "$init" ]; then
 fi 2>/dev/null
 
 # Runs as the first process, which the last line makes INIT.
+# shellcheck disable=SC2016 # it is for another shell to expand
 boot='
 read -r pid _ </proc/self/stat # as others number it: this is still the proc outside
 echo "$pid" >init

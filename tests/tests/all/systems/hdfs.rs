@@ -77,6 +77,20 @@ async fn a_folder_keeps_every_promise_and_jobs_do_not_see_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_has_its_name_when_all_of_it_can_be_read() {
+    let hdfs = Hdfs::with_late_reports(Duration::from_millis(700)).await.unwrap();
+    let store = store(&hdfs, "late");
+    for (name, bytes) in [("created", "whole"), ("empty", "")] {
+        assert_eq!(store.create(&path(name), Bytes::from(bytes)).await.unwrap(), Create::Created);
+        assert_eq!(store.get(&path(name)).await.unwrap().unwrap(), bytes, "{name}");
+    }
+    for bytes in ["put", "put again"] {
+        store.put(&path("replaced"), Bytes::from(bytes)).await.unwrap();
+        assert_eq!(store.get(&path("replaced")).await.unwrap().unwrap(), bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn faults_on_the_wire_break_no_promise() {
     let hdfs = shared().await;
     let (wire, faulty, honest) = wired(hdfs, "faults").await;

@@ -1,8 +1,8 @@
 //! A folder of a Hadoop file system.
 //!
 //! HDFS shows a file under its name from the moment it is opened, and keeps what a dead writer left of it. So an object
-//! is written to a file of its own in `.temporary`, made durable on every `DataNode` it goes to (`hsync`), closed, and
-//! only then given its name by a rename: nobody ever sees half of it. The `NameNode` does renames one after the other and
+//! is written to a file of its own in `.temporary`, made durable on every `DataNode` it goes to (`hsync`), closed, looked
+//! at until readers find all of it, and only then given its name by a rename: nobody ever sees half of it. The `NameNode` does renames one after the other and
 //! refuses one whose target is there, which makes the create conditional; for a put the rename replaces the target.
 //!
 //! A rename takes its source away, so it can be sent again when its answer was lost: it takes place once. When the source

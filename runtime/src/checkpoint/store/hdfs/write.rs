@@ -10,6 +10,9 @@ use crate::env;
 
 /// A temporary file that is older was left by a process that is gone.
 const ABANDONED: Duration = Duration::from_hours(24);
+/// How long readers are waited for: about 20 s in all, several heartbeats of a `DataNode`.
+const MORE_LOOKS: u32 = 13;
+const FIRST_LOOK: Duration = Duration::from_millis(5);
 /// Readable for all, writable for its owner: what Hadoop's own client makes folders with.
 const FOLDER_MODE: u32 = 0o755;
 
@@ -126,8 +129,7 @@ impl HdfsStore {
     }
 }
 
-/// Writes a file, and looks whether it is as long as it has to be: with 0.14.8 of the library one was closed well and had
-/// no bytes, on a machine with ten times the work it could do.
+/// Writes a file, and waits until it can be read as a whole.
 async fn write(session: &Session, file: &str, mut bytes: Bytes) -> Result<(), Failure> {
     let expected = bytes.len() as u64;
     let mut writer = session.ask(session.client.create(file, WriteOptions::default())).await?;
@@ -146,6 +148,23 @@ async fn write(session: &Session, file: &str, mut bytes: Bytes) -> Result<(), Fa
         })?;
     }
     session.transfer(writer.close()).await?;
-    let found = session.ask(session.client.get_file_info(file)).await?.length as u64;
-    if found == expected { Ok(()) } else { Err(Failure::Short { found, expected }) }
+    wait_until_readable(session, file, expected).await
+}
+
+/// Waits until readers find all `expected` bytes of a closed file.
+///
+/// A `NameNode` with `dfs.namenode.file.close.num-committed-allowed` above 0 closes a file whose last block no `DataNode`
+/// has reported yet. Until one has, `getBlockLocations` tells the length without that block, although `getFileInfo` counts
+/// it: who reads then finds 0 bytes.
+async fn wait_until_readable(session: &Session, file: &str, expected: u64) -> Result<(), Failure> {
+    let mut backoff = Backoff::new(MORE_LOOKS, FIRST_LOOK);
+    loop {
+        let found = session.ask(session.client.read(file)).await?.file_length() as u64;
+        if found == expected {
+            return Ok(());
+        }
+        if found > expected || !backoff.again().await {
+            return Err(Failure::Short { found, expected });
+        }
+    }
 }

@@ -369,6 +369,7 @@ fn check_source(path: &str, source: &SourceSpec, sinks: &[SinkSpec], problems: &
     }
     if let Some(kafka) = &source.kafka {
         let path = format!("{path}.kafka");
+        check_brokers(&path, &kafka.bootstrap_servers, problems);
         check_properties(&path, &kafka.properties, problems);
         check_security(&path, kafka.security.as_ref(), problems);
         if (kafka.start_from == StartFrom::Timestamp) != kafka.start_timestamp.is_some() {
@@ -435,6 +436,7 @@ fn check_sink(path: &str, sink: &SinkSpec, problems: &mut Vec<Problem>) {
     );
     if let Some(kafka) = &sink.kafka {
         let path = format!("{path}.kafka");
+        check_brokers(&path, &kafka.bootstrap_servers, problems);
         check_properties(&path, &kafka.properties, problems);
         check_security(&path, kafka.security.as_ref(), problems);
     }
@@ -478,6 +480,20 @@ fn check_properties(path: &str, properties: &std::collections::BTreeMap<String, 
         if properties.contains_key(name) {
             problems.push(Problem::new(format!("{path}.properties"), format!("`{name}` can't be set: {instead}")));
         }
+    }
+}
+
+/// Brokers as `host:port`, with commas between: librdkafka takes much else, and says later that nobody answers.
+fn check_brokers(path: &str, brokers: &str, problems: &mut Vec<Problem>) {
+    let is_broker = |broker: &str| {
+        let host = broker.rsplit_once(':').map_or(broker, |(host, _)| host);
+        !host.is_empty() && !broker.contains("//") && !broker.contains(char::is_whitespace)
+    };
+    if !brokers.split(',').all(|broker| is_broker(broker.trim())) {
+        problems.push(Problem::new(
+            format!("{path}.bootstrapServers"),
+            format!("found `{brokers}`; accepted are brokers as `host:port`, with commas between them"),
+        ));
     }
 }
 
@@ -598,6 +614,17 @@ mod tests {
         for url in ["http://bob:hunter2@clickhouse:8123", "http://clickhouse:8123?password=hunter2"] {
             let problem = server(url).unwrap_err();
             assert!(problem.contains("`user` and `password` beside it") && !problem.contains("hunter2"), "{problem}");
+        }
+        let kafka = |brokers: &str| {
+            problems(serde_json::json!({ "name": "out", "kafka": { "bootstrapServers": brokers, "topic": "totals" } }))
+        };
+        for brokers in ["kafka:9092", "a:1,b:2", "a:1, b:2", "[::1]:9092", "kafka"] {
+            assert_eq!(kafka(brokers), Ok(()), "{brokers}");
+        }
+        for brokers in ["kafka://a:1", "a:1;b:2 c:3", "a:1,,b:2", ":9092"] {
+            let problem = kafka(brokers).unwrap_err();
+            let told = format!("spec.sinks[0].kafka.bootstrapServers: found `{brokers}`; accepted are brokers as");
+            assert!(problem.contains(&told), "{problem}");
         }
         for path in ["file:///data/out", "~/out", "s3://bucket/out", "", "file:/data/out"] {
             let problem = files(path).unwrap_err();

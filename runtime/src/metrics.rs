@@ -126,7 +126,7 @@ metrics! {
     source_records: Family<Named, Counter> = "Records read, by source";
     source_bad_records: Family<Named, Counter> = "Records that are not of the source's format, by source";
     source_lag_records: Family<Named, Gauge> = "Records that are there and not read yet, by source";
-    late_records: Family<Named, Counter> = "Records that came after their window had closed";
+    late_records: Family<Named, Counter> = "Records that came after their window had closed or, for a deduplication, after the watermark had passed them";
     duplicates: Family<Named, Counter> = "Records dropped by deduplication";
     sink_rows: Family<Named, Counter> = "Rows published, by sink";
     publish_failures: Family<Named, Counter> = "Tries to publish that failed, by sink";

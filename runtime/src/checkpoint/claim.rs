@@ -25,10 +25,12 @@ use crate::{
 mod newest;
 mod recent;
 mod rivals;
+mod seen;
 
 pub(super) use newest::ask_all;
 pub use newest::read_newest;
 pub use recent::{Recent, began_with, read_recent};
+pub use seen::NewestSeen;
 
 /// How long a claimant that stands by waits before it asks the owner again.
 const STAND_BY: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 2000 });
@@ -84,8 +86,10 @@ pub struct Identity {
     pub stand_by: bool,
     /// How long an owner of a lower revision has to hand the job over.
     pub patience: Duration,
-    /// The newest attempt that this process has had: a log without it is not the one of before.
+    /// The newest attempt that this process has had.
     pub has_had: Option<Attempt>,
+    /// The newest attempt that this process has found in the log: a log without it is not the one of before.
+    pub seen: NewestSeen,
     /// The `StreamJob`, by its uid in Kubernetes.
     pub job_uid: Option<String>,
     /// How often another process has ended an attempt of this one that was well.
@@ -110,6 +114,8 @@ pub enum Claiming {
     /// There is nothing to run: this attempt read its bounded sources to the end and published everything.
     Finished {
         attempt: Attempt,
+        /// It was another document that it ran.
+        is_changed: bool,
     },
 }
 
@@ -176,10 +182,8 @@ pub async fn claim(
         {
             return Err(ClaimError::Deleted { attempt: log.attempt });
         }
-        if let Some(had) = me.has_had
-            && newest.as_ref().is_none_or(|log| log.attempt < had)
-        {
-            return Err(LogLost::new(store.as_ref(), had).into());
+        if let Some(lost) = me.seen.lost(newest.as_ref().map(|log| log.attempt)) {
+            return Err(LogLost::new(store.as_ref(), lost).into());
         }
         if let Some(log) = &newest
             && !inheritance.look(&store, log, me, heir).await?
@@ -210,7 +214,10 @@ pub async fn claim(
         }
         match decision {
             Claim::Superseded { by } => return Err(ClaimError::Superseded { by, mine: me.claimant.revision }),
-            Claim::Finished { attempt } => return Ok(Claiming::Finished { attempt }),
+            Claim::Finished { attempt } => {
+                let is_changed = newest.is_some_and(|log| log.spec_digest != me.spec_digest);
+                return Ok(Claiming::Finished { attempt, is_changed });
+            }
             Claim::Ask { owner, record_id } => {
                 let mut answer = neighbours.ask(&owner, &record_id).await;
                 if answer == OwnerAnswer::Gone
@@ -259,6 +266,11 @@ pub async fn claim(
                 create_known(store.as_ref(), &record::path(attempt, seal_at), &seal).await?;
             }
             Claim::Start { next, restored_from, lineage } => {
+                if newest.as_ref().is_some_and(AttemptLog::is_deleted) {
+                    tracing::warn!(
+                        "the job was cancelled, and its checkpoints are deleted: it begins anew, and its output comes again"
+                    );
+                }
                 let lineage = lineage.unwrap_or_else(|| me.lineage.clone());
                 let parallelism = parallelism(newest.as_ref(), me);
                 let restored_from = match restored_from {
@@ -282,6 +294,7 @@ pub async fn claim(
                 let is_ours = create_known(store.as_ref(), &record::path(next, Seq(0)), &started).await?;
                 // Created where an attempt was deleted, it is nobody's.
                 if is_ours && !outlived(store.as_ref(), next).await? {
+                    me.seen.note(next);
                     write_hint(store.as_ref(), next, Seq(0)).await;
                     let inherited = restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
                     return Ok(Claiming::Ours(Claimed {

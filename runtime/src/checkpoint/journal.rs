@@ -79,10 +79,10 @@ pub enum JournalError {
     NotOwned { epoch: Epoch, newest: Option<Epoch> },
 }
 
-/// The storage does not have the log any more that this process has written.
+/// The storage does not have the log any more that this process has written, or has found there.
 #[derive(Debug, Error)]
 #[error(
-    "the checkpoint storage {location} no longer has `{path}`, which this process has written there: it was emptied, brought \
+    "the checkpoint storage {location} no longer has `{path}`, which this process has written or found there: it was emptied, brought \
      back as it was before, or another one is in its place; bring back what was there, or start the job anew"
 )]
 pub struct LogLost {

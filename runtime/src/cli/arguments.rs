@@ -151,7 +151,7 @@ pub struct WorkerArguments {
     #[command(flatten)]
     pub job: JobArguments,
     /// `host:port` of the coordinator's `--workers-listen`.
-    #[arg(long, env = "TIDEGATE_COORDINATOR")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, env = "TIDEGATE_COORDINATOR")]
     pub coordinator: String,
     /// How many subtasks of every task may run here.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024), env = "TIDEGATE_SLOTS")]

@@ -10,6 +10,7 @@ use crate::{
         claim::read_newest,
         committed::Committed,
         journal::LogLost,
+        log::AttemptLog,
         manifest::{ChunkRef, Manifest},
         record::{CheckpointRef, Trigger},
         store::Store,
@@ -66,6 +67,10 @@ pub(super) async fn say_stopped(store: &dyn Store, had: Option<Attempt>, may_be_
     };
     let is_there = |had: &Attempt| newest.as_ref().is_some_and(|log| log.attempt >= *had);
     match had.filter(|had| !is_there(had)) {
+        _ if newest.as_ref().is_some_and(AttemptLog::is_deleted) => tracing::info!(
+            "cancelled: the checkpoints are deleted, as `onCancellation` says, and savepoints stay; the next start begins the \
+             job anew, and its output comes again"
+        ),
         Some(_) if may_be_deleted && newest.is_none() => tracing::info!("stopped; the checkpoints are deleted"),
         Some(lost) => return Err(LogLost::new(store, lost).failure()),
         None => match newest.as_ref().and_then(|log| Some((log.checkpoint.as_ref()?, &log.committed))) {

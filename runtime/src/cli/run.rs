@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tidegate_crds::{OnCancellation, Problem, Problems, api::Phase};
-use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+};
 
 use super::{
     arguments::RunArguments,
@@ -12,9 +15,13 @@ use super::{
     own_name, signals,
 };
 use crate::{
-    checkpoint::{claim::Identity, log::Claimant, store},
+    checkpoint::{
+        claim::{Identity, NewestSeen},
+        log::Claimant,
+        store,
+    },
     coordinator::{
-        api,
+        api::{self, Refused, Request},
         driver::Coordinator,
         event::Outcome,
         machine::STOP_GRACE_MS,
@@ -112,7 +119,7 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
     tracing::info!(job = plan.id, %address, storage, "starting");
     let prepared = tokio::select! {
         biased;
-        Some(_) = requested.recv() => None,
+        () = asked_to_stop(&mut requested) => None,
         prepared = shared.alive_during(prepare(&plan, &shared, arguments.supervised)) => Some(prepared),
     };
     match prepared {
@@ -157,7 +164,19 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
         // Who watches this process reads its last status before it ends it. The channel lives as long as the process.
         let _signalled = shared.alive_during(signalled.wait_for(|signalled| *signalled)).await;
     }
-    Ok(())
+    shared.take_unmet().map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+/// Waits for a stop of a job that is not claimed yet. Anything else can only be done while it runs.
+async fn asked_to_stop(requested: &mut UnboundedReceiver<Request>) {
+    while let Some(request) = requested.recv().await {
+        match request {
+            Request::Stop(_) => return,
+            other => other.refuse(Refused::only_while_running(Phase::Preparing)),
+        }
+    }
+    // All who could ask are gone.
+    std::future::pending().await
 }
 
 fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identity {
@@ -174,6 +193,7 @@ fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identi
         stand_by: arguments.stand_by,
         patience: patience(plan),
         has_had: None,
+        seen: NewestSeen::default(),
         job_uid: arguments.job_uid.clone(),
         deposed: 0,
     }

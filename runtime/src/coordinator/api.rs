@@ -59,6 +59,19 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Answers that it is not done. Who asked may have gone.
+    pub fn refuse(self, refused: Refused) {
+        match self {
+            Self::Stop(_) | Self::Checkpoint => {}
+            Self::Savepoint { answer, .. } => _ = answer.send(Err(refused)),
+            Self::Drain { answer, .. } | Self::DeleteSavepoint { answer, .. } | Self::Rescale { answer, .. } => {
+                _ = answer.send(Err(refused));
+            }
+        }
+    }
+}
+
 /// Why something that was asked for is not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {

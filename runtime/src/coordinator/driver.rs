@@ -26,6 +26,7 @@ use super::{
     scribe::{self, Answer, Order},
     shared::Shared,
     staff::Loss,
+    wanted::Wanted,
     workers::{Change, WorkerId, Workers},
 };
 use crate::{
@@ -105,6 +106,7 @@ pub(super) struct Loop {
     /// Work of this start that ends with it.
     pub work: JoinSet<()>,
     pub cancelled: Cancelled,
+    pub wanted: Wanted,
     /// Deletes the savepoint that the job has begun with.
     pub deletes_origin: Option<JoinHandle<()>>,
 }
@@ -131,6 +133,7 @@ impl Coordinator {
             tried,
             work: JoinSet::new(),
             cancelled: Cancelled::No,
+            wanted: Wanted::default(),
             deletes_origin: None,
         };
         let mut event = Some(Event::Tick);
@@ -240,6 +243,9 @@ impl Loop {
         }
         let shared = self.job.shared.clone();
         shared.alive_during(self.finish_deleting_origin()).await;
+        if *outcome == Outcome::Stopped {
+            shared.unmet(self.wanted.unmet(|name| shared.savepoint(name), self.machine.failure.as_ref()));
+        }
         self.show();
     }
 
@@ -288,9 +294,14 @@ impl Loop {
         }
         Some(match message {
             Message::Claimed(Ok(Claiming::Ours(claimed))) => self.claimed(claimed),
-            Message::Claimed(Ok(Claiming::Finished { attempt })) => {
-                tracing::info!(%attempt, "the job has finished before: what it was to read is read and published; it reads more of its sources under \
-                     another `--revision` or `jobId`");
+            Message::Claimed(Ok(Claiming::Finished { attempt, is_changed: false })) => {
+                tracing::info!(%attempt, "the job has finished before: what it was to read is read and published; it reads more of its topics under \
+                     another `--revision`, and everything again under another `jobId`");
+                Event::NothingLeft
+            }
+            Message::Claimed(Ok(Claiming::Finished { attempt, is_changed: true })) => {
+                tracing::warn!(%attempt, "the job has finished before, as another document said: nothing of what is new in this one is done. It reads \
+                     more of its topics under another `--revision`, and everything again under another `jobId`");
                 Event::NothingLeft
             }
             // Without `--stand-by`, who is told that the job is taken does not wait.

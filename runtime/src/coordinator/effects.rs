@@ -66,6 +66,7 @@ impl Loop {
             Effect::SavepointFailed { cause } => self.savepoint_failed(cause),
             Effect::Write { epoch } => self.write(epoch),
             Effect::Own { epoch, trigger } => {
+                self.wanted.owning(epoch, trigger);
                 let written = self.current.as_mut().and_then(|current| current.owning(epoch));
                 if let Some(checkpoint) = written {
                     self.order(Order::Own { checkpoint, trigger });
@@ -269,6 +270,7 @@ impl Loop {
     }
 
     fn completed(&mut self, epoch: Epoch, started_at: u64) {
+        self.wanted.owned(epoch);
         let store = self.job.store.clone();
         let Some(done) = self.current.as_mut().and_then(|current| current.completed(epoch)) else { return };
         let duration_ms = (env::monotonic().as_millis() as u64).saturating_sub(started_at);

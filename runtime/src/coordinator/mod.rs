@@ -28,4 +28,5 @@ pub mod shared;
 mod staff;
 pub mod tracker;
 mod unexplained;
+mod wanted;
 pub mod workers;

@@ -69,6 +69,7 @@ impl Loop {
         if request.purpose == StopPurpose::Cancel && self.cancelled == Cancelled::No {
             self.cancelled = Cancelled::Yes;
         }
+        self.wanted.ask(request);
         let last = Last { savepoint: request.savepoint.is_some(), drain: request.drain };
         Event::Stop(if request.final_checkpoint { Stop::Checkpoint(last) } else { Stop::AtOnce })
     }
@@ -176,7 +177,9 @@ impl Loop {
                     return None;
                 }
                 reply(answer, Ok(()));
-                if self.current.as_ref().is_some_and(|current| current.parallelism == parallelism) {
+                // As the job is, or is about to be.
+                let asked = self.job.identity.rescaled;
+                if asked.or(self.current.as_ref().map(|current| current.parallelism)) == Some(parallelism) {
                     return None;
                 }
                 tracing::info!(parallelism, "rescaling");

@@ -44,6 +44,8 @@ struct State {
     failing: BTreeMap<String, BTreeMap<Option<WorkerId>, (u64, String)>>,
     lags: Lags,
     heartbeat: Duration,
+    /// What a stop has asked for and not got.
+    unmet: Option<Failure>,
 }
 
 impl Shared {
@@ -54,8 +56,8 @@ impl Shared {
         let heartbeat = env::monotonic();
         let lags = Lags::new(plan.spec.parallelism, plan.metrics.source_lag_records.clone());
         let (history, savepoints) = (VecDeque::new(), VecDeque::new());
-        let deleting = BTreeSet::new();
-        let state = State { status, waits_for: None, history, savepoints, deleting, failing, lags, heartbeat };
+        let (deleting, unmet) = (BTreeSet::new(), None);
+        let state = State { status, waits_for: None, history, savepoints, deleting, failing, lags, heartbeat, unmet };
         Arc::new(Self { state: Mutex::new(state), metrics: plan.metrics.clone() })
     }
 
@@ -72,6 +74,16 @@ impl Shared {
         status.sources = state.lags.sources();
         status.last_savepoint = state.savepoints.front().cloned();
         status
+    }
+
+    /// The job has stopped, without something that the stop has asked for.
+    pub fn unmet(&self, failure: Option<Failure>) {
+        self.lock().unmet = failure;
+    }
+
+    /// What the stop has asked for and not got.
+    pub fn take_unmet(&self) -> Option<Failure> {
+        self.lock().unmet.take()
     }
 
     pub fn runs(&self) -> bool {

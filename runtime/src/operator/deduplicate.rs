@@ -216,6 +216,9 @@ impl Deduplicate {
                 Noted::NotEarlier => duplicates += 1,
             }
         }
+        if late > 0 && self.dropped.late.get() == 0 {
+            tracing::warn!(deduplication = %self.name.0, "records came after the watermark had passed them: they are left out, and counted");
+        }
         self.dropped.late.inc_by(late);
         self.dropped.duplicates.inc_by(duplicates);
         if late + duplicates == 0 {

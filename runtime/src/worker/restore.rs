@@ -140,7 +140,13 @@ fn homeless(operators: &[Homeless]) -> String {
     let described = operators.iter().map(|Homeless { operator, kind, successors }| {
         let names: Vec<String> = successors.iter().map(|name| format!("`{name}`")).collect();
         let renamed = if names.is_empty() { String::new() } else { format!(", renamed to {}?", names.join(" or ")) };
-        let rows = if *kind == StateKind::InFlight { ": rows on their way, which no savepoint has" } else { "" };
+        let rows = match kind {
+            StateKind::InFlight => ": rows on their way, which no savepoint has",
+            StateKind::Source => {
+                ": how far it has read; without, a source reads from `startFrom`, and what was read before is put out again"
+            }
+            _ => "",
+        };
         format!("`{operator}` ({kind:?}{renamed}{rows})")
     });
     described.collect::<Vec<_>>().join(", ")
@@ -192,11 +198,17 @@ impl Takes {
                 Homeless { operator: state.id.clone(), kind: state.kind, successors }
             })
             .collect();
-        if homeless.is_empty() || self.drops_the_rest {
-            Ok(())
-        } else {
-            Err(RestoreError::Homeless { operators: homeless })
+        if !homeless.is_empty() && !self.drops_the_rest {
+            return Err(RestoreError::Homeless { operators: homeless });
         }
+        if !homeless.is_empty() {
+            tracing::warn!(
+                epoch = %manifest.epoch,
+                operators = self::homeless(&homeless),
+                "the job drops this state, as `allowNonRestoredState` says"
+            );
+        }
+        Ok(())
     }
 
     /// Whether the job has the operator.

@@ -6,7 +6,11 @@ use std::{
 };
 
 use tidegate::{
-    checkpoint::{claim::Identity, log::Claimant, store::Store},
+    checkpoint::{
+        claim::{Identity, NewestSeen},
+        log::Claimant,
+        store::Store,
+    },
     coordinator::{api, driver::Coordinator, event::Outcome, prepare::prepare_in, shared::Shared, workers::Workers},
     env,
     exchange::remote::post::Post,
@@ -119,6 +123,7 @@ impl Role {
             stand_by: true,
             patience: Duration::from_secs(30),
             has_had: None,
+            seen: NewestSeen::default(),
             job_uid: None,
             deposed: 0,
         };

@@ -13,6 +13,7 @@ use tidegate_tests::{
 
 const ORDERS: u64 = 300_000;
 const CANCEL: &str = r#"{"purpose": "Cancel"}"#;
+const DRAIN: &str = r#"{"purpose": "Suspend", "drain": true}"#;
 const SUSPEND: &str = r#"{"purpose": "Suspend"}"#;
 
 fn is(phase: Phase) -> impl Fn(&JobStatus) -> bool {
@@ -84,6 +85,10 @@ async fn a_signal_or_a_request_ends_the_wait_for_a_sink() {
         let status = process.wait_for("a reason to wait", PATIENCE, waits).await;
         assert_eq!((status.phase, status.failure.unwrap().reason), (Phase::Preparing, FailureReason::SinkUnreachable));
         if asked {
+            // Only a job that runs can do more than stop, and one that can't do that does not stop.
+            let (code, said) = process.ask_to_stop(DRAIN, PATIENCE).await;
+            assert_eq!((code, said.contains("the job is Preparing")), (409, true), "{said}");
+            lives(&mut process, Phase::Preparing).await;
             assert_eq!(process.ask_to_stop(SUSPEND, PATIENCE).await.0, 202);
             lives(&mut process, Phase::Stopped).await;
         }
@@ -210,6 +215,27 @@ async fn a_cancelled_job_deletes_its_own_checkpoints_and_nobody_elses() {
     assert!(!local.found().is_empty());
     let successor = local.job().set("metadata.name", "successor");
     successor.set("spec.restoreFrom", format!("{{ path: '{}' }}", savepoint.display())).finish(PATIENCE);
+    local.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_could_not_leave_its_savepoint_has_failed_and_the_job_goes_on() {
+    let local = Local::new(ORDERS);
+    let log = local.path("termination-log");
+    let mut job = local.job().set("spec.checkpoint.interval", "100ms").env("TIDEGATE_TERMINATION_LOG", log.display());
+    let mut process = job.set("spec.sources[0].generator.rate", 2000).start();
+    process.wait_for_epoch(1, PATIENCE).await;
+    // In the place of a folder.
+    let folder = local.checkpoints().join("store-sales-local/savepoints");
+    std::fs::write(&folder, "").unwrap();
+    let stop = r#"{"purpose": "Suspend", "savepoint": "kept"}"#;
+    assert_eq!(process.ask_to_stop(stop, PATIENCE).await.0, 202);
+    let end = process.wait(PATIENCE);
+    let End::Failed(said) = &end else { panic!("{end:?}") };
+    assert!(said.contains("the savepoint `kept` that it was to leave has failed"), "{said}");
+    assert!(last_word(&log).message.contains("`kept`"));
+    std::fs::remove_file(&folder).unwrap();
+    local.job().finish(PATIENCE);
     local.assert_exact();
 }
 

@@ -105,6 +105,7 @@ pub(super) fn identity(pod: &str, revision: u64) -> Identity {
         stand_by: false,
         patience: Duration::from_mins(1),
         has_had: None,
+        seen: NewestSeen::default(),
         job_uid: None,
         deposed: 0,
     }
@@ -121,7 +122,7 @@ async fn claim_with(store: &MemoryStore, me: &Identity, neighbours: &dyn Neighbo
 pub(super) fn ours(claiming: Claiming) -> Claimed {
     match claiming {
         Claiming::Ours(claimed) => claimed,
-        Claiming::Finished { attempt } => panic!("finished by attempt {attempt}"),
+        Claiming::Finished { attempt, .. } => panic!("finished by attempt {attempt}"),
     }
 }
 
@@ -213,7 +214,7 @@ async fn who_may_claim_and_who_may_not() {
     let mut last = take(&store, "c", 6, OwnerAnswer::Alive).await.unwrap();
     last.journal.release(true).await.unwrap();
     let finished = claim_with(&store, &identity("d", 6), &owners(OwnerAnswer::Gone)).await.unwrap();
-    assert!(matches!(finished, Claiming::Finished { attempt: Attempt(4) }), "{finished:?}");
+    assert!(matches!(finished, Claiming::Finished { attempt: Attempt(4), is_changed: false }), "{finished:?}");
     assert_eq!(take(&store, "d", 7, OwnerAnswer::Gone).await.unwrap().journal.attempt(), Attempt(5));
 }
 
@@ -420,10 +421,58 @@ async fn a_process_that_had_the_job_does_not_begin_it_anew_in_an_empty_store() {
     assert_eq!(error.reason(), FailureReason::StorageUnfit, "{error}");
     assert!(error.to_string().contains("it was emptied"), "{error}");
     assert_eq!(store.paths(), Vec::<String>::new(), "what does not count is deleted again");
-    let me = Identity { has_had: Some(first.journal.attempt()), ..identity("a", 1) };
+    let me = identity("a", 1);
+    me.seen.note(first.journal.attempt());
     let error = claim_with(&store, &me, &owners(OwnerAnswer::Gone)).await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::StorageUnfit, "{error}");
     assert_eq!(store.paths(), Vec::<String>::new());
+}
+
+/// An owner that is well, whose log is taken away when it is asked the second time.
+struct Emptied<'a> {
+    store: &'a MemoryStore,
+    asked: AtomicU32,
+}
+
+impl Emptied<'_> {
+    fn answer(&self) -> OwnerAnswer {
+        if self.asked.fetch_add(1, Relaxed) == 1 {
+            self.store.paths().iter().for_each(|path| self.store.remove(path));
+        }
+        OwnerAnswer::Alive
+    }
+}
+
+#[async_trait]
+impl Neighbours for Emptied<'_> {
+    async fn ask(&self, _: &Owner, _: &str) -> OwnerAnswer {
+        self.answer()
+    }
+
+    async fn ask_to_stop(&self, _: &Owner) -> OwnerAnswer {
+        self.answer()
+    }
+
+    fn waits(&self, _: Failure) {}
+
+    fn announce(&self, _: &str) {}
+}
+
+#[tokio::test]
+async fn a_process_that_stands_by_does_not_begin_the_job_anew_in_a_store_that_was_emptied() {
+    for revision in [1, 2] {
+        let store = MemoryStore::new();
+        take(&store, "a", 1, OwnerAnswer::NotAsked).await.unwrap();
+        // It waits for the owner, or for its first checkpoint to take over.
+        let waits = Identity { stand_by: true, ..identity("b", revision) };
+        let neighbours = Emptied { store: &store, asked: AtomicU32::new(0) };
+        let error = claim_with(&store, &waits, &neighbours).await.unwrap_err();
+        assert_eq!(error.reason(), FailureReason::StorageUnfit, "{error}");
+        // Nor does it by its next claim.
+        let error = claim_with(&store, &waits, &owners(OwnerAnswer::Gone)).await.unwrap_err();
+        assert_eq!(error.reason(), FailureReason::StorageUnfit, "{error}");
+        assert_eq!(store.paths(), Vec::<String>::new());
+    }
 }
 
 /// Every epoch that some process was told it owns, with its attempt.

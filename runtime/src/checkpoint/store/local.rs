@@ -170,7 +170,7 @@ fn write<T>(root: &Path, path: &str, bytes: &[u8], name: impl Fn(&Path, &Path) -
     let mut file = match File::create_new(&temporary) {
         // Somebody has tidied up under a process that runs.
         Err(error) if error.kind() == ErrorKind::NotFound && root.is_dir() => {
-            make_folders(root, &root.join(TEMPORARY))?;
+            make_below(root, &root.join(TEMPORARY))?;
             File::create_new(&temporary)?
         }
         opened => opened?,
@@ -180,7 +180,7 @@ fn write<T>(root: &Path, path: &str, bytes: &[u8], name: impl Fn(&Path, &Path) -
         file.sync_all()?;
         let mut tries = 0;
         let named = loop {
-            match make_folders(root, folder).and_then(|()| name(&temporary, &target)) {
+            match make_below(root, folder).and_then(|()| name(&temporary, &target)) {
                 // A delete took an empty folder away under our feet.
                 Err(error) if error.kind() == ErrorKind::NotFound && tries < 100 => tries += 1,
                 other => break other?,
@@ -204,6 +204,22 @@ fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_folders(root, parent)?;
     }
+    make_folder(root, folder)
+}
+
+/// As [`make_folders`], in a root that is there: one that was taken away is not made again, for it would be an empty store.
+fn make_below(root: &Path, folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    match folder.parent() {
+        Some(parent) if folder != root => make_below(root, parent)?,
+        _ => return Err(io::Error::new(ErrorKind::NotFound, format!("{} is not there any more", root.display()))),
+    }
+    make_folder(root, folder)
+}
+
+fn make_folder(root: &Path, folder: &Path) -> io::Result<()> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
         _ => {}

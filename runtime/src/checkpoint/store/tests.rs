@@ -63,6 +63,20 @@ async fn two_processes_on_one_folder_race_fairly() {
 }
 
 #[tokio::test]
+async fn a_folder_that_was_taken_away_is_not_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("job");
+    let store = LocalStore::open(&root).await.unwrap();
+    store.put(&path("hint"), Bytes::from_static(b"x")).await.unwrap();
+    std::fs::rename(&root, folder.path().join("elsewhere")).unwrap();
+    assert!(store.create(&path("log/1/0"), Bytes::from_static(b"x")).await.is_err());
+    assert!(store.put(&path("hint"), Bytes::from_static(b"x")).await.is_err());
+    assert!(!root.exists());
+    std::fs::rename(folder.path().join("elsewhere"), &root).unwrap();
+    assert_eq!(store.create(&path("log/1/0"), Bytes::from_static(b"x")).await.unwrap(), Create::Created);
+}
+
+#[tokio::test]
 async fn what_a_crashed_writer_left_is_never_listed_and_goes_when_it_is_old() {
     let folder = tempfile::tempdir().unwrap();
     let store = LocalStore::open(folder.path()).await.unwrap();

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hdfs_native::{Client, ClientBuilder, WriteOptions};
 use tidegate::{
     checkpoint::{
-        claim::{Claiming, Heir, Identity, Neighbours, claim, read_newest},
+        claim::{Claiming, Heir, Identity, Neighbours, NewestSeen, claim, read_newest},
         committed::Committed,
         log::{Claimant, OwnerAnswer},
         manifest::Manifest,
@@ -303,6 +303,7 @@ async fn a_log_whose_folder_is_full_is_claimed_and_cut() {
         stand_by: false,
         patience: Duration::ZERO,
         has_had: None,
+        seen: NewestSeen::default(),
         job_uid: None,
         deposed: 0,
     };

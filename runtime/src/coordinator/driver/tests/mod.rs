@@ -21,6 +21,7 @@ use super::*;
 use crate::{
     checkpoint::{
         CommitPermit,
+        claim::NewestSeen,
         destination::Destination,
         log::{Claimant, Ending},
         manifest::Manifest,
@@ -179,6 +180,7 @@ spec:
             stand_by: false,
             patience: Duration::ZERO,
             has_had: None,
+            seen: NewestSeen::default(),
             job_uid: None,
             deposed: 0,
         };

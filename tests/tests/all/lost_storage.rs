@@ -1,5 +1,5 @@
-//! A checkpoint storage that is emptied under a running job: nobody goes on as if, and nobody promises that the next run
-//! does. No servers.
+//! A checkpoint storage that is emptied under a running job, or is older than what was published from it: nobody goes on as
+//! if, and nobody promises that the next run does.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use tidegate_crds::api::Phase;
 use tidegate_tests::{
-    job::{End, Process},
+    job::{End, Job, Process},
     local::Local,
     world::PATIENCE,
 };
@@ -18,11 +18,15 @@ use tidegate_tests::{
 const ORDERS: u64 = 1_000_000_000;
 const RATE: u64 = 5_000;
 
+/// With a checkpoint every `interval`.
+fn slow(local: &Local, interval: &str) -> Job {
+    local.job().set("spec.checkpoint.interval", interval).set("spec.sources[0].generator.rate", RATE)
+}
+
 /// Starts a job with a checkpoint every `interval`, and waits until its log has so many records.
 fn start(local: &Local, interval: &str, records: u64) -> (Process, PathBuf) {
     let record = format!("log/00000001/{:012}", records - 1);
-    let job = local.job().set("spec.checkpoint.interval", interval).set("spec.sources[0].generator.rate", RATE);
-    let mut process = { job }.start();
+    let mut process = slow(local, interval).start();
     let deadline = Instant::now() + PATIENCE;
     loop {
         let folder = fs::read_dir(local.checkpoints()).ok().and_then(|mut jobs| jobs.next()?.ok());
@@ -58,6 +62,25 @@ fn a_storage_that_is_emptied_ends_the_job_at_its_next_record() {
     empty(&storage);
     assert_lost(process.wait(PATIENCE));
     assert!(!storage.join("log/00000001/000000000000").exists(), "the job was begun anew");
+}
+
+/// As when what was mounted there is not any more: all that is left is an empty folder.
+#[test]
+fn an_empty_folder_in_the_place_of_the_storage_ends_the_job_which_goes_on_when_the_storage_is_back() {
+    // Of all jobs, or of this one.
+    for is_own in [false, true] {
+        let local = Local::new(400_000);
+        let (process, own) = start(&local, "200ms", 3);
+        let (place, aside) = (if is_own { own.clone() } else { local.checkpoints() }, local.path("aside"));
+        fs::rename(&place, &aside).unwrap();
+        fs::create_dir_all(&place).unwrap();
+        assert_lost(process.wait(PATIENCE));
+        assert!(!own.join("log/00000001/000000000000").exists(), "the job was begun anew");
+        fs::remove_dir_all(&place).unwrap();
+        fs::rename(&aside, &place).unwrap();
+        local.job().finish(PATIENCE);
+        local.assert_exact();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,6 +45,11 @@ fn text(store: i64, ts_ms: i64) -> String {
 
 /// The job's folder, with its file.
 fn folder() -> tempfile::TempDir {
+    folder_with(|_| None)
+}
+
+/// The same with other lines behind some.
+fn folder_with(more: impl Fn(i64) -> Option<String>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut file = String::new();
     for index in 0..LINES {
@@ -52,7 +57,9 @@ fn folder() -> tempfile::TempDir {
             Line::Counted { store, ts_ms } | Line::Late { store, ts_ms } => text(store, ts_ms),
             Line::Bad(text) => text,
         };
-        writeln!(file, "{line}").unwrap();
+        for line in std::iter::once(line).chain(more(index)) {
+            writeln!(file, "{line}").unwrap();
+        }
     }
     std::fs::write(folder.path().join("lines.jsonl"), file).unwrap();
     folder
@@ -136,6 +143,33 @@ fn bad_and_late_records_of_a_killed_job_are_in_their_sinks_once() {
         format!("store {} at {ts}", record["store"])
     });
     assert_same("late records", &found, &late.collect());
+}
+
+/// A clock that is wrong by two hours, where one is accepted: such a time would close every window.
+#[test]
+fn times_too_far_ahead_are_in_the_dead_letter_sink_once_and_close_no_window() {
+    // The test takes less than an hour, and none of them is accepted at its end.
+    let in_two_hours = chrono::Utc::now().timestamp_millis() + 120 * MINUTE_MS;
+    let ahead = |index: i64| (index % 499 == 0).then(|| text(index % 7, in_two_hours + index));
+    let folder = folder_with(ahead);
+    let format = json!({ "badRecords": "DeadLetter", "deadLetterSink": "bad", "lateSink": "late" });
+    let mut job =
+        job(folder.path(), format, &["counts", "bad", "late"]).set("spec.sources[0].watermark.maxAhead", "1h");
+    job.kill_at_each(&FAULTS, PATIENCE);
+    job.finish(PATIENCE);
+    assert_counts(folder.path());
+    let found = rows(&folder.path().join("bad"), |row| row["record"].as_str().unwrap().to_owned());
+    let bad = (0..LINES).filter_map(|index| match line(index) {
+        Line::Bad(text) => Some(text),
+        _ => None,
+    });
+    assert_same("bad records", &found, &bad.chain((0..LINES).filter_map(ahead)).collect());
+    let errors = rows(&folder.path().join("bad"), |row| row["error"].as_str().unwrap().to_owned());
+    let of_time: u64 =
+        errors.iter().filter(|(error, _)| error.contains("more than 1h ahead")).map(|(_, count)| count).sum();
+    assert_eq!(of_time, (0..LINES).filter_map(ahead).count() as u64);
+    let late = (0..LINES).filter(|index| matches!(line(*index), Line::Late { .. })).count();
+    assert_eq!(lines(&folder.path().join("late")).len(), late as u64, "late records");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct Job {
     environment: Vec<(String, String)>,
     /// Where it is started, if not where the tests are.
     folder: Option<PathBuf>,
+    /// Gets a file for what each start prints.
+    prints: Option<PathBuf>,
     /// Gets a log file for each start.
     logs: Arc<tempfile::TempDir>,
     starts: usize,
@@ -57,7 +59,7 @@ impl Job {
     pub fn of(document: impl Into<PathBuf>) -> Self {
         let logs = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         let document = document.into();
-        Self { document, settings: Vec::new(), environment: Vec::new(), folder: None, logs, starts: 0 }
+        Self { document, settings: Vec::new(), environment: Vec::new(), folder: None, prints: None, logs, starts: 0 }
     }
 
     /// Sets a field over the document's.
@@ -77,6 +79,13 @@ impl Job {
     #[must_use]
     pub fn within(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
+        self
+    }
+
+    /// What each start writes to its standard output is in a file of its own in this folder, which is there.
+    #[must_use]
+    pub fn printing_to(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.prints = Some(folder.into());
         self
     }
 
@@ -127,7 +136,10 @@ impl Job {
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
+        let output = self.prints.as_ref().map_or_else(Stdio::null, |folder| {
+            File::create(folder.join(format!("{}.jsonl", self.starts))).expect("a file to print to").into()
+        });
+        command.stdin(Stdio::null()).stdout(output).stderr(File::create(&log).expect("a log file"));
         Process { child: command.spawn().expect("the program starts"), log, _logs: self.logs.clone() }
     }
 

@@ -63,7 +63,12 @@ impl Local {
 
     /// Fails unless every order is in the files at least once, and nothing else. Gives how many rows are repeats.
     pub fn assert_none_lost(&self) -> u64 {
-        let (found, expected) = (self.found(), self.expected());
+        self.assert_none_lost_of(&self.found())
+    }
+
+    /// As [`Local::assert_none_lost`], of rows that went elsewhere.
+    pub fn assert_none_lost_of(&self, found: &Rows) -> u64 {
+        let expected = self.expected();
         let lost: Vec<&str> =
             expected.iter().map(|(row, _)| row).filter(|row| found.count(row) == 0).take(10).collect();
         let strange: Vec<&str> =
@@ -115,7 +120,8 @@ impl Local {
         Workload::of(&serde_json::from_value(spec).expect("a generator"))
     }
 
-    fn expected(&self) -> Rows {
+    /// Every order, once.
+    pub fn expected(&self) -> Rows {
         passed_on(&self.workload())
     }
 }

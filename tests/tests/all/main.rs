@@ -11,6 +11,7 @@ mod differential;
 mod full_disk;
 mod kafka;
 mod lost_storage;
+mod printed;
 mod regions;
 mod shared_files;
 mod side_outputs;

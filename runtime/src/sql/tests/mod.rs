@@ -9,6 +9,7 @@ mod mangled;
 mod names;
 mod refusals;
 mod run;
+mod views;
 mod words;
 
 use std::sync::Arc;

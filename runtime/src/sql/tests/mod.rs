@@ -9,6 +9,7 @@ mod mangled;
 mod names;
 mod refusals;
 mod run;
+mod times;
 mod views;
 mod words;
 

@@ -38,7 +38,7 @@ pub enum Command {
     Inspect(InspectArguments),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct JobArguments {
     /// The `StreamJob` document, YAML.
     pub job: PathBuf,

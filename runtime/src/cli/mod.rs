@@ -24,10 +24,14 @@ use tidegate_crds::{
 
 use crate::{env, failure::Reason, job::JobPlan, metrics::Metrics};
 
+/// Bytes of each thread's stack, as many as that of a process is by default: deep expressions are planned on either.
+const STACK: usize = 8 << 20;
+
 /// Does what the arguments say; errors go to standard error, in words for the user.
 pub fn main(arguments: Arguments) -> ExitCode {
     logs::start(arguments.log_format);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("failed to start threads: {error}")),
     };

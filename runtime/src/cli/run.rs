@@ -110,7 +110,12 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
     let (requests, mut requested) = unbounded_channel();
     let mut signalled =
         signals::listen(requests.clone()).map_err(|error| format!("failed to listen for signals: {error}"))?;
-    let plan = given(&arguments.job)?;
+    let job = arguments.job.clone();
+    let Some(plan) = signals::unless_signalled(&mut signalled, move || given(&job)).await? else {
+        tracing::info!("stopped before the job was planned: nothing was touched");
+        return Ok(());
+    };
+    let plan = plan?;
     crew.accepts(&plan).map_err(|problems| LastWord::refused(&arguments.job, JobError::from(problems).failure()))?;
     let storage = store::location(&plan.spec.checkpoint.storage, &plan.id);
     let shared = Shared::new(&plan, arguments.revision, storage.clone());

@@ -4,6 +4,7 @@ use tidegate_crds::api::{StopPurpose, StopRequest};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc::UnboundedSender, watch},
+    task::spawn_blocking,
 };
 
 use crate::coordinator::api::Request;
@@ -26,4 +27,37 @@ pub(super) fn listen(requests: UnboundedSender<Request>) -> std::io::Result<watc
         }
     });
     Ok(signalled)
+}
+
+/// What `plan` gives, or `None` once there is a signal: a thread that plans hears none, and the process ends without it.
+pub(super) async fn unless_signalled<T: Send + 'static>(
+    signalled: &mut watch::Receiver<bool>,
+    plan: impl FnOnce() -> T + Send + 'static,
+) -> Result<Option<T>, String> {
+    tokio::select! {
+        biased;
+        Ok(_) = signalled.wait_for(|signalled| *signalled) => Ok(None),
+        planned = spawn_blocking(plan) => planned.map(Some).map_err(|error| format!("failed to plan the job: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_ends_the_planning_of_a_job() {
+        let (signal, mut signalled) = watch::channel(false);
+        assert_eq!(unless_signalled(&mut signalled, || 5).await, Ok(Some(5)));
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let planning = unless_signalled(&mut signalled, move || ended.recv().is_ok());
+        let signals = async { signal.send_replace(true) };
+        let (planned, _) = tokio::time::timeout(Duration::from_mins(1), async { tokio::join!(planning, signals) })
+            .await
+            .expect("a signal is heard while the job is planned");
+        assert_eq!(planned, Ok(None));
+        drop(end);
+    }
 }

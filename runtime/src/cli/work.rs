@@ -26,8 +26,12 @@ pub(super) async fn work(arguments: &WorkerArguments, io: Handle) -> Result<(), 
 
 async fn until_stopped(arguments: &WorkerArguments, io: Handle) -> Result<(), LastWord> {
     let (requests, mut stop) = unbounded_channel();
-    signals::listen(requests).map_err(|error| format!("failed to listen for signals: {error}"))?;
-    let plan = given(&arguments.job)?;
+    let mut signalled = signals::listen(requests).map_err(|error| format!("failed to listen for signals: {error}"))?;
+    let job = arguments.job.clone();
+    let Some(plan) = signals::unless_signalled(&mut signalled, move || given(&job)).await? else {
+        return Ok(());
+    };
+    let plan = plan?;
     let security = arguments.link.security(arguments.exchange_listen)?;
     let coordinator = security.endpoint(&arguments.coordinator).map_err(|error| {
         let accepted = "accepted is host:port, and certificates as --tls says";

@@ -5,10 +5,12 @@
 //! that planning puts in and takes away when the type of a column changes are left out: to a type that has all values, to
 //! floating point, of a literal. An expression whose text is the same may so be computed in another type: the types are told
 //! beside the text. Where that rule should miss a cast of planning's, the bare text is still the same, which has none at all.
+//!
+//! Written out, a text may be as long as 2 to the power of the views above each other: [`Room`] is asked for before.
 
 use arrow::datatypes::DataType;
 use datafusion_common::{
-    Column, Result, ScalarValue, internal_datafusion_err,
+    Column, Result, ScalarValue, internal_datafusion_err, plan_err,
     tree_node::{Transformed, TreeNode},
 };
 use datafusion_expr::{
@@ -19,11 +21,40 @@ use datafusion_expr::{
 use super::{
     lineage::{self, Origin},
     stage::Call,
+    written_out,
 };
 use crate::{
     graph::{Argument, Called, Operand, Used},
     state::changes::has_values_of,
 };
+
+/// Characters of all the texts of a job, about. They are part of each checkpoint.
+const MAX_LENGTH: usize = 1 << 20;
+
+/// How much may still be written out of what a job's operators work on.
+pub(super) struct Room(usize);
+
+impl Room {
+    pub(super) fn of_a_job() -> Self {
+        Self(MAX_LENGTH)
+    }
+
+    /// Refuses expressions whose texts are too long, before they are written.
+    pub(super) fn take<'a>(&mut self, exprs: impl IntoIterator<Item = &'a Expr>, input: &LogicalPlan) -> Result<()> {
+        let length = written_out::over(exprs, input)?.into_iter().fold(0, usize::saturating_add);
+        match self.0.checked_sub(length) {
+            Some(left) => {
+                self.0 = left;
+                Ok(())
+            }
+            None => plan_err!(
+                "what is computed here, with the columns of all views written out, is too long; accepted are about \
+                 {MAX_LENGTH} characters in all: use a computed column once in the view that reads it, not several times \
+                 in each of several views"
+            ),
+        }
+    }
+}
 
 /// What an aggregate over the rows of `input` computes.
 pub(super) fn called(call: &Call, input: &LogicalPlan) -> Result<Called> {

@@ -50,6 +50,7 @@ mod types;
 mod unix_time;
 mod unsupported;
 mod wrapped;
+mod written_out;
 
 #[cfg(test)]
 mod tests;

@@ -98,8 +98,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Notes for the stages that a `SELECT` has made of `plan`, over the stage `below`, that they are written here.
-    pub(super) fn written_here(&mut self, plan: &LogicalPlan, below: Option<usize>) {
+    /// Notes for the stages that the `SELECT` at `at` has made of `plan`, over the stage `below`, that they are written here.
+    pub(super) fn written_here(&mut self, plan: &LogicalPlan, below: Option<usize>, at: Position) {
         let made = std::iter::successors(lineage::leaf(plan).map(|table| table.stage), |stage| {
             self.stages.get(*stage).and_then(Stage::reads)
         });
@@ -114,6 +114,7 @@ impl Planner<'_> {
             let place = Place { inside: self.inside.clone(), number };
             if let Some(stage) = self.stages.get_mut(stage) {
                 stage.places.push(place);
+                stage.at.get_or_insert(at);
             }
         }
     }

@@ -131,7 +131,7 @@ impl Planner<'_> {
         let plan = self.select_plan(&select, &qualifier, relation.plan, near)?;
         let lowering = Lowering { name: &relation.name, facts, ranking, near };
         let plan = self.lower(plan, &lowering)?;
-        self.written_here(&plan, below);
+        self.written_here(&plan, below, near);
         Ok(Relation { name: relation.name, plan, ranking })
     }
 

@@ -11,6 +11,7 @@ use datafusion_common::{Result, TableReference};
 use datafusion_expr::{AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 
 use super::{
+    error::Position,
     lineage,
     operator_id::{self, Named},
 };
@@ -24,6 +25,8 @@ pub(super) struct Stage {
     pub(super) definition: String,
     /// Where the text has it: a stage that is written several times is one.
     pub(super) places: Vec<Place>,
+    /// The first `SELECT` that has it.
+    pub(super) at: Option<Position>,
     pub(super) work: Work,
     pub(super) table: Arc<StageTable>,
 }
@@ -181,6 +184,6 @@ pub(super) fn intern(
         windowed: matches!(work, Work::Window(_)),
         below,
     });
-    stages.push(Stage { name, definition, places: Vec::new(), work, table });
+    stages.push(Stage { name, definition, places: Vec::new(), at: None, work, table });
     index
 }

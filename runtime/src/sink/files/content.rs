@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::RecordBatch,
+    array::{ArrayRef, RecordBatch},
     compute::cast,
     datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
@@ -60,7 +60,7 @@ pub(super) fn encode(format: FileFormat, chunk: &Chunk) -> Result<Vec<u8>, Conte
             for batch in &chunk.rows {
                 let columns = batch.columns().iter().zip(schema.fields());
                 let columns = columns
-                    .map(|(column, field)| cast(column, field.data_type()))
+                    .map(|(column, field)| as_known(column, field.data_type()))
                     .collect::<Result<_, ArrowError>>()?;
                 writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns)?)?;
             }
@@ -70,15 +70,30 @@ pub(super) fn encode(format: FileFormat, chunk: &Chunk) -> Result<Vec<u8>, Conte
     Ok(bytes)
 }
 
-/// Parquet has no instants of whole seconds: they would be numbers.
+/// Parquet has no instants of whole seconds: they would be numbers. All instants are in UTC; those that a CAST in SQL has made
+/// do not say so.
 fn known_to_parquet(schema: &SchemaRef) -> SchemaRef {
     let field = |field: &FieldRef| match field.data_type() {
-        DataType::Timestamp(TimeUnit::Second, zone) => {
-            Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Millisecond, zone.clone())))
+        DataType::Timestamp(unit, zone) => {
+            let unit = if *unit == TimeUnit::Second { TimeUnit::Millisecond } else { *unit };
+            let zone = zone.clone().unwrap_or_else(|| "UTC".into());
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(unit, Some(zone))))
         }
         _ => Arc::clone(field),
     };
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+}
+
+/// A column in the type that [`known_to_parquet`] has for it.
+fn as_known(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
+    match (column.data_type(), wanted) {
+        // By way of the numbers: Arrow's cast to a zone has no instants outside of the years that its calendar has.
+        (DataType::Timestamp(_, None), DataType::Timestamp(unit, Some(_))) => {
+            let instants = cast(column, &DataType::Timestamp(*unit, None))?;
+            cast(&cast(&instants, &DataType::Int64)?, wanted)
+        }
+        _ => cast(column, wanted),
+    }
 }
 
 /// Whether the file is this chunk, which another version of this program may have written in other bytes than these. A

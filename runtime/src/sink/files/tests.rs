@@ -1,8 +1,12 @@
 use std::{fs, sync::Arc};
 
 use arrow::{
-    array::{Decimal128Array, RecordBatch, StringArray, TimestampMillisecondArray},
-    datatypes::{DataType, Field, Schema, TimeUnit},
+    array::{
+        ArrayRef, AsArray, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+        TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
+    },
+    compute::cast,
+    datatypes::{DataType, Field, Int64Type, Schema, TimeUnit},
 };
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -48,6 +52,32 @@ fn publisher(folder: &std::path::Path, format: FileFormat) -> FilesPublisher {
         "sales",
         &FilesSink { path: folder.join("out").to_str().unwrap().to_owned(), shared: false, format },
     )
+}
+
+/// A CAST in SQL gives instants without a zone; all are in UTC.
+#[test]
+fn instants_in_parquet_are_in_utc_whatever_made_them() {
+    let at = [i64::MAX, 1, i64::MIN];
+    let columns: [(&str, ArrayRef, TimeUnit); 4] = [
+        ("s", Arc::new(TimestampSecondArray::from(vec![0, 1, -1])), TimeUnit::Millisecond),
+        ("ms", Arc::new(TimestampMillisecondArray::from(at.to_vec())), TimeUnit::Millisecond),
+        ("us", Arc::new(TimestampMicrosecondArray::from(at.to_vec())), TimeUnit::Microsecond),
+        ("ns", Arc::new(TimestampNanosecondArray::from(at.to_vec())), TimeUnit::Nanosecond),
+    ];
+    let rows = columns.iter().map(|(name, values, _)| (*name, values.clone()));
+    let rows = RecordBatch::try_from_iter(rows).unwrap();
+    let chunk = Chunk { schema: rows.schema(), rows: vec![rows], ..chunk("job", 0, &[]) };
+    let file = super::content::encode(FileFormat::Parquet, &chunk).unwrap();
+    let read = ParquetRecordBatchReader::try_new(Bytes::from(file), 1024).unwrap().next().unwrap().unwrap();
+    for ((name, values, unit), found) in columns.iter().zip(read.columns()) {
+        assert_eq!(*found.data_type(), DataType::Timestamp(*unit, Some("UTC".into())), "{name}");
+        let number = |values: &ArrayRef| cast(values, &DataType::Int64).unwrap();
+        if *name == "s" {
+            assert_eq!(number(found).as_primitive::<Int64Type>().values(), &[0, 1_000, -1_000]);
+        } else {
+            assert_eq!(&number(found), &number(values), "{name}");
+        }
+    }
 }
 
 fn permit() -> CommitPermit {

@@ -57,7 +57,7 @@ fn operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::Cast(cast) => {
             let to = Expr::Cast(cast.clone()).get_type(schema)?;
-            Ok(cut(*cast.expr.clone(), &to, schema)?
+            Ok(prepared(*cast.expr.clone(), &to, schema)?
                 .update_data(|expr| Expr::Cast(Cast { expr: Box::new(expr), ..cast })))
         }
         // An instant that is counted from a number is never none.
@@ -69,7 +69,7 @@ fn operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::TryCast(cast) => {
             let to = Expr::TryCast(cast.clone()).get_type(schema)?;
-            let cut = cut(*cast.expr.clone(), &to, schema)?;
+            let cut = prepared(*cast.expr.clone(), &to, schema)?;
             Ok(cut.update_data(|expr| Expr::TryCast(TryCast { expr: Box::new(expr), ..cast })))
         }
         Expr::ScalarFunction(ScalarFunction { func, mut args })
@@ -86,6 +86,17 @@ fn operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// Functions that may be given instants with more digits than they give back.
 const TO_COARSER: [&str; 3] = ["to_timestamp_seconds", "to_timestamp_millis", "to_timestamp_micros"];
+
+/// What is about to be cast: an instant loses its digits towards the past, and has the zone UTC before it becomes a text. A CAST
+/// in SQL gives instants without a zone, and it is kept so in checkpoints; as a text, it would be without its `Z`.
+fn prepared(expr: Expr, to: &DataType, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr.get_type(schema)? {
+        DataType::Timestamp(unit, None) if to.is_string() => {
+            Ok(Transformed::yes(datafusion_expr::cast(expr, DataType::Timestamp(unit, Some("UTC".into())))))
+        }
+        _ => cut(expr, to, schema),
+    }
+}
 
 /// What is about to become an instant with fewer digits, cut towards the past.
 fn cut(time: Expr, to: &DataType, schema: &DFSchema) -> Result<Transformed<Expr>> {

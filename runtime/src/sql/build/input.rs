@@ -8,7 +8,8 @@ use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use crate::{
     graph::{WindowColumn, computed_name},
     sql::{
-        canonical, outputs, segment,
+        canonical::{self, Room},
+        outputs, segment,
         stage::{Stage, Window, Work},
     },
 };
@@ -35,13 +36,14 @@ pub(super) enum Arg {
     Literal(ScalarValue),
 }
 
-/// `None` for a source.
-pub(super) fn input(stage: &Stage, needed: &mut BTreeSet<usize>) -> Result<Option<Input>> {
+/// `None` for a source. What the stage works on is written out only where there is `room` for it.
+pub(super) fn input(stage: &Stage, needed: &mut BTreeSet<usize>, room: &mut Room) -> Result<Option<Input>> {
     match &stage.work {
         Work::Source => Ok(None),
         Work::Deduplicate { input, keys, time } => {
             needed.extend(keys.iter().copied().chain([*time]));
             let columns: Vec<usize> = needed.iter().copied().collect();
+            room.take(&columns.iter().map(|index| column(input, *index)).collect::<Vec<_>>(), input)?;
             let place = |column: &usize| {
                 columns.binary_search(column).map_err(|_| internal_datafusion_err!("a key is missing"))
             };
@@ -57,11 +59,11 @@ pub(super) fn input(stage: &Stage, needed: &mut BTreeSet<usize>) -> Result<Optio
             let texts = texts.collect::<Result<_>>()?;
             Ok(Some(Input { plan, texts, places: Places::Deduplicate { columns, keys, time } }))
         }
-        Work::Window(window) => window_input(window, needed).map(Some),
+        Work::Window(window) => window_input(window, needed, room).map(Some),
     }
 }
 
-fn window_input(window: &Window, needed: &BTreeSet<usize>) -> Result<Input> {
+fn window_input(window: &Window, needed: &BTreeSet<usize>, room: &mut Room) -> Result<Input> {
     let calls: BTreeSet<usize> = window
         .output
         .iter()
@@ -75,6 +77,7 @@ fn window_input(window: &Window, needed: &BTreeSet<usize>) -> Result<Input> {
     let args = |call: &usize| window.calls.get(*call).map(|call| call.args.as_slice()).unwrap_or_default();
     let mut columns: Vec<InputColumn> = Vec::new();
     let wanted = [&window.time].into_iter().chain(&window.keys).chain(calls.iter().flat_map(args));
+    room.take(wanted.clone(), &window.input)?;
     for expr in wanted.filter(|expr| !matches!(expr, Expr::Literal(..))) {
         if columns.iter().any(|known| known.is(expr)) {
             continue;

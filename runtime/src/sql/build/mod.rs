@@ -29,7 +29,7 @@ pub(super) fn graph(stages: &[Stage], outputs: &[Output]) -> Result<StreamGraph,
         sinks.push((output, plan));
     }
     let failed = |error: DataFusionError| SqlError::planning(&error, None);
-    let inputs = needs.inputs(stages).map_err(failed)?;
+    let inputs = needs.inputs(stages)?;
     let mut graph = place::Graph::default();
     for ((stage, input), columns) in stages.iter().zip(inputs).zip(needs.columns) {
         match (columns, input) {

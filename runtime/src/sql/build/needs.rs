@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use datafusion_common::Result;
+use datafusion_common::{DataFusionError, Result};
 use datafusion_expr::LogicalPlan;
 
 use super::{
     input::{Input, input},
     reads,
 };
-use crate::sql::{segment, stage::Stage};
+use crate::sql::{canonical::Room, error::SqlError, segment, stage::Stage};
 
 pub(super) struct Needs {
     /// For each stage the columns needed, in order; `None` if nobody reads it.
@@ -31,7 +31,8 @@ impl Needs {
     }
 
     /// The input of every stage that is needed, with only the columns that are; readers come before what they read.
-    pub(super) fn inputs(&mut self, stages: &[Stage]) -> Result<Vec<Option<Input>>> {
+    pub(super) fn inputs(&mut self, stages: &[Stage]) -> Result<Vec<Option<Input>>, SqlError> {
+        let mut room = Room::of_a_job();
         let mut inputs: Vec<Option<Input>> = Vec::new();
         for (index, stage) in stages.iter().enumerate().rev() {
             let Some(needed) = self.columns.get_mut(index).and_then(Option::as_mut) else {
@@ -45,9 +46,10 @@ impl Needs {
             if needed.is_empty() {
                 needed.insert(0);
             }
-            let input = input(stage, needed)?;
+            let failed = |error: DataFusionError| SqlError::planning(&error, stage.at);
+            let input = input(stage, needed, &mut room).map_err(failed)?;
             if let Some(input) = &input {
-                self.read(&input.plan)?;
+                self.read(&input.plan).map_err(failed)?;
             }
             inputs.push(input);
         }

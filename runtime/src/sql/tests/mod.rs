@@ -9,6 +9,8 @@ mod mangled;
 mod names;
 mod refusals;
 mod run;
+mod times;
+mod views;
 mod words;
 
 use std::sync::Arc;

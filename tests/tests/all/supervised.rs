@@ -222,7 +222,7 @@ async fn a_cancelled_job_deletes_its_own_checkpoints_and_nobody_elses() {
 async fn a_stop_that_could_not_leave_its_savepoint_has_failed_and_the_job_goes_on() {
     let local = Local::new(ORDERS);
     let log = local.path("termination-log");
-    let mut job = local.job().set("spec.checkpoint.interval", "100ms").env("TIDEGATE_TERMINATION_LOG", log.display());
+    let job = local.job().set("spec.checkpoint.interval", "100ms").env("TIDEGATE_TERMINATION_LOG", log.display());
     let mut process = job.set("spec.sources[0].generator.rate", 2000).start();
     process.wait_for_epoch(1, PATIENCE).await;
     // In the place of a folder.

@@ -2,8 +2,11 @@
 //!
 //! Which files there are, and how long each is, is looked at once, when the job first starts; the checkpoint keeps both,
 //! so the source is bounded and every later run reads the same bytes. A split is a file and a position is the byte at
-//! which a line begins. Subtask *s* reads the files whose place in the sorted list is *s* modulo the parallelism. A file
-//! that grew is read to its old end; one that shrank or was written anew is refused.
+//! which a line begins. A file that grew is read to its old end; one that shrank or was written anew is refused.
+//!
+//! Before there is a checkpoint each process looks for itself, and may find others: a file has come meanwhile, or a worker
+//! takes over later. So a file belongs to a subtask by its path alone, whatever else is there. From a checkpoint on the
+//! list is the same for all, and subtask *s* reads the files whose place in it is *s* modulo the parallelism.
 
 mod lines;
 mod reader;
@@ -14,6 +17,7 @@ use std::{collections::HashMap, path::Path, sync::OnceLock};
 
 use async_trait::async_trait;
 use tidegate_crds::nearest;
+use xxhash_rust::xxh3::xxh3_64;
 
 use self::reader::Reader;
 use super::{ReaderContext, Source, SourceError, SourceReader, SplitState};
@@ -128,20 +132,28 @@ impl Source for Files {
         context: ReaderContext,
         restored: Option<Vec<SplitState>>,
     ) -> Result<Box<dyn SourceReader>, SourceError> {
-        let mut splits = match restored {
-            Some(restored) => {
-                if context.subtask == SubtaskIndex(0) {
+        let ReaderContext { subtask, parallelism } = context;
+        let own = match restored {
+            Some(mut restored) => {
+                if subtask == SubtaskIndex(0) {
                     self.say_what_is_not_read(&restored);
                 }
-                restored
+                restored.sort_by(|a, b| a.split.cmp(&b.split));
+                restored.into_iter().skip(subtask.0 as usize).step_by(parallelism.max(1) as usize).collect()
             }
-            None => self.found()?,
+            None => {
+                let mut found = self.found()?;
+                found.retain(|split| reads(&split.split, parallelism) == subtask);
+                found
+            }
         };
-        splits.sort_by(|a, b| a.split.cmp(&b.split));
-        let parallelism = context.parallelism.max(1) as usize;
-        let own = splits.into_iter().skip(context.subtask.0 as usize).step_by(parallelism).collect();
         Ok(Box::new(Reader::open(self.name.clone(), own)?))
     }
+}
+
+/// The subtask that reads a file before there is a checkpoint.
+fn reads(path: &str, parallelism: u32) -> SubtaskIndex {
+    SubtaskIndex((xxh3_64(path.as_bytes()) % u64::from(parallelism.max(1))) as u32)
 }
 
 /// A file in the same folder whose name is close.

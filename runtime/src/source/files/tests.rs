@@ -72,6 +72,36 @@ async fn lines_come_once_over_subtasks_and_resumes() {
     assert!(positions.unwrap().iter().all(|state| Some(state.next) == state.end));
 }
 
+/// A worker that looks later finds another list than the one that it reads beside.
+#[tokio::test]
+async fn each_file_is_read_once_by_processes_that_found_other_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let pattern = folder.path().join("*.jsonl");
+    let write = |name: &str| std::fs::write(folder.path().join(name), format!("{{\"of\":\"{name}\"}}\n")).unwrap();
+    for parallelism in [2, 3] {
+        for added in ["a.jsonl", "e.jsonl", "0.jsonl"] {
+            std::fs::read_dir(folder.path())
+                .unwrap()
+                .for_each(|file| std::fs::remove_file(file.unwrap().path()).unwrap());
+            let known = ["b.jsonl", "c.jsonl", "d.jsonl"];
+            known.iter().for_each(|name| write(name));
+            let early = files(&pattern);
+            early.preflight().await.unwrap();
+            write(added);
+            let late = files(&pattern);
+            let mut lines = Vec::new();
+            for subtask in 0..parallelism {
+                let source = if subtask == 0 { &early } else { &late };
+                let mut reader = reader(source, subtask, parallelism, None).await.unwrap();
+                lines.extend(read(reader.as_mut(), usize::MAX).await.into_iter().map(|(_, line)| line));
+            }
+            let times = |name: &str| lines.iter().filter(|line| line.contains(name)).count();
+            assert_eq!(known.map(times), [1, 1, 1], "{parallelism}, with {added}: {lines:?}");
+            assert!(times(added) <= 1, "{parallelism}: {lines:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn blank_lines_are_none_long_lines_are_whole_and_what_is_appended_later_is_left() {
     let folder = tempfile::tempdir().unwrap();

@@ -158,7 +158,8 @@ fn is_of_constants(expr: &Expr) -> Result<bool> {
     Ok(all_literals)
 }
 
-fn value(expr: &Expr) -> Result<ScalarValue> {
+/// The value of an expression without columns; an error of one that has some.
+pub(super) fn value(expr: &Expr) -> Result<ScalarValue> {
     let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
     evaluated(&create_physical_expr(expr, &DFSchema::empty(), &props, &context)?)
 }

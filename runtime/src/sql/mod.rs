@@ -26,6 +26,7 @@ mod date_trunc;
 mod depth;
 mod dialect;
 mod doubles;
+mod duration_part;
 mod error;
 mod fold;
 mod from;

@@ -28,8 +28,9 @@ use datafusion_sql::{
 };
 
 use super::{
-    arithmetic::checked_expr,
+    arithmetic::{Incomparable, checked_expr, is_interval},
     doubles,
+    duration_part::NoPart,
     error::{Position, SqlError},
     fold,
     functions::Functions,
@@ -78,7 +79,13 @@ impl Check<'_> {
         let (planned, typed) = match typed {
             Ok(found) => found,
             Err(error) if is_about_a_name(&error) => return Ok(()),
-            Err(error) => return Err(SqlError::new(at, self.why(expr, &error))),
+            Err(error) => {
+                let message = match NoPart::of(&error) {
+                    Some(part) => format!("found `{}`, {part}", shown(expr)),
+                    None => self.why(expr, &error),
+                };
+                return Err(SqlError::new(at, message));
+            }
         };
         if let Planned::BinaryExpr(BinaryExpr { left, op: Operator::Plus | Operator::Minus, right }) = &typed
             && let Some(date) = self.moved_by_less_than_days(left, right)
@@ -100,6 +107,13 @@ impl Check<'_> {
         {
             let message =
                 format!("found NULL in `{}`; accepted is a value of a type: CAST(NULL AS BIGINT)", shown(expr));
+            return Err(SqlError::new(at, message));
+        }
+        if let Planned::AggregateFunction(call) = &typed
+            && (matches!(call.func.name(), "min" | "max") || call.params.distinct)
+            && call.params.args.iter().any(|arg| arg.get_type(self.schema).is_ok_and(|kind| is_interval(&kind)))
+        {
+            let message = format!("`{}` can't be computed: {}", shown(expr), Incomparable::Computed);
             return Err(SqlError::new(at, message));
         }
         let computed = match parts(&typed) {

@@ -6,11 +6,12 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::Result;
 use datafusion_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
-use super::{date_trunc, long_text, unix_time};
+use super::{date_trunc, duration_part, long_text, unix_time};
 
 /// The function as ours, where the library's is unfit.
 pub(super) fn wrapped(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     let why = match function.name() {
+        "date_part" => Why::Parts,
         "date_trunc" => Why::Years,
         "lpad" | "rpad" => Why::Pads,
         "repeat" => Why::Repeats,
@@ -29,6 +30,8 @@ enum Why {
     Type,
     /// It reckons in nanoseconds, which most years have not.
     Years,
+    /// Of a duration it has wrong parts, or none.
+    Parts,
     /// It cuts towards 1970.
     Seconds,
     /// It makes texts as long as a record says.
@@ -64,6 +67,10 @@ impl ScalarUDFImpl for Wrapped {
         let unknown = vec![None; args.scalar_arguments.len()];
         match self.why {
             Why::Type => self.inner.return_field_from_args(ReturnFieldArgs { scalar_arguments: &unknown, ..args }),
+            Why::Parts => {
+                duration_part::check(&args)?;
+                self.inner.return_field_from_args(args)
+            }
             Why::Years | Why::Seconds | Why::Repeats | Why::Replaces | Why::Pads => {
                 self.inner.return_field_from_args(args)
             }
@@ -73,6 +80,11 @@ impl ScalarUDFImpl for Wrapped {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match self.why {
             Why::Type => {}
+            Why::Parts => {
+                if let Some(seconds) = duration_part::seconds(&args)? {
+                    return Ok(seconds);
+                }
+            }
             Why::Years => return date_trunc::of_all_years(&self.inner, args),
             Why::Seconds => {
                 if let Some(seconds) = unix_time::seconds(&args)? {

@@ -1,4 +1,5 @@
-//! Floats that are compared: each as the number that stands for all that are equal to it.
+//! What is compared: floats each as the number that stands for all that are equal to it, intervals as durations
+//! ([`durations`]).
 //!
 //! Kernels compare floats by their bits where IEEE 754 has them unordered or equal: a NaN that was computed is not the NaN
 //! that was written, and is below all numbers where its sign bit is set, as that of `0.0 / 0.0` is on x86. `-0.0` is another
@@ -15,13 +16,14 @@ use datafusion_expr::{
     expr::{Between, BinaryExpr, Case, Cast, InList, ScalarFunction},
 };
 
+use super::durations;
 use crate::operator::float;
 
 const NAME: &str = "canonical";
 /// Functions that compare their arguments.
 const COMPARING: [&str; 3] = ["greatest", "least", "nullif"];
 
-/// The expression with what it compares made canonical.
+/// The expression with what it compares made canonical. Its type stays as it is.
 pub(super) fn compared(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
     match &mut expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
@@ -33,10 +35,21 @@ pub(super) fn compared(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
             let whens = when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
             all(std::iter::once(expr.as_mut()).chain(whens), schema)?;
         }
-        Expr::ScalarFunction(ScalarFunction { func, args }) if COMPARING.contains(&func.name()) => all(args, schema)?,
+        Expr::ScalarFunction(ScalarFunction { func, .. }) if COMPARING.contains(&func.name()) => {
+            return chosen(expr, schema);
+        }
         _ => {}
     }
     Ok(expr)
+}
+
+/// A call that compares its arguments and gives one of them.
+fn chosen(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let kind = expr.get_type(schema)?;
+    if let Expr::ScalarFunction(ScalarFunction { args, .. }) = &mut expr {
+        all(args, schema)?;
+    }
+    Ok(if expr.get_type(schema)? == kind { expr } else { Expr::Cast(Cast::new(Box::new(expr), kind)) })
 }
 
 fn is_comparison(operator: Operator) -> bool {
@@ -45,8 +58,13 @@ fn is_comparison(operator: Operator) -> bool {
 }
 
 fn all<'a>(operands: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema) -> Result<()> {
-    for operand in operands {
-        if operand.get_type(schema)?.is_floating() {
+    let mut operands: Vec<&mut Expr> = operands.into_iter().collect();
+    let kinds = operands.iter().map(|operand| operand.get_type(schema)).collect::<Result<Vec<_>>>()?;
+    if kinds.iter().any(durations::is_interval) {
+        return durations::alike(&mut operands, schema);
+    }
+    for (operand, kind) in operands.into_iter().zip(kinds) {
+        if kind.is_floating() {
             *operand = canonical(std::mem::take(operand), schema)?;
         }
     }

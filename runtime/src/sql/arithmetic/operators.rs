@@ -20,7 +20,10 @@ use datafusion_expr::{
 };
 use thiserror::Error;
 
-use super::{Overflow, decimal, equal, times};
+use super::{
+    Overflow, decimal, equal,
+    times::{self, Towards},
+};
 use crate::sql::rewrite;
 
 /// The plan with operators that say when a result has no room, and that compare floats by value. Names and types stay as
@@ -49,7 +52,7 @@ fn operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 let function = ScalarUDF::new_from_impl(Arithmetic::new(Operation::Binary(op)));
                 return Ok(Transformed::yes(function.call(vec![*left, *right])));
             }
-            Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+            Ok(Transformed::yes(moved(BinaryExpr { left, op, right }, schema)?))
         }
         Expr::Negative(inner) if is_whole(&inner.get_type(schema)?) => {
             let function = ScalarUDF::new_from_impl(Arithmetic::new(Operation::Negate));
@@ -84,6 +87,29 @@ fn operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
 }
 
+/// An instant and a difference with more digits: the planner casts the difference, which cuts it towards 0. It is cut so that
+/// the result is cut towards the past.
+fn moved(BinaryExpr { left, op, right }: BinaryExpr, schema: &DFSchema) -> Result<Expr> {
+    let is_instant = |side: &Expr| Ok::<_, DataFusionError>(matches!(side.get_type(schema)?, DataType::Timestamp(..)));
+    let whole = |difference: Expr, towards: Towards| match difference {
+        Expr::Cast(Cast { expr, field }) => Ok::<_, DataFusionError>(Expr::Cast(Cast {
+            expr: match times::parts(&expr.get_type(schema)?, field.data_type()) {
+                Some(parts) => Box::new(times::cut(*expr, parts, towards)),
+                None => expr,
+            },
+            field,
+        })),
+        other => Ok(other),
+    };
+    let (left, right) = match op {
+        Operator::Plus if is_instant(&left)? => (left, Box::new(whole(*right, Towards::Past)?)),
+        Operator::Plus if is_instant(&right)? => (Box::new(whole(*left, Towards::Past)?), right),
+        Operator::Minus if is_instant(&left)? => (left, Box::new(whole(*right, Towards::Future)?)),
+        _ => (left, right),
+    };
+    Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+}
+
 /// Functions that may be given instants with more digits than they give back.
 const TO_COARSER: [&str; 3] = ["to_timestamp_seconds", "to_timestamp_millis", "to_timestamp_micros"];
 
@@ -100,8 +126,10 @@ fn prepared(expr: Expr, to: &DataType, schema: &DFSchema) -> Result<Transformed<
 
 /// What is about to become an instant with fewer digits, cut towards the past.
 fn cut(time: Expr, to: &DataType, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    Ok(match times::parts(&time.get_type(schema)?, to) {
-        Some(parts) => Transformed::yes(times::cut(time, parts)),
+    let from = time.get_type(schema)?;
+    let parts = times::parts(&from, to).filter(|_| matches!(from, DataType::Timestamp(..)));
+    Ok(match parts {
+        Some(parts) => Transformed::yes(times::cut(time, parts, Towards::Past)),
         None => Transformed::no(time),
     })
 }

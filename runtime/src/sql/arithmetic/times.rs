@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::{
     array::{Array, ArrayRef, AsArray, PrimitiveArray},
     datatypes::{
-        ArrowTimestampType, DataType, FieldRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-        TimestampNanosecondType,
+        ArrowPrimitiveType, DataType, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
+        FieldRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     },
 };
 use datafusion_common::{Result, ScalarValue, plan_err};
@@ -16,7 +16,11 @@ use datafusion_expr::{
 
 /// How many of the finer unit are one of the coarser, where a cast would cut.
 pub(super) fn parts(from: &DataType, to: &DataType) -> Option<i64> {
-    let (DataType::Timestamp(from, _), DataType::Timestamp(to, _)) = (from, to) else { return None };
+    let (from, to) = match (from, to) {
+        (DataType::Timestamp(from, _), DataType::Timestamp(to, _)) => (from, to),
+        (DataType::Duration(from), DataType::Duration(to)) => (from, to),
+        _ => return None,
+    };
     let parts = per_second(*from) / per_second(*to);
     (parts > 1).then_some(parts)
 }
@@ -30,21 +34,33 @@ pub(in crate::sql) fn per_second(unit: TimeUnit) -> i64 {
     }
 }
 
-/// The instant at or before `time` that is a whole number of `parts`.
-pub(super) fn cut(time: Expr, parts: i64) -> Expr {
-    ScalarUDF::new_from_impl(Cut { parts, signature: Signature::any(1, Volatility::Immutable) }).call(vec![time])
+/// Where the next whole number of parts is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Towards {
+    Past,
+    Future,
+}
+
+/// The instant or duration next to `time` that is a whole number of `parts`; `time` itself if it is one.
+pub(super) fn cut(time: Expr, parts: i64, towards: Towards) -> Expr {
+    ScalarUDF::new_from_impl(Cut { parts, towards, signature: Signature::any(1, Volatility::Immutable) })
+        .call(vec![time])
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Cut {
     /// Above 1.
     parts: i64,
+    towards: Towards,
     signature: Signature,
 }
 
 impl Cut {
-    fn of<T: ArrowTimestampType>(&self, times: &PrimitiveArray<T>) -> ArrayRef {
-        let cut = times.unary::<_, T>(|at| at.saturating_sub(at.rem_euclid(self.parts)));
+    fn of<T: ArrowPrimitiveType<Native = i64>>(&self, times: &PrimitiveArray<T>) -> ArrayRef {
+        let cut = times.unary::<_, T>(|at| match self.towards {
+            Towards::Past => at.saturating_sub(at.rem_euclid(self.parts)),
+            Towards::Future => at.saturating_add((-at.rem_euclid(self.parts)).rem_euclid(self.parts)),
+        });
         Arc::new(cut.with_data_type(times.data_type().clone()))
     }
 }
@@ -80,6 +96,9 @@ impl ScalarUDFImpl for Cut {
             DataType::Timestamp(TimeUnit::Millisecond, _) => self.of(times.as_primitive::<TimestampMillisecondType>()),
             DataType::Timestamp(TimeUnit::Microsecond, _) => self.of(times.as_primitive::<TimestampMicrosecondType>()),
             DataType::Timestamp(TimeUnit::Nanosecond, _) => self.of(times.as_primitive::<TimestampNanosecondType>()),
+            DataType::Duration(TimeUnit::Millisecond) => self.of(times.as_primitive::<DurationMillisecondType>()),
+            DataType::Duration(TimeUnit::Microsecond) => self.of(times.as_primitive::<DurationMicrosecondType>()),
+            DataType::Duration(TimeUnit::Nanosecond) => self.of(times.as_primitive::<DurationNanosecondType>()),
             _ => return plan_err!("cut takes an instant"),
         };
         if is_scalar {

@@ -3,6 +3,7 @@
 mod aggregates;
 mod arithmetic;
 mod conditions;
+mod durations;
 mod execute;
 mod graphs;
 mod mangled;

@@ -24,8 +24,9 @@ use tidegate_crds::{
 
 use crate::{env, failure::Reason, job::JobPlan, metrics::Metrics};
 
-/// Bytes of each thread's stack, as many as that of a process is by default: deep expressions are planned on either.
-const STACK: usize = 8 << 20;
+/// Bytes of address space of each thread's stack, of which it takes as much as it uses: a hundred views, each over the one
+/// before, are planned on it.
+const STACK: usize = 64 << 20;
 
 /// Does what the arguments say; errors go to standard error, in words for the user.
 pub fn main(arguments: Arguments) -> ExitCode {

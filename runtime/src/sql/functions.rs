@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::datatypes::DataType;
 use datafusion_common::{Result, TableReference, config::ConfigOptions, plan_err};
 use datafusion_expr::{
-    AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF,
-    planner::{ContextProvider, ExprPlanner},
+    AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF,
+    expr::ScalarFunction,
+    planner::{ContextProvider, ExprPlanner, PlannerResult},
 };
 
 use super::{arithmetic::Aggregate, date_format::date_format, wrapped::wrapped};
@@ -78,7 +79,7 @@ impl Functions {
             planners: vec![
                 Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
                 Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
-                Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
+                Arc::new(Extract),
                 Arc::new(datafusion_functions_aggregate::planner::AggregateFunctionPlanner),
                 Arc::new(datafusion_functions_window::planner::WindowFunctionPlanner),
             ],
@@ -112,6 +113,17 @@ impl Functions {
             .map(|(name, _)| name.as_str())
             .chain(self.aggregates.keys().map(String::as_str))
             .chain(["row_number", "tumble"])
+    }
+}
+
+/// `extract(part FROM time)` as a call of `date_part`, ours.
+#[derive(Debug)]
+struct Extract;
+
+impl ExprPlanner for Extract {
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        let function = wrapped(datafusion_functions::datetime::date_part());
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(function, args))))
     }
 }
 

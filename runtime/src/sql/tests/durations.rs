@@ -61,7 +61,6 @@ fn a_day_is_24_hours_where_a_difference_meets_an_interval() {
         ("b - a IN (INTERVAL '30' DAY, INTERVAL '60' MINUTE)", &[1, 2]),
         ("CASE b - a WHEN INTERVAL '30' DAY THEN 'x' WHEN INTERVAL '1' HOUR THEN 'y' ELSE 'z' END <> 'z'", &[1, 2]),
         ("CASE WHEN b - a > INTERVAL '1' DAY THEN 'late' ELSE 'ok' END = 'late'", &[1, 3]),
-        ("nullif(b - a, INTERVAL '30' DAY) IS NULL", &[1]),
         ("greatest(b - a, INTERVAL '1' DAY) > INTERVAL '25' HOUR", &[1, 3]),
         ("least(b - a, INTERVAL '1' DAY) = INTERVAL '24' HOUR", &[1, 3]),
         ("coalesce(b - a, INTERVAL '1' DAY) > INTERVAL '1' DAY", &[1, 3]),
@@ -142,7 +141,8 @@ fn the_seconds_of_a_difference_are_exact() {
         (86_400_250, "86400.25"),
         (2_147_483_648_000, "2147483648.0"),
     ] {
-        let record = format!(r#"{{"ts":1,"a":0,"b":{milliseconds},"c":0,"d":{milliseconds}000}}"#);
+        let microseconds = 1000 * milliseconds;
+        let record = format!(r#"{{"ts":1,"a":0,"b":{milliseconds},"c":0,"d":{microseconds}}}"#);
         for expression in ["extract(epoch FROM b - a)", "date_part('epoch', b - a)", "datepart('EPOCH', d - c)"] {
             is(&record, expression, expected);
         }

@@ -26,25 +26,39 @@ fn summed(count: usize, computed: &str) -> String {
     )
 }
 
+/// On a stack of the size that the program plans on: tests have smaller ones.
+fn on_a_stack_of_the_program(test: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(64 << 20).spawn(test).unwrap().join().unwrap();
+}
+
 #[test]
 fn what_grows_with_each_view_is_filtered_where_it_is_read() {
-    for (computed, expected) in [(DOUBLED, 1 << 24), (CLAMPED, 1)] {
-        let sql =
-            format!("{}INSERT INTO totals SELECT a AS x FROM v24 WHERE a > 0 AND a < 100000000", views(24, computed));
-        let records = [r#"{"ts":1,"a":1}"#, r#"{"ts":1,"a":50}"#];
-        let rows = run(&COLUMNS, &records, &sql).unwrap();
-        assert!(rows.contains(&format!("{{\"x\":{expected}}}")), "{rows:?}");
-        let all = format!("{}INSERT INTO totals SELECT a AS x FROM v24", views(24, computed));
-        assert_eq!(run(&COLUMNS, &records, &all).unwrap().len(), 2);
-    }
+    on_a_stack_of_the_program(|| {
+        for (computed, expected) in [(DOUBLED, 1 << 24), (CLAMPED, 1)] {
+            let sql = format!(
+                "{}INSERT INTO totals SELECT a AS x FROM v24 WHERE a > 0 AND a < 100000000",
+                views(24, computed)
+            );
+            let records = [r#"{"ts":1,"a":1}"#, r#"{"ts":1,"a":50}"#];
+            let rows = run(&COLUMNS, &records, &sql).unwrap();
+            assert!(rows.contains(&format!("{{\"x\":{expected}}}")), "{rows:?}");
+            let all = format!("{}INSERT INTO totals SELECT a AS x FROM v24", views(24, computed));
+            assert_eq!(run(&COLUMNS, &records, &all).unwrap().len(), 2);
+        }
+    });
 }
 
 #[test]
 fn a_filter_in_each_of_many_views_keeps_its_place() {
-    let sql = format!("{}INSERT INTO totals SELECT a AS x FROM v24 WHERE a <> 5", views(24, DOUBLED));
-    let sql = sql.replace(";\n", " WHERE a > 0 AND 100 / a >= 0;\n");
-    let records = [r#"{"ts":1,"a":1}"#, r#"{"ts":1,"a":0}"#, r#"{"ts":1,"a":-7}"#];
-    assert_eq!(run(&COLUMNS, &records, &sql), Ok(vec![format!("{{\"x\":{}}}", 1 << 24)]));
+    on_a_stack_of_the_program(|| {
+        for count in [24, 95] {
+            let sql = format!("{}INSERT INTO totals SELECT a AS x FROM v24 WHERE a <> 5", views(count, "a + 1"));
+            let sql = sql.replace("FROM v24", &format!("FROM v{count}"));
+            let sql = sql.replace(";\n", " WHERE a > 0 AND 100 / a >= 0;\n");
+            let records = [r#"{"ts":1,"a":1}"#, r#"{"ts":1,"a":0}"#, r#"{"ts":1,"a":-7}"#];
+            assert_eq!(run(&COLUMNS, &records, &sql), Ok(vec![format!("{{\"x\":{}}}", 1 + count)]));
+        }
+    });
 }
 
 #[test]

@@ -104,9 +104,11 @@ impl SourceTask {
                 Next::Told(None) => return Ok(()),
                 Next::Told(Some(Control::Pause)) => {
                     paused = true;
-                    // Whoever else reads this must not go on without what comes here meanwhile.
-                    self.watermarks.pause(env::monotonic());
-                    self.advance()?;
+                    if !exhausted {
+                        // Whoever else reads this must not go on without what comes here meanwhile.
+                        self.watermarks.pause(env::monotonic());
+                        self.advance()?;
+                    }
                 }
                 Next::Told(Some(Control::Resume)) => paused = false,
                 Next::Told(Some(Control::Drain)) => {

@@ -98,15 +98,13 @@ lint: setup ## Formatting, clippy, generated files, shell scripts
 	shellcheck .ci/run $$(git ls-files '*.sh')
 	for mutant in tests/mutants/*.patch; do git apply --check $$mutant || exit 1; done
 
-features: setup ## Checks the program as it is shipped, with each of its features alone, and as it is fuzzed
+features: setup ## Checks the program as it is shipped, and with each of its features alone
 	cargo clippy --locked -p tidegate -p tidegate-operator -- -D warnings
 	for feature in none clickhouse hdfs jemalloc kafka rocksdb s3 tls; do \
 		echo "==> checking with $$feature"; \
 		only=$${feature/#none/}; \
 		cargo clippy --locked -p tidegate -p tidegate-operator --no-default-features $${only:+--features tidegate/$$only} -- -D warnings; \
 	done
-	@echo '==> checking what is fuzzed'
-	cargo check --locked --manifest-path fuzz/Cargo.toml
 
 $(DENY)/bin/cargo-deny:
 	@echo '==> building cargo-deny $(DENY_VERSION), once'

@@ -5,8 +5,8 @@
 //! which a line begins. A file that grew is read to its old end; one that shrank or was written anew is refused.
 //!
 //! Before there is a checkpoint each process looks for itself, and may find others: a file has come meanwhile, or a worker
-//! takes over later. So a file belongs to a subtask by its path alone, whatever else is there. From a checkpoint on the
-//! list is the same for all, and subtask *s* reads the files whose place in it is *s* modulo the parallelism.
+//! takes over later. So a file belongs to a subtask by its path alone, whatever else is there. So it does with a
+//! checkpoint: a region that restarts from one runs beside others that have read since before it.
 
 mod lines;
 mod reader;
@@ -133,25 +133,22 @@ impl Source for Files {
         restored: Option<Vec<SplitState>>,
     ) -> Result<Box<dyn SourceReader>, SourceError> {
         let ReaderContext { subtask, parallelism } = context;
-        let own = match restored {
-            Some(mut restored) => {
+        let mut own = match restored {
+            Some(restored) => {
                 if subtask == SubtaskIndex(0) {
                     self.say_what_is_not_read(&restored);
                 }
-                restored.sort_by(|a, b| a.split.cmp(&b.split));
-                restored.into_iter().skip(subtask.0 as usize).step_by(parallelism.max(1) as usize).collect()
+                restored
             }
-            None => {
-                let mut found = self.found()?;
-                found.retain(|split| reads(&split.split, parallelism) == subtask);
-                found
-            }
+            None => self.found()?,
         };
+        own.retain(|split| reads(&split.split, parallelism) == subtask);
+        own.sort_by(|a, b| a.split.cmp(&b.split));
         Ok(Box::new(Reader::open(self.name.clone(), own)?))
     }
 }
 
-/// The subtask that reads a file before there is a checkpoint.
+/// The subtask that reads a file, with a checkpoint or without.
 fn reads(path: &str, parallelism: u32) -> SubtaskIndex {
     SubtaskIndex((xxh3_64(path.as_bytes()) % u64::from(parallelism.max(1))) as u32)
 }

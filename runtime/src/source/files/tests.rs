@@ -102,6 +102,26 @@ async fn each_file_is_read_once_by_processes_that_found_other_files() {
     }
 }
 
+/// Subtasks restart alone, from a checkpoint, beside others that have read since the job first started.
+#[tokio::test]
+async fn a_subtask_that_restarts_from_a_checkpoint_has_the_files_that_it_had_without_one() {
+    let folder = tempfile::tempdir().unwrap();
+    (0..20).for_each(|file| fs::write(folder.path().join(format!("{file}.jsonl")), "{}\n").unwrap());
+    let source = files(&folder.path().join("*.jsonl"));
+    for parallelism in 1..6 {
+        let mut had = Vec::new();
+        for subtask in 0..parallelism {
+            had.push(reader(&source, subtask, parallelism, None).await.unwrap().positions());
+        }
+        let checkpoint = had.concat();
+        assert_eq!(checkpoint.len(), 20, "parallelism {parallelism}");
+        for (subtask, had) in (0..parallelism).zip(had) {
+            let has = reader(&source, subtask, parallelism, Some(checkpoint.clone())).await.unwrap().positions();
+            assert!(has == had, "subtask {subtask} of {parallelism}: {has:?}, and had {had:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn blank_lines_are_none_long_lines_are_whole_and_what_is_appended_later_is_left() {
     let folder = tempfile::tempdir().unwrap();

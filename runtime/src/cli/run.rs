@@ -181,7 +181,7 @@ async fn asked_to_stop(requested: &mut UnboundedReceiver<Request>) {
         }
     }
     // All who could ask are gone.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn identity(arguments: &RunArguments, plan: &JobPlan, address: String) -> Identity {

@@ -53,8 +53,9 @@ fn unit(expr: &mut Expr, schema: &DFSchema) -> Result<TimeUnit> {
     if let Some((_, unit)) = difference(expr, schema)? {
         return Ok(unit);
     }
-    if let Some(nanoseconds) = constant(expr)? {
-        let needed = |unit: &TimeUnit| nanoseconds.unwrap_or(0) % nanoseconds_of(*unit) == 0;
+    if let Some(interval) = constant(expr) {
+        let nanoseconds = nanoseconds(&interval)?.unwrap_or(0);
+        let needed = |unit: &TimeUnit| nanoseconds % nanoseconds_of(*unit) == 0;
         let units = [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond];
         return Ok(units.into_iter().find(needed).unwrap_or(TimeUnit::Nanosecond));
     }
@@ -75,8 +76,8 @@ fn count(expr: &mut Expr, unit: TimeUnit, schema: &DFSchema) -> Result<()> {
         };
         return Ok(());
     }
-    if let Some(nanoseconds) = constant(expr)? {
-        let count = nanoseconds.map(|nanoseconds| i64::try_from(nanoseconds / nanoseconds_of(unit)));
+    if let Some(interval) = constant(expr) {
+        let count = nanoseconds(&interval)?.map(|nanoseconds| i64::try_from(nanoseconds / nanoseconds_of(unit)));
         let count = count.transpose().map_err(|_| Incomparable::Long)?;
         let literal = match unit {
             TimeUnit::Second => ScalarValue::DurationSecond(count),
@@ -106,22 +107,23 @@ fn difference(expr: &Expr, schema: &DFSchema) -> Result<Option<(Expr, TimeUnit)>
     })
 }
 
-/// The nanoseconds of an interval without columns, `Some(None)` of NULL.
-fn constant(expr: &Expr) -> Result<Option<Option<i128>>> {
-    let Ok(value) = fold::value(expr) else { return Ok(None) };
-    Ok(match value {
-        value if value.is_null() => Some(None),
+/// The value of an interval without columns.
+fn constant(expr: &Expr) -> Option<ScalarValue> {
+    fold::value(expr).ok().filter(|value| value.is_null() || is_interval(&value.data_type()))
+}
+
+/// How long an interval is; `None` of NULL.
+fn nanoseconds(interval: &ScalarValue) -> Result<Option<i128>> {
+    Ok(match interval {
         ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {
-            Some(Some(i128::from(interval.days) * NANOSECONDS_OF_A_DAY + i128::from(interval.nanoseconds)))
+            Some(i128::from(interval.days) * NANOSECONDS_OF_A_DAY + i128::from(interval.nanoseconds))
         }
         ScalarValue::IntervalDayTime(Some(interval)) => {
-            Some(Some(i128::from(interval.days) * NANOSECONDS_OF_A_DAY + i128::from(interval.milliseconds) * 1_000_000))
+            Some(i128::from(interval.days) * NANOSECONDS_OF_A_DAY + i128::from(interval.milliseconds) * 1_000_000)
         }
-        ScalarValue::IntervalYearMonth(Some(0)) => Some(Some(0)),
-        ScalarValue::IntervalMonthDayNano(_) | ScalarValue::IntervalYearMonth(_) => {
-            return Err(Incomparable::Months.into());
-        }
-        _ => None,
+        ScalarValue::IntervalYearMonth(Some(0)) => Some(0),
+        value if value.is_null() => None,
+        _ => return Err(Incomparable::Months.into()),
     })
 }
 

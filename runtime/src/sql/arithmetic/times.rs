@@ -16,10 +16,10 @@ use datafusion_expr::{
 
 /// How many of the finer unit are one of the coarser, where a cast would cut.
 pub(super) fn parts(from: &DataType, to: &DataType) -> Option<i64> {
-    let (from, to) = match (from, to) {
-        (DataType::Timestamp(from, _), DataType::Timestamp(to, _))
-        | (DataType::Duration(from), DataType::Duration(to)) => (from, to),
-        _ => return None,
+    let ((DataType::Timestamp(from, _), DataType::Timestamp(to, _))
+    | (DataType::Duration(from), DataType::Duration(to))) = (from, to)
+    else {
+        return None;
     };
     let parts = per_second(*from) / per_second(*to);
     (parts > 1).then_some(parts)

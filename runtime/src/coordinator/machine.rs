@@ -389,9 +389,7 @@ impl Machine {
             let give_up_at = if self.is_hurried { now + STOP_GRACE_MS } else { u64::MAX };
             running.ending = Some(Ending { epoch, finished, recorded: false, give_up_at });
         }
-        // After its last barrier no source reads anything, and none may tell of time.
-        let may_read = !done.trigger.is_last();
-        if may_read && !running.paused && running.pending.len() >= self.spec.max_pending_epochs as usize {
+        if !running.paused && running.pending.len() >= self.spec.max_pending_epochs as usize {
             running.paused = true;
             effects.push(Effect::Pause);
         }

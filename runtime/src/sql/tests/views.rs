@@ -52,8 +52,7 @@ fn what_grows_with_each_view_is_filtered_where_it_is_read() {
 fn a_filter_in_each_of_many_views_keeps_its_place() {
     on_a_stack_of_the_program(|| {
         for count in [24, 95] {
-            let sql = format!("{}INSERT INTO totals SELECT a AS x FROM v24 WHERE a <> 5", views(count, "a + 1"));
-            let sql = sql.replace("FROM v24", &format!("FROM v{count}"));
+            let sql = format!("{}INSERT INTO totals SELECT a AS x FROM v{count} WHERE a <> 5", views(count, "a + 1"));
             let sql = sql.replace(";\n", " WHERE a > 0 AND 100 / a >= 0;\n");
             let records = [r#"{"ts":1,"a":1}"#, r#"{"ts":1,"a":0}"#, r#"{"ts":1,"a":-7}"#];
             assert_eq!(run(&COLUMNS, &records, &sql), Ok(vec![format!("{{\"x\":{}}}", 1 + count)]));

@@ -401,15 +401,6 @@ fn a_stop_lets_those_under_way_come_to_their_end_and_nothing_begins_behind_it() 
 }
 
 #[test]
-fn the_last_checkpoint_has_nobody_pause() {
-    let mut world = World::with(spec(1, 1));
-    world.tick();
-    world.answer_all(true);
-    world.stops(true, true);
-    assert_eq!(world.last_trigger, Some(Trigger::Stop));
-}
-
-#[test]
 fn with_a_pause_between_them_there_is_one_at_a_time() {
     let min_pause = HumanDuration(std::time::Duration::from_millis(1));
     let mut world = World::with(CheckpointSpec { min_pause, ..spec(3, 3) });

@@ -419,7 +419,6 @@ impl World {
             Effect::Pause => {
                 let told_again = !std::mem::take(&mut self.untold).is_empty();
                 assert!(told_again || !self.paused && self.unpublished.len() >= self.max_pending);
-                assert!(self.last.is_none(), "no source reads after its last barrier");
                 self.paused = true;
             }
             Effect::EndRegions { regions, .. } => self.end_regions(regions),

@@ -67,7 +67,7 @@ pub(super) async fn say_stopped(store: &dyn Store, had: Option<Attempt>, may_be_
     };
     let is_there = |had: &Attempt| newest.as_ref().is_some_and(|log| log.attempt >= *had);
     match had.filter(|had| !is_there(had)) {
-        _ if newest.as_ref().is_some_and(AttemptLog::is_deleted) => tracing::info!(
+        None if newest.as_ref().is_some_and(AttemptLog::is_deleted) => tracing::info!(
             "cancelled: the checkpoints are deleted, as `onCancellation` says, and savepoints stay; the next start begins the \
              job anew, and its output comes again"
         ),

@@ -116,7 +116,7 @@ pub struct KafkaSource {
     /// `tidegate-<job>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_id: Option<String>,
-    /// Where a job without a checkpoint begins.
+    /// Where a job without a checkpoint begins. What that is is looked up once, when the job first starts.
     #[serde(default)]
     pub start_from: StartFrom,
     /// Where `startFrom: Timestamp` begins: an RFC 3339 instant.

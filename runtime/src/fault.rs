@@ -30,6 +30,8 @@ pub const PLACES: &[&str] = &[
     "before-epoch-committed",
     "after-epoch-committed",
     "recovery-claimed",
+    "before-starts",
+    "after-starts",
     "recovery-settling",
     "recovery-settled",
     "state-copied",

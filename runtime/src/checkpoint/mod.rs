@@ -5,6 +5,7 @@
 //! ```text
 //! log/<attempt>/<seq>            records: who owns the job, which epochs it owned, what it published   [`record`]
 //! data/<attempt>/<epoch>/…       state files, write-ahead log chunks, manifest.json                    [`manifest`]
+//! data/starts/…                  where sources began that no checkpoint has                            [`starts`]
 //! savepoints/<name>/…            copies of checkpoints, which need nothing else                        [`savepoint`]
 //! hint                           where to start looking; never believed
 //! ```
@@ -36,6 +37,7 @@ pub mod record;
 #[cfg(test)]
 pub mod sample;
 pub mod savepoint;
+pub mod starts;
 pub mod store;
 pub mod verify;
 

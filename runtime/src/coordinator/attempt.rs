@@ -14,6 +14,7 @@ use crate::{
         manifest::{ChunkRef, Manifest, OperatorState, StateKind, SubtaskState},
         pending::Pending,
         record::{CheckpointRef, Trigger},
+        starts::Starts,
         store::ObjectPath,
     },
     env,
@@ -33,8 +34,9 @@ pub struct Current {
     pub parallelism: u32,
     /// The newest checkpoint: the one that it goes on from, until it owns one.
     pub newest: Option<CheckpointRef>,
-    /// What it goes on from is known, and is not the end of the job: its tasks may be built.
-    pub is_deployable: bool,
+    /// Where the sources begin that the newest checkpoint does not have. Known once it is known what the attempt goes on
+    /// from, and that that is not the end of the job: then its tasks may be built.
+    pub starts: Option<Starts>,
     pub staff: Staff,
     pub unexplained: Unexplained,
     /// Regions that restart while the others go on.
@@ -95,7 +97,7 @@ impl Current {
             lineage: claimed.lineage.clone(),
             parallelism: claimed.parallelism,
             newest: claimed.restored_from.clone(),
-            is_deployable: false,
+            starts: None,
             staff: Staff::new(Regions::of(&Topology::of(&plan.graph), claimed.parallelism)),
             unexplained: Unexplained::default(),
             restarting: None,
@@ -221,6 +223,8 @@ impl Current {
         let Checkpoint { acks, manifest, reference, permit, .. } = self.checkpoints.remove(&epoch)?;
         let (manifest, reference, permit) = (manifest?, reference?, permit?);
         self.newest = Some(reference);
+        // It has all sources.
+        self.starts = Some(Starts::new());
         let bytes = acks.iter().map(|ack| ack.bytes).sum();
         let shares = shares(&acks);
         let chunks: Vec<ChunkRef> = acks.into_iter().flat_map(|ack| ack.chunks).collect();

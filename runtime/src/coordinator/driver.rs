@@ -26,6 +26,7 @@ use super::{
     scribe::{self, Answer, Order},
     shared::Shared,
     staff::Loss,
+    starts::FindError,
     wanted::Wanted,
     workers::{Change, WorkerId, Workers},
 };
@@ -37,6 +38,7 @@ use crate::{
         manifest::Manifest,
         record::CheckpointRef,
         savepoint::SavepointError,
+        starts::Starts,
         store::Store,
     },
     env,
@@ -68,8 +70,13 @@ pub struct Coordinator {
 pub(super) enum Message {
     Claimed(Result<Claiming, ClaimError>),
     Inherited(Result<Option<Box<Manifest>>, RecoverError>),
+    /// Where sources begin.
+    Found(Result<Starts, FindError>),
     Recovered(Result<Box<Recovered>, RecoverError>),
-    Written { epoch: Epoch, result: Result<CheckpointRef, Failure> },
+    Written {
+        epoch: Epoch,
+        result: Result<CheckpointRef, Failure>,
+    },
     LookedAt(Result<(), Refused>, Wish),
     Saved(Result<Copied, SavepointError>),
     Scribe(Answer),
@@ -311,6 +318,11 @@ impl Loop {
                 self.inherited(manifest);
                 return None;
             }
+            Message::Found(Ok(starts)) => {
+                self.found(starts);
+                return None;
+            }
+            Message::Found(Err(error)) => failed_start(error.failure()),
             Message::Recovered(Ok(recovered)) => self.recovered(*recovered),
             Message::Inherited(Err(error)) | Message::Recovered(Err(error)) => failed_start(error.failure()),
             Message::Written { epoch, result: Ok(reference) } => {

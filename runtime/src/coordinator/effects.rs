@@ -14,10 +14,18 @@ use super::{
     place::{Former, place},
     recover::{self, RecoverError},
     scribe::Order,
+    starts::find,
     workers::{WorkerId, Workers},
 };
 use crate::{
-    checkpoint::{claim, collect, destination::awaited, manifest::Manifest, record::Trigger},
+    checkpoint::{
+        claim::{self, Claimed},
+        collect,
+        destination::awaited,
+        manifest::Manifest,
+        record::Trigger,
+        starts::{self, Starts},
+    },
     env,
     failure::Reason,
     fault,
@@ -184,12 +192,9 @@ impl Loop {
     pub(super) fn inherited(&mut self, manifest: Option<Box<Manifest>>) {
         let Some(claimed) = self.claimed.take() else { return };
         let goes_on = recover::goes_on(manifest.as_deref());
-        if let Some(current) = &mut self.current {
-            current.is_deployable = goes_on;
+        if goes_on {
+            self.find_starts(&claimed, manifest.clone());
         }
-        self.deploy();
-        self.free_idle();
-        self.show_workers();
         let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
         let targets = targets(&plan, &store, &self.tried);
         let (checkpoint, committed) = (claimed.restored_from.clone(), claimed.committed.clone());
@@ -209,9 +214,27 @@ impl Loop {
         });
     }
 
+    /// Looks where the sources begin that the attempt has no checkpoint of.
+    fn find_starts(&mut self, claimed: &Claimed, manifest: Option<Box<Manifest>>) {
+        let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
+        let restored = claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
+        let kept = starts::path(restored, &claimed.lineage, &self.job.identity.spec_digest);
+        self.spawn(async move { Message::Found(find(&plan, store.as_ref(), manifest.as_deref(), &kept).await) });
+    }
+
+    /// The workers build their subtasks.
+    pub(super) fn found(&mut self, starts: Starts) {
+        if let Some(current) = &mut self.current {
+            current.starts = Some(starts);
+        }
+        self.deploy();
+        self.free_idle();
+        self.show_workers();
+    }
+
     /// Gives the subtasks of an attempt that has none placed yet to workers, if these have slots enough.
     pub(super) fn deploy(&mut self) {
-        let to_place = |current: &&mut Current| current.is_deployable && !current.staff.is_placed();
+        let to_place = |current: &&mut Current| current.starts.is_some() && !current.staff.is_placed();
         let Some(current) = self.current.as_mut().filter(to_place) else { return };
         let places = match place(&self.job.workers.slots(), current.parallelism, &self.former) {
             Ok(places) => places,
@@ -376,9 +399,15 @@ pub(super) fn order_to_build(
     };
     let elsewhere = current.staff.places().into_iter().filter(|(other, _)| *other != worker);
     let peers = elsewhere.filter_map(at).flatten().collect();
-    let (lineage, restored_from) = (current.lineage.clone(), current.newest.clone());
-    let (parallelism, runs) = (current.parallelism, runs.clone());
-    let assignment = Assignment { lineage, parallelism, restored_from, runs, subtasks, peers };
+    let assignment = Assignment {
+        lineage: current.lineage.clone(),
+        parallelism: current.parallelism,
+        restored_from: current.newest.clone(),
+        starts: current.starts.clone().unwrap_or_default(),
+        runs: runs.clone(),
+        subtasks,
+        peers,
+    };
     workers.order(worker, current.attempt, Action::Deploy(assignment));
 }
 

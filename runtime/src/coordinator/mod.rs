@@ -5,7 +5,7 @@
 //! whether it came again.
 //! [`driver`] hears what happens and has the effects done ([`effects`]), [`workers`] knows who is there, [`place`] says
 //! which subtasks run where, [`staff`] who has them and how far each is, [`unexplained`] what has failed for want of another, [`regions`] restarts some of them while the others go
-//! on, [`savepoints`] does what the job is asked for while it runs, [`api`] shows it all.
+//! on, [`starts`] finds where sources begin that no checkpoint knows, [`savepoints`] does what the job is asked for while it runs, [`api`] shows it all.
 
 pub mod api;
 pub mod attempt;
@@ -26,6 +26,7 @@ mod savepoints;
 pub mod scribe;
 pub mod shared;
 mod staff;
+mod starts;
 pub mod tracker;
 mod unexplained;
 mod wanted;

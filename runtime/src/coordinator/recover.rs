@@ -23,7 +23,7 @@ use crate::{
         manifest::{ChunkRef, Manifest, ManifestError},
         pending::Pending,
         record::{CheckpointRef, Trigger},
-        savepoint,
+        savepoint, starts,
         store::{Store, StoreError},
     },
     failure::Reason,
@@ -132,6 +132,7 @@ pub async fn recover(
         });
     }
     fault::reach("recovery-settled");
+    collect::delete(store.clone(), starts::garbage(owned, &listed).cloned().collect()).await;
     let garbage = collect::sweep(store.clone(), &kept, journal.attempt(), listed).await
         + savepoint::sweep(store.as_ref()).await?;
     if garbage > 0 {

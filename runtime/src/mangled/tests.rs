@@ -24,6 +24,7 @@ use crate::{
         ToCoordinator, ToWorker,
         codec::{Piece, pieces as pieces_of},
     },
+    source::SplitState,
     state::file,
     worker::protocol::{Ack, Action, Assignment, Control, Hello, News, Notice, Order, TaskId},
 };
@@ -116,6 +117,8 @@ fn links() -> Vec<Vec<u8>> {
         lineage: "sales-9f2c".into(),
         parallelism: 2,
         restored_from: Some(sample::manifest(1, 7, Vec::new()).encode().unwrap().1),
+        starts: [(OperatorId("orders".into()), vec![SplitState { split: "orders-0".into(), ..SplitState::default() }])]
+            .into(),
         runs: [(RegionId(0), Run(1))].into(),
         subtasks: vec![SubtaskIndex(0), SubtaskIndex(1)],
         peers: [(SubtaskIndex(1), "10.0.0.8:8082".to_owned())].into(),

@@ -2,8 +2,8 @@
 //!
 //! A source is made of *splits* (Kafka partitions, files, stripes of the generator). A split is an ordered sequence with
 //! positions; a reader owns some of them and, asked at a barrier, names the next position of each: that is all a source
-//! has to remember. Which reader owns which split follows from the split and the parallelism alone, so readers agree
-//! without talking.
+//! has to remember. Which splits there are is found once, by the coordinator, or comes from a checkpoint; which reader owns
+//! which follows from that and the parallelism, so readers agree without talking.
 //!
 //! A source promises: read again from a position, a split gives the same records in the same order.
 
@@ -118,13 +118,35 @@ pub trait Source: Debug + Send + Sync {
         splits.iter().all(|split| split.end.is_some_and(|end| split.next >= end))
     }
 
-    /// A reader for one subtask. `restored` has the splits of *all* subtasks as the checkpoint knows them, `None` at the
-    /// first start; the reader picks its own.
-    async fn reader(
-        &self,
-        context: ReaderContext,
-        restored: Option<Vec<SplitState>>,
-    ) -> Result<Box<dyn SourceReader>, SourceError>;
+    /// Finds every split, where it begins and, if it is bounded, where it ends: once, before anything is read. `known` is what
+    /// was found at an earlier start, which came to no checkpoint: it holds as long as the system is the one it was.
+    async fn find_splits(&self, known: Option<&[SplitState]>) -> Result<Vec<SplitState>, SourceError>;
+
+    /// A reader for one subtask, which picks its own splits.
+    async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError>;
+}
+
+/// The splits of *all* subtasks, each where it is to be read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Positions {
+    /// As [`Source::find_splits`] found them: nothing that was read of them is in a checkpoint.
+    Found(Vec<SplitState>),
+    /// As a checkpoint knows them.
+    Restored(Vec<SplitState>),
+}
+
+impl Positions {
+    pub fn splits(&self) -> &[SplitState] {
+        match self {
+            Self::Found(splits) | Self::Restored(splits) => splits,
+        }
+    }
+
+    pub fn into_splits(self) -> Vec<SplitState> {
+        match self {
+            Self::Found(splits) | Self::Restored(splits) => splits,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

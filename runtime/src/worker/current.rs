@@ -258,7 +258,7 @@ async fn build(
     report: UnboundedSender<(Run, Report)>,
 ) -> Result<(Vec<Ready>, RestoredBytes), DeployError> {
     let Worker { plan, store, backend, at_hand, post, io, .. } = worker;
-    let Assignment { lineage, parallelism, restored_from, runs, subtasks, peers } = assignment;
+    let Assignment { lineage, parallelism, restored_from, starts, runs, subtasks, peers } = assignment;
     let topology = Topology::of(&plan.graph);
     let regions = Regions::of(&topology, parallelism);
     let own = |(region, run)| {
@@ -291,7 +291,7 @@ async fn build(
             Restored::default()
         }
     };
-    let restored = Arc::new(restored);
+    let (restored, starts) = (Arc::new(restored), Arc::new(starts));
     let deployed = tasks.into_iter().filter(|(_, tasks)| !tasks.is_empty()).map(|(run, tasks)| {
         let deployment = Deployment {
             plan: plan.clone(),
@@ -299,6 +299,7 @@ async fn build(
             lineage: lineage.clone(),
             parallelism,
             store: store.clone(),
+            starts: starts.clone(),
             packer: packer.clone(),
             backend: backend.clone(),
             tasks,

@@ -30,6 +30,7 @@ use crate::{
     checkpoint::{
         manifest::ManifestError,
         pack::Packer,
+        starts::Starts,
         store::{Store, StoreError},
     },
     env,
@@ -48,7 +49,7 @@ use crate::{
         KeyRange, Named, OperatorError,
         build::{Built, Context, build},
     },
-    source::{ReaderContext, SourceError, lag::LagWatch, watermark::Watermarks},
+    source::{Positions, ReaderContext, SourceError, lag::LagWatch, watermark::Watermarks},
     state::Backend,
 };
 
@@ -61,6 +62,8 @@ pub struct Deployment {
     /// How many subtasks each operator has.
     pub parallelism: u32,
     pub store: Arc<dyn Store>,
+    /// Where the sources begin that the state does not have.
+    pub starts: Arc<Starts>,
     /// Writes their files.
     pub packer: Packer,
     /// Where state is kept.
@@ -204,9 +207,16 @@ impl Deployment {
         };
         let table = self.plan.source(source).ok_or_else(|| internal(source, "the plan does not have the source"))?;
         restored.reads_times_as_before(&self.plan, node, table)?;
-        let splits = restored.splits(&node.id)?;
+        let restored = restored.splits(&node.id)?;
+        let from = match (&restored, self.starts.get(&node.id)) {
+            (Some(splits), _) => Positions::Restored(splits.clone()),
+            (None, Some(splits)) => Positions::Found(splits.clone()),
+            (None, None) => {
+                return Err(internal(source, "neither a checkpoint nor the coordinator says where it begins"));
+            }
+        };
         let context = ReaderContext { subtask: id.subtask, parallelism: self.parallelism };
-        let reader = table.source.reader(context, splits.clone()).await?;
+        let reader = table.source.reader(context, from).await?;
         let (reports, read) = (self.reports.clone(), source.clone());
         let tell = move |lag| reports.send(Report::Lag { source: read.clone(), subtask: id.subtask, lag });
         let watch = |probe| LagWatch::start(probe, &self.io, tell);
@@ -230,7 +240,7 @@ impl Deployment {
                 watermark.and_then(|watermark| watermark.idle_timeout).map(|timeout| timeout.0),
                 env::monotonic(),
             ),
-            restored: splits.unwrap_or_default(),
+            restored: restored.unwrap_or_default(),
             chain,
             edges,
             urge: hears.urge,

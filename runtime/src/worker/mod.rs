@@ -14,7 +14,7 @@
 //! [`supply`]); [`adopt`] finds whose it is, and [`rehearse`] tries beforehand whether it can be, and refuses what lies
 //! [`past_the_end`].
 
-mod adopt;
+pub mod adopt;
 pub mod api;
 pub mod at_hand;
 pub mod chain;

@@ -14,6 +14,7 @@ use crate::{
         Grant,
         manifest::{ChunkRef, SubtaskState},
         record::CheckpointRef,
+        starts::Starts,
     },
     element::Barrier,
     ids::{Attempt, Epoch, OperatorId, RegionId, Run, SubtaskIndex},
@@ -82,6 +83,8 @@ pub struct Assignment {
     pub parallelism: u32,
     /// The checkpoint to go on from.
     pub restored_from: Option<CheckpointRef>,
+    /// Where the sources begin that the checkpoint does not have.
+    pub starts: Starts,
     /// The regions, and which run of each this is.
     pub runs: BTreeMap<RegionId, Run>,
     /// Which subtasks, of every task of these regions.

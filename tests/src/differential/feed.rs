@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tidegate::{
     env,
     ids::Epoch,
-    source::{End, Fetched, RawRecords, ReaderContext, Run, Source, SourceError, SourceReader, SplitState},
+    source::{End, Fetched, Positions, RawRecords, ReaderContext, Run, Source, SourceError, SourceReader, SplitState},
 };
 
 use super::{case::Case, cut::split_name};
@@ -41,19 +41,6 @@ impl std::fmt::Debug for Feed {
     }
 }
 
-impl Feed {
-    fn beginning(&self) -> Vec<SplitState> {
-        let splits = self.case.source(&self.source).splits.iter().enumerate();
-        splits
-            .map(|(index, records)| SplitState {
-                split: split_name(index),
-                end: Some(records.len() as u64),
-                ..SplitState::default()
-            })
-            .collect()
-    }
-}
-
 #[async_trait]
 impl Source for Feed {
     async fn preflight(&self) -> Result<(), SourceError> {
@@ -64,13 +51,19 @@ impl Source for Feed {
         Ok(())
     }
 
-    async fn reader(
-        &self,
-        context: ReaderContext,
-        restored: Option<Vec<SplitState>>,
-    ) -> Result<Box<dyn SourceReader>, SourceError> {
+    async fn find_splits(&self, _: Option<&[SplitState]>) -> Result<Vec<SplitState>, SourceError> {
+        let splits = self.case.source(&self.source).splits.iter().enumerate();
+        let split = |(index, records): (usize, &Vec<_>)| SplitState {
+            split: split_name(index),
+            end: Some(records.len() as u64),
+            ..SplitState::default()
+        };
+        Ok(splits.map(split).collect())
+    }
+
+    async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError> {
         (self.opened)();
-        let all = restored.unwrap_or_else(|| self.beginning());
+        let all = from.into_splits();
         let own = |split: &SplitState| {
             let index: usize = split.split[1..].parse().expect("a split of the case");
             (index as u32 % context.parallelism == context.subtask.0).then_some(index)

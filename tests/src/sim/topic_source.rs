@@ -13,7 +13,8 @@ use tidegate::{
     env,
     ids::Epoch,
     source::{
-        End, Fetched, ReaderContext, Remaining, Run, Source, SourceError, SourceReader, SplitState, generator::Orders,
+        End, Fetched, Positions, ReaderContext, Remaining, Run, Source, SourceError, SourceReader, SplitState,
+        generator::Orders,
     },
 };
 
@@ -67,13 +68,18 @@ impl Source for TopicSource {
         Ok(())
     }
 
-    async fn reader(
-        &self,
-        context: ReaderContext,
-        restored: Option<Vec<SplitState>>,
-    ) -> Result<Box<dyn SourceReader>, SourceError> {
+    async fn find_splits(&self, known: Option<&[SplitState]>) -> Result<Vec<SplitState>, SourceError> {
+        if let Some(known) = known {
+            return Ok(known.to_vec());
+        }
+        let world = self.world.lock();
+        let all = 0..world.topic.count(world.now);
+        Ok(all.map(|partition| SplitState { split: split_name(partition), ..SplitState::default() }).collect())
+    }
+
+    async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError> {
         let known_at = env::monotonic();
-        let known = positions(&restored.unwrap_or_default());
+        let known = positions(from.splits());
         let mut reader = Reader {
             source: self.clone(),
             context,

@@ -130,6 +130,7 @@ async fn long_messages_arrive_whole_and_in_order_both_ways() {
             lineage: long.clone(),
             parallelism: 1,
             restored_from: None,
+            starts: BTreeMap::new(),
             runs: BTreeMap::new(),
             subtasks: Vec::new(),
             peers: BTreeMap::new(),

@@ -4,23 +4,21 @@
 //! so the source is bounded and every later run reads the same bytes. A split is a file and a position is the byte at
 //! which a line begins. A file that grew is read to its old end; one that shrank or was written anew is refused.
 //!
-//! Before there is a checkpoint each process looks for itself, and may find others: a file has come meanwhile, or a worker
-//! takes over later. So a file belongs to a subtask by its path alone, whatever else is there. So it does with a
-//! checkpoint: a region that restarts from one runs beside others that have read since before it.
+//! Files are dealt to the subtasks in turn, by path. All of them are in every checkpoint, read or not, so a subtask has the
+//! same ones after a restart, beside others that have read since before it.
 
 mod lines;
 mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, path::Path, sync::OnceLock};
+use std::{collections::HashMap, path::Path};
 
 use async_trait::async_trait;
 use tidegate_crds::nearest;
-use xxhash_rust::xxh3::xxh3_64;
 
 use self::reader::Reader;
-use super::{ReaderContext, Source, SourceError, SourceReader, SplitState};
+use super::{Positions, ReaderContext, Source, SourceError, SourceReader, SplitState};
 use crate::ids::SubtaskIndex;
 
 /// Files as a source; a line is a record, blank lines are none.
@@ -28,22 +26,12 @@ use crate::ids::SubtaskIndex;
 pub struct Files {
     name: String,
     path: String,
-    /// What was there at the first look, so that all subtasks see the same.
-    found: OnceLock<Vec<SplitState>>,
 }
 
 impl Files {
     /// `name` is the source's in the document.
     pub fn new(name: &str, spec: &tidegate_crds::FilesSource) -> Self {
-        Self { name: name.to_owned(), path: spec.path.clone(), found: OnceLock::new() }
-    }
-
-    fn found(&self) -> Result<Vec<SplitState>, SourceError> {
-        if let Some(found) = self.found.get() {
-            return Ok(found.clone());
-        }
-        let looked = self.look()?;
-        Ok(self.found.get_or_init(|| looked).clone())
+        Self { name: name.to_owned(), path: spec.path.clone() }
     }
 
     fn look(&self) -> Result<Vec<SplitState>, SourceError> {
@@ -109,7 +97,7 @@ impl Files {
 #[async_trait]
 impl Source for Files {
     async fn preflight(&self) -> Result<(), SourceError> {
-        self.found().map(drop)
+        self.look().map(drop)
     }
 
     fn fits(&self, splits: &[SplitState]) -> Result<(), SourceError> {
@@ -127,30 +115,23 @@ impl Source for Files {
         Reader::open(self.name.clone(), splits.to_vec()).map(drop)
     }
 
-    async fn reader(
-        &self,
-        context: ReaderContext,
-        restored: Option<Vec<SplitState>>,
-    ) -> Result<Box<dyn SourceReader>, SourceError> {
+    async fn find_splits(&self, known: Option<&[SplitState]>) -> Result<Vec<SplitState>, SourceError> {
+        known.map_or_else(|| self.look(), |known| Ok(known.to_vec()))
+    }
+
+    async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError> {
         let ReaderContext { subtask, parallelism } = context;
-        let mut own = match restored {
-            Some(restored) => {
-                if subtask == SubtaskIndex(0) {
-                    self.say_what_is_not_read(&restored);
-                }
-                restored
-            }
-            None => self.found()?,
-        };
-        own.retain(|split| reads(&split.split, parallelism) == subtask);
-        own.sort_by(|a, b| a.split.cmp(&b.split));
+        if let Positions::Restored(splits) = &from
+            && subtask == SubtaskIndex(0)
+        {
+            self.say_what_is_not_read(splits);
+        }
+        let mut all = from.into_splits();
+        all.sort_by(|a, b| a.split.cmp(&b.split));
+        let is_own = |index: &u32| index % parallelism.max(1) == subtask.0;
+        let own = (0..).zip(all).filter(|(index, _)| is_own(index)).map(|(_, split)| split).collect();
         Ok(Box::new(Reader::open(self.name.clone(), own)?))
     }
-}
-
-/// The subtask that reads a file, with a checkpoint or without.
-fn reads(path: &str, parallelism: u32) -> SubtaskIndex {
-    SubtaskIndex((xxh3_64(path.as_bytes()) % u64::from(parallelism.max(1))) as u32)
 }
 
 /// A file in the same folder whose name is close.

@@ -3,7 +3,7 @@ use std::{fs, path::Path};
 use super::Files;
 use crate::{
     ids::SubtaskIndex,
-    source::{Fetched, ReaderContext, Source, SourceError, SourceReader, SplitState},
+    source::{Fetched, Positions, ReaderContext, Source, SourceError, SourceReader, SplitState},
 };
 
 fn files(path: &Path) -> Files {
@@ -16,6 +16,10 @@ async fn reader(
     parallelism: u32,
     from: Option<Vec<SplitState>>,
 ) -> Result<Box<dyn SourceReader>, SourceError> {
+    let from = match from {
+        Some(splits) => Positions::Restored(splits),
+        None => Positions::Found(source.find_splits(None).await?),
+    };
     source.reader(ReaderContext { subtask: SubtaskIndex(subtask), parallelism }, from).await
 }
 
@@ -72,34 +76,35 @@ async fn lines_come_once_over_subtasks_and_resumes() {
     assert!(positions.unwrap().iter().all(|state| Some(state.next) == state.end));
 }
 
-/// A worker that looks later finds another list than the one that it reads beside.
+/// Files come and go while a job that has no checkpoint yet starts once more.
 #[tokio::test]
-async fn each_file_is_read_once_by_processes_that_found_other_files() {
+async fn files_are_found_once_and_dealt_in_turn() {
     let folder = tempfile::tempdir().unwrap();
-    let pattern = folder.path().join("*.jsonl");
     let write = |name: &str| std::fs::write(folder.path().join(name), format!("{{\"of\":\"{name}\"}}\n")).unwrap();
-    for parallelism in [2, 3] {
-        for added in ["a.jsonl", "e.jsonl", "0.jsonl"] {
-            std::fs::read_dir(folder.path())
-                .unwrap()
-                .for_each(|file| std::fs::remove_file(file.unwrap().path()).unwrap());
-            let known = ["b.jsonl", "c.jsonl", "d.jsonl"];
-            known.iter().for_each(|name| write(name));
-            let early = files(&pattern);
-            early.preflight().await.unwrap();
-            write(added);
-            let late = files(&pattern);
-            let mut lines = Vec::new();
-            for subtask in 0..parallelism {
-                let source = if subtask == 0 { &early } else { &late };
-                let mut reader = reader(source, subtask, parallelism, None).await.unwrap();
-                lines.extend(read(reader.as_mut(), usize::MAX).await.into_iter().map(|(_, line)| line));
-            }
-            let times = |name: &str| lines.iter().filter(|line| line.contains(name)).count();
-            assert_eq!(known.map(times), [1, 1, 1], "{parallelism}, with {added}: {lines:?}");
-            assert!(times(added) <= 1, "{parallelism}: {lines:?}");
+    ["b.jsonl", "c.jsonl", "d.jsonl"].into_iter().for_each(write);
+    let pattern = folder.path().join("*.jsonl");
+    let known = files(&pattern).find_splits(None).await.unwrap();
+    ["a.jsonl", "e.jsonl"].into_iter().for_each(write);
+    for parallelism in [1, 2, 3, 4] {
+        // A new process each time.
+        let found = files(&pattern).find_splits(Some(&known)).await.unwrap();
+        let (mut lines, mut most) = (Vec::new(), 0);
+        for subtask in 0..parallelism {
+            let context = ReaderContext { subtask: SubtaskIndex(subtask), parallelism };
+            let mut reader = files(&pattern).reader(context, Positions::Found(found.clone())).await.unwrap();
+            let own = read(reader.as_mut(), usize::MAX).await;
+            most = most.max(own.len());
+            lines.extend(own.into_iter().map(|(_, line)| line));
         }
+        lines.sort();
+        let expected = ["b", "c", "d"].map(|name| format!("{{\"of\":\"{name}.jsonl\"}}"));
+        assert_eq!(lines, expected, "parallelism {parallelism}");
+        assert_eq!(most, 3_usize.div_ceil(parallelism as usize), "parallelism {parallelism}");
     }
+    std::fs::remove_file(folder.path().join("c.jsonl")).unwrap();
+    let context = ReaderContext { subtask: SubtaskIndex(0), parallelism: 1 };
+    let error = files(&pattern).reader(context, Positions::Found(known)).await.err().unwrap().to_string();
+    assert!(error.contains("c.jsonl` is gone"), "{error}");
 }
 
 /// Subtasks restart alone, from a checkpoint, beside others that have read since the job first started.
@@ -129,10 +134,10 @@ async fn blank_lines_are_none_long_lines_are_whole_and_what_is_appended_later_is
     let long = "x".repeat(3 << 20);
     fs::write(&path, format!("a\n\n \r\nb\r\n{long}\nlast")).unwrap();
     let source = files(&path);
-    source.preflight().await.unwrap();
-    fs::OpenOptions::new().append(true).open(&path).unwrap();
+    let found = source.find_splits(None).await.unwrap();
     fs::write(&path, format!("a\n\n \r\nb\r\n{long}\nlast\nlater\n")).unwrap();
-    let mut reader = reader(&source, 0, 1, None).await.unwrap();
+    let context = ReaderContext { subtask: SubtaskIndex(0), parallelism: 1 };
+    let mut reader = source.reader(context, Positions::Found(found)).await.unwrap();
     let lines = read(reader.as_mut(), usize::MAX).await;
     let expected = [(0, "a"), (6, "b\r"), (9, long.as_str()), (9 + (3 << 20) + 1, "last")];
     assert_eq!(lines.len(), 4);

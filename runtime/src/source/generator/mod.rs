@@ -15,7 +15,7 @@ use tidegate_crds::GeneratorSource;
 
 pub use self::orders::{Order, Orders};
 use self::reader::Reader;
-use super::{ReaderContext, Source, SourceError, SourceReader, SplitState};
+use super::{Positions, ReaderContext, Source, SourceError, SourceReader, SplitState};
 
 /// Stripes of every generator; a part of its contract, since checkpoints name them.
 pub const STRIPES: u64 = 8;
@@ -62,14 +62,15 @@ impl Source for Generator {
         self.count.is_some_and(|count| splits.iter().all(|split| split.next >= count))
     }
 
-    async fn reader(
-        &self,
-        context: ReaderContext,
-        restored: Option<Vec<SplitState>>,
-    ) -> Result<Box<dyn SourceReader>, SourceError> {
-        let restored = restored.unwrap_or_default();
-        self.fits(&restored)?;
-        Ok(Box::new(Reader::new(self, context, &restored)?))
+    async fn find_splits(&self, _: Option<&[SplitState]>) -> Result<Vec<SplitState>, SourceError> {
+        let stripe =
+            |stripe| SplitState { split: stripe_name(stripe), next: stripe, end: self.count, ..SplitState::default() };
+        Ok((0..STRIPES).map(stripe).collect())
+    }
+
+    async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError> {
+        self.fits(from.splits())?;
+        Ok(Box::new(Reader::new(self, context, from.splits())?))
     }
 }
 

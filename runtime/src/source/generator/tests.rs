@@ -9,7 +9,7 @@ use tidegate_crds::GeneratorSource;
 use super::{Generator, Order, Orders};
 use crate::{
     ids::SubtaskIndex,
-    source::{Fetched, ReaderContext, Source, SourceReader, SplitState},
+    source::{Fetched, Positions, ReaderContext, Source, SourceReader, SplitState},
 };
 
 fn spec(json: &str) -> GeneratorSource {
@@ -28,6 +28,10 @@ async fn reader(
     parallelism: u32,
     from: Option<Vec<SplitState>>,
 ) -> Box<dyn SourceReader> {
+    let from = match from {
+        Some(splits) => Positions::Restored(splits),
+        None => Positions::Found(source.find_splits(None).await.unwrap()),
+    };
     source.reader(ReaderContext { subtask: SubtaskIndex(subtask), parallelism }, from).await.unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::split::partition_of;
-use crate::source::{ReaderContext, RecordPlace, SplitState};
+use crate::source::{Positions, ReaderContext, RecordPlace, SplitState};
 
 /// A partition of this reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub(super) struct Wanted {
 pub(super) enum Begin {
     /// Where the checkpoint says.
     Restored { next: u64, end: Option<u64>, newest: Option<RecordPlace> },
-    /// Where `startFrom` says: the job has no checkpoint.
-    Start,
-    /// At the earliest record: the partition is younger than the checkpoint.
+    /// Where `startFrom` said when the job first started, of which there is no checkpoint.
+    Found { next: u64, end: Option<u64> },
+    /// At the earliest record: the partition is younger than that.
     Earliest,
 }
 
@@ -32,14 +32,11 @@ pub(super) fn assign(
     topic: &str,
     partitions: u32,
     context: ReaderContext,
-    restored: Option<&[SplitState]>,
+    from: &Positions,
     bounded: bool,
 ) -> Result<Vec<Wanted>, String> {
     let mine = (0..partitions as i32).filter(|partition| is_mine(*partition, context));
-    let Some(restored) = restored else {
-        return Ok(mine.map(|partition| Wanted { partition, begin: Begin::Start }).collect());
-    };
-    let known = by_partition(topic, restored)?;
+    let known = by_partition(topic, from.splits())?;
     if let Some((&last, _)) = known.last_key_value()
         && last >= partitions as i32
     {
@@ -50,14 +47,15 @@ pub(super) fn assign(
     }
     Ok(mine
         .filter_map(|partition| {
-            let begin = match known.get(&partition) {
-                Some(state) => Begin::Restored {
+            let begin = match (known.get(&partition), from) {
+                (Some(state), Positions::Found(_)) => Begin::Found { next: state.next, end: state.end },
+                (Some(state), Positions::Restored(_)) => Begin::Restored {
                     next: state.next,
                     end: state.end.filter(|_| bounded),
                     newest: state.provenance.as_ref().and_then(|provenance| provenance.newest_record),
                 },
-                None if bounded => return None,
-                None => Begin::Earliest,
+                (None, _) if bounded => return None,
+                (None, _) => Begin::Earliest,
             };
             Some(Wanted { partition, begin })
         })
@@ -114,9 +112,10 @@ mod tests {
 
     #[test]
     fn every_partition_has_exactly_one_reader() {
+        let nothing = Positions::Found(Vec::new());
         for parallelism in 1..6 {
             let mut all: Vec<i32> = (0..parallelism)
-                .flat_map(|subtask| assign("orders", 8, context(subtask, parallelism), None, false).unwrap())
+                .flat_map(|subtask| assign("orders", 8, context(subtask, parallelism), &nothing, false).unwrap())
                 .map(|wanted| wanted.partition)
                 .collect();
             all.sort_unstable();
@@ -126,8 +125,8 @@ mod tests {
 
     #[test]
     fn a_restored_partition_goes_on_and_a_new_one_begins_at_the_earliest() {
-        let restored = [state("orders-0", 17, None), state("orders-1", 5, None)];
-        let wanted = assign("orders", 4, context(0, 2), Some(&restored), false).unwrap();
+        let restored = Positions::Restored(vec![state("orders-0", 17, None), state("orders-1", 5, None)]);
+        let wanted = assign("orders", 4, context(0, 2), &restored, false).unwrap();
         assert_eq!(
             wanted,
             [
@@ -139,15 +138,17 @@ mod tests {
 
     #[test]
     fn a_bounded_run_keeps_its_ends_and_has_no_new_partitions() {
-        let restored = [state("orders-0", 17, Some(20))];
-        let wanted = assign("orders", 2, context(0, 1), Some(&restored), true).unwrap();
+        let splits = vec![state("orders-0", 17, Some(20))];
+        let wanted = assign("orders", 2, context(0, 1), &Positions::Restored(splits.clone()), true).unwrap();
         assert_eq!(wanted, [Wanted { partition: 0, begin: Begin::Restored { next: 17, end: Some(20), newest: None } }]);
+        let wanted = assign("orders", 2, context(0, 1), &Positions::Found(splits), true).unwrap();
+        assert_eq!(wanted, [Wanted { partition: 0, begin: Begin::Found { next: 17, end: Some(20) } }]);
     }
 
     #[test]
     fn a_run_that_is_no_longer_bounded_forgets_its_ends() {
-        let restored = [state("orders-0", 17, Some(20))];
-        let wanted = assign("orders", 1, context(0, 1), Some(&restored), false).unwrap();
+        let restored = Positions::Restored(vec![state("orders-0", 17, Some(20))]);
+        let wanted = assign("orders", 1, context(0, 1), &restored, false).unwrap();
         assert_eq!(wanted, [Wanted { partition: 0, begin: Begin::Restored { next: 17, end: None, newest: None } }]);
     }
 
@@ -171,7 +172,8 @@ mod tests {
     #[test]
     fn a_topic_that_shrank_or_changed_is_refused() {
         for (split, told) in [("orders-3", "the checkpoint names partition 3"), ("sales-0", "no partition of topic")] {
-            let error = assign("orders", 3, context(0, 1), Some(&[state(split, 0, None)]), false).unwrap_err();
+            let restored = Positions::Restored(vec![state(split, 0, None)]);
+            let error = assign("orders", 3, context(0, 1), &restored, false).unwrap_err();
             assert!(error.contains(told), "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! Asks the brokers for numbers: every partition gets its offset before the first record is read.
+//! Asks the brokers for numbers: every partition gets its offset before the first record is read, and once for all readers.
 //!
 //! Partitions are asked for together, one request a broker. The consumer reads what is committed, so the "latest" it is
 //! told is the last stable offset: nothing below it can still be committed or aborted. Behind it may lie records that are
@@ -21,13 +21,42 @@ use crate::kafka::{ANSWER_TIMEOUT, Trouble, Watch, failed_to};
 
 type Offsets = BTreeMap<i32, u64>;
 
-/// The splits that `wanted` asks for, each with a concrete place. A bounded run has `until`, a consumer that reads what is
-/// not committed too: it ends behind the last record there is, and so waits for transactions that are open now. Blocks.
+/// Where a job begins that has no checkpoint: each partition with the place that `startFrom` names. A bounded run has `until`, a
+/// consumer that reads what is not committed too: it ends behind the last record there is, and so waits for transactions
+/// that are open now. Blocks.
+pub(super) fn find(
+    consumer: &BaseConsumer<Watch>,
+    topic: &str,
+    partitions: u32,
+    start: Start,
+    until: Option<&BaseConsumer<Watch>>,
+) -> Result<Vec<Split>, Trouble> {
+    let numbers = Numbers { consumer, topic };
+    let partitions: Vec<i32> = (0..partitions as i32).collect();
+    let starts = match start {
+        Start::Earliest => numbers.at(&partitions, Offset::Beginning)?,
+        Start::Latest => numbers.at(&partitions, Offset::End)?,
+        Start::GroupOffsets => or_else(numbers.committed(&partitions)?, &numbers.at(&partitions, Offset::Beginning)?),
+        // No record so late: behind the last one.
+        Start::Timestamp(time) => {
+            or_else(numbers.at(&partitions, Offset::Offset(time))?, &numbers.at(&partitions, Offset::End)?)
+        }
+    };
+    let ends = until.map(|consumer| Numbers { consumer, topic }.at(&partitions, Offset::End)).transpose()?;
+    let split = |partition: &i32| {
+        let next = known(&starts, *partition)?;
+        let end = ends.as_ref().map(|ends| known(ends, *partition)).transpose()?;
+        Ok(Split::new(*partition, next, end.map(|end| end.max(next))))
+    };
+    partitions.iter().map(split).collect()
+}
+
+/// The splits that `wanted` asks for, if their places are still there. `until` is as for [`find`], for a run that is bounded
+/// since its checkpoint. Blocks.
 pub(super) fn resolve(
     consumer: &BaseConsumer<Watch>,
     topic: &str,
     wanted: &[Wanted],
-    start: Start,
     until: Option<&BaseConsumer<Watch>>,
 ) -> Result<Vec<Split>, Trouble> {
     if wanted.is_empty() {
@@ -38,16 +67,6 @@ pub(super) fn resolve(
     let earliest = numbers.at(&partitions, Offset::Beginning)?;
     let latest = numbers.at(&partitions, Offset::End)?;
     let ends = until.map(|consumer| Numbers { consumer, topic }.at(&partitions, Offset::End)).transpose()?;
-    let fresh: Vec<i32> =
-        wanted.iter().filter(|wanted| wanted.begin == Begin::Start).map(|wanted| wanted.partition).collect();
-    let starts = match start {
-        _ if fresh.is_empty() => Offsets::new(),
-        Start::Earliest => earliest.clone(),
-        Start::Latest => latest.clone(),
-        Start::GroupOffsets => or_else(numbers.committed(&fresh)?, &earliest),
-        // No record so late: behind the last one.
-        Start::Timestamp(time) => or_else(numbers.at(&fresh, Offset::Offset(time))?, &latest),
-    };
     wanted
         .iter()
         .map(|Wanted { partition, begin }| {
@@ -55,7 +74,7 @@ pub(super) fn resolve(
             let highest = known(&latest, *partition)?;
             let (next, end, newest) = match begin {
                 Begin::Restored { next, end, newest } => (*next, *end, *newest),
-                Begin::Start => (known(&starts, *partition)?, None, None),
+                Begin::Found { next, end } => (still_there(topic, *partition, *next, lowest), *end, None),
                 Begin::Earliest => (lowest, None, None),
             };
             let end = match &ends {
@@ -71,6 +90,22 @@ pub(super) fn resolve(
             Ok(Split::new(*partition, next, end).after(newest))
         })
         .collect()
+}
+
+/// Where a job begins whose first start came to no checkpoint: where it began, or behind what retention has deleted since.
+/// Nothing was put out of that yet, as if the job started now.
+fn still_there(topic: &str, partition: i32, found: u64, lowest: u64) -> u64 {
+    if found < lowest {
+        tracing::warn!(
+            topic,
+            partition,
+            from = found,
+            earliest = lowest,
+            "retention has deleted records since the job first started, which has no checkpoint yet: it begins at the earliest \
+             record that is left"
+        );
+    }
+    found.max(lowest)
 }
 
 /// Why a place can't be gone on from.

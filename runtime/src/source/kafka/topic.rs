@@ -16,7 +16,7 @@ use super::{
 use crate::{
     env,
     kafka::{Cluster, Trouble, Watch, blocking, describe_topic, failed_to, topic_id},
-    source::{ReaderContext, Source, SourceError, SourceReader, SplitState},
+    source::{Positions, ReaderContext, Source, SourceError, SourceReader, SplitState},
 };
 
 /// What the user may set otherwise. The queue is small (bytes) but never held back by a count, and a fetcher that found
@@ -81,20 +81,56 @@ impl KafkaTopic {
         BatchConsumer::new(&config).map_err(failed_to("make a Kafka consumer"))
     }
 
+    /// For a bounded run.
+    fn until(&self) -> Result<Option<BaseConsumer<Watch>>, Trouble> {
+        self.bounded.then(|| self.cluster.connect(&DEFAULTS, &self.uncommitted())).transpose()
+    }
+
+    /// Which topic it is that has the name. Blocks.
+    fn id(&self, planner: &BaseConsumer<Watch>) -> Result<Option<String>, Trouble> {
+        let action = format!("look up the id of topic `{}`", self.topic);
+        topic_id(planner.client(), &self.topic).map_err(failed_to(action))
+    }
+
     /// Blocks.
-    fn open(&self, context: ReaderContext, restored: Option<&[SplitState]>) -> Result<KafkaReader, Trouble> {
+    fn find(&self, known: Option<&[SplitState]>) -> Result<Vec<SplitState>, Trouble> {
+        let found = describe_topic(&self.cluster, &self.topic)?;
+        let planner: BaseConsumer<Watch> = self.cluster.connect(&DEFAULTS, &self.fixed())?;
+        let id = self.id(&planner)?;
+        if let Some(known) = known {
+            match same_topic(&self.topic, id.as_deref(), known) {
+                Ok(()) if known.len() <= found.partitions as usize => return Ok(known.to_vec()),
+                Ok(()) => tracing::warn!(
+                    source = self.name,
+                    partitions = found.partitions,
+                    before = known.len(),
+                    "the topic has fewer partitions than when the job first started, which has no checkpoint yet: it begins \
+                     where `startFrom` says"
+                ),
+                Err(other) => tracing::warn!(
+                    source = self.name,
+                    cause = other,
+                    "the job has no checkpoint yet: it begins in the new topic, where `startFrom` says"
+                ),
+            }
+        }
+        let until = self.until()?;
+        let splits = offsets::find(&planner, &self.topic, found.partitions, self.start, until.as_ref())?;
+        Ok(splits.iter().map(|split| split.state(&self.topic, id.as_deref())).collect())
+    }
+
+    /// Blocks.
+    fn open(&self, context: ReaderContext, from: &Positions) -> Result<KafkaReader, Trouble> {
         let asked_at = env::monotonic();
         let found = describe_topic(&self.cluster, &self.topic)?;
-        let wanted =
-            assign(&self.topic, found.partitions, context, restored, self.bounded).map_err(Trouble::Refused)?;
+        let wanted = assign(&self.topic, found.partitions, context, from, self.bounded).map_err(Trouble::Refused)?;
         let planner: BaseConsumer<Watch> = self.cluster.connect(&DEFAULTS, &self.fixed())?;
-        let action = format!("look up the id of topic `{}`", self.topic);
-        let id = topic_id(planner.client(), &self.topic).map_err(failed_to(action))?;
-        same_topic(&self.topic, id.as_deref(), restored.unwrap_or_default()).map_err(Trouble::Refused)?;
-        let until = self.bounded.then(|| self.cluster.connect(&DEFAULTS, &self.uncommitted())).transpose()?;
-        let splits = offsets::resolve(&planner, &self.topic, &wanted, self.start, until.as_ref())?;
+        let id = self.id(&planner)?;
+        same_topic(&self.topic, id.as_deref(), from.splits()).map_err(Trouble::Refused)?;
+        let until = self.until()?;
+        let splits = offsets::resolve(&planner, &self.topic, &wanted, until.as_ref())?;
         drop((planner, until));
-        let known_before = || restored?.iter().find_map(|state| state.provenance.as_ref()?.topic_id.clone());
+        let known_before = || from.splits().iter().find_map(|state| state.provenance.as_ref()?.topic_id.clone());
         let known = KnownTopic { id: id.or_else(known_before), partitions: found.partitions, asked_at };
         KafkaReader::new(self.clone(), context, splits, known)
     }
@@ -117,13 +153,16 @@ impl Source for KafkaTopic {
         self.bounded && splits.iter().all(|split| split.end.is_some_and(|end| split.next >= end))
     }
 
-    async fn reader(
-        &self,
-        context: ReaderContext,
-        restored: Option<Vec<SplitState>>,
-    ) -> Result<Box<dyn SourceReader>, SourceError> {
+    async fn find_splits(&self, known: Option<&[SplitState]>) -> Result<Vec<SplitState>, SourceError> {
+        let (topic, known) = (self.clone(), known.map(<[SplitState]>::to_vec));
+        blocking("look at the topic", move || topic.find(known.as_deref()))
+            .await
+            .map_err(|trouble| trouble.of_source(&self.name))
+    }
+
+    async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError> {
         let topic = self.clone();
-        let reader = blocking("open the topic", move || topic.open(context, restored.as_deref()))
+        let reader = blocking("open the topic", move || topic.open(context, &from))
             .await
             .map_err(|trouble| trouble.of_source(&self.name))?;
         Ok(Box::new(reader))

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures::FutureExt;
 use tidegate_crds::{
     StateBackend, StreamJob,
     api::{Failure, FailureReason, RestoredBytes},
@@ -15,11 +16,14 @@ use crate::{
         manifest::{Manifest, OperatorState},
         record::CheckpointRef,
         sample,
+        starts::Starts,
         store::memory::{Action as Request, Fault, MemoryStore},
     },
     element::Barrier,
     env,
+    graph::NodeKind,
     ids::{Attempt, Epoch, RegionId, Run, SubtaskIndex},
+    job::SourceTable,
     memory::MemoryLimit,
     metrics::Metrics,
     worker::{
@@ -93,6 +97,17 @@ impl Employed {
         self.orders.send(Order { attempt: Attempt(attempt), action }).unwrap();
     }
 
+    /// Where the sources begin, as a coordinator finds it.
+    fn starts(&self) -> Starts {
+        let sources = self.plan.graph.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Source { source, .. } => Some((node.id.clone(), self.plan.source(source)?)),
+            _ => None,
+        });
+        let find =
+            |table: &SourceTable| table.source.find_splits(None).now_or_never().expect("a generator asks nobody");
+        sources.map(|(id, table)| (id, find(table).unwrap())).collect()
+    }
+
     fn deploy(&self, attempt: u64, restored_from: Option<CheckpointRef>) {
         self.deploy_as(attempt, Run(1), restored_from);
     }
@@ -101,7 +116,8 @@ impl Employed {
         let (subtasks, peers, runs) = (vec![SubtaskIndex(0)], BTreeMap::new(), [(RegionId(0), run)].into());
         sample::log(&self.store, attempt, 0, sample::started(attempt, None));
         let lineage = "job".to_owned();
-        let assignment = Assignment { lineage, parallelism: 1, restored_from, runs, subtasks, peers };
+        let starts = if restored_from.is_some() { Starts::new() } else { self.starts() };
+        let assignment = Assignment { lineage, parallelism: 1, restored_from, starts, runs, subtasks, peers };
         self.order(attempt, Action::Deploy(assignment));
     }
 
@@ -191,7 +207,8 @@ async fn a_worker_whose_storage_is_not_the_coordinators_says_so() {
         }
         let (subtasks, runs) = (vec![SubtaskIndex(0)], [(RegionId(0), Run(1))].into());
         let (lineage, peers) = ("of the coordinator".to_owned(), BTreeMap::new());
-        let assignment = Assignment { lineage, parallelism: 1, restored_from: None, runs, subtasks, peers };
+        let starts = worker.starts();
+        let assignment = Assignment { lineage, parallelism: 1, restored_from: None, starts, runs, subtasks, peers };
         worker.order(1, Action::Deploy(assignment));
         let failure = worker.hear(not_ready).await;
         assert_eq!(failure.reason, FailureReason::StorageUnfit);

@@ -11,7 +11,7 @@ use tidegate::{
     ids::SubtaskIndex,
     job::{JobPlan, SourceTable},
     metrics::{Metrics, named},
-    source::{Fetched, ReaderContext},
+    source::{Fetched, Positions, ReaderContext},
 };
 use tidegate_crds::StreamJob;
 
@@ -72,7 +72,8 @@ fn read(plan: &JobPlan, subtask: u32, duty: Duty) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let context = ReaderContext { subtask: SubtaskIndex(subtask), parallelism: plan.spec.parallelism };
-        let mut reader = table.source.reader(context, None).await.expect("a reader");
+        let from = Positions::Found(table.source.find_splits(None).await.expect("splits"));
+        let mut reader = table.source.reader(context, from).await.expect("a reader");
         let mut read = 0;
         loop {
             match reader.fetch().await.expect("records") {

@@ -8,7 +8,7 @@ use rdkafka::{
 };
 use tidegate::{
     ids::{Epoch, SubtaskIndex},
-    source::{Fetched, RawRecords, ReaderContext, Source, SourceReader, SplitState, kafka::KafkaTopic},
+    source::{Fetched, Positions, RawRecords, ReaderContext, Source, SourceReader, SplitState, kafka::KafkaTopic},
 };
 use tidegate_crds::{HumanDuration, KafkaSource, StartFrom, Until};
 
@@ -28,6 +28,8 @@ pub(crate) async fn spec(topic: &str) -> KafkaSource {
     }
 }
 
+const ALONE: ReaderContext = ReaderContext { subtask: SubtaskIndex(0), parallelism: 1 };
+
 pub(crate) async fn open(
     spec: &KafkaSource,
     subtask: u32,
@@ -35,7 +37,11 @@ pub(crate) async fn open(
     restored: Option<Vec<SplitState>>,
 ) -> Box<dyn SourceReader> {
     let source = KafkaTopic::new("job", "orders", spec).unwrap();
-    source.reader(ReaderContext { subtask: SubtaskIndex(subtask), parallelism }, restored).await.unwrap()
+    let from = match restored {
+        Some(splits) => Positions::Restored(splits),
+        None => Positions::Found(source.find_splits(None).await.unwrap()),
+    };
+    source.reader(ReaderContext { subtask: SubtaskIndex(subtask), parallelism }, from).await.unwrap()
 }
 
 /// Split and position of each, without the rest.
@@ -117,6 +123,37 @@ async fn every_start_becomes_a_number_before_the_first_record() {
             spec.start_from,
             spec.start_timestamp
         );
+    }
+}
+
+/// A job that starts once more before its first checkpoint, or a part of it, begins where it began.
+#[tokio::test]
+async fn what_comes_between_the_first_start_and_the_next_is_read() {
+    let topic = topic("starts-again", 1, &[]).await;
+    produce(&topic, 0, numbers(0..10)).await;
+    let in_future = Some("2100-01-01T00:00:00Z".to_owned());
+    for (number, start_from, start_timestamp, until) in [
+        (10, StartFrom::Latest, None, None),
+        (15, StartFrom::Timestamp, in_future, None),
+        (20, StartFrom::Earliest, None, Some(Until::Latest)),
+    ] {
+        let spec = KafkaSource { start_from, start_timestamp, until, ..spec(&topic).await };
+        let source = KafkaTopic::new("job", "orders", &spec).unwrap();
+        let found = source.find_splits(None).await.unwrap();
+        let place = |state: &SplitState| (state.split.clone(), state.next, state.end);
+        let (begin, end) = if until.is_some() { (0, Some(number)) } else { (number, None) };
+        assert_eq!(found.iter().map(place).collect::<Vec<_>>(), [(format!("{topic}-0"), begin, end)]);
+        produce(&topic, 0, numbers(number as u32..number as u32 + 5)).await;
+        // Another process.
+        let source = KafkaTopic::new("job", "orders", &spec).unwrap();
+        let again = source.find_splits(Some(&found)).await.unwrap();
+        assert_eq!(again, found, "{start_from:?}");
+        let mut reader = source.reader(ALONE, Positions::Found(again)).await.unwrap();
+        let records = read(&mut *reader, end.unwrap_or(5) as usize).await;
+        let expected = if until.is_some() { 0..number } else { number..number + 5 };
+        let expected: Vec<_> =
+            expected.map(|offset| (format!("{topic}-0"), offset, Some(offset.to_string()))).collect();
+        assert_eq!(records, expected, "{start_from:?}");
     }
 }
 
@@ -277,6 +314,26 @@ async fn a_new_partition_is_found_and_read_from_its_first_record() {
         assert_eq!(records.first(), Some(&(split.clone(), 0, Some(first.to_owned()))));
         assert_eq!(places(&**reader).last(), Some(&(split, 2, None)));
     }
+}
+
+/// A partition of which nobody knew at the first start has nothing but records that came since.
+#[tokio::test]
+async fn a_partition_that_is_younger_than_the_first_start_is_read_from_its_first_record() {
+    let topic = topic("grows-between-starts", 1, &[]).await;
+    produce(&topic, 0, numbers(0..3)).await;
+    let spec = KafkaSource { start_from: StartFrom::Latest, ..spec(&topic).await };
+    let source = KafkaTopic::new("job", "orders", &spec).unwrap();
+    let found = source.find_splits(None).await.unwrap();
+    admin().await.create_partitions(&[NewPartitions::new(&topic, 2)], &AdminOptions::new()).await.unwrap();
+    eventually("the new partition takes records", || async {
+        let consumer: BaseConsumer = broker::config().await.create().unwrap();
+        consumer.fetch_watermarks(&topic, 1, PATIENCE).is_ok()
+    })
+    .await;
+    produce(&topic, 1, numbers(10..12)).await;
+    let again = source.find_splits(Some(&found)).await.unwrap();
+    let reader = source.reader(ALONE, Positions::Found(again)).await.unwrap();
+    assert_eq!(places(&*reader), [(format!("{topic}-0"), 3, None), (format!("{topic}-1"), 0, None)]);
 }
 
 #[tokio::test]

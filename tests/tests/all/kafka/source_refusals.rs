@@ -7,7 +7,7 @@ use rdkafka::{
 use tidegate::{
     failure::Reason,
     ids::SubtaskIndex,
-    source::{Fetched, ReaderContext, Source, SourceError, SplitState, kafka::KafkaTopic},
+    source::{Fetched, Positions, ReaderContext, Source, SourceError, SplitState, kafka::KafkaTopic},
 };
 use tidegate_crds::{KafkaSource, StartFrom, Until};
 
@@ -29,9 +29,13 @@ fn told(error: &SourceError, parts: &[&str]) {
     }
 }
 
-async fn refused(spec: &KafkaSource, restored: Option<Vec<SplitState>>) -> SourceError {
+async fn refused(spec: &KafkaSource, restored: Vec<SplitState>) -> SourceError {
+    refused_from(spec, Positions::Restored(restored)).await
+}
+
+async fn refused_from(spec: &KafkaSource, from: Positions) -> SourceError {
     let source = KafkaTopic::new("job", "orders", spec).unwrap();
-    match source.reader(ALONE, restored).await {
+    match source.reader(ALONE, from).await {
         Err(error) => error,
         Ok(reader) => panic!("not refused: {:?}", reader.positions()),
     }
@@ -48,7 +52,22 @@ async fn a_place_that_retention_passed_is_an_error_and_never_a_jump() {
     let restored = vec![at(&topic, 0, 0), at(&topic, 1, 10)];
     admin().await.delete_records(&until, &AdminOptions::new()).await.unwrap();
     let parts = ["partition 1", &topic, "offset 10", "60 to 100", "10 to 59", "startFrom"];
-    told(&refused(&spec(&topic).await, Some(restored)).await, &parts);
+    told(&refused(&spec(&topic).await, restored).await, &parts);
+}
+
+/// Nothing of it is in a checkpoint, so nothing was put out: it begins like a job that starts now.
+#[tokio::test]
+async fn a_job_without_a_checkpoint_begins_at_what_retention_has_left() {
+    let topic = topic("retention-before", 1, &[]).await;
+    let spec = spec(&topic).await;
+    produce(&topic, 0, (0..100).map(|n| n.to_string())).await;
+    let source = KafkaTopic::new("job", "orders", &spec).unwrap();
+    let found = source.find_splits(None).await.unwrap();
+    let mut until = TopicPartitionList::new();
+    until.add_partition_offset(&topic, 0, Offset::Offset(60)).unwrap();
+    admin().await.delete_records(&until, &AdminOptions::new()).await.unwrap();
+    let mut reader = source.reader(ALONE, Positions::Found(found)).await.unwrap();
+    assert_eq!(read(&mut *reader, 40).await.first(), Some(&(format!("{topic}-0"), 60, Some("60".to_owned()))));
 }
 
 #[tokio::test]
@@ -66,9 +85,9 @@ async fn a_place_that_is_not_there_yet_is_an_error_of_the_fetch() {
 #[tokio::test]
 async fn a_checkpoint_of_more_partitions_or_of_another_topic_is_refused() {
     let topic = topic("shrank", 2, &[]).await;
-    let error = refused(&spec(&topic).await, Some(vec![at(&topic, 2, 7)])).await;
+    let error = refused(&spec(&topic).await, vec![at(&topic, 2, 7)]).await;
     told(&error, &["has 2 partitions", "names partition 2", "new job name"]);
-    let error = refused(&spec(&topic).await, Some(vec![at("sales", 0, 7)])).await;
+    let error = refused(&spec(&topic).await, vec![at("sales", 0, 7)]).await;
     told(&error, &["`sales-0`", "no partition of topic"]);
 }
 
@@ -90,8 +109,24 @@ async fn a_topic_made_anew_under_its_name_is_refused() {
 
     make_anew(&topic).await;
     produce(&topic, 0, (0..9).map(|n| n.to_string())).await;
-    let error = refused(&spec, Some(before)).await;
+    let error = refused(&spec, before).await;
     told(&error, &[&topic, "made anew", "jobId"]);
+}
+
+#[tokio::test]
+async fn a_job_without_a_checkpoint_begins_in_the_topic_that_was_made_anew() {
+    let topic = topic("anew-before", 1, &[]).await;
+    let spec = KafkaSource { start_from: StartFrom::Latest, ..spec(&topic).await };
+    produce(&topic, 0, (0..5).map(|n| n.to_string())).await;
+    let source = KafkaTopic::new("job", "orders", &spec).unwrap();
+    let found = source.find_splits(None).await.unwrap();
+    make_anew(&topic).await;
+    produce(&topic, 0, (0..9).map(|n| n.to_string())).await;
+    // Who has found it and not looked again reads nothing of another topic.
+    told(&refused_from(&spec, Positions::Found(found.clone())).await, &[&topic, "made anew"]);
+    let again = source.find_splits(Some(&found)).await.unwrap();
+    assert!(again[0].next == 9 && again[0].provenance != found[0].provenance, "{again:?}");
+    source.reader(ALONE, Positions::Found(again)).await.unwrap();
 }
 
 /// Deletes a topic of one partition, and makes another of the same name.
@@ -124,7 +159,7 @@ async fn a_topic_made_anew_under_its_name_is_refused_while_it_is_read() {
     };
     told(&error, &[&topic, "made anew", "jobId"]);
     // Nor can anybody go on from a checkpoint that was taken meanwhile.
-    told(&refused(&spec, Some(reader.positions())).await, &[&topic, "made anew", "jobId"]);
+    told(&refused(&spec, reader.positions()).await, &[&topic, "made anew", "jobId"]);
 }
 
 #[tokio::test]

@@ -17,5 +17,6 @@ mod partitions;
 mod rescale;
 mod rivals;
 mod savepoints;
+mod starts;
 mod stops;
 mod workers;

@@ -43,6 +43,7 @@ mod ahead;
 mod cancelled;
 mod drained;
 mod refused;
+mod starts;
 mod work;
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -173,7 +174,7 @@ spec:
             // As a process whose pod is the same: it need not ask whether the one before is alive.
             claimant: Claimant { revision: Revision(revision), pod: "pod".to_owned() },
             address: "127.0.0.1:1".to_owned(),
-            spec_digest: format!("{}, {revision}", plan.digest),
+            spec_digest: format!("{}-{revision}", plan.digest),
             parallelism: plan.spec.parallelism,
             rescaled: None,
             lineage: "sales".to_owned(),

@@ -1,4 +1,5 @@
-//! The one thing that the parser does not know: `TABLE t` as an argument, as in `TUMBLE(TABLE t, …)`.
+//! What the parser does not know, or reads otherwise than SQL has it: `TABLE t` as an argument, as in `TUMBLE(TABLE t, …)`, and
+//! where the right side of `IS DISTINCT FROM` ends.
 
 use datafusion_sql::sqlparser::{
     ast::{Expr, Ident, ObjectNamePart},
@@ -53,6 +54,18 @@ impl Dialect for StreamDialect {
 
     fn supports_nested_comments(&self) -> bool {
         true
+    }
+
+    /// The parser takes all that follows for the right side of `IS [NOT] DISTINCT FROM`, up to the last `AND` and `OR`.
+    fn parse_infix(&self, parser: &mut Parser, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let made = if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+            Expr::IsDistinctFrom
+        } else if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+            Expr::IsNotDistinctFrom
+        } else {
+            return None;
+        };
+        Some(parser.parse_subexpr(precedence).map(|right| made(Box::new(left.clone()), Box::new(right))))
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {

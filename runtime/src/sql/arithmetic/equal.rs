@@ -14,6 +14,7 @@ use datafusion_expr::{
     ColumnarValue, Expr, ExprSchemable, ExpressionPlacement, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
     expr::{Between, BinaryExpr, Case, Cast, InList, ScalarFunction},
+    lit,
 };
 
 use super::durations;
@@ -30,7 +31,10 @@ pub(super) fn compared(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
             all([left.as_mut(), right.as_mut()], schema)?;
         }
         Expr::Between(Between { expr, low, high, .. }) => all([expr.as_mut(), low.as_mut(), high.as_mut()], schema)?,
-        Expr::InList(InList { expr, list, .. }) => all(std::iter::once(expr.as_mut()).chain(list), schema)?,
+        Expr::InList(InList { expr: sought, list, .. }) => {
+            all(std::iter::once(sought.as_mut()).chain(list), schema)?;
+            return Ok(apart(expr));
+        }
         Expr::Case(Case { expr: Some(expr), when_then_expr, .. }) => {
             let whens = when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
             all(std::iter::once(expr.as_mut()).chain(whens), schema)?;
@@ -41,6 +45,40 @@ pub(super) fn compared(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
         _ => {}
     }
     Ok(expr)
+}
+
+/// A lookup in a list, and beside it a comparison with each item that is computed of columns.
+///
+/// The kernel takes a list for constant if its items are scalars for a batch without rows, and then never looks again. Some
+/// expressions are that, though not for other batches: a `CASE` for one.
+fn apart(expr: Expr) -> Expr {
+    let is_computed = |item: &Expr| !matches!(item, Expr::Column(_)) && item.any_column_refs();
+    match expr {
+        Expr::InList(InList { expr, list, negated }) if list.iter().any(is_computed) => {
+            let (computed, listed): (Vec<Expr>, Vec<Expr>) = list.into_iter().partition(is_computed);
+            let lookup = (!listed.is_empty()).then(|| Expr::InList(InList::new(expr.clone(), listed, false)));
+            let equal = computed.into_iter().map(|item| expr.as_ref().clone().eq(item));
+            let either = any(lookup.into_iter().chain(equal).collect());
+            if negated { Expr::Not(Box::new(either)) } else { either }
+        }
+        other => other,
+    }
+}
+
+/// Whether one of the conditions holds, no deeper than it has to be.
+fn any(mut conditions: Vec<Expr>) -> Expr {
+    while conditions.len() > 1 {
+        let mut pairs = Vec::with_capacity(conditions.len().div_ceil(2));
+        let mut left = conditions.into_iter();
+        while let Some(one) = left.next() {
+            pairs.push(match left.next() {
+                Some(other) => one.or(other),
+                None => one,
+            });
+        }
+        conditions = pairs;
+    }
+    conditions.pop().unwrap_or_else(|| lit(false))
 }
 
 /// A call that compares its arguments and gives one of them.

@@ -11,6 +11,8 @@
 //! | decimals, `/` | 4 digits more after the point than the dividend | half up, away from zero |
 //! | `SUM` of whole numbers, decimals | bigint; 10 digits more before the point, at most 38 in all | never |
 //! | `AVG` of decimals | 4 digits more after the point, at most 38 in all | half up, away from zero |
+//! | `SUM` of differences of instants | the unit of the differences | never |
+//! | `AVG` of differences of instants | the unit of the differences | half up, away from zero |
 //! | comparing an interval | as a duration; months are refused | never |
 //! | `MIN`, `MAX` of floats | NaN is above all numbers, `-0.0` is `0.0` | never |
 //! | `CAST` of a timestamp to fewer digits | cut towards the past, before 1970 too | |

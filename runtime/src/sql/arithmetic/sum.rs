@@ -1,17 +1,20 @@
-//! `SUM`: DataFusion's, but for whole numbers and decimals it says when a total has no room.
+//! `SUM`: DataFusion's, but for whole numbers, decimals and differences of instants it says when a total has no room.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray},
-    datatypes::{DataType, Decimal128Type, Int64Type, UInt64Type},
+    datatypes::{
+        DataType, Decimal128Type, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
+        DurationSecondType, Int64Type, TimeUnit, UInt64Type,
+    },
 };
 use datafusion_common::{DataFusionError, Result, not_impl_err};
 use datafusion_expr::{EmitTo, GroupsAccumulator, function::AccumulatorArgs};
 
 use super::{Overflow, operators::value, totals::Totals};
 
-/// The totals of whole numbers and decimals; none for other types.
+/// The totals of whole numbers, decimals and durations; none for other types.
 pub(super) fn totals(args: &AccumulatorArgs<'_>) -> Option<Box<dyn GroupsAccumulator>> {
     let kind = args.return_field.data_type().clone();
     Some(match kind {
@@ -22,6 +25,12 @@ pub(super) fn totals(args: &AccumulatorArgs<'_>) -> Option<Box<dyn GroupsAccumul
             let add = move |sum: i128, value| sum.checked_add(value).filter(|sum| sum.unsigned_abs() < limit);
             Box::new(Sums::<Decimal128Type, _>::new(kind, add))
         }
+        DataType::Duration(unit) => match unit {
+            TimeUnit::Second => Box::new(Sums::<DurationSecondType, _>::new(kind, i64::checked_add)),
+            TimeUnit::Millisecond => Box::new(Sums::<DurationMillisecondType, _>::new(kind, i64::checked_add)),
+            TimeUnit::Microsecond => Box::new(Sums::<DurationMicrosecondType, _>::new(kind, i64::checked_add)),
+            TimeUnit::Nanosecond => Box::new(Sums::<DurationNanosecondType, _>::new(kind, i64::checked_add)),
+        },
         _ => return None,
     })
 }

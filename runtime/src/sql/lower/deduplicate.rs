@@ -159,19 +159,19 @@ fn stage_input(window: &Window, lowering: &Lowering<'_>) -> Result<(LogicalPlan,
     let mut exprs: Vec<Expr> = columns(&window.input).collect();
     let mut keys = Vec::new();
     for key in &params.partition_by {
-        if let Some(known) = exprs.iter().position(|expr| expr == key) {
-            keys.push(known);
-            continue;
-        }
         let data_type =
             datafusion_expr::ExprSchemable::get_type(key, window.input.schema()).map_err(|error| failed(&error))?;
-        let key = outputs::plain(key.clone(), &data_type).ok_or_else(|| {
+        let plain = outputs::plain(key.clone(), &data_type).ok_or_else(|| {
             let at = lowering.ranking.map_or(lowering.near, |ranking| ranking.at);
             let (key, kind) = (words::plain(&key.to_string()), words::type_name(&data_type));
             SqlError::new(at, format!("`{key}` of type {kind} can't be a key of PARTITION BY; CAST it"))
         })?;
-        keys.push(exprs.len());
-        exprs.push(key.alias(format!("$key{}", keys.len())));
+        if let Some(known) = exprs.iter().position(|expr| expr == key) {
+            keys.push(known);
+        } else {
+            keys.push(exprs.len());
+            exprs.push(plain.alias(format!("$key{}", keys.len())));
+        }
     }
     let time = params.order_by.first().and_then(|order| exprs.iter().position(|expr| *expr == order.expr));
     let time = time.ok_or_else(|| lowering.unused_row_number())?;

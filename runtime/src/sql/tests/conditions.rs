@@ -203,3 +203,71 @@ fn a_literal_that_no_row_can_be_computed_with_is_refused_where_it_stands() {
         assert!(error.contains("line 1, column 27: ") && error.contains(words), "{call}: {error}");
     }
 }
+
+/// Rows with every value of a condition, by id.
+const TRUTHS: [&str; 7] = [
+    r#"{"ts":1,"id":0,"f":true,"a":5,"k":"DE"}"#,
+    r#"{"ts":2,"id":1,"f":false,"a":5,"k":"FR"}"#,
+    r#"{"ts":3,"id":2,"f":null,"a":5,"k":null}"#,
+    r#"{"ts":4,"id":3,"f":true,"a":0,"k":"DE"}"#,
+    r#"{"ts":5,"id":4,"f":false,"a":0,"k":"FR"}"#,
+    r#"{"ts":6,"id":5,"f":null,"a":0,"k":"DE"}"#,
+    r#"{"ts":7,"id":6,"f":true,"a":null,"k":"FR"}"#,
+];
+
+/// The rows for which a condition holds; what DuckDB 1.4 has, too.
+#[track_caller]
+fn selects(condition: &str, expected: &[u8]) {
+    let columns = [("ts", "timestamp(3)"), ("id", "int"), ("f", "boolean"), ("a", "int"), ("k", "string")];
+    let expected: Vec<String> = expected.iter().map(|id| format!("{{\"id\":{id}}}")).collect();
+    let found = run(&columns, &TRUTHS, &format!("INSERT INTO totals SELECT id FROM t WHERE {condition}"));
+    assert_eq!(found, Ok(expected), "{condition}");
+}
+
+#[test]
+fn is_distinct_from_binds_like_is_null() {
+    for (condition, expected) in [
+        ("f IS DISTINCT FROM TRUE AND a > 1", &[1_u8, 2][..]),
+        ("f IS NOT DISTINCT FROM TRUE OR a > 1", &[0, 1, 2, 3, 6]),
+        ("f IS DISTINCT FROM TRUE OR a IS NULL", &[1, 2, 4, 5, 6]),
+        ("a > 1 AND f IS DISTINCT FROM TRUE", &[1, 2]),
+        ("a IS DISTINCT FROM 5 AND f", &[3, 6]),
+        ("a IS NOT DISTINCT FROM 2 + 3 AND NOT f", &[1]),
+        ("NOT f IS NOT DISTINCT FROM TRUE AND a = 0", &[4, 5]),
+        ("f IS DISTINCT FROM a = 5 AND id < 5", &[1, 2, 3]),
+        ("CASE WHEN f IS DISTINCT FROM TRUE AND a > 1 THEN TRUE ELSE FALSE END", &[1, 2]),
+    ] {
+        selects(condition, expected);
+    }
+}
+
+#[test]
+fn what_is_computed_in_a_list_is_computed_for_each_row() {
+    for (condition, expected) in [
+        ("a IN (9, CASE k WHEN 'DE' THEN 0 ELSE 5 END)", &[1_u8, 2, 3, 5][..]),
+        ("a NOT IN (9, CASE k WHEN 'DE' THEN 0 ELSE 5 END)", &[0, 4]),
+        ("a IN (CASE k WHEN 'DE' THEN 0 ELSE 5 END)", &[1, 2, 3, 5]),
+        // NULL in the list: not known to be outside of it.
+        ("a NOT IN (4, CASE WHEN f THEN 2 END)", &[0, 3]),
+        ("a IN (9, CASE WHEN k = 'DE' THEN 5 WHEN k = 'FR' THEN 0 END)", &[0, 4]),
+        ("a IN (9, CASE WHEN f THEN 2 ELSE a END)", &[1, 2, 4, 5]),
+        ("k IN ('x', upper(CASE WHEN f THEN 'de' ELSE 'fr' END))", &[0, 1, 3, 4]),
+        ("a IN (9, CAST(CASE k WHEN 'DE' THEN '0' ELSE '5' END AS INT), id)", &[1, 2, 3, 5]),
+        ("a IN (9, id, 5)", &[0, 1, 2]),
+        ("CAST(a AS DOUBLE) IN (1e0, CASE k WHEN 'DE' THEN -0e0 ELSE 5e0 END)", &[1, 2, 3, 5]),
+        ("a NOT IN (1, 2, CASE k WHEN 'DE' THEN 0 ELSE 5 END, CASE WHEN f THEN 5 ELSE 7 END, id + 100)", &[4]),
+    ] {
+        selects(condition, expected);
+    }
+}
+
+#[test]
+fn what_is_computed_in_a_list_is_computed_for_each_window_too() {
+    let columns = [("ts", "timestamp(3)"), ("id", "int"), ("a", "int"), ("k", "string")];
+    let records = [r#"{"ts":1,"id":1,"a":2,"k":"DE"}"#, r#"{"ts":2,"id":2,"a":3,"k":"FR"}"#];
+    let sql = "INSERT INTO totals SELECT k, SUM(a) AS x,
+          COUNT(*) FILTER (WHERE a IN (9, CASE k WHEN 'DE' THEN 2 ELSE 0 END)) AS n
+        FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_start, window_end, k
+        HAVING SUM(a) IN (9, CASE k WHEN 'DE' THEN 2 ELSE 4 END)";
+    assert_eq!(run(&columns, &records, sql), Ok(vec![r#"{"k":"DE","x":2,"n":1}"#.to_owned()]));
+}

@@ -190,3 +190,47 @@ fn an_instant_and_a_finer_difference_are_cut_towards_the_past() {
         is(record, expression, &format!("\"{expected}\""));
     }
 }
+
+#[test]
+fn a_total_of_differences_that_has_no_room_is_an_error() {
+    // 26 years each, counted in nanoseconds, which end after 292.
+    let records: Vec<String> =
+        (0..12).map(|second| format!(r#"{{"ts":{second},"b":"2026-01-01T00:00:{second:02}Z"}}"#)).collect();
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    let of = |select: &str, records: &[&str]| run(&COLUMNS, records, &in_window(select));
+    let epoch = "b - TIMESTAMP '2000-01-01 00:00:00'";
+    for aggregate in ["SUM", "AVG"] {
+        let select = format!("extract(epoch FROM {aggregate}({epoch})) AS x");
+        let error = of(&select, &records).unwrap_err();
+        assert!(error.contains("doesn't fit") && error.contains(" + "), "{aggregate}: {error}");
+        // As many as there is room for, and in a coarser unit.
+        let some = if aggregate == "SUM" { "9025948855.0" } else { "820540805.0" };
+        assert_eq!(of(&select, &records[..11]), Ok(vec![format!("{{\"x\":{some}}}")]), "{aggregate}");
+        let select = format!("extract(epoch FROM {aggregate}(b - CAST('2000-01-01' AS TIMESTAMP(3)))) AS x");
+        let all = if aggregate == "SUM" { "9846489666.0" } else { "820540805.5" };
+        assert_eq!(of(&select, &records), Ok(vec![format!("{{\"x\":{all}}}")]), "{aggregate}");
+    }
+}
+
+#[test]
+fn an_average_of_differences_is_rounded_to_their_unit() {
+    for (milliseconds, expected) in [([1, 1, 0], 1), ([1, 0, 0], 0), ([-1, -1, 0], -1), ([2, 1, 0], 1)] {
+        let records: Vec<String> = milliseconds.iter().map(|by| format!(r#"{{"ts":1,"a":0,"b":{by}}}"#)).collect();
+        let records: Vec<&str> = records.iter().map(String::as_str).collect();
+        let found = run(&COLUMNS, &records, &in_window("CAST(AVG(b - a) AS BIGINT) AS x"));
+        assert_eq!(found, Ok(vec![format!("{{\"x\":{expected}}}")]), "{milliseconds:?}");
+    }
+    let nothing = [r#"{"ts":1,"a":0}"#];
+    let found = run(&COLUMNS, &nothing, &in_window("CAST(AVG(b - a) AS BIGINT) AS x, CAST(SUM(b - a) AS BIGINT) AS y"));
+    assert_eq!(found, Ok(vec![r#"{"x":null,"y":null}"#.to_owned()]));
+}
+
+#[test]
+fn a_difference_is_no_key_wherever_it_is_computed() {
+    let first = "SELECT id FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY x ORDER BY ts) AS n FROM v) WHERE n = 1";
+    for computed in ["b - a", "INTERVAL '1' DAY"] {
+        let sql = format!("CREATE VIEW v AS SELECT ts, id, {computed} AS x FROM t; INSERT INTO totals {first}");
+        let error = run(&COLUMNS, &RECORDS, &sql).unwrap_err();
+        assert!(error.contains("can't be a key of PARTITION BY; CAST it"), "{error}");
+    }
+}

@@ -83,7 +83,8 @@ pub struct Assignment {
     pub parallelism: u32,
     /// The checkpoint to go on from.
     pub restored_from: Option<CheckpointRef>,
-    /// Where the sources begin that the checkpoint does not have.
+    /// Where the sources begin that the checkpoint does not have. Coordinators of earlier versions do not say.
+    #[serde(default)]
     pub starts: Starts,
     /// The regions, and which run of each this is.
     pub runs: BTreeMap<RegionId, Run>,

@@ -303,7 +303,7 @@ fn around_text(chance: &mut Chance, scope: &[Column], e: &Expr) -> Expr {
 /// A condition on a scope's columns.
 pub fn predicate(chance: &mut Chance, scope: &[Column], depth: u32) -> Expr {
     if depth > 0 && chance.happens(300) {
-        let (one, other) = (predicate(chance, scope, depth - 1), predicate(chance, scope, depth - 1));
+        let (one, other) = (operand(chance, scope, depth - 1), operand(chance, scope, depth - 1));
         let word = chance.one_of(&["AND", "OR"]);
         let join = |one: &str, other: &str| format!("({one} {word} {other})");
         return Expr::of(join(&one.ours, &other.ours), join(&one.theirs, &other.theirs), Kind::Boolean, None);
@@ -327,15 +327,46 @@ pub fn predicate(chance: &mut Chance, scope: &[Column], depth: u32) -> Expr {
             4 => is("({} NOT LIKE '%x')"),
             _ => compared(chance, &e, sign),
         },
-        Class::Whole => match chance.within(0..4) {
+        Class::Whole => match chance.within(0..5) {
             0 if e.most.is_some() => is("({} % 2 = 0)"),
             1 => is("({} IN (0, 1, 3, 500))"),
             2 => is("({} BETWEEN -100 AND 400)"),
+            3 if depth > 0 => listed(chance, scope, &e, depth - 1),
             _ => compared(chance, &e, sign),
         },
         Class::Exact | Class::Real | Class::Date => compared(chance, &e, sign),
         Class::Instant | Class::Bytes => is("({} IS NOT NULL)"),
     }
+}
+
+/// An operand of `AND` and `OR`: some have no brackets around them.
+fn operand(chance: &mut Chance, scope: &[Column], depth: u32) -> Expr {
+    let mut booleans = scope.iter().filter(|column| column.kind.class() == Class::Boolean);
+    match booleans.next() {
+        Some(column) if chance.happens(200) => {
+            let template = chance.one_of(&[
+                "{} IS DISTINCT FROM TRUE",
+                "{} IS NOT DISTINCT FROM FALSE",
+                "{} IS DISTINCT FROM NULL",
+                "{} IS NOT TRUE",
+                "NOT {}",
+            ]);
+            column.expr().within(template, Kind::Boolean, None)
+        }
+        _ => predicate(chance, scope, depth),
+    }
+}
+
+/// A number in a list of which an item is computed of the row.
+fn listed(chance: &mut Chance, scope: &[Column], e: &Expr, depth: u32) -> Expr {
+    let condition = predicate(chance, scope, depth);
+    let template = chance.one_of(&[
+        "({} IN (0, CASE WHEN {c} THEN 1 ELSE {} END))",
+        "({} NOT IN (0, 5, CASE WHEN {c} THEN 3 END))",
+        "({} IN (CASE WHEN {c} THEN 1 WHEN {} > 2 THEN 3 ELSE {} END, 500))",
+    ]);
+    let text = |e: &str, condition: &str| template.replace("{}", e).replace("{c}", condition);
+    Expr::of(text(&e.ours, &condition.ours), text(&e.theirs, &condition.theirs), Kind::Boolean, None)
 }
 
 fn compared(chance: &mut Chance, e: &Expr, sign: &str) -> Expr {

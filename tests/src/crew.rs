@@ -88,6 +88,11 @@ impl Crew {
         self.place(index, &[("TIDEGATE_STRIKE", &format!("{subtask}@{}", signal.display()))]);
     }
 
+    /// As [`Crew::start_worker`], one whose sources read no more than about so many records between two checkpoints.
+    pub fn start_paced_worker(&mut self, index: usize, records: u64) {
+        self.place(index, &[("TIDEGATE_EPOCH_RECORDS", &records.to_string())]);
+    }
+
     fn place(&mut self, index: usize, environment: &[(&str, &str)]) {
         let started = worker(&mut self.job, &self.port, index, self.slots, environment);
         match self.workers.get_mut(index) {

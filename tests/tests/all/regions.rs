@@ -1,8 +1,13 @@
 //! A job of two pipelines over three workers: what fails in one of them does not concern the other. No servers.
 //!
 //! One counts sales by exchanges, and is one region; the other passes returns on, and each of its subtasks is a region.
+//! And a job of files, each of whose subtasks is a region, too.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::json;
 use tidegate_crds::api::{FailureReason, JobStatus, Phase};
@@ -10,7 +15,7 @@ use tidegate_tests::{
     crew::{Crew, Link},
     job::{End, Job},
     local::{lines, passed_on},
-    oracle::{Workload, assert_same, file_rows, reference},
+    oracle::{Rows, Workload, assert_same, file_rows, reference},
     world::PATIENCE,
 };
 
@@ -204,4 +209,71 @@ async fn a_worker_lost_while_it_publishes_takes_everything_with_it() {
     crew.start_worker(2);
     assert_eq!(crew.wait(PATIENCE), End::Finished);
     job.assert_exact();
+}
+
+/// One file more, whose rows tell of which it is; it appears whole.
+fn write_rows(folder: &Path, name: char, rows: u64) {
+    let lines: String = (0..rows).map(|n| format!("{{\"f\":\"{name}\",\"n\":{n}}}\n")).collect();
+    let hidden = folder.join(".hidden");
+    std::fs::write(&hidden, lines).unwrap();
+    std::fs::rename(hidden, folder.join(format!("{name}.jsonl"))).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_workers_leave_each_file_to_one_subtask_before_and_after_the_first_checkpoint() {
+    // More than a source reads at once.
+    const ROWS: u64 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let input = path("in");
+    std::fs::create_dir(&input).unwrap();
+    // Enough files that both subtasks have some.
+    ('b'..='z').for_each(|name| write_rows(&input, name, ROWS));
+    let document = json!({
+        "apiVersion": "tidegate.dev/v1alpha1",
+        "kind": "StreamJob",
+        "metadata": { "name": "files" },
+        "spec": {
+            "sources": [{
+                "name": "lines",
+                "files": { "path": input.join("*.jsonl") },
+                "schema": [{ "name": "f", "type": "string" }, { "name": "n", "type": "bigint" }],
+            }],
+            "sql": "INSERT INTO passed SELECT f, n FROM lines",
+            "sinks": [{ "name": "passed", "files": { "path": path("passed"), "shared": true } }],
+            "parallelism": 2,
+            "restart": { "fixedDelay": { "delay": "50ms", "attempts": 100 } },
+            "checkpoint": { "interval": "1h", "storage": { "local": { "path": path("checkpoints") } } },
+        },
+    });
+    std::fs::write(path("job.yaml"), document.to_string()).unwrap();
+    let mut crew = Crew::start_expecting(2, Job::of(path("job.yaml")), 1, 1);
+    // It stays in its first file until there is a checkpoint: the job does not end before the worker is lost.
+    crew.start_paced_worker(1, 1);
+    let running = |status: &JobStatus| status.phase == Phase::Running;
+    crew.coordinator().wait_for("the job to run", PATIENCE, running).await;
+    // Its name comes first: in the list of the worker that takes over, all others have moved.
+    write_rows(&input, 'a', ROWS);
+    crew.dismiss_worker(1);
+    crew.start_paced_worker(1, 1);
+    crew.coordinator().wait_for("the region to run again", PATIENCE, runs_again).await;
+    let (code, body) = crew.coordinator().ask_for_checkpoint(PATIENCE).await;
+    assert_eq!(code, 202, "{body}");
+    crew.coordinator().wait_for_epoch(1, PATIENCE).await;
+    crew.dismiss_worker(1);
+    crew.start_paced_worker(1, 1);
+    let twice = |status: &JobStatus| status.region_restarts == 2 && status.phase == Phase::Running;
+    let status = crew.coordinator().wait_for("the region to run once more", PATIENCE, twice).await;
+    assert_eq!(status.attempt, Some(1));
+    assert!(status.last_restore.is_some_and(|restored| restored.epoch == 1), "{:?}", status.last_restore);
+    // One that reads to the end.
+    crew.replace_worker(1);
+    assert_eq!(crew.wait(PATIENCE), End::Finished);
+    let expected = |names: RangeInclusive<char>| -> Rows {
+        names.flat_map(|name| (0..ROWS).map(move |n| format!("{{\"f\":\"{name}\",\"n\":{n}}}"))).collect()
+    };
+    let found = lines(&path("passed"));
+    // The late file is read if it is the second subtask's; if it is, then whole.
+    let is_late_read = found.iter().any(|(row, _)| row.starts_with("{\"f\":\"a\""));
+    assert_same("passed", &found, &expected(if is_late_read { 'a'..='z' } else { 'b'..='z' }));
 }

@@ -38,6 +38,6 @@ mod verdict;
 pub use self::{
     oracle::{Oracle, PROGRAM},
     play::{PlayedCase, play},
-    program::run_program,
+    program::{Ran, run_program},
     series::{CaseSeries, series},
 };

@@ -19,11 +19,22 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const PLACES: [&str; 5] =
     ["before-own", "after-own", "files-between-chunks", "before-epoch-committed", "recovery-settling"];
 
+/// What was done to the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ran {
+    /// It was killed, and went on.
+    Killed,
+    /// It came to its end and never to the place where it was to be killed.
+    Undisturbed,
+    /// Nothing: some number may have no room.
+    Nothing,
+}
+
 /// Runs the first version of a seed's job; the error is what differs.
-pub fn run_program(seed: u64, oracle: &mut Oracle) -> Result<(), String> {
+pub fn run_program(seed: u64, oracle: &mut Oracle) -> Result<Ran, String> {
     let case = Case::draw(seed);
     if case.is_hazardous {
-        return Ok(());
+        return Ok(Ran::Nothing);
     }
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -40,11 +51,14 @@ pub fn run_program(seed: u64, oracle: &mut Oracle) -> Result<(), String> {
     fs::write(&document, document::text(&case, &case.first, &places)).expect("a document");
     let mut job = Job::of(document);
     let place = PLACES[seed as usize % PLACES.len()];
-    match job.start_with_fault(place, 1).wait(PATIENCE) {
-        End::Killed => job.finish(PATIENCE),
-        End::Finished => {}
+    let ran = match job.start_with_fault(place, 1).wait(PATIENCE) {
+        End::Killed => {
+            job.finish(PATIENCE);
+            Ran::Killed
+        }
+        End::Finished => Ran::Undisturbed,
         End::Failed(log) => return Err(log),
-    }
+    };
     let spans = [Span { version: case.first.clone(), cut: Cut::default() }];
     let translation = translate(&case, &spans);
     let found: Vec<(String, Vec<String>)> = case
@@ -60,5 +74,5 @@ pub fn run_program(seed: u64, oracle: &mut Oracle) -> Result<(), String> {
     let of_sink = |sink: &str, _| found.iter().filter(|(name, _)| name == sink).flat_map(|(_, rows)| rows).collect();
     let Difference { differences, .. } = oracle.compare(&translation, of_sink)?;
     let differences = differences.concat();
-    if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
+    if differences.is_empty() { Ok(ran) } else { Err(differences.join("\n")) }
 }

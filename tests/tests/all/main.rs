@@ -16,6 +16,7 @@ mod regions;
 mod shared_files;
 mod side_outputs;
 mod sim;
+mod stand_by;
 mod store_sales;
 mod stores;
 mod supervised;

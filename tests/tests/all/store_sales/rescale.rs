@@ -1,6 +1,6 @@
 //! Another parallelism while the job runs, in the same processes.
 
-use tidegate_crds::api::{JobStatus, Phase};
+use tidegate_crds::api::{JobStatus, Phase, SavepointPhase};
 use tidegate_tests::{
     crew::Crew,
     job::{End, Job, Process},
@@ -95,4 +95,43 @@ async fn from_two_to_four_to_three_to_one_over_workers_that_are_killed_in_betwee
     assert_eq!(crew.wait(PATIENCE), End::Finished);
     world.assert_exact(&run, &workload).await;
     world.assert_storage_whole(name).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_with_a_savepoint_during_a_rescale_s_checkpoint_has_it_taken_by_the_next_attempt() {
+    let world = World::shared().await;
+    let name = "rescaled-stopped";
+    let run = world.empty_run(name).await;
+    let flow = world.flow(&run, Workload::new(93, 0), 20_000);
+    let endless = |name: &str| job(world, &run, name).set("spec.sources[0].kafka.until", "null");
+    // No checkpoint but those that are asked for, and each of them takes as long as the slowest of its uploads: seconds.
+    let mut process = endless(name)
+        .set("spec.parallelism", 6)
+        .set("spec.checkpoint.interval", "1h")
+        .env("TIDEGATE_UPLOAD_MS", 8000)
+        .env("TIDEGATE_SUPERVISED", true)
+        .start();
+    let reads = |status: &JobStatus| runs(status) && !status.sources.is_empty();
+    process.wait_for("the job to read", PATIENCE, reads).await;
+    let (code, answer) = process.post("/v1/rescale", r#"{"parallelism": 3}"#, PATIENCE).await;
+    assert_eq!(code, 202, "{answer}");
+    process.wait_for("its checkpoint", PATIENCE, |status| status.checkpoints_under_way == 1).await;
+    let (code, answer) = process.ask_to_stop(r#"{"purpose": "Suspend", "savepoint": "last"}"#, PATIENCE).await;
+    assert_eq!(code, 202, "{answer}");
+    let asked: JobStatus = serde_json::from_str(&answer).unwrap();
+    assert_eq!((asked.attempt, asked.parallelism, asked.checkpoints_under_way), (Some(1), 6, 1), "{asked:?}");
+    let stopped = process.wait_for("the stop", PATIENCE, |status| status.phase == Phase::Stopped).await;
+    assert_eq!((stopped.attempt, stopped.parallelism, &stopped.failure), (Some(2), 3, &None), "{stopped:?}");
+    let savepoint = stopped.last_savepoint.unwrap();
+    assert_eq!(savepoint.phase, SavepointPhase::Completed, "{savepoint:?}");
+    drop(process);
+    world.assert_savepoint(&savepoint.path, true).await;
+
+    let workload = flow.end().await;
+    let mut successor = endless("rescaled-moved").set("spec.restoreFrom", format!("{{ path: '{}' }}", savepoint.path));
+    let mut process = successor.start();
+    process.wait_for("all orders to be read", PATIENCE, has_read_all).await;
+    process.signal("TERM");
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
 }

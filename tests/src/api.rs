@@ -58,6 +58,13 @@ impl Process {
         count.map_or(0, |count| count.parse().expect("a number"))
     }
 
+    /// Records that were late for a window or a deduplication of the process.
+    pub async fn late_records(&mut self, patience: Duration) -> u64 {
+        let (_, metrics) = self.get("/metrics", patience).await;
+        let lines = metrics.lines().filter(|line| line.starts_with("tidegate_late_records_total{"));
+        lines.map(|line| line.rsplit_once(' ').expect("a number").1.parse::<u64>().expect("a number")).sum()
+    }
+
     /// Status code and body of the answer to a request to stop.
     pub async fn ask_to_stop(&mut self, body: &str, patience: Duration) -> (u16, String) {
         self.post("/v1/stop", body, patience).await

@@ -143,6 +143,17 @@ async fn clickhouse_is_down_for_several_epochs() {
     world.assert_exact(&run, &workload).await;
 }
 
+/// Whether the sources of a job with a sink that is down have paused, since so many epochs wait.
+///
+/// What the sink took before it went down may be told after, and makes room for one more checkpoint: nothing is published
+/// any more once a try has failed.
+pub(super) fn have_paused(most_pending: u64) -> impl Fn(&JobStatus) -> bool {
+    move |status| {
+        let is_down = status.sinks.iter().any(|sink| sink.failure.is_some());
+        is_down && status.pending_epochs >= most_pending && status.checkpoints_under_way == 0
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sources_pause_while_too_many_epochs_wait_and_lose_nothing() {
     const MOST: u64 = 3;
@@ -156,13 +167,7 @@ async fn sources_pause_while_too_many_epochs_wait_and_lose_nothing() {
     let mut process = job.start();
     process.wait_for_epoch(1, PATIENCE).await;
     world.clickhouse.kill_9().unwrap();
-    // What ClickHouse took before it was killed may be told after, and makes room for one more checkpoint: nothing is
-    // published any more once a try has failed.
-    let waits = |status: &JobStatus| {
-        let is_down = status.sinks.iter().any(|sink| sink.failure.is_some());
-        is_down && status.pending_epochs >= MOST && status.checkpoints_under_way == 0
-    };
-    let paused = process.wait_for("the sources to pause", PATIENCE, waits).await;
+    let paused = process.wait_for("the sources to pause", PATIENCE, have_paused(MOST)).await;
     let read = process.records_read("orders", PATIENCE).await;
     let newest = paused.last_checkpoint.map(|checkpoint| checkpoint.epoch);
     for _ in 0..10 {

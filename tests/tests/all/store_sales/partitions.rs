@@ -7,7 +7,7 @@ use std::{
 
 use tidegate_crds::api::JobStatus;
 use tidegate_tests::{
-    job::{End, Process},
+    job::End,
     oracle::{Workload, reference},
     world::{PATIENCE, Run, World},
 };
@@ -19,12 +19,6 @@ const NEW: u64 = 120_000;
 /// And then, of the others again, so many that every window of the new one's would close.
 const AFTER: u64 = 400_000;
 const ORDERS: u64 = BEFORE + NEW + AFTER;
-
-async fn late(process: &mut Process) -> u64 {
-    let (_, metrics) = process.get("/metrics", PATIENCE).await;
-    let lines = metrics.lines().filter(|line| line.starts_with("tidegate_late_records_total{"));
-    lines.map(|line| line.rsplit_once(' ').expect("a number").1.parse::<u64>().expect("a number")).sum()
-}
 
 /// Written before the reader can have found their partition, they are older than what it reads of the others meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,11 +51,11 @@ async fn orders_of_a_partition_that_is_new_to_a_running_job_are_not_late() {
 
     let windows = reference(&workload).len();
     let deadline = Instant::now() + PATIENCE;
-    while late(&mut process).await == 0 && world.table_rows(&run).await.len() < windows {
+    while process.late_records(PATIENCE).await == 0 && world.table_rows(&run).await.len() < windows {
         assert!(Instant::now() < deadline, "in vain: every window in the table");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(late(&mut process).await, 0, "late orders");
+    assert_eq!(process.late_records(PATIENCE).await, 0, "late orders");
     process.signal("TERM");
     assert_eq!(process.wait(PATIENCE), End::Finished);
     world.assert_exact(&run, &workload).await;

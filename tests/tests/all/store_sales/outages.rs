@@ -118,7 +118,10 @@ async fn the_broker_is_killed_and_comes_back() {
     process.signal("STOP");
     world.wait_for_markers(&run).await;
     world.kafka.kill_9().unwrap();
+    let before = process.log().len();
     process.signal("CONT");
+    let is_felt = || process.log()[before..].contains("kafka client reports an error; it goes on trying");
+    until("the job to miss the broker", async || is_felt()).await;
     world.kafka.restart().await.unwrap();
     assert_eq!(process.wait(PATIENCE), End::Finished);
     world.assert_exact(&run, &workload).await;

@@ -19,6 +19,15 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Everything in a topic that a read-committed reader sees, once all transactions in it are decided.
 pub fn kafka_rows(bootstrap: &str, topic: &str) -> Rows {
+    values(bootstrap, topic).iter().map(|value| row(value)).collect()
+}
+
+/// As [`kafka_rows`], as they are.
+pub fn kafka_lines(bootstrap: &str, topic: &str) -> Rows {
+    values(bootstrap, topic).into_iter().map(|value| String::from_utf8(value).expect("text")).collect()
+}
+
+fn values(bootstrap: &str, topic: &str) -> Vec<Vec<u8>> {
     wait_for_markers(bootstrap, topic);
     let consumer = consumer(bootstrap, "read_committed");
     let partitions = partitions(&consumer, topic);
@@ -27,15 +36,15 @@ pub fn kafka_rows(bootstrap: &str, topic: &str) -> Rows {
         list.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
     }
     consumer.assign(&list).expect("an assignment");
-    let (mut rows, mut ended) = (Vec::new(), 0);
+    let (mut values, mut ended) = (Vec::new(), 0);
     while ended < partitions {
         match consumer.poll(PATIENCE).expect("the end of each partition in time") {
-            Ok(message) => rows.push(row(message.payload().expect("a value"))),
+            Ok(message) => values.push(message.payload().expect("a value").to_owned()),
             Err(KafkaError::PartitionEOF(_)) => ended += 1,
             Err(error) => panic!("failed to read {topic}: {error}"),
         }
     }
-    rows.into_iter().collect()
+    values
 }
 
 fn consumer(bootstrap: &str, isolation: &str) -> BaseConsumer {

@@ -13,7 +13,7 @@ mod reference;
 mod topics;
 
 #[cfg(feature = "servers")]
-pub use committed::{clickhouse_rows, kafka_rows, wait_for_markers};
+pub use committed::{clickhouse_rows, kafka_lines, kafka_rows, wait_for_markers};
 pub use compare::{Rows, assert_same};
 pub use orders::Workload;
 pub use readback::file_rows;

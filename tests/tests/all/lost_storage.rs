@@ -11,7 +11,8 @@ use tidegate_crds::api::Phase;
 use tidegate_tests::{
     job::{End, Job, Process},
     local::Local,
-    world::PATIENCE,
+    oracle::{Workload, assert_same, kafka_lines},
+    world::{PATIENCE, World},
 };
 
 /// So many that the job is still running, and so few a second.
@@ -127,4 +128,45 @@ async fn the_newest_checkpoints_count_when_they_are_brought_back() {
     copy(&newer, &storage);
     assert_eq!(job().start().wait(PATIENCE), End::Finished);
     local.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_ahead_of_older_checkpoints_is_left_alone_until_the_newest_are_brought_back() {
+    const TOPIC: &str = "orders-ahead";
+    let kafka = &World::shared().await.kafka;
+    Workload::create_topic(kafka.bootstrap(), TOPIC, 2).await;
+    let local = Local::new(600_000);
+    let (storage, older, newer) = (local.checkpoints(), local.path("older"), local.path("newer"));
+    let sink =
+        format!("[{{ name: store_sales, kafka: {{ bootstrapServers: '{}', topic: {TOPIC} }} }}]", kafka.bootstrap());
+    let job = |interval| local.job().set("spec.sinks", &sink).set("spec.checkpoint.interval", interval).paced(600_000);
+    let published = async || {
+        let bootstrap = kafka.bootstrap().to_owned();
+        tokio::task::spawn_blocking(move || kafka_lines(&bootstrap, TOPIC)).await.unwrap()
+    };
+    for kept in [&older, &newer] {
+        // It reads some orders, and no more until it stops with its only checkpoint.
+        let mut process = job("1h").start();
+        while process.records_read("orders", PATIENCE).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // No transaction is left open that would have to be waited for.
+        process.signal("TERM");
+        assert_eq!(process.wait(PATIENCE), End::Finished);
+        copy(&storage, kept);
+    }
+    fs::remove_dir_all(&storage).unwrap();
+    copy(&older, &storage);
+    let before = published().await;
+    for _ in 0..2 {
+        let End::Failed(log) = job("1h").start().wait(PATIENCE) else {
+            panic!("the topic is newer than the checkpoints")
+        };
+        let words = format!("the progress topic `{TOPIC}-tidegate-progress` is ahead of the job's log");
+        assert!(log.contains(&words), "{log}");
+    }
+    assert_same("what was published before", &published().await, &before);
+    copy(&newer, &storage);
+    job("200ms").finish(PATIENCE);
+    assert_same("Kafka", &published().await, &local.expected());
 }

@@ -90,6 +90,11 @@ impl World {
 
     async fn make_results(&self, run: &Run) {
         Workload::create_topic(self.kafka.bootstrap(), &run.feed, 2).await;
+        self.make_table(run).await;
+    }
+
+    /// The table of a run, empty.
+    pub async fn make_table(&self, run: &Run) {
         let table = format!(
             "CREATE TABLE {} (window_start DateTime64(3, 'UTC'), store_id Int64, total Decimal(22, 2), orders Int64) \
              ENGINE = MergeTree ORDER BY (window_start, store_id) \

@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use tidegate_crds::api::JobStatus;
+use tidegate_crds::api::{FailureReason, JobStatus, Phase};
 use tidegate_tests::{
     counterparts::{
         Toxiproxy, clickhouse, kafka, s3,
@@ -15,7 +16,7 @@ use tidegate_tests::{
     job::End,
     oracle::Workload,
     skip::is_named,
-    world::{PATIENCE, World, status, until},
+    world::{PARTITIONS, PATIENCE, World, status, until},
 };
 
 const ORDERS: u64 = 1_500_000;
@@ -181,6 +182,47 @@ async fn sources_pause_while_too_many_epochs_wait_and_lose_nothing() {
     assert_eq!(process.records_read("orders", PATIENCE).await, read, "a paused source has read");
     assert!(read < ORDERS, "the job had read everything before it paused");
     world.clickhouse.restart().await.unwrap();
+    assert_eq!(process.wait(PATIENCE), End::Finished);
+    world.assert_exact(&run, &workload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_dropped_ends_the_job_and_has_every_row_when_it_was_made_again() {
+    let world = World::shared().await;
+    let workload = Workload::new(26, ORDERS / 3);
+    let run = world.empty_run("table-dropped").await;
+    let produce = async |orders: Range<u64>| {
+        let (bootstrap, topic, workload) = (world.kafka.bootstrap().to_owned(), run.orders.clone(), workload.clone());
+        let produced = move || workload.produce_some(&bootstrap, &topic, orders, 0..PARTITIONS as u64);
+        tokio::task::spawn_blocking(produced).await.unwrap();
+    };
+    // Of less time than the watermark stays behind: there is no row yet that the dropped table could take with it.
+    produce(0..1000).await;
+    let mut job = world.job(&run, "table-dropped").set("spec.sources[0].kafka.until", "null");
+    let mut process = job.start();
+    let has_read_all = |status: &JobStatus| status.sources.len() == 1 && status.sources[0].lag == 0;
+    process.wait_for("the first orders", PATIENCE, has_read_all).await;
+    assert!(world.table_rows(&run).await.is_empty());
+    world.clickhouse.query(&format!("DROP TABLE {}", run.table)).await.unwrap();
+    produce(1000..workload.count).await;
+    let (bootstrap, topic, closing) = (world.kafka.bootstrap().to_owned(), run.orders.clone(), workload.clone());
+    tokio::task::spawn_blocking(move || closing.close(&bootstrap, &topic, PARTITIONS as u64)).await.unwrap();
+
+    let is_unfit =
+        |status: &JobStatus| status.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::SinkUnfit);
+    let refused = process.wait_for("the sink to be called unfit", PATIENCE, is_unfit).await;
+    let message = refused.failure.unwrap().message;
+    assert!(message.contains("`store_sales`") && message.contains("was refused 10 times in a row"), "{message}");
+    let End::Failed(log) = process.wait(PATIENCE) else { panic!("the job has ended without its table") };
+    assert!(log.contains("the job is ours attempt=2") && !log.contains("the job is ours attempt=3"), "{log}");
+    assert!(log.lines().any(|line| line.starts_with("error:") && line.contains("times in a row")), "{log}");
+
+    world.make_table(&run).await;
+    let mut process = job.start();
+    // Only a job that runs takes a last checkpoint, before which windows close.
+    let is_done = |status: &JobStatus| status.phase == Phase::Running && has_read_all(status);
+    process.wait_for("all orders to be read", PATIENCE, is_done).await;
+    process.signal("TERM");
     assert_eq!(process.wait(PATIENCE), End::Finished);
     world.assert_exact(&run, &workload).await;
 }

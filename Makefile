@@ -77,7 +77,7 @@ sim: setup ## Plays the engine on one thread with seeded faults: SEEDS=1000 of t
 	cargo build --locked --workspace --bins
 	@$(BIN)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
-mutants: setup ## Shows that the simulation finds each fault of tests/mutants, in SEEDS=200 at most (some minutes for each)
+mutants: setup ## Shows that the simulation finds each fault of tests/mutants, in SEEDS=200 at most (one build, then up to some minutes for each)
 	scripts/mutants.sh --seeds $(or $(SEEDS),200)
 
 fuzz-sql: setup ## Compares random jobs with DuckDB while they are killed and changed: SEEDS=1000 of them, or SEED=n alone with its documents
@@ -97,6 +97,7 @@ lint: setup ## Formatting, clippy, generated files, shell scripts
 	scripts/chart_values.py --check
 	shellcheck .ci/run $$(git ls-files '*.sh')
 	for mutant in tests/mutants/*.patch; do git apply --check $$mutant || exit 1; done
+	scripts/mutants.sh --check
 
 features: setup ## Checks the program as it is shipped, and with each of its features alone
 	cargo clippy --locked -p tidegate -p tidegate-operator -- -D warnings

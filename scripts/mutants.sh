@@ -57,9 +57,11 @@ export CARGO_TARGET_DIR=${TIDEGATE_MUTANTS_TARGET:-$cache/target-mutants}
 if [ ! -d "$CARGO_TARGET_DIR" ] && [ -d "$built" ]; then
   mkdir -p "$(dirname "$CARGO_TARGET_DIR")"
   cp -al "$built" "$CARGO_TARGET_DIR"
-  # One lock for both would have each wait for the other.
+  # One lock for both would have each wait for the other, and what is compiled in steps is changed in place.
   find "$CARGO_TARGET_DIR" -name .cargo-lock -delete
+  rm -rf "$CARGO_TARGET_DIR"/*/incremental
 fi
+export CARGO_INCREMENTAL=0
 
 began=$SECONDS
 echo "==> building the engine with ${#all[@]} mutants"

@@ -70,7 +70,7 @@ async fn a_job_begins_where_it_first_began_until_it_has_a_checkpoint() {
     let process = job.start();
     process.reads().await;
     let first = Positions::Found(latest.found(1).await);
-    assert_eq!(latest.begun(), [first.clone()]);
+    assert_eq!(latest.begun(), std::slice::from_ref(&first));
 
     // In the same process, and in another.
     job.sink.panics.store(true, SeqCst);

@@ -23,6 +23,7 @@ use std::{
 use super::{
     manifest::{DATA, Manifest, parse_folder},
     savepoint,
+    starts::is_of_another,
     store::{ObjectPath, PROOF, Store, StoreError},
 };
 use crate::{
@@ -204,14 +205,16 @@ pub async fn sweep(store: Arc<dyn Store>, kept: &Kept, attempt: Attempt, listed:
 /// Deletes what the job has kept up to its last attempt, but for its savepoints: these are their user's. Only after the log
 /// says so. The log itself stays: who comes late finds there that nothing is to be gone on with. What is left after a crash
 /// half way is swept by whoever begins anew.
-pub async fn delete_job(store: &dyn Store, last: Attempt) {
+pub async fn delete_job(store: &dyn Store, last: Attempt, lineage: &str) {
     if let Err(error) = savepoint::sweep(store).await {
         tracing::warn!(error = error_chain(&error), "savepoints that were begun and not completed were not deleted");
     }
     for prefix in [PROOF, DATA] {
         match store.list(prefix, None).await {
             Ok(listed) => {
-                let of_later = |path: &ObjectPath| parse_folder(path).is_some_and(|(attempt, _)| attempt > last);
+                let of_later = |path: &ObjectPath| {
+                    parse_folder(path).is_some_and(|(attempt, _)| attempt > last) || is_of_another(lineage, path)
+                };
                 let paths = listed.into_iter().map(|object| object.path).filter(|path| !of_later(path));
                 delete_objects(store, paths).await;
             }

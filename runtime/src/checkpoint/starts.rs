@@ -1,13 +1,13 @@
-//! Where sources begin that no checkpoint knows yet: every split with its position and its end.
+//! Where a source begins that no checkpoint knows yet: every split with its position and its end.
 //!
 //! ```text
-//! data/starts/<epoch>-<lineage>-<digest of the document>.json    what the job went on from, or 0
+//! data/starts/<epoch>-<lineage>-<digest>.json    of one source; the epoch that the job went on from, or 0
 //! ```
 //!
-//! "The latest record" and "all files" are others a minute later. So what they are is found once, before any source reads,
-//! and kept here: a job that restarts before its first checkpoint begins where it began, and leaves out nothing that came
-//! meanwhile. That holds while the same document goes on from the same checkpoint, or from none; the first checkpoint has
-//! all of it.
+//! "The latest record" is another one a minute later. So what it is is found once, before the source is read, and kept here: a
+//! job that starts again before its first checkpoint begins where it began, and leaves out nothing that came meanwhile. That
+//! holds while the source is the same and begins by the same words of the document, and the job goes on from the same
+//! checkpoint, or from none; the first checkpoint has all of it.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,7 @@ use super::{
     store::{ObjectPath, Store, StoreError},
 };
 use crate::{
+    checksum::xxh3,
     failure::Reason,
     fault,
     ids::{Epoch, OperatorId},
@@ -35,8 +36,20 @@ pub type Starts = BTreeMap<OperatorId, Vec<SplitState>>;
 
 /// As it is written.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Kept {
-    sources: Starts,
+    source: OperatorId,
+    /// By what of the document.
+    begins_by: String,
+    splits: Vec<SplitState>,
+}
+
+/// For whom a source begins there.
+#[derive(Debug, Clone)]
+pub struct Beginner {
+    /// The checkpoint that the job goes on from.
+    pub restored: Option<Epoch>,
+    pub lineage: String,
 }
 
 #[derive(Debug, Error)]
@@ -62,45 +75,72 @@ impl Reason for StartsError {
     }
 }
 
-/// For a document that goes on from the checkpoint of an epoch, or from none.
-pub fn path(restored: Option<Epoch>, lineage: &str, spec_digest: &str) -> ObjectPath {
-    ObjectPath(format!("{DATA}{FOLDER}{:012}-{lineage}-{spec_digest}.json", restored.unwrap_or_default().0))
-}
+impl Beginner {
+    fn path(&self, source: &OperatorId, begins_by: &str) -> ObjectPath {
+        let digest = xxh3(format!("{source}\n{begins_by}").as_bytes());
+        let epoch = self.restored.unwrap_or_default().0;
+        ObjectPath(format!("{DATA}{FOLDER}{epoch:012}-{}-{digest}.json", self.lineage))
+    }
 
-/// What an earlier attempt has found, which came to no checkpoint.
-pub async fn read(store: &dyn Store, path: &ObjectPath) -> Result<Option<Starts>, StartsError> {
-    let Some(bytes) = store.get(path).await? else { return Ok(None) };
-    let kept: Kept =
-        checked_json::from_bytes(&bytes).map_err(|cause| StartsError::Damaged { path: path.clone(), cause })?;
-    Ok(Some(kept.sources))
-}
+    /// What an earlier attempt has found, which came to no checkpoint.
+    pub async fn read(
+        &self,
+        store: &dyn Store,
+        source: &OperatorId,
+        begins_by: &str,
+    ) -> Result<Option<Vec<SplitState>>, StartsError> {
+        let path = self.path(source, begins_by);
+        let Some(bytes) = store.get(&path).await? else { return Ok(None) };
+        let damaged = |cause| StartsError::Damaged { path: path.clone(), cause };
+        let kept: Kept = checked_json::from_bytes(&bytes).map_err(damaged)?;
+        Ok((kept.source == *source && kept.begins_by == begins_by).then_some(kept.splits))
+    }
 
-/// Keeps what was found, unless somebody was first; gives what is kept. With `anew`, what is there is of systems that are
-/// gone.
-pub async fn keep(store: &dyn Store, path: &ObjectPath, sources: Starts, anew: bool) -> Result<Starts, StartsError> {
-    let kept = Kept { sources };
-    let bytes = checked_json::to_bytes(&kept).map_err(StartsError::Json)?;
-    fault::reach("before-starts");
-    let found = if anew {
-        store.put(path, bytes).await?;
-        None
-    } else if create_bytes(store, path, &bytes).await? {
-        None
-    } else {
-        read(store, path).await?
-    };
-    fault::reach("after-starts");
-    Ok(found.unwrap_or(kept.sources))
+    /// Keeps what was found, unless somebody was first; gives what is kept. With `anew`, what is there is of a system that is
+    /// gone.
+    pub async fn keep(
+        &self,
+        store: &dyn Store,
+        source: &OperatorId,
+        begins_by: &str,
+        splits: Vec<SplitState>,
+        anew: bool,
+    ) -> Result<Vec<SplitState>, StartsError> {
+        let path = self.path(source, begins_by);
+        let kept = Kept { source: source.clone(), begins_by: begins_by.to_owned(), splits };
+        let bytes = checked_json::to_bytes(&kept).map_err(StartsError::Json)?;
+        fault::reach("before-starts");
+        let found = if anew {
+            store.put(&path, bytes).await?;
+            None
+        } else if create_bytes(store, &path, &bytes).await? {
+            None
+        } else {
+            self.read(store, source, begins_by).await?
+        };
+        fault::reach("after-starts");
+        Ok(found.unwrap_or(kept.splits))
+    }
 }
 
 /// Which of `listed` nobody can ask for any more: who goes on from the checkpoint of `restored`, or from a later one, does not.
 pub fn garbage(restored: Epoch, listed: &[ObjectPath]) -> impl Iterator<Item = &ObjectPath> {
-    listed.iter().filter(move |path| epoch_of(path).is_some_and(|epoch| epoch < restored))
+    listed.iter().filter(move |path| name(path).is_some_and(|(epoch, _)| epoch < restored))
 }
 
-fn epoch_of(path: &ObjectPath) -> Option<Epoch> {
+/// Whether it is of another lineage: of a job that was begun anew.
+pub fn is_of_another(lineage: &str, path: &ObjectPath) -> bool {
+    name(path).is_some_and(|(_, rest)| {
+        let of = rest.rsplit_once('-').map(|(of, _)| of);
+        of != Some(lineage)
+    })
+}
+
+/// The epoch, and the rest.
+fn name(path: &ObjectPath) -> Option<(Epoch, &str)> {
     let name = path.0.strip_prefix(DATA)?.strip_prefix(FOLDER)?;
-    name.split('-').next()?.parse().ok().map(Epoch)
+    let (epoch, rest) = name.split_once('-')?;
+    Some((Epoch(epoch.parse().ok()?), rest))
 }
 
 #[cfg(test)]
@@ -108,42 +148,54 @@ mod tests {
     use super::*;
     use crate::checkpoint::store::memory::MemoryStore;
 
-    fn starts(next: u64) -> Starts {
-        let split = SplitState { split: "orders-0".into(), next, ..SplitState::default() };
-        Starts::from([(OperatorId("orders".into()), vec![split])])
+    fn splits(next: u64) -> Vec<SplitState> {
+        vec![SplitState { split: "orders-0".into(), next, ..SplitState::default() }]
+    }
+
+    fn beginner(epoch: u64) -> Beginner {
+        Beginner { restored: Some(Epoch(epoch)), lineage: "job-1".into() }
+    }
+
+    fn source() -> OperatorId {
+        OperatorId("source-orders".into())
     }
 
     #[tokio::test]
-    async fn who_is_first_says_where_the_sources_begin() {
+    async fn who_is_first_says_where_a_source_begins() {
         let store = MemoryStore::default();
-        let path = path(None, "job-1", "ab12");
-        assert_eq!(path.0, "data/starts/000000000000-job-1-ab12.json");
-        assert_eq!(read(&store, &path).await.unwrap(), None);
-        assert_eq!(keep(&store, &path, starts(7), false).await.unwrap(), starts(7));
-        assert_eq!(keep(&store, &path, starts(9), false).await.unwrap(), starts(7));
-        assert_eq!(read(&store, &path).await.unwrap(), Some(starts(7)));
-        assert_eq!(keep(&store, &path, starts(9), true).await.unwrap(), starts(9));
-        assert_eq!(read(&store, &path).await.unwrap(), Some(starts(9)));
+        let (of, source) = (beginner(0), source());
+        assert_eq!(of.path(&source, "orders Latest").0, "data/starts/000000000000-job-1-c39447b5eee24d0d.json");
+        assert_eq!(of.read(&store, &source, "orders Latest").await.unwrap(), None);
+        assert_eq!(of.keep(&store, &source, "orders Latest", splits(7), false).await.unwrap(), splits(7));
+        assert_eq!(of.keep(&store, &source, "orders Latest", splits(9), false).await.unwrap(), splits(7));
+        assert_eq!(of.read(&store, &source, "orders Latest").await.unwrap(), Some(splits(7)));
+        assert_eq!(of.read(&store, &source, "orders Earliest").await.unwrap(), None);
+        assert_eq!(beginner(1).read(&store, &source, "orders Latest").await.unwrap(), None);
+        assert_eq!(of.keep(&store, &source, "orders Latest", splits(9), true).await.unwrap(), splits(9));
+        assert_eq!(of.read(&store, &source, "orders Latest").await.unwrap(), Some(splits(9)));
     }
 
     #[tokio::test]
     async fn another_digit_in_a_position_is_damage() {
         let store = MemoryStore::default();
-        let path = path(Some(Epoch(4)), "job-1", "ab12");
-        keep(&store, &path, starts(7), false).await.unwrap();
+        let of = beginner(4);
+        of.keep(&store, &source(), "orders Latest", splits(7), false).await.unwrap();
+        let path = of.path(&source(), "orders Latest");
         let bytes = store.get(&path).await.unwrap().unwrap();
         let changed = String::from_utf8(bytes.to_vec()).unwrap().replace("\"next\": 7", "\"next\": 8");
         store.put(&path, changed.into()).await.unwrap();
-        let error = read(&store, &path).await.unwrap_err();
+        let error = of.read(&store, &source(), "orders Latest").await.unwrap_err();
         assert_eq!(error.reason(), FailureReason::StateUnfit);
         assert!(error.to_string().contains(&path.0) && error.to_string().contains("was changed"), "{error}");
     }
 
     #[test]
-    fn what_older_checkpoints_were_gone_on_from_with_is_garbage() {
-        let of = |epoch| path(Some(Epoch(epoch)), "a-b-7", "ab12");
+    fn what_nobody_can_ask_for_is_garbage() {
+        let of = |epoch| beginner(epoch).path(&source(), "orders Latest");
         let listed = [of(0), of(3), of(4), of(5), ObjectPath("data/00000001/000000000001/state.arrow".into())];
         assert_eq!(garbage(Epoch(4), &listed).collect::<Vec<_>>(), [&of(0), &of(3)]);
         assert_eq!(garbage(Epoch(0), &listed).count(), 0);
+        assert!(!is_of_another("job-1", &of(0)) && is_of_another("job-2", &of(0)) && is_of_another("job", &of(0)));
+        assert!(!is_of_another("job-2", &listed[4]));
     }
 }

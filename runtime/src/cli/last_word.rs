@@ -74,7 +74,9 @@ pub(super) async fn say_stopped(store: &dyn Store, had: Option<Attempt>, may_be_
         Some(_) if may_be_deleted && newest.is_none() => tracing::info!("stopped; the checkpoints are deleted"),
         Some(lost) => return Err(LogLost::new(store, lost).failure()),
         None => match newest.as_ref().and_then(|log| Some((log.checkpoint.as_ref()?, &log.committed))) {
-            None => tracing::info!("stopped before a first checkpoint; the next run begins anew"),
+            None => tracing::info!(
+                "stopped before a first checkpoint; the next run begins without one, where this one began"
+            ),
             Some((checkpoint, committed)) => say_next(store, checkpoint, committed).await,
         },
     }

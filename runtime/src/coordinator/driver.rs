@@ -3,7 +3,11 @@
 //! The loop owns everything. Work that takes time runs beside it and answers with a [`Message`] that names its start, so
 //! that an answer of a start that is over is known as such; workers name the attempt.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tidegate_crds::{
     OnCancellation,
@@ -43,7 +47,7 @@ use crate::{
     },
     env,
     failure::{Reason, words_of},
-    ids::Epoch,
+    ids::{Epoch, RegionId},
     job::JobPlan,
     worker::{
         protocol::{Action, News, Notice},
@@ -245,13 +249,15 @@ impl Loop {
         if self.job.shared.savepoint_in_progress().is_some() {
             self.savepoint_failed("the job has ended before it was begun".to_owned());
         }
+        let mut kept = None;
         if self.is_to_delete() && *outcome == Outcome::Stopped {
-            self.job.shared.alive_during(self.delete()).await;
+            kept = self.job.shared.alive_during(self.delete()).await;
         }
         let shared = self.job.shared.clone();
         shared.alive_during(self.finish_deleting_origin()).await;
         if *outcome == Outcome::Stopped {
-            shared.unmet(self.wanted.unmet(|name| shared.savepoint(name), self.machine.failure.as_ref()));
+            let unmet = self.wanted.unmet(|name| shared.savepoint(name), self.machine.failure.as_ref());
+            shared.unmet(unmet.or(kept));
         }
         self.show();
     }
@@ -267,28 +273,45 @@ impl Loop {
         self.is_to_delete() && self.cancelled == Cancelled::Yes && self.machine.pending() == 0
     }
 
-    /// Deletes what the job has kept, if the log says that nobody goes on from it.
-    async fn delete(&self) {
+    /// Deletes what the job has kept, if the log says that nobody goes on from it. Gives why it has stayed, where that is said
+    /// nowhere else.
+    async fn delete(&self) -> Option<Failure> {
         if self.cancelled == Cancelled::Unsaved {
             tracing::warn!("the savepoint that was asked for is not there, so the checkpoints stay");
-            return;
+            return None;
         }
         let store = self.job.store.as_ref();
         match claim::read_newest(store).await {
             Ok(Some(log)) if Some(log.attempt) == self.machine.attempt() && log.is_deleted() => {
-                collect::delete_job(store, log.attempt).await;
+                collect::delete_job(store, log.attempt, &log.lineage).await;
                 self.job.shared.update(|status| status.is_deleted = true);
+                None
             }
-            Ok(_) if self.machine.pending() > 0 => tracing::warn!(
-                "output waits to be published, so the checkpoints stay; start the job once more to finish it"
-            ),
+            Ok(_) if self.machine.pending() > 0 => {
+                tracing::warn!(
+                    "output waits to be published, so the checkpoints stay; start the job once more to finish it"
+                );
+                None
+            }
             Ok(_) => {
-                tracing::warn!("the job's last attempt is not one that this process ended, so the checkpoints stay");
+                let message = "the job has stopped, but its checkpoints stay: it did not run, and can be cancelled for good, as \
+                               `onCancellation: Delete` says, only while it does; start it once more to cancel it";
+                Some(Failure { reason: FailureReason::TaskFailed, message: message.to_owned() })
             }
             Err(error) => {
-                let error = crate::error_chain(&error);
-                tracing::warn!(error, "the log can't be read, so the checkpoints stay");
+                let message = format!("the job has stopped, but its checkpoints stay: {}", crate::error_chain(&error));
+                Some(Failure { reason: error.reason(), message })
             }
+        }
+    }
+
+    /// Some regions can't go on. While a source of theirs begins where no checkpoint knows it, nothing is lost with the others,
+    /// and what it begins with may have changed: all restart, and it is looked at again.
+    fn regions_failed(&self, regions: BTreeSet<RegionId>, failure: Failure) -> Event {
+        let begins = self.current.as_ref().and_then(|current| current.starts.as_ref());
+        match begins {
+            Some(starts) if !starts.is_empty() => Event::Failed(failure),
+            _ => Event::RegionsFailed { regions, failure },
         }
     }
 
@@ -302,8 +325,8 @@ impl Loop {
         Some(match message {
             Message::Claimed(Ok(Claiming::Ours(claimed))) => self.claimed(claimed),
             Message::Claimed(Ok(Claiming::Finished { attempt, is_changed: false })) => {
-                tracing::info!(%attempt, "the job has finished before: what it was to read is read and published; it reads more of its topics under \
-                     another `--revision`, and everything again under another `jobId`");
+                tracing::info!(%attempt, "the job has finished before: what it was to read is read and published; without its end (`until`), and under \
+                     another `--revision`, it reads on, and everything again under another `jobId`");
                 Event::NothingLeft
             }
             Message::Claimed(Ok(Claiming::Finished { attempt, is_changed: true })) => {
@@ -404,11 +427,11 @@ impl Loop {
                 let message = format!("worker `{name}` is lost: {cause}");
                 let failure = Failure { reason: FailureReason::WorkerLost, message };
                 match loss {
-                    Loss::Nothing => unexplained.map(|(regions, failure)| Event::RegionsFailed { regions, failure }),
+                    Loss::Nothing => unexplained.map(|(regions, failure)| self.regions_failed(regions, failure)),
                     Loss::Regions(mut regions) => {
                         // That was it, what else.
                         regions.extend(unexplained.into_iter().flat_map(|(regions, _)| regions));
-                        Some(Event::RegionsFailed { regions, failure })
+                        Some(self.regions_failed(regions, failure))
                     }
                     Loss::Everything => Some(Event::Failed(failure)),
                 }
@@ -430,6 +453,13 @@ impl Loop {
                 current.staff.ready(worker, restored);
                 return self.start_when_ready().or_else(|| self.run_regions_when_ready());
             }
+            // It was looked at before, and has changed since.
+            News::NotReady(failure)
+                if failure.reason == FailureReason::SourceUnfit
+                    && current.starts.as_ref().is_some_and(|starts| !starts.is_empty()) =>
+            {
+                Event::Failed(failure)
+            }
             News::NotReady(failure) => failed_start(failure),
             News::Acked(ack) => {
                 let (epoch, task) = (ack.epoch, ack.task);
@@ -443,7 +473,7 @@ impl Loop {
                 return None;
             }
             News::Failed(failure) => match region {
-                Some(region) => Event::RegionsFailed { regions: [region].into(), failure },
+                Some(region) => self.regions_failed([region].into(), failure),
                 None => Event::Failed(failure),
             },
             News::Broken(failure) => {
@@ -454,7 +484,7 @@ impl Loop {
             }
             News::Answered(question) => {
                 let (regions, failure) = current.unexplained.answered(worker, question)?;
-                Event::RegionsFailed { regions, failure }
+                self.regions_failed(regions, failure)
             }
             News::Ended(run) => return current.staff.ended(worker, run).then_some(Event::RegionsEnded),
             News::Published(epoch) => Event::Published { epoch: current.staff.published_by(worker, epoch)? },

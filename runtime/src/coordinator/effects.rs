@@ -24,7 +24,7 @@ use crate::{
         destination::awaited,
         manifest::Manifest,
         record::Trigger,
-        starts::{self, Starts},
+        starts::{Beginner, Starts},
     },
     env,
     failure::Reason,
@@ -218,8 +218,8 @@ impl Loop {
     fn find_starts(&mut self, claimed: &Claimed, manifest: Option<Box<Manifest>>) {
         let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
         let restored = claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
-        let kept = starts::path(restored, &claimed.lineage, &self.job.identity.spec_digest);
-        self.spawn(async move { Message::Found(find(&plan, store.as_ref(), manifest.as_deref(), &kept).await) });
+        let beginner = Beginner { restored, lineage: claimed.lineage.clone() };
+        self.spawn(async move { Message::Found(find(&plan, store.as_ref(), manifest.as_deref(), &beginner).await) });
     }
 
     /// The workers build their subtasks.

@@ -10,8 +10,8 @@ use tidegate_crds::api::FailureReason;
 use crate::{
     checkpoint::{
         manifest::{Manifest, StateKind},
-        starts::{self, Starts, StartsError},
-        store::{ObjectPath, Store},
+        starts::{Beginner, Starts, StartsError},
+        store::Store,
     },
     failure::Reason,
     graph::{NodeKind, StreamGraph},
@@ -41,31 +41,26 @@ impl Reason for FindError {
     }
 }
 
-/// Where those sources begin that the checkpoint does not have; all of them, without one. `kept` is where that stays.
+/// Where those sources begin that the checkpoint does not have; all of them, without one.
 pub async fn find(
     plan: &JobPlan,
     store: &dyn Store,
     inherited: Option<&Manifest>,
-    kept: &ObjectPath,
+    beginner: &Beginner,
 ) -> Result<Starts, FindError> {
-    let unknown = unknown(&plan.graph, inherited)?;
-    if unknown.is_empty() {
-        return Ok(Starts::new());
-    }
-    let known = starts::read(store, kept).await?;
     let find = async |(id, name): (&OperatorId, &str)| {
-        let known = known.as_ref().and_then(|known| known.get(id));
-        let found = match plan.source(name) {
-            Some(table) => table.source.find_splits(known.map(Vec::as_slice)).await?,
-            None => Vec::new(),
+        let Some(source) = plan.source(name).map(|table| &table.source) else { return Ok((id.clone(), Vec::new())) };
+        let Some(begins_by) = source.begins_by() else { return Ok((id.clone(), source.find_splits(None).await?)) };
+        let known = beginner.read(store, id, &begins_by).await?;
+        let found = source.find_splits(known.as_deref()).await?;
+        let kept = match known {
+            Some(known) if known == found => known,
+            known => beginner.keep(store, id, &begins_by, found, known.is_some()).await?,
         };
-        Ok::<_, SourceError>((id.clone(), found))
+        Ok::<_, FindError>((id.clone(), kept))
     };
-    let found: Starts = try_join_all(unknown.into_iter().map(find)).await?.into_iter().collect();
-    match known {
-        Some(known) if known == found => Ok(known),
-        known => Ok(starts::keep(store, kept, found, known.is_some()).await?),
-    }
+    let found = try_join_all(unknown(&plan.graph, inherited)?.into_iter().map(find)).await?;
+    Ok(found.into_iter().collect())
 }
 
 /// The sources that the checkpoint does not have, each with its name in the document.

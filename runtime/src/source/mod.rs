@@ -118,9 +118,16 @@ pub trait Source: Debug + Send + Sync {
         splits.iter().all(|split| split.end.is_some_and(|end| split.next >= end))
     }
 
-    /// Finds every split, where it begins and, if it is bounded, where it ends: once, before anything is read. `known` is what
-    /// was found at an earlier start, which came to no checkpoint: it holds as long as the system is the one it was.
+    /// Finds every split, where it begins and, if it is bounded, where it ends: once for all readers, before anything is read.
+    /// `known` is what was found at an earlier start, which came to no checkpoint: it holds as long as the system is the one
+    /// it was.
     async fn find_splits(&self, known: Option<&[SplitState]>) -> Result<Vec<SplitState>, SourceError>;
+
+    /// What [`Source::find_splits`] goes by, of what the document says, where its answer is to be kept: what is found later may
+    /// leave out records that were there at the first start. `None` where it never does.
+    fn begins_by(&self) -> Option<String> {
+        None
+    }
 
     /// A reader for one subtask, which picks its own splits.
     async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError>;

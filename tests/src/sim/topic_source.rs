@@ -77,6 +77,10 @@ impl Source for TopicSource {
         Ok(all.map(|partition| SplitState { split: split_name(partition), ..SplitState::default() }).collect())
     }
 
+    fn begins_by(&self) -> Option<String> {
+        Some("sales".to_owned())
+    }
+
     async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError> {
         let known_at = env::monotonic();
         let known = positions(from.splits());

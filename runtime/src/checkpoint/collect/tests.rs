@@ -156,7 +156,10 @@ async fn job() -> MemoryStore {
     sample::log(&store, 1, 1, Body::CheckpointCompleted { checkpoint, trigger: Trigger::Stop });
     let shared: Arc<dyn Store> = Arc::new(store.clone());
     savepoint::write(&shared, "saved", &manifest).await.unwrap();
-    for path in ["hint", "proof/1/once", "savepoints/begun/state/0.arrow", "of-somebody-else"] {
+    let begun = "data/starts/000000000000-sales-ab12.json";
+    // Of whoever has begun it anew meanwhile.
+    let of_another = "data/starts/000000000000-sales-2-ab12.json";
+    for path in ["hint", "proof/1/once", "savepoints/begun/state/0.arrow", "of-somebody-else", begun, of_another] {
         store.plant(path, "planted");
     }
     store
@@ -165,12 +168,19 @@ async fn job() -> MemoryStore {
 #[tokio::test]
 async fn a_job_that_is_deleted_leaves_its_savepoints_and_what_is_not_its_own() {
     let store = job().await;
-    delete_job(&store, Attempt(1)).await;
+    delete_job(&store, Attempt(1), "sales").await;
     let saved = ["savepoint.json", "state/00000001-000000000004-0.arrow", "state/00000001-000000000004-1.arrow"]
         .map(|name| format!("savepoints/saved/{name}"));
     let grave = "savepoints/begun/savepoint.json".to_owned();
-    let log = ["hint", "log/00000001/000000000000", "log/00000001/000000000001", "of-somebody-else"].map(str::to_owned);
-    assert_eq!(store.paths(), [log.to_vec(), vec![grave], saved.to_vec()].concat());
+    let others = [
+        "data/starts/000000000000-sales-2-ab12.json",
+        "hint",
+        "log/00000001/000000000000",
+        "log/00000001/000000000001",
+        "of-somebody-else",
+    ]
+    .map(str::to_owned);
+    assert_eq!(store.paths(), [others.to_vec(), vec![grave], saved.to_vec()].concat());
     let file = ObjectPath("savepoints/saved/savepoint.json".into());
     let manifest = Manifest::decode(&file, &store.get(&file).await.unwrap().unwrap()).unwrap();
     for reference in manifest.file_refs() {
@@ -184,8 +194,8 @@ async fn a_job_that_is_deleted_leaves_its_savepoints_and_what_is_not_its_own() {
 async fn what_of_a_job_can_not_be_deleted_stays_and_the_rest_goes() {
     let store = job().await;
     store.fail(Action::Delete, "first", Fault::Before, 1);
-    delete_job(&store, Attempt(1)).await;
-    let is_data = |path: &String| path.starts_with("data/") || path.starts_with("proof/");
+    delete_job(&store, Attempt(1), "sales").await;
+    let is_data = |path: &String| path.starts_with("data/0") || path.starts_with("proof/");
     let left: Vec<String> = store.paths().into_iter().filter(is_data).collect();
     assert_eq!(left, ["data/00000001/000000000004/first"]);
 }

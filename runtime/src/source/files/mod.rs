@@ -1,7 +1,7 @@
 //! Files of lines: a laptop's way in, and a backfill's.
 //!
-//! Which files there are, and how long each is, is looked at once, when the job first starts; the checkpoint keeps both,
-//! so the source is bounded and every later run reads the same bytes. A split is a file and a position is the byte at
+//! Which files there are, and how long each is, is looked at when the job starts without a checkpoint; the first checkpoint
+//! keeps both, so the source is bounded and every later run reads the same bytes. A split is a file and a position is the byte at
 //! which a line begins. A file that grew is read to its old end; one that shrank or was written anew is refused.
 //!
 //! Files are dealt to the subtasks in turn, by path. All of them are in every checkpoint, read or not, so a subtask has the
@@ -115,8 +115,8 @@ impl Source for Files {
         Reader::open(self.name.clone(), splits.to_vec()).map(drop)
     }
 
-    async fn find_splits(&self, known: Option<&[SplitState]>) -> Result<Vec<SplitState>, SourceError> {
-        known.map_or_else(|| self.look(), |known| Ok(known.to_vec()))
+    async fn find_splits(&self, _: Option<&[SplitState]>) -> Result<Vec<SplitState>, SourceError> {
+        self.look()
     }
 
     async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError> {

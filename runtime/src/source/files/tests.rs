@@ -76,21 +76,19 @@ async fn lines_come_once_over_subtasks_and_resumes() {
     assert!(positions.unwrap().iter().all(|state| Some(state.next) == state.end));
 }
 
-/// Files come and go while a job that has no checkpoint yet starts once more.
 #[tokio::test]
-async fn files_are_found_once_and_dealt_in_turn() {
+async fn files_are_dealt_in_turn_as_they_were_found() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str| std::fs::write(folder.path().join(name), format!("{{\"of\":\"{name}\"}}\n")).unwrap();
     ["b.jsonl", "c.jsonl", "d.jsonl"].into_iter().for_each(write);
     let pattern = folder.path().join("*.jsonl");
-    let known = files(&pattern).find_splits(None).await.unwrap();
+    let found = files(&pattern).find_splits(None).await.unwrap();
     ["a.jsonl", "e.jsonl"].into_iter().for_each(write);
     for parallelism in [1, 2, 3, 4] {
-        // A new process each time.
-        let found = files(&pattern).find_splits(Some(&known)).await.unwrap();
         let (mut lines, mut most) = (Vec::new(), 0);
         for subtask in 0..parallelism {
             let context = ReaderContext { subtask: SubtaskIndex(subtask), parallelism };
+            // Another process each time.
             let mut reader = files(&pattern).reader(context, Positions::Found(found.clone())).await.unwrap();
             let own = read(reader.as_mut(), usize::MAX).await;
             most = most.max(own.len());
@@ -101,10 +99,25 @@ async fn files_are_found_once_and_dealt_in_turn() {
         assert_eq!(lines, expected, "parallelism {parallelism}");
         assert_eq!(most, 3_usize.div_ceil(parallelism as usize), "parallelism {parallelism}");
     }
-    std::fs::remove_file(folder.path().join("c.jsonl")).unwrap();
-    let context = ReaderContext { subtask: SubtaskIndex(0), parallelism: 1 };
-    let error = files(&pattern).reader(context, Positions::Found(known)).await.err().unwrap().to_string();
-    assert!(error.contains("c.jsonl` is gone"), "{error}");
+}
+
+/// Nothing was put out of what an earlier start has found: a file that was mended, completed or taken away since is as it is.
+#[tokio::test]
+async fn a_start_without_a_checkpoint_looks_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for name in ["b.jsonl", "c.jsonl"] {
+        fs::write(path(name), "{}\n").unwrap();
+    }
+    let source = files(&folder.path().join("*.jsonl"));
+    let known = source.find_splits(None).await.unwrap();
+    fs::write(path("a.jsonl"), "{}\n").unwrap();
+    fs::write(path("b.jsonl"), "{\"of\":\"b\"}\n").unwrap();
+    fs::remove_file(path("c.jsonl")).unwrap();
+    let found = source.find_splits(Some(&known)).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|split| (split.split, split.end)).collect();
+    assert_eq!(found, [(path("a.jsonl"), Some(3)), (path("b.jsonl"), Some(11))]);
+    assert_eq!(source.begins_by(), None, "nothing is kept");
 }
 
 /// Subtasks restart alone, from a checkpoint, beside others that have read since the job first started.

@@ -14,10 +14,13 @@ use rdkafka::{
 
 use super::{
     assign::{Begin, Wanted},
-    split::Split,
+    split::{Split, partition_of},
     start::Start,
 };
-use crate::kafka::{ANSWER_TIMEOUT, Trouble, Watch, failed_to};
+use crate::{
+    kafka::{ANSWER_TIMEOUT, Trouble, Watch, failed_to},
+    source::SplitState,
+};
 
 type Offsets = BTreeMap<i32, u64>;
 
@@ -49,6 +52,22 @@ pub(super) fn find(
         Ok(Split::new(*partition, next, end.map(|end| end.max(next))))
     };
     partitions.iter().map(split).collect()
+}
+
+/// Whether a topic has, or has had, the places of these splits.
+pub(super) fn are_there(
+    consumer: &BaseConsumer<Watch>,
+    topic: &str,
+    partitions: u32,
+    splits: &[SplitState],
+) -> Result<bool, Trouble> {
+    let partitions: Vec<i32> = (0..partitions as i32).collect();
+    let latest = Numbers { consumer, topic }.at(&partitions, Offset::End)?;
+    let is_there = |split: &SplitState| {
+        let latest = partition_of(topic, &split.split).and_then(|partition| latest.get(&partition));
+        latest.is_some_and(|latest| split.next <= *latest)
+    };
+    Ok(splits.iter().all(is_there))
 }
 
 /// The splits that `wanted` asks for, if their places are still there. `until` is as for [`find`], for a run that is bounded

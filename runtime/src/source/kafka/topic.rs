@@ -97,25 +97,25 @@ impl KafkaTopic {
         let found = describe_topic(&self.cluster, &self.topic)?;
         let planner: BaseConsumer<Watch> = self.cluster.connect(&DEFAULTS, &self.fixed())?;
         let id = self.id(&planner)?;
+        let mut start = self.start;
         if let Some(known) = known {
-            match same_topic(&self.topic, id.as_deref(), known) {
-                Ok(()) if known.len() <= found.partitions as usize => return Ok(known.to_vec()),
-                Ok(()) => tracing::warn!(
-                    source = self.name,
-                    partitions = found.partitions,
-                    before = known.len(),
-                    "the topic has fewer partitions than when the job first started, which has no checkpoint yet: it begins \
-                     where `startFrom` says"
-                ),
-                Err(other) => tracing::warn!(
-                    source = self.name,
-                    cause = other,
-                    "the job has no checkpoint yet: it begins in the new topic, where `startFrom` says"
-                ),
+            if same_topic(&self.topic, id.as_deref(), known).is_ok()
+                && offsets::are_there(&planner, &self.topic, found.partitions, known)?
+            {
+                return Ok(known.to_vec());
+            }
+            tracing::warn!(
+                source = self.name,
+                topic = self.topic,
+                "the topic was made anew since the job first started, which has no checkpoint yet: it begins in the new one"
+            );
+            if start == Start::Latest {
+                // All that is there came since.
+                start = Start::Earliest;
             }
         }
         let until = self.until()?;
-        let splits = offsets::find(&planner, &self.topic, found.partitions, self.start, until.as_ref())?;
+        let splits = offsets::find(&planner, &self.topic, found.partitions, start, until.as_ref())?;
         Ok(splits.iter().map(|split| split.state(&self.topic, id.as_deref())).collect())
     }
 
@@ -158,6 +158,12 @@ impl Source for KafkaTopic {
         blocking("look at the topic", move || topic.find(known.as_deref()))
             .await
             .map_err(|trouble| trouble.of_source(&self.name))
+    }
+
+    /// Not the servers: a topic is known by its id.
+    fn begins_by(&self) -> Option<String> {
+        let Self { topic, group, start, bounded, .. } = self;
+        Some(format!("{topic} {group} {start:?} {bounded}"))
     }
 
     async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError> {

@@ -125,7 +125,8 @@ async fn a_job_without_a_checkpoint_begins_in_the_topic_that_was_made_anew() {
     // Who has found it and not looked again reads nothing of another topic.
     told(&refused_from(&spec, Positions::Found(found.clone())).await, &[&topic, "made anew"]);
     let again = source.find_splits(Some(&found)).await.unwrap();
-    assert!(again[0].next == 9 && again[0].provenance != found[0].provenance, "{again:?}");
+    // All that is there came since the job first started.
+    assert!(again[0].next == 0 && again[0].provenance != found[0].provenance, "{again:?}");
     source.reader(ALONE, Positions::Found(again)).await.unwrap();
 }
 

@@ -11,6 +11,7 @@ use crate::{
 struct Latest {
     orders: Arc<dyn Source>,
     looks: AtomicU64,
+    begins_by: Mutex<String>,
     /// Where readers were to begin.
     begun: Mutex<Vec<Positions>>,
 }
@@ -19,7 +20,12 @@ impl Latest {
     /// In the place of the job's source.
     fn of(job: &mut Job) -> Arc<Self> {
         let table = &mut Arc::get_mut(&mut job.plan).unwrap().sources[0];
-        let latest = Arc::new(Self { orders: table.source.clone(), looks: AtomicU64::new(0), begun: Mutex::default() });
+        let latest = Arc::new(Self {
+            orders: table.source.clone(),
+            looks: AtomicU64::new(0),
+            begins_by: Mutex::new("Latest".to_owned()),
+            begun: Mutex::default(),
+        });
         table.source = latest.clone();
         latest
     }
@@ -50,6 +56,10 @@ impl Source for Latest {
             Some(known) => Ok(known.to_vec()),
             None => Ok(self.found(self.looks.fetch_add(1, SeqCst) + 1).await),
         }
+    }
+
+    fn begins_by(&self) -> Option<String> {
+        Some(self.begins_by.lock().unwrap().clone())
     }
 
     async fn reader(&self, context: ReaderContext, from: Positions) -> Result<Box<dyn SourceReader>, SourceError> {
@@ -99,13 +109,15 @@ async fn a_job_begins_where_it_first_began_until_it_has_a_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_document_begins_where_it_says_itself() {
+async fn another_document_begins_there_too_unless_it_says_otherwise() {
     let mut job = Job::new("");
     let latest = Latest::of(&mut job);
-    for revision in [1, 2] {
+    for (revision, begins_by, look) in [(1, "Latest", 1), (2, "Latest", 1), (3, "Timestamp", 2), (4, "Latest", 1)] {
+        begins_by.clone_into(&mut latest.begins_by.lock().unwrap());
         let process = job.start_as(revision);
         process.reads().await;
-        assert_eq!(latest.begun(), [Positions::Found(latest.found(revision).await)]);
+        assert_eq!(latest.begun(), [Positions::Found(latest.found(look).await)], "revision {revision}");
         process.kill().await;
     }
+    assert_eq!(latest.looks.load(SeqCst), 2);
 }

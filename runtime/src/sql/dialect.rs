@@ -1,9 +1,9 @@
-//! What the parser does not know, or reads otherwise than SQL has it: `TABLE t` as an argument, as in `TUMBLE(TABLE t, …)`, and
-//! where the right side of `IS DISTINCT FROM` ends.
+//! What the parser does not know, or reads otherwise than SQL has it: `TABLE t` as an argument, as in `TUMBLE(TABLE t, …)`, where
+//! the right side of `IS DISTINCT FROM` ends, and that `=` and `<` bind less than `LIKE`, `IN` and `BETWEEN`.
 
 use datafusion_sql::sqlparser::{
     ast::{Expr, Ident, ObjectNamePart},
-    dialect::Dialect,
+    dialect::{AnsiDialect, Dialect, Precedence},
     keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::Token,
@@ -54,6 +54,15 @@ impl Dialect for StreamDialect {
 
     fn supports_nested_comments(&self) -> bool {
         true
+    }
+
+    /// As PostgreSQL has it, and Calcite.
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        match precedence {
+            // Between those of IS and LIKE.
+            Precedence::Eq => 18,
+            other => AnsiDialect {}.prec_value(other),
+        }
     }
 
     /// The parser takes all that follows for the right side of `IS [NOT] DISTINCT FROM`, up to the last `AND` and `OR`.

@@ -1,12 +1,14 @@
 //! `repeat`, `lpad` and `rpad` make a text as long as a number says, and `replace` one as long as its text has places for
 //! another: a record may have any.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{ArrayRef, AsArray},
     datatypes::Int64Type,
 };
 use datafusion_common::{Result, exec_err};
-use datafusion_expr::ScalarFunctionArgs;
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs};
 
 /// The longest text that a call may ask for, in bytes if it is repeated, else in characters.
 pub(super) const LONGEST: u64 = 1_000_000;
@@ -25,11 +27,17 @@ pub(super) fn check_repeated(name: &str, args: &ScalarFunctionArgs) -> Result<()
     check(name, lengths)
 }
 
-/// A text, and its length in characters.
-pub(super) fn check_padded(name: &str, args: &ScalarFunctionArgs) -> Result<()> {
-    let Some(lengths) = argument(args, 1)? else { return Ok(()) };
-    let Some(lengths) = lengths.as_primitive_opt::<Int64Type>() else { return Ok(()) };
-    check(name, lengths.iter().map(|length| u64::try_from(length.unwrap_or_default()).unwrap_or_default()))
+/// A text, and its length in characters. One below 0 becomes 0: it makes an empty text, too, and the kernel makes room for it.
+pub(super) fn check_padded(name: &str, args: &mut ScalarFunctionArgs) -> Result<()> {
+    let Some(column) = argument(args, 1)? else { return Ok(()) };
+    let Some(lengths) = column.as_primitive_opt::<Int64Type>() else { return Ok(()) };
+    check(name, lengths.iter().map(|length| u64::try_from(length.unwrap_or_default()).unwrap_or_default()))?;
+    if lengths.iter().flatten().any(|length| length < 0)
+        && let Some(argument) = args.args.get_mut(1)
+    {
+        *argument = ColumnarValue::Array(Arc::new(lengths.unary::<_, Int64Type>(|length| length.max(0))));
+    }
+    Ok(())
 }
 
 /// A text, what is taken out of it, and what comes there.

@@ -46,6 +46,7 @@ mod rewrite;
 mod segment;
 mod stage;
 mod text;
+mod touching;
 mod tumble;
 mod types;
 mod unix_time;

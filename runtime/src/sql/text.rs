@@ -11,7 +11,7 @@ use super::{
     depth::too_deep,
     dialect::StreamDialect,
     error::{Position, SqlError},
-    unsupported,
+    touching, unsupported,
 };
 use crate::words;
 
@@ -34,6 +34,7 @@ impl Text {
             .tokenize_with_location()
             .map_err(|error| SqlError::new(Position::at(error.location), words::plain(&error.message)))?;
         tokens.iter().try_for_each(unsupported::hint)?;
+        touching::check(&tokens)?;
         let tokens: Vec<_> =
             tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect();
         if let Some(first_too_many) = tokens.get(MAX_TOKENS) {

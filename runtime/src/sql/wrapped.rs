@@ -77,7 +77,7 @@ impl ScalarUDFImpl for Wrapped {
         }
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match self.why {
             Why::Type => {}
             Why::Parts => {
@@ -93,7 +93,7 @@ impl ScalarUDFImpl for Wrapped {
             }
             Why::Repeats => long_text::check_repeated(self.name(), &args)?,
             Why::Replaces => long_text::check_replaced(self.name(), &args)?,
-            Why::Pads => long_text::check_padded(self.name(), &args)?,
+            Why::Pads => long_text::check_padded(self.name(), &mut args)?,
         }
         self.inner.invoke_with_args(args)
     }

@@ -175,6 +175,10 @@ impl Resolver<'_> {
                     }
                 }
             }
+            SelectItem::ExprWithAlias { alias, .. } if alias.quote_style == Some('\'') => Err(SqlError::new(
+                Position::of(alias.span).unwrap_or(at),
+                format!("found the text {alias} in the place of a name; accepted is a name, or one in double quotes"),
+            )),
             SelectItem::ExprWithAlias { expr, alias } => {
                 self.expr(expr, context)?;
                 unique(outputs, new_name(alias), Position::of(alias.span).unwrap_or(at))

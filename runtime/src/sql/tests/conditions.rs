@@ -271,3 +271,20 @@ fn what_is_computed_in_a_list_is_computed_for_each_window_too() {
         HAVING SUM(a) IN (9, CASE k WHEN 'DE' THEN 2 ELSE 4 END)";
     assert_eq!(run(&columns, &records, sql), Ok(vec![r#"{"k":"DE","x":2,"n":1}"#.to_owned()]));
 }
+
+#[test]
+fn comparisons_bind_less_than_in_between_and_like() {
+    for (condition, expected) in [
+        ("f = a IN (5, 7)", &[0_u8, 4][..]),
+        ("f <> a BETWEEN 1 AND 9", &[1, 3]),
+        ("f = k LIKE 'D%'", &[0, 1, 3, 4]),
+        ("k LIKE 'D%' = f", &[0, 1, 3, 4]),
+        ("(f = TRUE) IN (TRUE)", &[0, 3, 6]),
+        ("TRUE = f IN (FALSE)", &[1, 4]),
+        ("NOT f = a NOT IN (5)", &[0, 4]),
+        ("a + 1 = id + 1 AND f IS NULL", &[]),
+        ("a = 5 = f", &[0, 4]),
+    ] {
+        selects(condition, expected);
+    }
+}

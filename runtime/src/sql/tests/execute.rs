@@ -167,3 +167,13 @@ fn a_condition_is_of_its_own_columns_whatever_else_is_read_of_the_source() {
     let sql = "INSERT INTO alerts SELECT c FROM t WHERE c > 1; INSERT INTO totals SELECT a, b, c FROM t";
     assert_eq!(super::run::run(&columns, &records, sql), Ok(vec![r#"{"c":9}"#.to_owned()]));
 }
+
+#[test]
+fn a_pad_of_a_length_below_zero_is_empty() {
+    let columns = [("ts", "timestamp(3)"), ("k", "string"), ("i", "bigint")];
+    let records = [r#"{"ts":1,"k":"ab","i":-1}"#, r#"{"ts":2,"k":"ab","i":3}"#, r#"{"ts":3,"k":"ab","i":null}"#];
+    let sql = "INSERT INTO totals SELECT lpad(k, i, 'x') AS l, rpad(k, i) AS r, lpad('a', i, 'xy') AS c FROM t";
+    let expected =
+        [r#"{"l":"","r":"","c":""}"#, r#"{"l":"xab","r":"ab ","c":"xya"}"#, r#"{"l":null,"r":null,"c":null}"#];
+    assert_eq!(super::run::run(&columns, &records, sql), Ok(expected.map(str::to_owned).to_vec()));
+}

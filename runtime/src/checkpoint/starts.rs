@@ -164,7 +164,7 @@ mod tests {
     async fn who_is_first_says_where_a_source_begins() {
         let store = MemoryStore::default();
         let (of, source) = (beginner(0), source());
-        assert_eq!(of.path(&source, "orders Latest").0, "data/starts/000000000000-job-1-c39447b5eee24d0d.json");
+        assert_eq!(of.path(&source, "orders Latest").0, "data/starts/000000000000-job-1-4fa14b9bfd3067a3.json");
         assert_eq!(of.read(&store, &source, "orders Latest").await.unwrap(), None);
         assert_eq!(of.keep(&store, &source, "orders Latest", splits(7), false).await.unwrap(), splits(7));
         assert_eq!(of.keep(&store, &source, "orders Latest", splits(9), false).await.unwrap(), splits(7));

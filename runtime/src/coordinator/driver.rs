@@ -293,10 +293,14 @@ impl Loop {
                 );
                 None
             }
-            Ok(_) => {
+            Ok(Some(log)) if Some(log.attempt) == self.machine.attempt() => {
                 let message = "the job has stopped, but its checkpoints stay: it did not run, and can be cancelled for good, as \
                                `onCancellation: Delete` says, only while it does; start it once more to cancel it";
                 Some(Failure { reason: FailureReason::TaskFailed, message: message.to_owned() })
+            }
+            Ok(_) => {
+                tracing::warn!("the job's last attempt is not one that this process ended, so the checkpoints stay");
+                None
             }
             Err(error) => {
                 let message = format!("the job has stopped, but its checkpoints stay: {}", crate::error_chain(&error));

@@ -110,6 +110,11 @@ impl Current {
         }
     }
 
+    /// Whether a source begins where no checkpoint knows it.
+    pub fn begins(&self) -> bool {
+        self.starts.as_ref().is_some_and(|starts| !starts.is_empty())
+    }
+
     /// Whether the savepoint that the job began with is to be looked after; told once.
     pub fn takes_claim(&mut self) -> bool {
         std::mem::take(&mut self.is_claim_open)

@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate_crds::{
-    OnCancellation,
-    api::{Failure, FailureReason},
-};
+use tidegate_crds::api::{Failure, FailureReason};
 use tokio::{
     runtime::Handle,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -22,6 +19,7 @@ use tokio::{
 use super::{
     api::{Refused, Request},
     attempt::Current,
+    cancelled::Cancelled,
     event::{Effect, Event, Outcome},
     machine::Machine,
     place::Former,
@@ -30,14 +28,13 @@ use super::{
     scribe::{self, Answer, Order},
     shared::Shared,
     staff::Loss,
-    starts::FindError,
     wanted::Wanted,
     workers::{Change, WorkerId, Workers},
 };
 use crate::{
     checkpoint::{
-        claim::{self, ClaimError, Claimed, Claiming, Identity},
-        collect::{self, Kept},
+        claim::{ClaimError, Claimed, Claiming, Identity},
+        collect::Kept,
         copy::Copied,
         manifest::Manifest,
         record::CheckpointRef,
@@ -75,7 +72,7 @@ pub(super) enum Message {
     Claimed(Result<Claiming, ClaimError>),
     Inherited(Result<Option<Box<Manifest>>, RecoverError>),
     /// Where sources begin.
-    Found(Result<Starts, FindError>),
+    Found(Result<Starts, RecoverError>),
     Recovered(Result<Box<Recovered>, RecoverError>),
     Written {
         epoch: Epoch,
@@ -84,15 +81,6 @@ pub(super) enum Message {
     LookedAt(Result<(), Refused>, Wish),
     Saved(Result<Copied, SavepointError>),
     Scribe(Answer),
-}
-
-/// Whether the job was asked to end for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cancelled {
-    No,
-    Yes,
-    /// A savepoint that was asked for with it, or before it, has failed since: nothing is deleted.
-    Unsaved,
 }
 
 pub(super) struct Loop {
@@ -262,60 +250,13 @@ impl Loop {
         self.show();
     }
 
-    /// The job was cancelled, and is to leave nothing but savepoints.
-    fn is_to_delete(&self) -> bool {
-        let deletes = self.job.plan.spec.checkpoint.on_cancellation == OnCancellation::Delete;
-        deletes && self.cancelled != Cancelled::No
-    }
-
-    /// Whether that can be done: nothing waits to be published, and a savepoint that was asked for is there.
-    pub(super) fn deletes(&self) -> bool {
-        self.is_to_delete() && self.cancelled == Cancelled::Yes && self.machine.pending() == 0
-    }
-
-    /// Deletes what the job has kept, if the log says that nobody goes on from it. Gives why it has stayed, where that is said
-    /// nowhere else.
-    async fn delete(&self) -> Option<Failure> {
-        if self.cancelled == Cancelled::Unsaved {
-            tracing::warn!("the savepoint that was asked for is not there, so the checkpoints stay");
-            return None;
-        }
-        let store = self.job.store.as_ref();
-        match claim::read_newest(store).await {
-            Ok(Some(log)) if Some(log.attempt) == self.machine.attempt() && log.is_deleted() => {
-                collect::delete_job(store, log.attempt, &log.lineage).await;
-                self.job.shared.update(|status| status.is_deleted = true);
-                None
-            }
-            Ok(_) if self.machine.pending() > 0 => {
-                tracing::warn!(
-                    "output waits to be published, so the checkpoints stay; start the job once more to finish it"
-                );
-                None
-            }
-            Ok(Some(log)) if Some(log.attempt) == self.machine.attempt() => {
-                let message = "the job has stopped, but its checkpoints stay: it did not run, and can be cancelled for good, as \
-                               `onCancellation: Delete` says, only while it does; start it once more to cancel it";
-                Some(Failure { reason: FailureReason::TaskFailed, message: message.to_owned() })
-            }
-            Ok(_) => {
-                tracing::warn!("the job's last attempt is not one that this process ended, so the checkpoints stay");
-                None
-            }
-            Err(error) => {
-                let message = format!("the job has stopped, but its checkpoints stay: {}", crate::error_chain(&error));
-                Some(Failure { reason: error.reason(), message })
-            }
-        }
-    }
-
-    /// Some regions can't go on. While a source of theirs begins where no checkpoint knows it, nothing is lost with the others,
-    /// and what it begins with may have changed: all restart, and it is looked at again.
+    /// Some regions can't go on. While a source begins where no checkpoint knows it, nothing is lost with the others, and what
+    /// it begins with may have changed: all restart, and it is looked at again.
     fn regions_failed(&self, regions: BTreeSet<RegionId>, failure: Failure) -> Event {
-        let begins = self.current.as_ref().and_then(|current| current.starts.as_ref());
-        match begins {
-            Some(starts) if !starts.is_empty() => Event::Failed(failure),
-            _ => Event::RegionsFailed { regions, failure },
+        if self.current.as_ref().is_some_and(Current::begins) {
+            Event::Failed(failure)
+        } else {
+            Event::RegionsFailed { regions, failure }
         }
     }
 
@@ -334,8 +275,8 @@ impl Loop {
                 Event::NothingLeft
             }
             Message::Claimed(Ok(Claiming::Finished { attempt, is_changed: true })) => {
-                tracing::warn!(%attempt, "the job has finished before, as another document said: nothing of what is new in this one is done. It reads \
-                     more of its topics under another `--revision`, and everything again under another `jobId`");
+                tracing::warn!(%attempt, "the job has finished before, as another document said: nothing of what is new in this one is done. Without \
+                     its end (`until`), and under another `--revision`, it reads on, and everything again under another `jobId`");
                 Event::NothingLeft
             }
             // Without `--stand-by`, who is told that the job is taken does not wait.
@@ -349,9 +290,10 @@ impl Loop {
                 self.found(starts);
                 return None;
             }
-            Message::Found(Err(error)) => failed_start(error.failure()),
             Message::Recovered(Ok(recovered)) => self.recovered(*recovered),
-            Message::Inherited(Err(error)) | Message::Recovered(Err(error)) => failed_start(error.failure()),
+            Message::Inherited(Err(error)) | Message::Found(Err(error)) | Message::Recovered(Err(error)) => {
+                failed_start(error.failure())
+            }
             Message::Written { epoch, result: Ok(reference) } => {
                 if let Some(current) = &mut self.current {
                     current.written(epoch, reference);
@@ -458,10 +400,7 @@ impl Loop {
                 return self.start_when_ready().or_else(|| self.run_regions_when_ready());
             }
             // It was looked at before, and has changed since.
-            News::NotReady(failure)
-                if failure.reason == FailureReason::SourceUnfit
-                    && current.starts.as_ref().is_some_and(|starts| !starts.is_empty()) =>
-            {
+            News::NotReady(failure) if failure.reason == FailureReason::SourceUnfit && current.begins() => {
                 Event::Failed(failure)
             }
             News::NotReady(failure) => failed_start(failure),

@@ -14,7 +14,7 @@ use super::{
     place::{Former, place},
     recover::{self, RecoverError},
     scribe::Order,
-    starts::find,
+    starts::{find, unknown},
     workers::{WorkerId, Workers},
 };
 use crate::{
@@ -193,7 +193,7 @@ impl Loop {
         let Some(claimed) = self.claimed.take() else { return };
         let goes_on = recover::goes_on(manifest.as_deref());
         if goes_on {
-            self.find_starts(&claimed, manifest.clone());
+            self.find_starts(&claimed, manifest.as_deref());
         }
         let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
         let targets = targets(&plan, &store, &self.tried);
@@ -215,11 +215,15 @@ impl Loop {
     }
 
     /// Looks where the sources begin that the attempt has no checkpoint of.
-    fn find_starts(&mut self, claimed: &Claimed, manifest: Option<Box<Manifest>>) {
+    fn find_starts(&mut self, claimed: &Claimed, manifest: Option<&Manifest>) {
         let (plan, store) = (self.job.plan.clone(), self.job.store.clone());
+        let unknown = unknown(&plan.graph, manifest);
         let restored = claimed.restored_from.as_ref().map(|checkpoint| checkpoint.epoch);
         let beginner = Beginner { restored, lineage: claimed.lineage.clone() };
-        self.spawn(async move { Message::Found(find(&plan, store.as_ref(), manifest.as_deref(), &beginner).await) });
+        self.spawn(async move {
+            let found = async { find(&plan, store.as_ref(), unknown?, &beginner).await };
+            Message::Found(found.await)
+        });
     }
 
     /// The workers build their subtasks.

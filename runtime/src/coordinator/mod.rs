@@ -5,11 +5,12 @@
 //! whether it came again.
 //! [`driver`] hears what happens and has the effects done ([`effects`]), [`workers`] knows who is there, [`place`] says
 //! which subtasks run where, [`staff`] who has them and how far each is, [`unexplained`] what has failed for want of another, [`regions`] restarts some of them while the others go
-//! on, [`starts`] finds where sources begin that no checkpoint knows, [`savepoints`] does what the job is asked for while it runs, [`api`] shows it all.
+//! on, [`starts`] finds where sources begin that no checkpoint knows, [`savepoints`] does what the job is asked for while it runs, [`cancelled`] deletes what is left of one that is over, [`api`] shows it all.
 
 pub mod api;
 pub mod attempt;
 mod call;
+mod cancelled;
 pub mod driver;
 mod effects;
 pub mod event;

@@ -23,7 +23,8 @@ use crate::{
         manifest::{ChunkRef, Manifest, ManifestError},
         pending::Pending,
         record::{CheckpointRef, Trigger},
-        savepoint, starts,
+        savepoint,
+        starts::{self, StartsError},
         store::{Store, StoreError},
     },
     failure::Reason,
@@ -31,6 +32,7 @@ use crate::{
     ids::Epoch,
     job::{JobError, JobPlan},
     sink::SinkError,
+    source::SourceError,
     worker::{
         publish::{PendingChunk, Target},
         restore::RestoreError,
@@ -60,6 +62,10 @@ pub enum RecoverError {
     Misplaced(#[from] Misplaced),
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    #[error(transparent)]
+    Starts(#[from] StartsError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// What was owned is refused for good.
     #[error("{}", .0.message)]
     Refused(Failure),
@@ -75,6 +81,8 @@ impl Reason for RecoverError {
             Self::Sink(error) => error.reason(),
             Self::Misplaced(_) => FailureReason::StateUnfit,
             Self::Restore(error) => error.reason(),
+            Self::Starts(error) => error.reason(),
+            Self::Source(error) => error.reason(),
             Self::Refused(failure) => failure.reason,
         }
     }

@@ -15,7 +15,8 @@ use tokio::sync::oneshot::Sender;
 use super::{
     api::{Refused, Request},
     attempt::Current,
-    driver::{Cancelled, Loop, Message},
+    cancelled::Cancelled,
+    driver::{Loop, Message},
     event::{Event, Last, Stop},
     machine::STOP_GRACE_MS,
 };

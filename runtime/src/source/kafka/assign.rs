@@ -22,6 +22,16 @@ pub(super) enum Begin {
     Earliest,
 }
 
+impl Begin {
+    /// Where a bounded run ends, as far as it is known.
+    pub(super) fn end(self) -> Option<u64> {
+        match self {
+            Self::Restored { end, .. } | Self::Found { end, .. } => end,
+            Self::Earliest => None,
+        }
+    }
+}
+
 /// Whether this reader reads `partition`.
 pub(super) fn is_mine(partition: i32, context: ReaderContext) -> bool {
     u32::try_from(partition).is_ok_and(|partition| partition % context.parallelism.max(1) == context.subtask.0)

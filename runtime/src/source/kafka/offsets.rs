@@ -70,8 +70,8 @@ pub(super) fn are_there(
     Ok(splits.iter().all(is_there))
 }
 
-/// The splits that `wanted` asks for, if their places are still there. `until` is as for [`find`], for a run that is bounded
-/// since its checkpoint. Blocks.
+/// The splits that `wanted` asks for, if their places are still there. `until` is as for [`find`], where one has no end that
+/// it is to have. Blocks.
 pub(super) fn resolve(
     consumer: &BaseConsumer<Watch>,
     topic: &str,
@@ -96,9 +96,9 @@ pub(super) fn resolve(
                 Begin::Found { next, end } => (still_there(topic, *partition, *next, lowest), *end, None),
                 Begin::Earliest => (lowest, None, None),
             };
-            let end = match &ends {
-                Some(ends) => Some(end.unwrap_or(known(ends, *partition)?.max(next))),
-                None => None,
+            let end = match (end, &ends) {
+                (None, Some(ends)) => Some(known(ends, *partition)?.max(next)),
+                (end, _) => end,
             };
             let is_done = end.is_some_and(|end| next >= end);
             if next < lowest && !is_done {

@@ -127,7 +127,9 @@ impl KafkaTopic {
         let planner: BaseConsumer<Watch> = self.cluster.connect(&DEFAULTS, &self.fixed())?;
         let id = self.id(&planner)?;
         same_topic(&self.topic, id.as_deref(), from.splits()).map_err(Trouble::Refused)?;
-        let until = self.until()?;
+        // The others were found with their ends.
+        let lacks_end = wanted.iter().any(|wanted| wanted.begin.end().is_none());
+        let until = if lacks_end { self.until()? } else { None };
         let splits = offsets::resolve(&planner, &self.topic, &wanted, until.as_ref())?;
         drop((planner, until));
         let known_before = || from.splits().iter().find_map(|state| state.provenance.as_ref()?.topic_id.clone());

@@ -152,10 +152,7 @@ struct Averages<A: Averaged> {
     output: A::Output,
 }
 
-impl<A: Averaged> Averages<A>
-where
-    <A::Sum as ArrowPrimitiveType>::Native: ArrowNativeTypeOp,
-{
+impl<A: Averaged> Averages<A> {
     fn boxed(sum: DataType, output: A::Output) -> Box<dyn GroupsAccumulator> {
         Box::new(Self { counts: Totals::default(), sums: Totals::default(), sum, output })
     }
@@ -166,10 +163,7 @@ where
     }
 }
 
-impl<A: Averaged> GroupsAccumulator for Averages<A>
-where
-    <A::Sum as ArrowPrimitiveType>::Native: ArrowNativeTypeOp,
-{
+impl<A: Averaged> GroupsAccumulator for Averages<A> {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],

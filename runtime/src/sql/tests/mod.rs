@@ -11,6 +11,7 @@ mod names;
 mod refusals;
 mod run;
 mod times;
+mod touching;
 mod views;
 mod words;
 

@@ -28,7 +28,7 @@ pub(crate) async fn spec(topic: &str) -> KafkaSource {
     }
 }
 
-const ALONE: ReaderContext = ReaderContext { subtask: SubtaskIndex(0), parallelism: 1 };
+pub(crate) const ALONE: ReaderContext = ReaderContext { subtask: SubtaskIndex(0), parallelism: 1 };
 
 pub(crate) async fn open(
     spec: &KafkaSource,

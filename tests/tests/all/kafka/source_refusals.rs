@@ -6,17 +6,14 @@ use rdkafka::{
 };
 use tidegate::{
     failure::Reason,
-    ids::SubtaskIndex,
-    source::{Fetched, Positions, ReaderContext, Source, SourceError, SplitState, kafka::KafkaTopic},
+    source::{Fetched, Positions, Source, SourceError, SplitState, kafka::KafkaTopic},
 };
 use tidegate_crds::{KafkaSource, StartFrom, Until};
 
 use super::{
     broker::{PATIENCE, admin, bootstrap, eventually, produce, topic},
-    source::{open, read, spec},
+    source::{ALONE, open, read, spec},
 };
-
-const ALONE: ReaderContext = ReaderContext { subtask: SubtaskIndex(0), parallelism: 1 };
 
 fn at(topic: &str, partition: u32, next: u64) -> SplitState {
     SplitState { split: format!("{topic}-{partition}"), next, ..SplitState::default() }

@@ -21,7 +21,7 @@ use super::*;
 use crate::{
     checkpoint::{
         CommitPermit,
-        claim::NewestSeen,
+        claim::{self, NewestSeen},
         destination::Destination,
         log::{Claimant, Ending},
         manifest::Manifest,

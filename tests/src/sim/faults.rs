@@ -180,7 +180,7 @@ pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros) -> Vec<(Micros, F
         (2, cut_off),
         (2, slow),
         (4, break_one),
-        (8, fail_one),
+        (12, fail_one),
         (5, ask),
         (4, elect),
         (2, full),

@@ -127,6 +127,8 @@ pub struct Setting {
     pub alignment_timeout: Option<Duration>,
     /// How many checkpoints may be under way at a time.
     pub max_concurrent: u32,
+    /// How many epochs may wait to be published before sources pause.
+    pub max_pending_epochs: u32,
     /// The longest that a write to the store takes, beside its way there.
     pub slow_writes: Micros,
     /// Reads and writes of connections that take less than they could, of a thousand.
@@ -223,7 +225,7 @@ impl Setting {
         let is_punctual = matches!(cast, Cast::Rivals);
         let topic = chance.happens(400).then(|| TopicSetting::draw(chance, is_punctual));
         // What a job has not read when it drains is not compared.
-        let returns = (topic.is_none() && chance.happens(600)).then(|| GeneratorSource {
+        let returns = (topic.is_none() && chance.happens(800)).then(|| GeneratorSource {
             seed: chance.draw(),
             count: Some(chance.within(300..2000)),
             rate: Some(chance.within(20..100)),
@@ -260,6 +262,7 @@ impl Setting {
             interval: Duration::from_millis(chance.within(200..3000)),
             alignment_timeout,
             max_concurrent,
+            max_pending_epochs: chance.one_of(&[100, 3, 1]),
             slow_writes,
             short_transfers: chance.one_of(&[0, 0, 50, 500]),
             flawed_reads: chance.one_of(&[0, 0, 10, 50]),
@@ -358,6 +361,7 @@ impl Setting {
             HumanDuration(self.upgrade_of(inside.host).map_or(self.interval, |later| later.interval));
         spec.checkpoint.alignment_timeout = self.alignment_timeout.map(HumanDuration);
         spec.checkpoint.max_concurrent = self.max_concurrent;
+        spec.checkpoint.max_pending_epochs = self.max_pending_epochs;
         spec.checkpoint.tolerable_failures = self.tolerable_failures;
         let source = |(table, settings): (&SourceTable, &GeneratorSource)| SourceTable {
             name: table.name.clone(),

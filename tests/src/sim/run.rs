@@ -419,22 +419,26 @@ impl Run {
             }
             return;
         }
-        if now < second.at || self.is_calm {
+        if self.is_calm {
             return;
         }
+        let first = root_of(FIRST);
         let origin = if second.of_savepoint {
             let world = self.world.lock();
-            let of_first = world.savepoints.iter().filter(|(address, _)| address.contains(root_of(FIRST)));
+            let of_first = world.savepoints.iter().filter(|(address, _)| address.contains(first));
             of_first.map(|(address, _)| address.clone()).next_back()
         } else {
-            Some(format!("sim://{}", root_of(FIRST).trim_end_matches('/')))
+            Some(format!("sim://{}", first.trim_end_matches('/')))
         };
         let Some(origin) = origin else {
-            for host in self.who_runs(root_of(FIRST)) {
+            for host in self.who_runs(first) {
                 self.ask(host, Wish::Savepoint);
             }
             return;
         };
+        if now < second.at {
+            return;
+        }
         self.meet(if second.of_savepoint { Kind::CopyOfSavepoint } else { Kind::CopyOfJob });
         self.world.lock().origin = origin;
         self.begin(COPY);
@@ -542,6 +546,10 @@ impl Run {
                     world.met.note(Kind::Election);
                 }
             }
+            // Before the first checkpoint all regions restart: most wait for it, each for itself, so that regions restart alone.
+            Fault::Fail { draw } if !draw.is_multiple_of(8) && !self.has_checkpoint() && self.is_before_calm() => {
+                self.step(now + SECOND + draw % (8 * SECOND), Step::Fault(fault));
+            }
             Fault::Fail { draw } => {
                 let struck = self.world.lock().strike_one(draw);
                 if let Some(pid) = struck {
@@ -550,6 +558,16 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// Whether a job has owned one.
+    fn has_checkpoint(&self) -> bool {
+        let world = self.world.lock();
+        self.roots().iter().any(|root| ledger::standing(&world, root).is_ok_and(|standing| standing.newest.is_some()))
+    }
+
+    fn is_before_calm(&self) -> bool {
+        self.steps.values().any(|step| matches!(step, Step::Calm))
     }
 
     fn crash(&mut self, Crash { host, polls, silently, as_another, back_after }: Crash) {

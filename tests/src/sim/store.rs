@@ -130,6 +130,9 @@ impl World {
             Body::AttemptStarted { revision, .. } => {
                 let newest = self.revisions.entry(root.to_owned()).or_default();
                 *newest = revision.0.max(*newest);
+                if !self.put_out.contains_key(root) {
+                    self.put_out.insert(root.to_owned(), self.counts());
+                }
                 Moment::Begun
             }
             Body::Sealed { .. } | Body::Released { .. } | Body::Deleted {} => Moment::Sealed,
@@ -147,6 +150,12 @@ impl World {
             }
         };
         self.moments.push(moment);
+    }
+
+    /// How many rows each sink has.
+    fn counts(&self) -> BTreeMap<String, usize> {
+        let sinks = self.table.rows.iter().chain(&self.broker.rows);
+        sinks.map(|(sink, rows)| (sink.clone(), rows.len())).collect()
     }
 }
 

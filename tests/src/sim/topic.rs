@@ -54,6 +54,8 @@ impl TopicSetting {
         let idle_timeout = Duration::from_millis(chance.one_of(&[500, 1000, 3000]));
         // Of a partition that is known to be idle nobody waits for what came in the last moments before it is asked again.
         let slack = if is_punctual { idle_timeout + Duration::from_secs(3) } else { Duration::ZERO };
+        // Some readers look less often than a watermark is behind.
+        let slowest = chance.one_of(&[1000, 5000, 15_000]);
         let seed = chance.draw();
         Self {
             seed,
@@ -61,9 +63,9 @@ impl TopicSetting {
             lasts,
             idle_timeout,
             delay: Duration::from_millis(LATEST) + slack,
-            discovery: Duration::from_millis(chance.within(300..5000)),
+            discovery: Duration::from_millis(chance.within(300..slowest)),
             tells: chance.happens(500),
-            ttl: Duration::from_secs(chance.one_of(&[4, 8, 3600])),
+            ttl: Duration::from_secs(chance.one_of(&[4, 8, 20, 3600])),
             of_one_amount: seed % 5 < 2,
             drained_at: chance.happens(250).then(|| chance.within(5 * SECOND..lasts)),
         }

@@ -67,16 +67,19 @@ struct Found<'a> {
 
 impl Found<'_> {
     fn rows(&self, sink: &str) -> Rows {
+        let name = |generation| format!("{}{sink}", root_of(generation));
         let of = |generation| {
-            let name = format!("{}{sink}", root_of(generation));
             let rows = if sink == SUMS[0] { &self.world.table.rows } else { &self.world.broker.rows };
-            rows.get(&name).into_iter().flatten()
+            rows.get(&name(generation)).into_iter().flatten()
         };
         let own = of(self.generation).map(|(_, row)| row.clone());
         if self.generation == FIRST {
             return own.collect();
         }
-        let before = of(FIRST).filter(|(epoch, _)| *epoch <= self.origin).map(|(_, row)| row.clone());
+        // Whether the first job would have put out more is not known when another goes on in its place.
+        let then = self.world.put_out.get(root_of(self.generation));
+        let count = then.and_then(|then| then.get(&name(FIRST))).copied().unwrap_or_default();
+        let before = of(FIRST).take(count).filter(|(epoch, _)| *epoch <= self.origin).map(|(_, row)| row.clone());
         own.chain(before).collect()
     }
 }

@@ -143,6 +143,8 @@ pub struct World {
     pub owned: BTreeMap<String, BTreeSet<u64>>,
     /// By root, the newest revision that has claimed the job.
     pub revisions: BTreeMap<String, u64>,
+    /// How many rows each sink had when a job began, by the root of its store.
+    pub put_out: BTreeMap<String, BTreeMap<String, usize>>,
     /// Savepoints that are complete, by address.
     pub savepoints: Vec<(String, Epoch)>,
     /// The address of what the second job begins with.
@@ -197,6 +199,7 @@ impl Shared {
             in_flight: 0,
             owned: BTreeMap::new(),
             revisions: BTreeMap::new(),
+            put_out: BTreeMap::new(),
             savepoints: Vec::new(),
             origin: String::new(),
             slow_writes: 0,

@@ -37,8 +37,8 @@ fn jobs_are_exact_whatever_goes_wrong() {
     }
     println!("met: {}", played.met);
     assert!(played.met.lacks().is_empty(), "never met in {} seeds: {:?}", played.runs, played.met.lacks());
-    // Two runs of three have one region only, and before the first checkpoint all regions restart.
-    assert!(8 * played.region_restarts > played.runs, "regions are to restart: {played:?}");
+    // Two runs of three have one region only.
+    assert!(4 * played.region_restarts > played.runs, "regions are to restart: {played:?}");
     assert!(played.in_flight > played.runs, "barriers are to overtake rows: {played:?}");
     let files = played.table_files;
     let all_happens = files.uploaded.min(files.fetched).min(files.deleted) > played.with_tables;

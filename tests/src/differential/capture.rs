@@ -14,7 +14,7 @@ use tidegate::{
 };
 
 use super::process::root_of;
-use crate::sim::{Pid, Shared, World};
+use crate::sim::{Outlet, Pid, Shared, World};
 
 /// All that was published, by any process.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ impl Publisher for Capture {
                 published.lines.entry((job, sink, epoch.0)).or_default().extend(lines);
             }
         };
-        let answered = self.world.lock().request(self.pid, &format!("publish {}", chunk.id), insert);
+        let answered = self.world.lock().request(Outlet::Table, self.pid, &format!("publish {}", chunk.id), insert);
         answered.await.ok().flatten().ok_or_else(|| self.failed("publish rows", "no answer".into()))
     }
 }

@@ -14,7 +14,7 @@ use tidegate::{
 
 use super::{
     table::rows,
-    world::{Pid, Shared, World},
+    world::{Outlet, Pid, Shared, World},
 };
 
 #[derive(Debug, Default)]
@@ -90,7 +90,7 @@ impl TopicPublisher {
         action: &str,
         serve: impl FnOnce(&mut World) -> T + Send + 'static,
     ) -> Result<T, SinkError> {
-        let answered = self.world.lock().request(self.pid, action, serve);
+        let answered = self.world.lock().request(Outlet::Brokers, self.pid, action, serve);
         answered.await.ok().flatten().ok_or_else(|| self.failed(action, "no answer".into()))
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     met::Kind,
-    world::{Host, MILLI, Micros, SECOND, System},
+    world::{Host, MILLI, Micros, Outlet, SECOND, System},
 };
 use crate::chance::Chance;
 
@@ -44,6 +44,11 @@ pub enum Fault {
     CutOff {
         host: Host,
         systems: &'static [System],
+        lasts: Micros,
+    },
+    /// A sink takes nothing, of nobody.
+    Down {
+        outlet: Outlet,
         lasts: Micros,
     },
     /// Messages between two hosts take up to so long.
@@ -160,7 +165,7 @@ impl Fault {
             | Self::CutOff { host: of, .. }
             | Self::Full { host: of, .. }
             | Self::Ask { host: of, .. } => *of = host(*of),
-            Self::Storm { .. } | Self::Break { .. } | Self::Elect { .. } | Self::Fail { .. } => {}
+            Self::Storm { .. } | Self::Down { .. } | Self::Break { .. } | Self::Elect { .. } | Self::Fail { .. } => {}
         }
         self
     }
@@ -170,7 +175,7 @@ impl Fault {
 pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros) -> Vec<(Micros, Fault)> {
     let mut faults = Vec::new();
     // How many of each, at most: some runs have much of one kind, others little of all.
-    let kinds: [(u64, fn(&mut Chance, &[Host]) -> Fault); 13] = [
+    let kinds: [(u64, fn(&mut Chance, &[Host]) -> Fault); 14] = [
         (6, crash),
         (8, ambush),
         (4, part),
@@ -184,6 +189,7 @@ pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros) -> Vec<(Micros, F
         (5, ask),
         (4, elect),
         (2, full),
+        (2, down),
     ];
     for (most, kind) in kinds {
         for _ in 0..chance.within(0..most + 1) {
@@ -251,6 +257,13 @@ fn cut_off(chance: &mut Chance, hosts: &[Host]) -> Fault {
         host: chance.one_of(hosts),
         systems: chance.one_of(&SYSTEMS),
         lasts: chance.within(SECOND..longest * SECOND),
+    }
+}
+
+fn down(chance: &mut Chance, _: &[Host]) -> Fault {
+    Fault::Down {
+        outlet: chance.one_of(&[Outlet::Table, Outlet::Brokers]),
+        lasts: chance.within(2 * SECOND..40 * SECOND),
     }
 }
 

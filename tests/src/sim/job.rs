@@ -194,6 +194,9 @@ pub struct Upgrade {
     pub interval: Duration,
 }
 
+/// How many epochs may wait where a sink that is down has nobody pause.
+const MANY_PENDING: u32 = 100;
+
 /// A second job.
 #[derive(Debug, Clone)]
 pub struct SecondJob {
@@ -262,7 +265,7 @@ impl Setting {
             interval: Duration::from_millis(chance.within(200..3000)),
             alignment_timeout,
             max_concurrent,
-            max_pending_epochs: chance.one_of(&[100, 3, 1]),
+            max_pending_epochs: if chance.happens(400) { chance.within(1..5) as u32 } else { MANY_PENDING },
             slow_writes,
             short_transfers: chance.one_of(&[0, 0, 50, 500]),
             flawed_reads: chance.one_of(&[0, 0, 10, 50]),

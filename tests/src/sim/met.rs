@@ -42,6 +42,8 @@ kinds! {
     CutOff: "hosts that reached nothing outside",
     CutOffStore: "hosts that reached everything but the store",
     CutOffSinks: "hosts that reached everything but the sinks",
+    SinkDown: "sinks that were down",
+    Paused: "pauses of readers for longer than a partition may be silent",
     SlowLink: "slow links",
     Broken: "broken connections",
     ShortTransfer: "short reads and writes of a connection",

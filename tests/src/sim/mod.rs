@@ -43,7 +43,7 @@ pub(crate) use self::{
     run::local_disks,
     store::StoreAt,
     telling::tell,
-    world::{Host, Micros, Pid, Shared, Weather, World},
+    world::{Host, Micros, Outlet, Pid, Shared, Weather, World},
 };
 pub use self::{
     met::{Kind, Met},

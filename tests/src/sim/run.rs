@@ -102,6 +102,7 @@ pub fn play(seed: u64, told: bool) -> Played {
     run.world.lock().weather = usual;
     {
         let mut world = run.world.lock();
+        world.max_pending = setting.max_pending_epochs as usize;
         world.slow_writes = setting.slow_writes;
         world.short_transfers = setting.short_transfers;
         world.flawed_reads = setting.flawed_reads;
@@ -348,6 +349,7 @@ impl Run {
                 let mut world = self.world.lock();
                 world.note(format_args!("faults cease"));
                 world.weather.trouble = 0;
+                world.down.clear();
                 world.flawed_reads = 0;
                 world.heal_links();
             }
@@ -525,6 +527,12 @@ impl Run {
                     [System::Sinks] => Kind::CutOffSinks,
                     _ => Kind::CutOff,
                 });
+            }
+            Fault::Down { outlet, lasts } => {
+                let mut world = self.world.lock();
+                world.note(format_args!("{outlet:?} take nothing"));
+                world.down.insert(outlet, now + lasts);
+                world.met.note(Kind::SinkDown);
             }
             Fault::Slow { a, b, most } => {
                 self.meet(Kind::SlowLink);

@@ -133,13 +133,23 @@ impl World {
                 if !self.put_out.contains_key(root) {
                     self.put_out.insert(root.to_owned(), self.counts());
                 }
+                self.pending.remove(root);
                 Moment::Begun
             }
             Body::Sealed { .. } | Body::Released { .. } | Body::Deleted {} => Moment::Sealed,
-            Body::EpochCommitted { .. } => Moment::Committed,
+            Body::EpochCommitted { epoch, .. } => {
+                let pending = self.pending.entry(root.to_owned()).or_default();
+                *pending = pending.split_off(&epoch.next().0);
+                Moment::Committed
+            }
             Body::CheckpointCompleted { checkpoint, .. } => {
                 if !self.owned.entry(root.to_owned()).or_default().insert(checkpoint.epoch.0) {
                     self.violate(format!("epoch {} is owned twice", checkpoint.epoch));
+                }
+                let pending = self.pending.entry(root.to_owned()).or_default();
+                pending.insert(checkpoint.epoch.0);
+                if pending.len() >= self.max_pending {
+                    self.paused_at.insert(root.to_owned(), self.now);
                 }
                 if let Some((attempt, epoch)) = parse_folder(&checkpoint.manifest) {
                     self.overlapping += u64::from(
@@ -182,7 +192,8 @@ impl StoreAt {
         let answered: oneshot::Receiver<Option<T>> = {
             let mut world = self.world.lock();
             let longest = if action == WRITE { world.slow_writes } else { 0 };
-            world.carry(System::Store, longest, self.pid, &format!("{action} {path}"), serve)
+            let fate = world.fate(self.pid, System::Store);
+            world.carry(fate, longest, self.pid, &format!("{action} {path}"), serve)
         };
         answered.await.ok().flatten().ok_or_else(|| StoreError::Failed {
             action,

@@ -16,7 +16,7 @@ use tidegate::{
 
 use super::{
     faults::Moment,
-    world::{Pid, Shared, World},
+    world::{Outlet, Pid, Shared, World},
 };
 
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub struct TablePublisher {
 
 impl TablePublisher {
     async fn ask(&self, action: &str, serve: impl FnOnce(&mut World) + Send + 'static) -> Result<(), SinkError> {
-        let answered = self.world.lock().request(self.pid, action, serve);
+        let answered = self.world.lock().request(Outlet::Table, self.pid, action, serve);
         answered.await.ok().flatten().ok_or_else(|| SinkError::Failed {
             sink: self.sink.clone(),
             action: action.to_owned(),

@@ -2,7 +2,8 @@
 //! belongs to the reader whose number it has, positions are offsets, a look finds partitions that are new to this reader,
 //! and all are known when a look has found as many as the one before.
 //!
-//! An answer has what partitions have in no order among them, and not of each. Readers are told of a checkpoint that has
+//! An answer has what partitions have in no order among them, and not of each. After a pause the first one has much of one
+//! partition and nothing of the others, as what a client has fetched ahead. Readers are told of a checkpoint that has
 //! completed and tell the world, as a consumer group is told.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -26,9 +27,13 @@ use super::{
 
 /// Records of a partition in one answer, at most.
 const MOST: u64 = 64;
+/// As many when the reader was not asked for long.
+const MOST_AFTER_PAUSE: u64 = 400;
 /// How long a reader waits for records before it asks again.
 const LONG_POLL: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 4;
+/// Between two times that a reader is asked at most, while it is asked.
+const SLACK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone)]
 pub struct TopicSource {
@@ -91,6 +96,8 @@ impl Source for TopicSource {
             partitions: 0,
             known_at,
             next_look: known_at + self.discovery,
+            asked_until: known_at,
+            back_at: None,
         };
         let world = self.world.lock();
         reader.partitions = world.topic.count(world.now);
@@ -109,6 +116,10 @@ struct Reader {
     partitions: usize,
     known_at: Duration,
     next_look: Duration,
+    /// When it was asked last, or was still being asked.
+    asked_until: Duration,
+    /// It was not asked for longer than a partition may be silent, up to then, and has given nothing since.
+    back_at: Option<Duration>,
 }
 
 struct Split {
@@ -175,10 +186,21 @@ impl Reader {
         }
         let (mut runs, mut records): (Vec<Run>, Vec<Record>) = (Vec::new(), Vec::new());
         let first = world.chance.within(0..self.splits.len() as u64) as usize;
+        // Later it is known which of the others are silent.
+        let is_back = self.back_at.is_some_and(|at| asked_at < at + self.source.idle_timeout / 2);
         for turn in 0..self.splits.len() {
+            if is_back && !records.is_empty() {
+                break;
+            }
             let index = (first + turn) % self.splits.len();
             let split = &mut self.splits[index];
-            let most = if world.chance.happens(200) { 0 } else { world.chance.within(1..MOST + 1) as usize };
+            let most = if is_back {
+                MOST_AFTER_PAUSE as usize
+            } else if world.chance.happens(200) {
+                0
+            } else {
+                world.chance.within(1..MOST + 1) as usize
+            };
             if most == 0 || world.topic.is_away(split.partition, world.now) {
                 continue;
             }
@@ -198,7 +220,26 @@ impl Reader {
                 world.met.note(Kind::PartitionBack);
             }
         }
-        (!records.is_empty()).then(|| Fetched::Rows { batch: rows(&records), runs })
+        if records.is_empty() {
+            return None;
+        }
+        self.back_at = None;
+        Some(Fetched::Rows { batch: rows(&records), runs })
+    }
+
+    /// Notes whether it was asked for nothing for long.
+    fn comes_back(&mut self) {
+        let now = env::monotonic();
+        let unasked = now.saturating_sub(self.asked_until);
+        if unasked < self.source.idle_timeout + SLACK {
+            return;
+        }
+        self.back_at = Some(now);
+        let mut world = self.source.world.lock();
+        let begun_at = world.now.saturating_sub((unasked + SLACK).as_micros() as Micros);
+        if world.paused_at.get(&self.source.job).is_some_and(|at| *at >= begun_at) {
+            world.met.note(Kind::Paused);
+        }
     }
 
     /// How long it is until something of this reader's comes, as far as anybody can say.
@@ -225,8 +266,10 @@ fn rows(records: &[Record]) -> RecordBatch {
 #[async_trait(?Send)]
 impl SourceReader for Reader {
     async fn fetch(&mut self) -> Result<Fetched, SourceError> {
+        self.comes_back();
         loop {
             let asked_at = env::monotonic();
+            self.asked_until = asked_at;
             self.travel().await;
             if asked_at >= self.next_look {
                 self.next_look = env::monotonic() + self.source.discovery;

@@ -82,6 +82,13 @@ pub enum System {
     Sinks,
 }
 
+/// Where rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outlet {
+    Table,
+    Brokers,
+}
+
 /// What becomes of a request to a system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -117,6 +124,8 @@ pub struct World {
     pub clocks: BTreeMap<Host, i64>,
     /// Systems that a host can't reach, until when.
     pub cut_off: BTreeMap<(Host, System), Micros>,
+    /// Sinks that take nothing, until when.
+    pub down: BTreeMap<Outlet, Micros>,
     /// What makes a subtask fail, by the process it is in and its name.
     pub strikes: BTreeMap<(Pid, String), oneshot::Sender<()>>,
     /// What all processes have counted.
@@ -141,6 +150,12 @@ pub struct World {
     pub in_flight: u64,
     /// By the root of a job's store, the epochs whose checkpoints the log has.
     pub owned: BTreeMap<String, BTreeSet<u64>>,
+    /// By root, the epochs that wait for a sink.
+    pub pending: BTreeMap<String, BTreeSet<u64>>,
+    /// So many have the sources pause.
+    pub max_pending: usize,
+    /// By root, when as many waited, the last time.
+    pub paused_at: BTreeMap<String, Micros>,
     /// By root, the newest revision that has claimed the job.
     pub revisions: BTreeMap<String, u64>,
     /// How many rows each sink had when a job began, by the root of its store.
@@ -182,6 +197,7 @@ impl Shared {
             coordinators: BTreeMap::new(),
             clocks: BTreeMap::new(),
             cut_off: BTreeMap::new(),
+            down: BTreeMap::new(),
             strikes: BTreeMap::new(),
             metrics: Vec::new(),
             net: Net::default(),
@@ -198,6 +214,9 @@ impl Shared {
             moments: Vec::new(),
             in_flight: 0,
             owned: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            max_pending: usize::MAX,
+            paused_at: BTreeMap::new(),
             revisions: BTreeMap::new(),
             put_out: BTreeMap::new(),
             savepoints: Vec::new(),
@@ -300,17 +319,21 @@ impl World {
     /// the client has given up.
     pub fn request<T: Send + 'static>(
         &mut self,
+        outlet: Outlet,
         pid: Pid,
         name: &str,
         serve: impl FnOnce(&mut World) -> T + Send + 'static,
     ) -> oneshot::Receiver<Option<T>> {
-        self.carry(System::Sinks, 0, pid, name, serve)
+        let is_down = self.down.get(&outlet).is_some_and(|until| self.now < *until);
+        let fate =
+            if is_down { self.chance.one_of(&[Fate::Refused, Fate::Lost]) } else { self.fate(pid, System::Sinks) };
+        self.carry(fate, 0, pid, name, serve)
     }
 
     /// As [`World::request`], to any system; it takes up to so long beside its way there.
     pub fn carry<T: Send + 'static>(
         &mut self,
-        system: System,
+        fate: Fate,
         longest: Micros,
         pid: Pid,
         name: &str,
@@ -319,7 +342,6 @@ impl World {
         /// A client waits so long for an answer.
         const PATIENCE: Micros = 5 * SECOND;
         let (answer, answered) = oneshot::channel();
-        let fate = self.fate(pid, system);
         let there = self.chance.within(500..8 * MILLI + longest);
         let back = self.chance.within(500..8 * MILLI);
         if fate != Fate::Done {

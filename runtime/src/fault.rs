@@ -9,6 +9,8 @@
 //! records between two barriers, so that a job of so many records has so many epochs, on a fast machine as on a slow one.
 //! With `TIDEGATE_UPLOAD_MS` the upload of each share of a checkpoint begins after up to so
 //! long, so that checkpoints overlap.
+//!
+//! In a simulation its world decides on all of it, by seed, and not the environment of the process.
 
 /// The places, for tests that go through all of them.
 pub const PLACES: &[&str] = &[
@@ -46,7 +48,7 @@ pub const PLACES: &[&str] = &[
 
 #[cfg(not(feature = "fault-points"))]
 #[inline]
-pub fn reach(_place: &str) {}
+pub fn reach(_place: &'static str) {}
 
 #[cfg(not(feature = "fault-points"))]
 #[inline]
@@ -156,9 +158,13 @@ mod armed {
     });
     static REACHED: AtomicU64 = AtomicU64::new(0);
 
-    /// Kills the process if `TIDEGATE_FAULT` says so.
-    pub fn reach(place: &str) {
+    /// Kills the process if `TIDEGATE_FAULT` says so, or the world of a simulation.
+    pub fn reach(place: &'static str) {
         debug_assert!(super::PLACES.contains(&place), "fault point `{place}` is not listed");
+        #[cfg(any(test, feature = "test-util"))]
+        if crate::simulation::ask(|doors| doors.reach(place)).is_some() {
+            return;
+        }
         let Some((armed, nth)) = &*ARMED else { return };
         if armed == place && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == *nth {
             eprintln!("fault point `{place}` reached for the {nth}. time: killing the process");

@@ -28,6 +28,10 @@ pub trait Doors {
     /// Comes when the subtask of this name, in this process, is to fail.
     fn strike(&self, subtask: &str) -> BoxFuture<'static, ()>;
 
+    /// The process is at this place of [`crate::fault::PLACES`]. Where it is to die there this unwinds, and no task of it
+    /// gets a turn any more.
+    fn reach(&self, place: &'static str);
+
     /// Most rows of one chunk for a sink.
     fn chunk_rows(&self) -> usize;
 

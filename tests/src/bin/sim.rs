@@ -83,7 +83,7 @@ fn many(from: u64, count: u64) -> ExitCode {
         began.elapsed().as_secs_f64()
     );
     println!("met: {}", played.met);
-    let lacks: Vec<String> = played.met.lacks().iter().map(ToString::to_string).collect();
+    let lacks = played.met.lacks();
     if !lacks.is_empty() {
         println!("not met: {}", lacks.join(", "));
     }

@@ -352,8 +352,8 @@ impl History {
             unwritten_keys: setting.unwritten_keys,
             beside: std::time::Duration::from_millis(setting.beside_ms),
         };
-        let inside =
-            Inside { world: self.world.clone(), host, pid, born: self.now(), pace, disk: self.disk.path().to_owned() };
+        let (world, born, disk) = (self.world.clone(), self.now(), self.disk.path().to_owned());
+        let inside = Inside { world, host, pid, born, pace, disk, idle: Arc::default() };
         self.world.lock().lives.insert(host, pid);
         self.tell(&format!("{host} starts with version {stage}"));
         let role = Role {

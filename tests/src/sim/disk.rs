@@ -30,14 +30,11 @@ impl LocalDisks {
         self.root.path().join(host.to_string())
     }
 
-    fn out_of_reach(&self, host: Host) -> PathBuf {
-        self.root.path().join(format!("{OUT_OF_REACH}-{host}"))
-    }
-
-    /// Lets a process die and leave its files. Whether there were any.
-    pub fn leave(&self, host: Host, process: Process) -> bool {
-        let has_files = folders(&self.of(host)) > 0;
-        let is_taken = self.take(host);
+    /// Lets a process die and leave its files. Whether there were any. `is_away`: its death has taken its disk away already.
+    pub fn leave(&self, host: Host, process: Process, is_away: bool) -> bool {
+        let here = self.of(host);
+        let has_files = folders(&if is_away { out_of_reach(&here) } else { here }) > 0;
+        let is_taken = is_away || self.take(host);
         process.die();
         if is_taken {
             self.give_back(host);
@@ -47,18 +44,28 @@ impl LocalDisks {
 
     /// Nothing can be made on a host's disk any more. Whether it was in use.
     pub fn take(&self, host: Host) -> bool {
-        let (here, there) = (self.of(host), self.out_of_reach(host));
-        if !here.is_dir() || there.exists() {
-            return false;
-        }
-        expect("take a disk away", fs::rename(&here, there).and_then(|()| fs::write(here, "")));
-        true
+        take(&self.of(host))
     }
 
     pub fn give_back(&self, host: Host) {
-        let (here, there) = (self.of(host), self.out_of_reach(host));
-        expect("give a disk back", fs::remove_file(&here).and_then(|()| fs::rename(there, here)));
+        let here = self.of(host);
+        expect("give a disk back", fs::remove_file(&here).and_then(|()| fs::rename(out_of_reach(&here), here)));
     }
+}
+
+/// As [`LocalDisks::take`], of the disk that is here.
+pub fn take(here: &Path) -> bool {
+    let there = out_of_reach(here);
+    if !here.is_dir() || there.exists() {
+        return false;
+    }
+    expect("take a disk away", fs::rename(here, there).and_then(|()| fs::write(here, "")));
+    true
+}
+
+fn out_of_reach(here: &Path) -> PathBuf {
+    let name = here.file_name().unwrap_or_default().to_string_lossy();
+    here.with_file_name(format!("{OUT_OF_REACH}-{name}"))
 }
 
 fn folders(disk: &Path) -> usize {

@@ -10,7 +10,9 @@ use tidegate::{
 use tokio::sync::oneshot;
 
 use super::{
-    net,
+    disk, net,
+    places::Death,
+    process::Idle,
     store::StoreAt,
     world::{Host, Micros, Pid, Shared},
 };
@@ -28,6 +30,7 @@ pub struct Inside {
     pub pace: Pace,
     /// Its local disk, a folder of the run's.
     pub disk: PathBuf,
+    pub idle: Arc<Idle>,
 }
 
 /// How fast rows get on in a process.
@@ -77,6 +80,17 @@ impl Doors for Inside {
             }
         }
         .boxed()
+    }
+
+    fn reach(&self, place: &'static str) {
+        {
+            let mut world = self.world.lock();
+            let Some(crash) = world.reach(self.pid, place) else { return };
+            // What unwinds drops what it holds, which no killed process does.
+            world.death = Some(Death { crash, disk_is_away: disk::take(&self.disk) });
+        }
+        self.idle.die();
+        std::panic::resume_unwind(Box::new(place));
     }
 
     fn chunk_rows(&self) -> usize {

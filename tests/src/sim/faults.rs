@@ -2,9 +2,21 @@
 
 use super::{
     met::Kind,
+    places::{Trap, places},
     world::{Host, MILLI, Micros, Outlet, SECOND, System},
 };
 use crate::chance::Chance;
+
+const MOST_TRAPS: u64 = 8;
+/// Places to which jobs come less often than to the others.
+const SELDOM: &[&str] = &[
+    "rows-in-flight-uploaded",
+    "recovery-settling",
+    "recovery-settled",
+    "state-copied",
+    "before-savepoint",
+    "after-savepoint",
+];
 
 /// The first seconds belong to the start.
 const FIRST: Micros = SECOND;
@@ -18,6 +30,8 @@ pub enum Fault {
         after: Micros,
         crash: Crash,
     },
+    /// Whoever comes to a place of the engine dies there.
+    Trap(Trap),
     /// Nothing arrives between two hosts, or at one of them from the other.
     Part {
         a: Host,
@@ -131,6 +145,8 @@ pub enum Wish {
     Stop(HowToStop),
     /// The end of the job: windows put out what they hold.
     Drain,
+    /// The end of a job that deletes what it has kept.
+    Cancel,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -141,8 +157,9 @@ pub enum HowToStop {
 }
 
 impl Wish {
-    pub fn kind(self) -> Kind {
-        match self {
+    /// Of a wish that was told; a job is not cancelled before it says so.
+    pub fn kind(self) -> Option<Kind> {
+        Some(match self {
             Self::Checkpoint => Kind::Checkpoint,
             Self::Savepoint => Kind::Savepoint,
             Self::Rescale { .. } => Kind::Rescale,
@@ -150,7 +167,8 @@ impl Wish {
             Self::Stop(HowToStop::WithCheckpoint) => Kind::Stop,
             Self::Stop(HowToStop::WithSavepoint) => Kind::StopWithSavepoint,
             Self::Drain => Kind::Drain,
-        }
+            Self::Cancel => return None,
+        })
     }
 }
 
@@ -165,14 +183,19 @@ impl Fault {
             | Self::CutOff { host: of, .. }
             | Self::Full { host: of, .. }
             | Self::Ask { host: of, .. } => *of = host(*of),
-            Self::Storm { .. } | Self::Down { .. } | Self::Break { .. } | Self::Elect { .. } | Self::Fail { .. } => {}
+            Self::Trap(_)
+            | Self::Storm { .. }
+            | Self::Down { .. }
+            | Self::Break { .. }
+            | Self::Elect { .. }
+            | Self::Fail { .. } => {}
         }
         self
     }
 }
 
-/// Some faults between the start and `calm`, in order.
-pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros) -> Vec<(Micros, Fault)> {
+/// Some faults between the start and `calm`, in order. To `rare` places only few jobs come, and this one does.
+pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros, rare: &[&'static str]) -> Vec<(Micros, Fault)> {
     let mut faults = Vec::new();
     // How many of each, at most: some runs have much of one kind, others little of all.
     let kinds: [(u64, fn(&mut Chance, &[Host]) -> Fault); 14] = [
@@ -196,6 +219,14 @@ pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros) -> Vec<(Micros, F
             let at = chance.within(FIRST..calm);
             faults.push((at, kind(chance, hosts)));
         }
+    }
+    // A trap waits, so the earlier the better.
+    for _ in 0..chance.within(0..MOST_TRAPS + 1) {
+        faults.push((chance.within(FIRST..calm / 2), trap(chance, hosts)));
+    }
+    if !rare.is_empty() && chance.happens(900) {
+        let trap = Trap { place: chance.one_of(rare), skips: 0, crash: dies(chance, hosts) };
+        faults.push((FIRST, Fault::Trap(trap)));
     }
     faults.sort_by_key(|(at, _)| *at);
     faults
@@ -260,11 +291,23 @@ fn cut_off(chance: &mut Chance, hosts: &[Host]) -> Fault {
     }
 }
 
+/// A sink that is down while the job begins, so that epochs wait.
+pub fn down_early(chance: &mut Chance) -> (Micros, Fault) {
+    (chance.within(FIRST..12 * SECOND), down(chance, &[]))
+}
+
 fn down(chance: &mut Chance, _: &[Host]) -> Fault {
     Fault::Down {
         outlet: chance.one_of(&[Outlet::Table, Outlet::Brokers]),
         lasts: chance.within(2 * SECOND..40 * SECOND),
     }
+}
+
+fn trap(chance: &mut Chance, hosts: &[Host]) -> Fault {
+    let places: Vec<&str> = places().collect();
+    let place = if chance.happens(400) { chance.one_of(SELDOM) } else { chance.one_of(&places) };
+    let skips = chance.one_of(&[0, 0, 0, 1, 2, 5]);
+    Fault::Trap(Trap { place, skips, crash: dies(chance, hosts) })
 }
 
 fn slow(chance: &mut Chance, hosts: &[Host]) -> Fault {

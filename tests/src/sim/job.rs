@@ -25,7 +25,9 @@ use tidegate::{
     tls::Security,
     worker::{api::Readiness, at_hand::AtHand, protocol::Hello, supervisor::Worker},
 };
-use tidegate_crds::{GeneratorSource, HumanDuration, RestoreFrom, RestoreMode, StateBackend, StreamJob};
+use tidegate_crds::{
+    GeneratorSource, HumanDuration, OnCancellation, RestoreFrom, RestoreMode, StateBackend, StreamJob,
+};
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 
 use super::{
@@ -194,9 +196,6 @@ pub struct Upgrade {
     pub interval: Duration,
 }
 
-/// How many epochs may wait where a sink that is down has nobody pause.
-const MANY_PENDING: u32 = 100;
-
 /// A second job.
 #[derive(Debug, Clone)]
 pub struct SecondJob {
@@ -206,7 +205,12 @@ pub struct SecondJob {
     pub of_savepoint: bool,
     /// It deletes the savepoint when it has a checkpoint of its own.
     pub claims: bool,
+    /// It is cancelled so long after it began, and deletes what it has kept.
+    pub cancelled_after: Option<Micros>,
 }
+
+/// How many epochs may wait where a sink that is down has nobody pause.
+const MANY_PENDING: u32 = 100;
 
 impl Setting {
     pub fn draw(chance: &mut Chance) -> Self {
@@ -253,10 +257,12 @@ impl Setting {
             parallelism: chance.within(1..u64::from(most) + 1) as u32,
             interval: Duration::from_millis(chance.within(200..3000)),
         });
-        let second = chance.happens(250).then(|| SecondJob {
+        let second = chance.happens(350).then(|| SecondJob {
             at: chance.within(5 * SECOND..30 * SECOND),
             of_savepoint: chance.happens(600),
-            claims: chance.happens(300),
+            claims: chance.happens(500),
+            // How much of a topic a job has read that is gone nobody knows.
+            cancelled_after: (topic.is_none() && chance.happens(400)).then(|| chance.within(SECOND..15 * SECOND)),
         });
         Self {
             cast,
@@ -307,6 +313,20 @@ impl Setting {
                 work(inside, plan, store, pod, slots, self.memory).await
             }
             Cast::Crew { .. } | Cast::Rivals => coordinate(inside, plan, store, pod, self).await,
+        }
+    }
+
+    /// Whether few epochs that wait for a sink have the sources pause.
+    pub fn may_pause(&self) -> bool {
+        self.max_pending < MANY_PENDING
+    }
+
+    /// Places to which few jobs come, and this one does.
+    pub fn rare_places(&self) -> &'static [&'static str] {
+        match &self.second {
+            Some(SecondJob { cancelled_after: Some(_), .. }) => &["before-deleted", "after-deleted", "job-deleted"],
+            Some(SecondJob { of_savepoint: true, claims: true, .. }) => &["savepoint-deleted"],
+            _ => &[],
         }
     }
 
@@ -397,6 +417,7 @@ impl Setting {
             let mode = if second.claims && second.of_savepoint { RestoreMode::Claim } else { RestoreMode::NoClaim };
             let path = world.lock().origin.clone();
             spec.restore_from = Some(RestoreFrom { path, mode });
+            spec.checkpoint.on_cancellation = OnCancellation::Delete;
         }
         JobPlan {
             name: planned.name.clone(),
@@ -482,8 +503,9 @@ async fn coordinate(
         stand_by: true,
         patience: Duration::from_secs(30),
         has_had: None,
-        seen: NewestSeen::default(),
-        job_uid: None,
+seen: NewestSeen::default(),
+        // What was cancelled is not begun anew by a process that was started for it.
+        job_uid: (inside.host.generation() == COPY).then(|| "the second job".to_owned()),
         deposed: 0,
     };
     let (workers, door) = Workers::new();

@@ -37,6 +37,8 @@ pub struct Standing {
     pub committed: Epoch,
     /// The newest attempt has not ended.
     pub is_open: bool,
+    /// The job was cancelled, and nobody goes on from what it has kept.
+    pub is_deleted: bool,
 }
 
 impl Standing {
@@ -63,7 +65,8 @@ pub fn standing(world: &World, root: &str) -> Result<Standing, String> {
                 }
                 Body::CheckpointCompleted { checkpoint, trigger } => standing.newest = Some((checkpoint, trigger)),
                 Body::EpochCommitted { epoch, .. } => standing.committed = epoch.max(standing.committed),
-                Body::Released { .. } | Body::Deleted {} | Body::Sealed { .. } => standing.is_open = false,
+                Body::Released { .. } | Body::Sealed { .. } => standing.is_open = false,
+                Body::Deleted {} => (standing.is_open, standing.is_deleted) = (false, true),
             }
         }
     }

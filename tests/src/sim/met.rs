@@ -1,9 +1,11 @@
-//! What a run has met of all that can go wrong or be asked for, counted.
+//! What a run has met of all that can go wrong or be asked for, counted; and at which places processes have died.
 //!
 //! A kind counts when it has taken effect: a crash of a host where nobody lives is none. A series of runs that has not met
 //! every kind says nothing about the ones it lacks.
 
 use std::{collections::BTreeMap, fmt, ops::AddAssign};
+
+use super::places::places;
 
 macro_rules! kinds {
     ($($kind:ident: $words:literal,)*) => {
@@ -68,6 +70,7 @@ kinds! {
     Stop: "stops with a checkpoint",
     StopWithSavepoint: "stops with a savepoint",
     Drain: "drains asked for",
+    Cancelled: "jobs cancelled that deleted what they had kept",
     HandOver: "jobs taken over by a later revision",
     CopyOfSavepoint: "jobs begun with a savepoint",
     CopyOfJob: "jobs begun with a checkpoint of one that ran",
@@ -80,35 +83,46 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How often each kind was met.
+/// How often each kind was met, and a process died at each place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Met(BTreeMap<Kind, u64>);
+pub struct Met {
+    kinds: BTreeMap<Kind, u64>,
+    places: BTreeMap<&'static str, u64>,
+}
 
 impl Met {
     pub fn note(&mut self, kind: Kind) {
-        *self.0.entry(kind).or_default() += 1;
+        *self.kinds.entry(kind).or_default() += 1;
     }
 
-    /// The kinds that were never met.
-    pub fn lacks(&self) -> Vec<Kind> {
-        Kind::ALL.iter().filter(|kind| !self.0.contains_key(kind)).copied().collect()
+    pub fn died_at(&mut self, place: &'static str) {
+        *self.places.entry(place).or_default() += 1;
+    }
+
+    /// The kinds that were never met, and the places at which nobody has died.
+    pub fn lacks(&self) -> Vec<String> {
+        let kinds = Kind::ALL.iter().filter(|kind| !self.kinds.contains_key(kind)).map(Kind::to_string);
+        let places = places().filter(|place| !self.places.contains_key(place));
+        kinds.chain(places.map(|place| format!("deaths at {place}"))).collect()
     }
 }
 
 impl AddAssign<&Self> for Met {
     fn add_assign(&mut self, other: &Self) {
-        for (kind, count) in &other.0 {
-            *self.0.entry(*kind).or_default() += count;
+        for (kind, count) in &other.kinds {
+            *self.kinds.entry(*kind).or_default() += count;
+        }
+        for (place, count) in &other.places {
+            *self.places.entry(place).or_default() += count;
         }
     }
 }
 
-/// `12 processes killed, 3 storms`.
+/// `12 processes killed, 3 storms, 2 deaths at before-own`.
 impl fmt::Display for Met {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (kind, count)) in self.0.iter().enumerate() {
-            write!(f, "{}{count} {kind}", if index == 0 { "" } else { ", " })?;
-        }
-        Ok(())
+        let kinds = self.kinds.iter().map(|(kind, count)| format!("{count} {kind}"));
+        let places = self.places.iter().map(|(place, count)| format!("{count} deaths at {place}"));
+        f.write_str(&kinds.chain(places).collect::<Vec<_>>().join(", "))
     }
 }

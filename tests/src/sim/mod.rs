@@ -20,6 +20,7 @@ mod ledger;
 mod met;
 mod net;
 mod panics;
+mod places;
 mod process;
 mod run;
 mod sales;
@@ -47,6 +48,7 @@ pub(crate) use self::{
 };
 pub use self::{
     met::{Kind, Met},
+    places::{ELSEWHERE, places},
     run::{Played, play},
     series::{Series, series},
     store::TableFiles,

@@ -27,17 +27,18 @@ pub struct Process {
     main: JoinHandle<String>,
 }
 
-/// Told by the runtime when no task of it can go on.
-#[derive(Default)]
-struct Idle {
+/// Told by the runtime when no task of it can go on, and by a process that has died in its turn.
+#[derive(Debug, Default)]
+pub struct Idle {
     is_idle: AtomicBool,
+    is_dead: AtomicBool,
     waits: Mutex<Option<Waker>>,
 }
 
 impl Process {
     /// Begins to run `main`, which ends with its last word.
     pub fn start(inside: Inside, main: impl Future<Output = String> + 'static) -> Self {
-        let idle = Arc::new(Idle::default());
+        let idle = inside.idle.clone();
         let told = idle.clone();
         let runtime = Builder::new_current_thread()
             // Nothing of a process waits for real time; libraries look whether they could.
@@ -65,7 +66,7 @@ impl Process {
     /// Lets so many more polls of its tasks take place.
     pub fn stagger(&mut self, polls: u64) {
         let _turn = simulation::enter(self.doors.clone());
-        self.runtime.block_on(Polls(polls));
+        self.runtime.block_on(Polls { left: polls, idle: &self.idle });
     }
 
     /// Dies where it stands. The world must know already that it does not live.
@@ -79,6 +80,20 @@ impl Process {
 impl Idle {
     fn tell(&self) {
         self.is_idle.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// No task goes on any more: when the one that says so has ended, so has the turn.
+    pub fn die(&self) {
+        self.is_dead.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    fn is_dead(&self) -> bool {
+        self.is_dead.load(Ordering::Relaxed)
+    }
+
+    fn wake(&self) {
         if let Some(waits) = self.waits.lock().unwrap_or_else(PoisonError::into_inner).take() {
             waits.wake();
         }
@@ -91,7 +106,7 @@ impl Future for UntilIdle<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.0.is_idle.swap(false, Ordering::Relaxed) {
+        if self.0.is_idle.swap(false, Ordering::Relaxed) || self.0.is_dead() {
             return Poll::Ready(());
         }
         *self.0.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
@@ -100,16 +115,19 @@ impl Future for UntilIdle<'_> {
 }
 
 /// Ready when so many tasks have been polled.
-struct Polls(u64);
+struct Polls<'a> {
+    left: u64,
+    idle: &'a Idle,
+}
 
-impl Future for Polls {
+impl Future for Polls<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.0 == 0 {
+        if self.left == 0 || self.idle.is_dead() {
             return Poll::Ready(());
         }
-        self.0 -= 1;
+        self.left -= 1;
         context.waker().wake_by_ref();
         Poll::Pending
     }

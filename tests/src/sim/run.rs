@@ -1,6 +1,9 @@
 //! One run, from the first start to the verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tidegate::coordinator::api::Request;
 use tidegate_crds::api::{StopPurpose, StopRequest};
@@ -9,11 +12,12 @@ use tokio::sync::oneshot;
 use super::{
     disk::LocalDisks,
     doors::Inside,
-    faults::{Crash, Fault, HowToStop, Moment, Wish, plan},
+    faults::{Crash, Fault, HowToStop, Moment, Wish, down_early, plan},
     job::{COPY, FINISHED, FIRST, Setting, UPGRADED, WHOLE, inspect, root_of},
     ledger,
     met::{Kind, Met},
     panics::panics,
+    places::Death,
     process::Process,
     store::TableFiles,
     telling::tell,
@@ -31,9 +35,11 @@ const AFTERMATH: Micros = 90 * SECOND;
 const LAST_WORDS: Micros = 20 * SECOND;
 /// Between two looks at the jobs.
 const WATCH: Micros = 2 * SECOND;
-/// Between two requests to drain.
+/// Between two requests to drain, and two to cancel.
 const DRAIN: Micros = 10 * SECOND;
-/// A second job that has not begun so long after the last fault does not have to.
+/// A second job is not started any more so long after the last fault.
+const LATEST_START: Micros = 20 * SECOND;
+/// One that has not begun so long after the last fault, or its start, does not have to.
 const LATEST_COPY: Micros = 60 * SECOND;
 /// Far more than any run has.
 const MOST_EVENTS: u64 = 5_000_000;
@@ -75,7 +81,10 @@ pub fn play(seed: u64, told: bool) -> Played {
     let setting = Setting::draw(&mut chance);
     let calm = chance.within(15 * SECOND..60 * SECOND);
     let usual = Weather { trouble: chance.one_of(&USUAL_TROUBLE) };
-    let faults = plan(&mut chance, &setting.hosts(FIRST), calm);
+    let mut faults = plan(&mut chance, &setting.hosts(FIRST), calm, setting.rare_places());
+    if setting.may_pause() {
+        faults.push(down_early(&mut chance));
+    }
     let mut run = Run {
         world: Shared::new(chance),
         setting: setting.clone(),
@@ -95,6 +104,8 @@ pub fn play(seed: u64, told: bool) -> Played {
         begun: BTreeSet::new(),
         finished: BTreeMap::new(),
         drained_at: 0,
+        copied_at: 0,
+        cancelled_at: 0,
         retires: false,
     };
     let _log = told.then(|| tell(run.world.clone()));
@@ -190,6 +201,9 @@ struct Run {
     finished: BTreeMap<&'static str, Micros>,
     /// When the jobs were last asked to drain.
     drained_at: Micros,
+    /// When the second job began, and when it was last asked to end for good.
+    copied_at: Micros,
+    cancelled_at: Micros,
     /// The first generation is about to retire.
     retires: bool,
 }
@@ -221,7 +235,9 @@ impl Run {
         verdict::compare(&mut self.world.lock(), &self.setting, has_second)?;
         for root in self.roots() {
             ledger::check(&self.world.lock(), root)?;
-            self.inspect(root)?;
+            if !ledger::standing(&self.world.lock(), root)?.is_deleted {
+                self.inspect(root)?;
+            }
         }
         Ok(())
     }
@@ -277,7 +293,11 @@ impl Run {
         if self.frozen.contains(&host) {
             return;
         }
-        let Some(ended) = self.processes.get_mut(&host).and_then(Process::run) else { return };
+        let ended = self.processes.get_mut(&host).and_then(Process::run);
+        if self.bury() {
+            return;
+        }
+        let Some(ended) = ended else { return };
         let word = ended.unwrap_or_else(|panic| panic.to_string());
         self.note(host, &format!("ends: {word}"));
         self.remove(host, false);
@@ -308,9 +328,26 @@ impl Run {
             world.coordinators.remove(&host);
             world.hang_up(process.inside.pid, silently);
         }
-        if self.disks.leave(host, process) {
+        if self.disks.leave(host, process, false) {
             self.meet(Kind::FilesLeft);
         }
+    }
+
+    /// Takes away who has died in its turn, if somebody has.
+    fn bury(&mut self) -> bool {
+        let Some(Death { crash, disk_is_away }) = self.world.lock().death.take() else { return false };
+        let host = crash.host;
+        let Some(process) = self.processes.remove(&host) else { return true };
+        {
+            let mut world = self.world.lock();
+            world.desks.remove(&host);
+            world.coordinators.remove(&host);
+        }
+        if self.disks.leave(host, process, disk_is_away) {
+            self.meet(Kind::FilesLeft);
+        }
+        self.replace(crash);
+        true
     }
 
     fn take(&mut self, step: Step) {
@@ -350,6 +387,8 @@ impl Run {
                 world.note(format_args!("faults cease"));
                 world.weather.trouble = 0;
                 world.down.clear();
+                // To others nobody may have come yet.
+                world.traps.retain(|trap| self.setting.rare_places().contains(&trap.place));
                 world.flawed_reads = 0;
                 world.heal_links();
             }
@@ -357,8 +396,8 @@ impl Run {
     }
 
     fn inside(&self, host: Host, pid: Pid) -> Inside {
-        let (pace, disk) = (self.setting.pace, self.disks.of(host));
-        Inside { world: self.world.clone(), host, pid, born: self.now(), pace, disk }
+        let (pace, disk, idle) = (self.setting.pace, self.disks.of(host), Arc::default());
+        Inside { world: self.world.clone(), host, pid, born: self.now(), pace, disk, idle }
     }
 
     /// Where the job whose store has this root runs, as far as its coordinators know.
@@ -407,6 +446,7 @@ impl Run {
             self.step(now + wait, Step::Retire(FIRST));
         }
         self.begin_second(now);
+        self.cancel(now);
         self.drain(now);
     }
 
@@ -415,16 +455,17 @@ impl Run {
         let Some(second) = self.setting.second.clone() else { return };
         if self.begun.contains(&COPY) {
             let has_begun = self.world.lock().revisions.contains_key(root_of(COPY));
-            if !has_begun && self.is_calm && now > self.calm + LATEST_COPY {
+            if !has_begun && now > self.copied_at.max(self.calm) + LATEST_COPY {
                 self.take(Step::Retire(COPY));
                 self.begun.remove(&COPY);
             }
             return;
         }
-        if self.is_calm {
+        let first = root_of(FIRST);
+        let is_late = self.finished.contains_key(first) || now > self.calm + LATEST_START;
+        if self.is_calm && is_late {
             return;
         }
-        let first = root_of(FIRST);
         let origin = if second.of_savepoint {
             let world = self.world.lock();
             let of_first = world.savepoints.iter().filter(|(address, _)| address.contains(first));
@@ -443,7 +484,26 @@ impl Run {
         }
         self.meet(if second.of_savepoint { Kind::CopyOfSavepoint } else { Kind::CopyOfJob });
         self.world.lock().origin = origin;
+        self.copied_at = now;
         self.begin(COPY);
+    }
+
+    /// Ends the second job for good, in some runs: what it has kept is deleted, and nobody goes on from there.
+    fn cancel(&mut self, now: Micros) {
+        let root = root_of(COPY);
+        let Some(after) = self.setting.second.as_ref().and_then(|second| second.cancelled_after) else { return };
+        if !self.begun.contains(&COPY) || self.finished.contains_key(root) {
+            return;
+        }
+        if ledger::standing(&self.world.lock(), root).is_ok_and(|standing| standing.is_deleted) {
+            self.meet(Kind::Cancelled);
+            self.finished.insert(root, now);
+        } else if now >= self.copied_at + after && now >= self.cancelled_at + DRAIN {
+            self.cancelled_at = now;
+            for host in self.who_runs(root) {
+                self.ask(host, Wish::Cancel);
+            }
+        }
     }
 
     /// A job that reads a topic ends when it is asked to: when all is read, or earlier.
@@ -491,6 +551,7 @@ impl Run {
         match fault {
             Fault::Crash(crash) => self.crash(crash),
             Fault::Ambush { upon, after, crash } => self.ambushes.push((upon, after, crash)),
+            Fault::Trap(trap) => self.world.lock().traps.push(trap),
             Fault::Part { a, b, lasts, one_way } => {
                 let mut world = self.world.lock();
                 world.part(a, b, now + lasts);
@@ -555,7 +616,7 @@ impl Run {
                 }
             }
             // Before the first checkpoint all regions restart: most wait for it, each for itself, so that regions restart alone.
-            Fault::Fail { draw } if !draw.is_multiple_of(8) && !self.has_checkpoint() && self.is_before_calm() => {
+            Fault::Fail { draw } if !draw.is_multiple_of(8) && !self.has_checkpoint() && !self.is_calm => {
                 self.step(now + SECOND + draw % (8 * SECOND), Step::Fault(fault));
             }
             Fault::Fail { draw } => {
@@ -574,19 +635,24 @@ impl Run {
         self.roots().iter().any(|root| ledger::standing(&world, root).is_ok_and(|standing| standing.newest.is_some()))
     }
 
-    fn is_before_calm(&self) -> bool {
-        self.steps.values().any(|step| matches!(step, Step::Calm))
-    }
-
-    fn crash(&mut self, Crash { host, polls, silently, as_another, back_after }: Crash) {
+    fn crash(&mut self, crash: Crash) {
+        let Crash { host, polls, silently, .. } = crash;
         let Some(process) = self.processes.get_mut(&host) else { return };
         // What is frozen takes no step any more.
         if !self.frozen.remove(&host) {
             process.stagger(polls);
+            if self.bury() {
+                return;
+            }
         }
         self.note(host, if silently { "loses its power" } else { "is killed" });
         self.meet(if silently { Kind::LostPower } else { Kind::Killed });
         self.remove(host, silently);
+        self.replace(crash);
+    }
+
+    /// Another takes the place of who has died.
+    fn replace(&mut self, Crash { host, as_another, back_after, .. }: Crash) {
         if as_another {
             self.meet(Kind::Renamed);
             *self.names.entry(host).or_default() += 1;
@@ -613,7 +679,9 @@ impl Run {
         let Some(desk) = self.world.lock().desks.get(&host).cloned() else { return };
         self.note(host, &format!("is asked for {wish:?}"));
         self.asked += 1;
-        self.meet(wish.kind());
+        if let Some(kind) = wish.kind() {
+            self.meet(kind);
+        }
         let name = format!("savepoint-{}", self.asked);
         let stop = |final_checkpoint| StopRequest::new(StopPurpose::Suspend, final_checkpoint);
         let request = match wish {
@@ -629,6 +697,7 @@ impl Run {
                 let request = StopRequest { drain: true, ..stop(true) };
                 Request::Drain { request, answer: oneshot::channel().0 }
             }
+            Wish::Cancel => Request::Stop(StopRequest::new(StopPurpose::Cancel, true)),
             Wish::Rescale { parallelism } => Request::Rescale { parallelism, answer: oneshot::channel().0 },
         };
         // One that has ended is asked in vain.

@@ -59,7 +59,7 @@ pub struct StoreAt {
 }
 
 /// What addresses begin with.
-const SCHEME: &str = "sim://";
+pub const SCHEME: &str = "sim://";
 
 impl Objects {
     pub fn get(&self, path: &str) -> Option<&Bytes> {

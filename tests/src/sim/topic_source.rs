@@ -228,7 +228,7 @@ impl Reader {
     }
 
     /// Notes whether it was asked for nothing for long.
-    fn comes_back(&mut self) {
+    fn note_return(&mut self) {
         let now = env::monotonic();
         let unasked = now.saturating_sub(self.asked_until);
         if unasked < self.source.idle_timeout + SLACK {
@@ -266,7 +266,7 @@ fn rows(records: &[Record]) -> RecordBatch {
 #[async_trait(?Send)]
 impl SourceReader for Reader {
     async fn fetch(&mut self) -> Result<Fetched, SourceError> {
-        self.comes_back();
+        self.note_return();
         loop {
             let asked_at = env::monotonic();
             self.asked_until = asked_at;

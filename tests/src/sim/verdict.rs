@@ -1,12 +1,17 @@
 //! Whether what a run has put out is what it must be, row by row.
 
-use tidegate::{checkpoint::manifest::Manifest, ids::Epoch, source::SplitState};
+use tidegate::{
+    checkpoint::{manifest::Manifest, savepoint},
+    ids::Epoch,
+    source::SplitState,
+};
 
 use super::{
     job::{COPY, FIRST, Setting, root_of},
     ledger::{self, Standing},
     met::Kind,
     sales::{Counts, Expected, parse_late},
+    store::SCHEME,
     table::passed_on,
     topic::Sale,
     topic_source::positions,
@@ -33,6 +38,9 @@ fn one_job(world: &mut World, setting: &Setting, generation: u8) -> Result<(), S
     let standing = ledger::standing(world, root_of(generation))?;
     let found = Found { world, generation, origin: standing.origin.unwrap_or_default() };
     let sums = SUMS.map(|sink| found.rows(sink));
+    if standing.is_deleted {
+        return of_deleted(&found, setting);
+    }
     match setting.topic {
         Some(_) => {
             let [rows, others] = &sums;
@@ -56,6 +64,27 @@ fn one_job(world: &mut World, setting: &Setting, generation: u8) -> Result<(), S
             differ(PASSED_ON, &found.rows(PASSED_ON), &passed_on_of(&Workload::of(returns)))
         }
     }
+}
+
+/// What a job that deleted what it had kept must leave: rows of the reference, its log, and its savepoints.
+fn of_deleted(found: &Found<'_>, setting: &Setting) -> Result<(), String> {
+    let mut expected = SUMS.map(|sink| (sink, of_orders(setting))).to_vec();
+    expected.extend(setting.returns.iter().map(|returns| (PASSED_ON, passed_on_of(&Workload::of(returns)))));
+    for (sink, expected) in expected {
+        let rows = found.rows(sink);
+        if let Some((row, count)) = rows.iter().find(|(row, count)| *count > expected.count(row)) {
+            return Err(format!("{sink}: {row}: {count} times, expected {} at most", expected.count(row)));
+        }
+    }
+    let root = root_of(found.generation);
+    let kept = found.world.savepoints.iter().filter_map(|(address, _)| address.strip_prefix(SCHEME));
+    for folder in kept.filter(|folder| folder.starts_with(root)) {
+        let bytes = found.world.objects.get(&format!("{folder}/{}", savepoint::FILE));
+        if bytes.is_none_or(|bytes| savepoint::is_given_up(bytes)) {
+            return Err(format!("the savepoint {folder} has gone with its job"));
+        }
+    }
+    Ok(())
 }
 
 /// What a job has put out, and, up to where it began, the job before.

@@ -20,6 +20,7 @@ use super::{
     faults::Moment,
     met::{Kind, Met},
     net::Net,
+    places::{Death, Trap},
     store::{Objects, TableFiles},
     table::Table,
     topic::Topic,
@@ -126,6 +127,10 @@ pub struct World {
     pub cut_off: BTreeMap<(Host, System), Micros>,
     /// Sinks that take nothing, until when.
     pub down: BTreeMap<Outlet, Micros>,
+    /// Where processes are to die.
+    pub traps: Vec<Trap>,
+    /// The process that had its turn has died, and nobody has looked yet.
+    pub death: Option<Death>,
     /// What makes a subtask fail, by the process it is in and its name.
     pub strikes: BTreeMap<(Pid, String), oneshot::Sender<()>>,
     /// What all processes have counted.
@@ -198,6 +203,8 @@ impl Shared {
             clocks: BTreeMap::new(),
             cut_off: BTreeMap::new(),
             down: BTreeMap::new(),
+            traps: Vec::new(),
+            death: None,
             strikes: BTreeMap::new(),
             metrics: Vec::new(),
             net: Net::default(),

@@ -36,6 +36,7 @@ fn jobs_are_exact_whatever_goes_wrong() {
         return;
     }
     println!("met: {}", played.met);
+    // Every kind of what goes wrong, and a death at every place of the engine to which a simulated job comes.
     assert!(played.met.lacks().is_empty(), "never met in {} seeds: {:?}", played.runs, played.met.lacks());
     // Two runs of three have one region only.
     assert!(4 * played.region_restarts > played.runs, "regions are to restart: {played:?}");

@@ -61,10 +61,9 @@ pub enum Fault {
         lasts: Micros,
     },
     /// A sink takes nothing, of nobody.
-    Down {
-        outlet: Outlet,
-        lasts: Micros,
-    },
+    Down(Outage),
+    /// The same, from the next owned checkpoint on: a job asks its sinks before it starts, and starts only if they answer.
+    DownOnceOwned(Outage),
     /// Messages between two hosts take up to so long.
     Slow {
         a: Host,
@@ -94,6 +93,13 @@ pub enum Fault {
         host: Host,
         wish: Wish,
     },
+}
+
+/// A sink that is down for so long.
+#[derive(Debug, Clone, Copy)]
+pub struct Outage {
+    pub outlet: Outlet,
+    pub lasts: Micros,
 }
 
 /// A process dies after some more polls of its tasks, and another takes its place after a while.
@@ -185,7 +191,8 @@ impl Fault {
             | Self::Ask { host: of, .. } => *of = host(*of),
             Self::Trap(_)
             | Self::Storm { .. }
-            | Self::Down { .. }
+            | Self::Down(_)
+            | Self::DownOnceOwned(_)
             | Self::Break { .. }
             | Self::Elect { .. }
             | Self::Fail { .. } => {}
@@ -291,16 +298,17 @@ fn cut_off(chance: &mut Chance, hosts: &[Host]) -> Fault {
     }
 }
 
-/// A sink that is down while the job begins, so that epochs wait.
+/// A sink that is down long enough for epochs to wait and sources to pause, soon after the start.
 pub fn down_early(chance: &mut Chance) -> (Micros, Fault) {
-    (chance.within(FIRST..12 * SECOND), down(chance, &[]))
+    (chance.within(FIRST..12 * SECOND), Fault::DownOnceOwned(outage(chance, 10 * SECOND)))
 }
 
 fn down(chance: &mut Chance, _: &[Host]) -> Fault {
-    Fault::Down {
-        outlet: chance.one_of(&[Outlet::Table, Outlet::Brokers]),
-        lasts: chance.within(2 * SECOND..40 * SECOND),
-    }
+    Fault::Down(outage(chance, 2 * SECOND))
+}
+
+fn outage(chance: &mut Chance, shortest: Micros) -> Outage {
+    Outage { outlet: chance.one_of(&[Outlet::Table, Outlet::Brokers]), lasts: chance.within(shortest..40 * SECOND) }
 }
 
 fn trap(chance: &mut Chance, hosts: &[Host]) -> Fault {

@@ -503,7 +503,7 @@ async fn coordinate(
         stand_by: true,
         patience: Duration::from_secs(30),
         has_had: None,
-seen: NewestSeen::default(),
+        seen: NewestSeen::default(),
         // What was cancelled is not begun anew by a process that was started for it.
         job_uid: (inside.host.generation() == COPY).then(|| "the second job".to_owned()),
         deposed: 0,

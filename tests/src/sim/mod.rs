@@ -50,6 +50,6 @@ pub use self::{
     met::{Kind, Met},
     places::{ELSEWHERE, places},
     run::{Played, play},
-    series::{Series, series},
+    series::{ENOUGH, Series, series},
     store::TableFiles,
 };

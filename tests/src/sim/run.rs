@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{
     disk::LocalDisks,
     doors::Inside,
-    faults::{Crash, Fault, HowToStop, Moment, Wish, down_early, plan},
+    faults::{Crash, Fault, HowToStop, Moment, Outage, Wish, down_early, plan},
     job::{COPY, FINISHED, FIRST, Setting, UPGRADED, WHOLE, inspect, root_of},
     ledger,
     met::{Kind, Met},
@@ -93,6 +93,7 @@ pub fn play(seed: u64, told: bool) -> Played {
         names: BTreeMap::new(),
         frozen: BTreeSet::new(),
         ambushes: Vec::new(),
+        outages: Vec::new(),
         steps: BTreeMap::new(),
         counted: 0,
         lives: 0,
@@ -183,6 +184,8 @@ struct Run {
     names: BTreeMap<Host, u32>,
     frozen: BTreeSet<Host>,
     ambushes: Vec<(Moment, Micros, Crash)>,
+    /// Of sinks, each of which begins with an owned checkpoint.
+    outages: Vec<Outage>,
     steps: BTreeMap<(Micros, u64), Step>,
     counted: u64,
     lives: u32,
@@ -383,6 +386,7 @@ impl Run {
             Step::Calm => {
                 self.is_calm = true;
                 self.ambushes.clear();
+                self.outages.clear();
                 let mut world = self.world.lock();
                 world.note(format_args!("faults cease"));
                 world.weather.trouble = 0;
@@ -589,7 +593,8 @@ impl Run {
                     _ => Kind::CutOff,
                 });
             }
-            Fault::Down { outlet, lasts } => {
+            Fault::DownOnceOwned(outage) => self.outages.push(outage),
+            Fault::Down(Outage { outlet, lasts }) => {
                 let mut world = self.world.lock();
                 world.note(format_args!("{outlet:?} take nothing"));
                 world.down.insert(outlet, now + lasts);
@@ -668,6 +673,10 @@ impl Run {
             (world.now, std::mem::take(&mut world.moments))
         };
         for moment in moments {
+            if moment == Moment::Owned && !self.outages.is_empty() {
+                let outage = self.outages.remove(0);
+                self.step(now, Step::Fault(Fault::Down(outage)));
+            }
             let Some(place) = self.ambushes.iter().position(|(upon, ..)| *upon == moment) else { continue };
             let (_, after, crash) = self.ambushes.remove(place);
             self.meet(moment.death());

@@ -14,6 +14,9 @@ use super::{
     store::TableFiles,
 };
 
+/// So many runs meet each kind of fault, and a death at each place.
+pub const ENOUGH: u64 = 200;
+
 /// What came of many runs.
 #[derive(Debug, Default)]
 pub struct Series {
@@ -36,6 +39,13 @@ pub struct Series {
     pub seconds: u64,
     /// Runs that are not what they should be.
     pub failed: Vec<Played>,
+}
+
+impl Series {
+    /// What the series has not met, if it is long enough to meet everything.
+    pub fn lacks(&self) -> Vec<String> {
+        if self.runs < ENOUGH { Vec::new() } else { self.met.lacks() }
+    }
 }
 
 /// Plays seeds until the first that fails.

@@ -7,15 +7,16 @@ use super::{
 };
 use crate::chance::Chance;
 
-const MOST_TRAPS: u64 = 8;
+/// At most, and in a quiet run.
+const MOST_TRAPS: [u64; 2] = [14, 3];
 /// Places to which jobs come less often than to the others.
 const SELDOM: &[&str] = &[
     "rows-in-flight-uploaded",
-    "recovery-settling",
-    "recovery-settled",
     "state-copied",
-    "before-savepoint",
-    "after-savepoint",
+    "after-own",
+    "before-publish",
+    "after-epoch-committed",
+    "recovery-settling",
 ];
 
 /// The first seconds belong to the start.
@@ -79,7 +80,8 @@ pub enum Fault {
         host: Host,
         lasts: Micros,
     },
-    /// A partition of the topic has no leader for a while.
+    /// A partition of the topic has no leader for a while: for less than any partition may be silent before nobody waits for
+    /// it, or, where rows may be late, for much longer.
     Elect {
         draw: u64,
         lasts: Micros,
@@ -201,39 +203,46 @@ impl Fault {
     }
 }
 
-/// Some faults between the start and `calm`, in order. To `rare` places only few jobs come, and this one does.
-pub fn plan(chance: &mut Chance, hosts: &[Host], calm: Micros, rare: &[&'static str]) -> Vec<(Micros, Fault)> {
+/// Some faults between the start and `calm`, in order. To `rare` places only few jobs come, and this one does. In a quiet run
+/// there are few, so that the job runs for longer at a time.
+pub fn plan(
+    chance: &mut Chance,
+    hosts: &[Host],
+    calm: Micros,
+    rare: &[&'static str],
+    is_quiet: bool,
+) -> Vec<(Micros, Fault)> {
     let mut faults = Vec::new();
-    // How many of each, at most: some runs have much of one kind, others little of all.
-    let kinds: [(u64, fn(&mut Chance, &[Host]) -> Fault); 14] = [
-        (6, crash),
-        (8, ambush),
-        (4, part),
-        (3, freeze),
-        (4, jump),
-        (3, storm),
-        (2, cut_off),
-        (2, slow),
-        (4, break_one),
-        (12, fail_one),
-        (5, ask),
-        (4, elect),
-        (2, full),
-        (2, down),
+    // How many of each, at most, and in a quiet run: some runs have much of one kind, others little of all.
+    let kinds: [([u64; 2], fn(&mut Chance, &[Host]) -> Fault); 14] = [
+        ([6, 1], crash),
+        ([8, 1], ambush),
+        ([4, 1], part),
+        ([3, 1], freeze),
+        ([4, 4], jump),
+        ([3, 1], storm),
+        ([2, 0], cut_off),
+        ([2, 1], slow),
+        ([4, 1], break_one),
+        ([24, 10], fail_one),
+        ([5, 2], ask),
+        ([4, 8], elect),
+        ([2, 1], full),
+        ([2, 1], down),
     ];
     for (most, kind) in kinds {
-        for _ in 0..chance.within(0..most + 1) {
+        for _ in 0..chance.within(0..most[usize::from(is_quiet)] + 1) {
             let at = chance.within(FIRST..calm);
             faults.push((at, kind(chance, hosts)));
         }
     }
     // A trap waits, so the earlier the better.
-    for _ in 0..chance.within(0..MOST_TRAPS + 1) {
+    for _ in 0..chance.within(0..MOST_TRAPS[usize::from(is_quiet)] + 1) {
         faults.push((chance.within(FIRST..calm / 2), trap(chance, hosts)));
     }
     if !rare.is_empty() && chance.happens(900) {
         let trap = Trap { place: chance.one_of(rare), skips: 0, crash: dies(chance, hosts) };
-        faults.push((FIRST, Fault::Trap(trap)));
+        faults.push((0, Fault::Trap(trap)));
     }
     faults.sort_by_key(|(at, _)| *at);
     faults
@@ -298,9 +307,10 @@ fn cut_off(chance: &mut Chance, hosts: &[Host]) -> Fault {
     }
 }
 
-/// A sink that is down long enough for epochs to wait and sources to pause, soon after the start.
-pub fn down_early(chance: &mut Chance) -> (Micros, Fault) {
-    (chance.within(FIRST..12 * SECOND), Fault::DownOnceOwned(outage(chance, 10 * SECOND)))
+/// Twice a sink that is down long enough for epochs to wait and sources to pause.
+pub fn outages(chance: &mut Chance) -> [(Micros, Fault); 2] {
+    [FIRST..6 * SECOND, 12 * SECOND..25 * SECOND]
+        .map(|time| (chance.within(time), Fault::DownOnceOwned(outage(chance, 10 * SECOND))))
 }
 
 fn down(chance: &mut Chance, _: &[Host]) -> Fault {
@@ -332,7 +342,6 @@ fn full(chance: &mut Chance, hosts: &[Host]) -> Fault {
 }
 
 fn elect(chance: &mut Chance, _: &[Host]) -> Fault {
-    // Shorter than any partition may be silent before nobody waits for it.
     Fault::Elect { draw: chance.draw(), lasts: chance.within(50 * MILLI..400 * MILLI) }
 }
 

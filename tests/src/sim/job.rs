@@ -232,7 +232,7 @@ impl Setting {
         let is_punctual = matches!(cast, Cast::Rivals);
         let topic = chance.happens(400).then(|| TopicSetting::draw(chance, is_punctual));
         // What a job has not read when it drains is not compared.
-        let returns = (topic.is_none() && chance.happens(800)).then(|| GeneratorSource {
+        let returns = (topic.is_none() && chance.happens(900)).then(|| GeneratorSource {
             seed: chance.draw(),
             count: Some(chance.within(300..2000)),
             rate: Some(chance.within(20..100)),
@@ -264,6 +264,8 @@ impl Setting {
             // How much of a topic a job has read that is gone nobody knows.
             cancelled_after: (topic.is_none() && chance.happens(400)).then(|| chance.within(SECOND..15 * SECOND)),
         });
+        let may_pause = chance.happens(if topic.is_some() { 700 } else { 300 });
+        let max_pending_epochs = if may_pause { chance.within(1..4) as u32 } else { MANY_PENDING };
         Self {
             cast,
             parallelism,
@@ -271,7 +273,7 @@ impl Setting {
             interval: Duration::from_millis(chance.within(200..3000)),
             alignment_timeout,
             max_concurrent,
-            max_pending_epochs: if chance.happens(400) { chance.within(1..5) as u32 } else { MANY_PENDING },
+            max_pending_epochs,
             slow_writes,
             short_transfers: chance.one_of(&[0, 0, 50, 500]),
             flawed_reads: chance.one_of(&[0, 0, 10, 50]),
@@ -318,16 +320,25 @@ impl Setting {
 
     /// Whether few epochs that wait for a sink have the sources pause.
     pub fn may_pause(&self) -> bool {
-        self.max_pending < MANY_PENDING
+        self.max_pending_epochs < MANY_PENDING
     }
 
     /// Places to which few jobs come, and this one does.
-    pub fn rare_places(&self) -> &'static [&'static str] {
-        match &self.second {
-            Some(SecondJob { cancelled_after: Some(_), .. }) => &["before-deleted", "after-deleted", "job-deleted"],
-            Some(SecondJob { of_savepoint: true, claims: true, .. }) => &["savepoint-deleted"],
+    pub fn rare_places(&self) -> Vec<&'static str> {
+        let of_topic: &[_] = if self.topic.is_some() { &["before-starts", "after-starts"] } else { &[] };
+        let of_second: &[_] = match &self.second {
+            Some(SecondJob { cancelled_after: Some(_), .. }) => {
+                &["before-deleted", "after-deleted", "job-deleted", "job-deleted"]
+            }
+            Some(SecondJob { of_savepoint: true, claims: true, .. }) => {
+                &["before-savepoint", "savepoint-deleted", "savepoint-deleted"]
+            }
+            Some(SecondJob { of_savepoint: true, .. }) => &["before-savepoint", "after-savepoint"],
             _ => &[],
-        }
+        };
+        let overtakes = self.alignment_timeout.is_some_and(|timeout| timeout.is_zero());
+        let of_barriers: &[_] = if overtakes { &["rows-in-flight-uploaded"] } else { &[] };
+        [of_topic, of_second, of_barriers].concat()
     }
 
     /// Whether some process has tables on its local disk.

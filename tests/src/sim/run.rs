@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{
     disk::LocalDisks,
     doors::Inside,
-    faults::{Crash, Fault, HowToStop, Moment, Outage, Wish, down_early, plan},
+    faults::{Crash, Fault, HowToStop, Moment, Outage, Wish, outages, plan},
     job::{COPY, FINISHED, FIRST, Setting, UPGRADED, WHOLE, inspect, root_of},
     ledger,
     met::{Kind, Met},
@@ -41,6 +41,8 @@ const DRAIN: Micros = 10 * SECOND;
 const LATEST_START: Micros = 20 * SECOND;
 /// One that has not begun so long after the last fault, or its start, does not have to.
 const LATEST_COPY: Micros = 60 * SECOND;
+/// Where rows may be late, a partition has no leader for so many times as long.
+const OF_LATE_ROWS: Micros = 20;
 /// Far more than any run has.
 const MOST_EVENTS: u64 = 5_000_000;
 /// How many of a thousand requests to store and sinks go wrong in good weather, by run.
@@ -81,9 +83,10 @@ pub fn play(seed: u64, told: bool) -> Played {
     let setting = Setting::draw(&mut chance);
     let calm = chance.within(15 * SECOND..60 * SECOND);
     let usual = Weather { trouble: chance.one_of(&USUAL_TROUBLE) };
-    let mut faults = plan(&mut chance, &setting.hosts(FIRST), calm, setting.rare_places());
+    let is_quiet = chance.happens(if setting.topic.is_some() { 600 } else { 200 });
+    let mut faults = plan(&mut chance, &setting.hosts(FIRST), calm, &setting.rare_places(), is_quiet);
     if setting.may_pause() {
-        faults.push(down_early(&mut chance));
+        faults.extend(outages(&mut chance));
     }
     let mut run = Run {
         world: Shared::new(chance),
@@ -614,6 +617,7 @@ impl Run {
                 }
             }
             Fault::Elect { draw, lasts } => {
+                let lasts = if self.setting.is_punctual() { lasts } else { lasts * OF_LATE_ROWS };
                 let mut world = self.world.lock();
                 if let Some(partition) = world.topic.elect(draw, now + lasts) {
                     world.note(format_args!("partition {partition} has no leader"));

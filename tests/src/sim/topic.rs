@@ -55,7 +55,7 @@ impl TopicSetting {
         // Of a partition that is known to be idle nobody waits for what came in the last moments before it is asked again.
         let slack = if is_punctual { idle_timeout + Duration::from_secs(3) } else { Duration::ZERO };
         // Some readers look less often than a watermark is behind.
-        let slowest = chance.one_of(&[1000, 5000, 15_000]);
+        let slowest = chance.one_of(&[1000, 5000, 20_000]);
         let seed = chance.draw();
         Self {
             seed,

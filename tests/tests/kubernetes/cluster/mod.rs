@@ -78,6 +78,8 @@ async fn a_cluster_runs_pods_survives_every_fault_and_leaves_nothing() {
     let unknown = cluster.cut_node("n3").unwrap_err().to_string();
     assert_eq!(unknown, "the cluster has no node `n3`, only: n1, n2");
     drop(cluster);
+    // What was killed goes when the kernel comes to it.
+    until("all is gone", async || traces.are_gone()).await;
     traces.assert_gone();
 }
 

@@ -215,7 +215,9 @@ const MANY_PENDING: u32 = 100;
 impl Setting {
     pub fn draw(chance: &mut Chance) -> Self {
         let parallelism = chance.within(1..5) as u32;
-        let cast = if chance.happens(250) {
+        let reads_topic = chance.happens(400);
+        // Of a topic only rivals know which rows may be late: none.
+        let cast = if chance.happens(if reads_topic { 500 } else { 150 }) {
             Cast::Rivals
         } else {
             let workers = chance.within(2..4) as u8;
@@ -230,7 +232,7 @@ impl Setting {
         orders.stores = chance.within(3..30);
         orders.step_micros = chance.within(200_000..1_500_000);
         let is_punctual = matches!(cast, Cast::Rivals);
-        let topic = chance.happens(400).then(|| TopicSetting::draw(chance, is_punctual));
+        let topic = reads_topic.then(|| TopicSetting::draw(chance, is_punctual));
         // What a job has not read when it drains is not compared.
         let returns = (topic.is_none() && chance.happens(900)).then(|| GeneratorSource {
             seed: chance.draw(),

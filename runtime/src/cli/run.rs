@@ -112,7 +112,7 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
         signals::listen(requests.clone()).map_err(|error| format!("failed to listen for signals: {error}"))?;
     let job = arguments.job.clone();
     let Some(plan) = signals::unless_signalled(&mut signalled, move || given(&job)).await? else {
-        tracing::info!("stopped before the job was planned: nothing was touched");
+        tracing::info!("stopped before the job was planned: nothing was touched, so what earlier runs have kept stays");
         return Ok(());
     };
     let plan = plan?;
@@ -129,7 +129,9 @@ async fn run_job(arguments: &RunArguments, crew: Crew, io: Handle) -> Result<(),
     };
     match prepared {
         None => {
-            tracing::info!("stopped before the job was claimed: nothing was touched");
+            tracing::info!(
+                "stopped before the job was claimed: nothing was touched, so what earlier runs have kept stays"
+            );
             shared.update(|status| status.phase = Phase::Stopped);
         }
         Some(prepared) => {

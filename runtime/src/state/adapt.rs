@@ -26,7 +26,10 @@ const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
 
 #[derive(Debug, Error)]
 pub enum Misfit {
-    #[error("column `{column}` is new and can't be null, and the checkpoint has rows without it; make it nullable")]
+    #[error(
+        "column `{column}` is new, or computed otherwise than before, and can't be null: the checkpoint has rows without it. \
+         Make it nullable, or take the change back"
+    )]
     Missing { column: String },
     #[error(
         "column `{column}` is read now and was not before: the checkpoint has rows without it, which would get null, \

@@ -128,12 +128,10 @@ impl History {
 /// Whether some deduplication keeps columns of its rows that it did not before.
 fn waits_for_more(before: &StreamGraph, after: &StreamGraph) -> bool {
     let kept = |graph: &StreamGraph| -> BTreeMap<OperatorId, BTreeSet<String>> {
-        let of = |node: &Node| match (&node.kind, node.inputs.as_slice()) {
-            (NodeKind::Deduplicate { .. }, [input]) => {
-                let fields = graph.nodes[input.0].schema.fields().clone();
-                Some((node.id.clone(), fields.iter().map(|field| field.name().clone()).collect()))
-            }
-            _ => None,
+        let of = |node: &Node| {
+            let columns = node.known_as.written_as.columns.iter().flatten();
+            let is_so = matches!(node.kind, NodeKind::Deduplicate { .. });
+            is_so.then(|| (node.id.clone(), columns.map(|column| column.text.clone()).collect()))
         };
         graph.nodes.iter().filter_map(of).collect()
     };

@@ -131,19 +131,16 @@ impl Windows {
 
     /// Whether another aggregate differs from this one in a `CAST` alone: the planner takes two such for one name.
     pub fn has_like(&self, aggregate: &Aggregate) -> bool {
-        let (identity, blind) = (aggregate.identity(), without_casts(&aggregate.ours()));
-        self.computed().any(|other| other.identity() != identity && without_casts(&other.ours()) == blind)
-    }
-
-    pub fn computes(&self, identity: &str) -> bool {
-        self.computed().any(|aggregate| aggregate.identity() == identity)
+        let (text, blind) = (aggregate.ours(), without_casts(&aggregate.ours()));
+        self.computed().any(|other| other.ours() != text && without_casts(&other.ours()) == blind)
     }
 }
 
 impl Aggregate {
-    /// What it computes, whatever it is called: what its state is known by over versions.
-    pub fn identity(&self) -> String {
-        self.ours()
+    /// What it computes over rows of `from`, whatever it and its columns are called: what its state is known by over
+    /// versions.
+    pub fn identity(&self, version: &Version, from: &str) -> String {
+        written_out(version, from, &self.ours())
     }
 
     pub fn ours(&self) -> String {
@@ -201,6 +198,35 @@ impl Function {
             Self::Avg => "AVG",
         }
     }
+}
+
+/// The text of an expression over the rows of `from`, with what views compute written out.
+fn written_out(version: &Version, from: &str, text: &str) -> String {
+    let Some(view) = version.view(from) else { return text.to_owned() };
+    let below = view.body.from();
+    let Body::Select(select) = &view.body else { return written_out(version, below, text) };
+    let meaning = |word: &str| {
+        let item = select.items.iter().find(|item| item.name == word)?;
+        let text = &item.expr.ours;
+        Some(if item.expr.column.is_some() { text.clone() } else { format!("({text})") })
+    };
+    written_out(version, below, &with_words(text, meaning))
+}
+
+/// A text with another one in the place of some words, but not in quotes.
+fn with_words(text: &str, meaning: impl Fn(&str) -> Option<String>) -> String {
+    let put = |word: &str| meaning(word).unwrap_or_else(|| word.to_owned());
+    let (mut put_out, mut word, mut is_quoted) = (String::new(), String::new(), false);
+    for c in text.chars() {
+        if !is_quoted && (c.is_alphanumeric() || c == '_') {
+            word.push(c);
+            continue;
+        }
+        put_out += &put(&std::mem::take(&mut word));
+        is_quoted ^= c == '\'';
+        put_out.push(c);
+    }
+    put_out + &put(&word)
 }
 
 /// An expression's text with what is cast in the place of each `CAST`.
@@ -278,4 +304,19 @@ pub fn of_item(item: &Item, inner: &[Column]) -> Column {
 pub fn kind_of(expr: &Expr, inner: &[Column]) -> Kind {
     let plain = expr.column.as_ref().and_then(|name| inner.iter().find(|column| column.name == *name));
     plain.map_or(expr.kind, |column| column.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_view_computes_is_written_out_and_quoted_text_stays() {
+        let meaning = |word: &str| (word == "x1").then(|| "(id + 2)".to_owned());
+        assert_eq!(
+            with_words("SUM(x1) FILTER (WHERE x10 = 'x1''s x1')", meaning),
+            "SUM((id + 2)) FILTER (WHERE x10 = 'x1''s x1')"
+        );
+        assert_eq!(with_words("x1", meaning), "(id + 2)");
+    }
 }

@@ -263,10 +263,16 @@ impl Translator<'_> {
 
     /// The span since which an aggregate is there.
     fn since(&self, name: &str, aggregate: &Aggregate, span: usize) -> usize {
-        let identity = aggregate.identity();
-        let has = |span: &usize| match self.spans[*span].version.view(name).map(|view| &view.body) {
-            Some(Body::Windows(windows)) => windows.computes(&identity),
-            _ => false,
+        let windows = |span: usize| match self.spans[span].version.view(name).map(|view| &view.body) {
+            Some(Body::Windows(windows)) => Some(windows),
+            _ => None,
+        };
+        let identity = |aggregate: &Aggregate, span: usize| {
+            windows(span).map(|windows| aggregate.identity(&self.spans[span].version, &windows.from))
+        };
+        let wanted = identity(aggregate, span);
+        let has = |span: &usize| {
+            windows(*span).is_some_and(|windows| windows.computed().any(|other| identity(other, *span) == wanted))
         };
         (0..=span).rev().take_while(has).last().unwrap_or(span)
     }

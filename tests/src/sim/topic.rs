@@ -29,8 +29,8 @@ pub struct TopicSetting {
     pub idle_timeout: Duration,
     /// How far the watermark stays behind.
     pub delay: Duration,
-    /// How often readers look for partitions.
-    pub discovery: Duration,
+    /// How often readers look for partitions; `None` where none is made later.
+    pub discovery: Option<Duration>,
     /// Whether brokers tell readers that a partition has nothing more.
     pub tells: bool,
     /// How long ids are remembered.
@@ -46,7 +46,8 @@ impl TopicSetting {
     pub fn draw(chance: &mut Chance, is_punctual: bool) -> Self {
         let lasts = chance.within(15..50) * SECOND;
         let old = chance.within(1..6);
-        let young = chance.within(0..4);
+        let grows = chance.happens(600);
+        let young = if grows { chance.within(1..4) } else { 0 };
         let mut born: Vec<Micros> =
             (0..old).map(|_| 0).chain((0..young).map(|_| chance.within(SECOND..lasts))).collect();
         // A topic has the partitions from 0 on, whenever it is asked.
@@ -63,7 +64,7 @@ impl TopicSetting {
             lasts,
             idle_timeout,
             delay: Duration::from_millis(LATEST) + slack,
-            discovery: Duration::from_millis(chance.within(300..slowest)),
+            discovery: grows.then(|| Duration::from_millis(chance.within(300..slowest))),
             tells: chance.happens(500),
             ttl: Duration::from_secs(chance.one_of(&[4, 8, 20, 3600])),
             of_one_amount: seed % 5 < 2,

@@ -1,6 +1,6 @@
 //! A source that reads a [`super::topic`], by the contract of a reader and the rules of the one for Apache Kafka: a partition
 //! belongs to the reader whose number it has, positions are offsets, a look finds partitions that are new to this reader,
-//! and all are known when a look has found as many as the one before.
+//! and all are known when a look has found as many as the one before. Where no partition is made later, nobody looks.
 //!
 //! An answer has what partitions have in no order among them, and not of each. After a pause the first one has much of one
 //! partition and nothing of the others, as what a client has fetched ahead. Readers are told of a checkpoint that has
@@ -42,7 +42,7 @@ pub struct TopicSource {
     /// Whose positions it tells.
     pub job: String,
     pub idle_timeout: Duration,
-    pub discovery: Duration,
+    pub discovery: Option<Duration>,
     pub tells: bool,
 }
 
@@ -95,7 +95,7 @@ impl Source for TopicSource {
             splits: Vec::new(),
             partitions: 0,
             known_at,
-            next_look: known_at + self.discovery,
+            next_look: self.discovery.map(|pause| known_at + pause),
             asked_until: known_at,
             back_at: None,
         };
@@ -115,7 +115,7 @@ struct Reader {
     /// How many the topic had at the last look, of all readers.
     partitions: usize,
     known_at: Duration,
-    next_look: Duration,
+    next_look: Option<Duration>,
     /// When it was asked last, or was still being asked.
     asked_until: Duration,
     /// It was not asked for longer than a partition may be silent, up to then, and has given nothing since.
@@ -266,13 +266,13 @@ fn rows(records: &[Record]) -> RecordBatch {
 #[async_trait(?Send)]
 impl SourceReader for Reader {
     async fn fetch(&mut self) -> Result<Fetched, SourceError> {
-        self.note_return();
         loop {
+            self.note_return();
             let asked_at = env::monotonic();
             self.asked_until = asked_at;
             self.travel().await;
-            if asked_at >= self.next_look {
-                self.next_look = env::monotonic() + self.source.discovery;
+            if self.next_look.is_some_and(|due| asked_at >= due) {
+                self.next_look = self.source.discovery.map(|pause| env::monotonic() + pause);
                 if let Some(found) = self.look(asked_at) {
                     return Ok(found);
                 }
@@ -298,10 +298,13 @@ impl SourceReader for Reader {
     }
 
     fn splits_known_at(&self) -> Option<Duration> {
-        Some(self.known_at)
+        self.source.discovery.map(|_| self.known_at)
     }
 
     async fn look_for_splits(&mut self) -> Result<bool, SourceError> {
+        if self.source.discovery.is_none() {
+            return Ok(false);
+        }
         let (begun, mut changed) = (env::monotonic(), false);
         for _ in 0..LOOKS {
             let asked_at = env::monotonic();

@@ -1,10 +1,13 @@
 //! One expression: the walk over the kinds that are supported.
 
 use arrow::datatypes::DataType;
-use datafusion_sql::sqlparser::ast::{BinaryOperator, CastKind, Expr, Spanned, Value};
+use datafusion_sql::sqlparser::ast::{BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, Spanned, Value};
 
 use super::{Clause, Context, MAX_DEPTH, Resolver, instant, number, types};
 use crate::sql::error::{Position, SqlError};
+
+/// CEIL and FLOOR of one argument.
+const WHOLE: CeilFloorKind = CeilFloorKind::DateTimeField(DateTimeField::NoDateTime);
 
 /// Where the expression begins, as far as the syntax tree knows.
 pub(in crate::sql) fn start(expr: &Expr) -> Option<Position> {
@@ -62,6 +65,10 @@ impl Resolver<'_> {
             }
             Expr::TypedString(typed) => types::check(&typed.data_type, near),
             Expr::Function(function) => self.function(function, context),
+            Expr::Ceil { field, .. } | Expr::Floor { field, .. } if *field != WHOLE => Err(SqlError::new(
+                near,
+                "CEIL and FLOOR to a unit are not supported yet; accepted is one argument, and date_trunc('day', …) for an instant",
+            )),
             Expr::Nested(inner)
             | Expr::IsFalse(inner)
             | Expr::IsNotFalse(inner)
@@ -88,6 +95,10 @@ impl Resolver<'_> {
             Expr::BinaryOp { op: op @ (BinaryOperator::AtArrow | BinaryOperator::ArrowAt), .. } => Err(SqlError::new(
                 near,
                 format!("found the operator {op}, which is not supported; {}", crate::sql::text::OPERATORS),
+            )),
+            Expr::Like { escape_char: Some(_), .. } | Expr::ILike { escape_char: Some(_), .. } => Err(SqlError::new(
+                near,
+                "ESCAPE is not supported yet; `\\` in front of `%`, `_` or `\\` takes these as they are",
             )),
             Expr::Interval(interval) => self.expr(&mut interval.value, context),
             Expr::IsDistinctFrom(left, right)

@@ -149,6 +149,19 @@ fn constructs_of_others_are_not_supported_yet() {
     let matched = "SELECT * FROM orders MATCH_RECOGNIZE (PARTITION BY store_id ORDER BY ts MEASURES A.ts AS t PATTERN (A B) DEFINE A AS true)";
     refused(matched, "MATCH_RECOGNIZE", &["MATCH_RECOGNIZE is not supported yet"]);
     refused("SELECT ts FROM orders /*+ STATE_TTL('a' = '1h') */", "/*+", &["hints", "not supported yet"]);
+    for escaped in ["note LIKE 'a!%' ESCAPE '!'", "note NOT ILIKE 'a!%' ESCAPE '!'"] {
+        refused(
+            &format!("SELECT ts FROM orders WHERE {escaped}"),
+            "note",
+            &["ESCAPE is not supported yet", "`\\` in front"],
+        );
+    }
+    for (rounded, first) in
+        [("FLOOR(ts TO DAY)", "ts TO"), ("CEIL(ts TO HOUR)", "ts TO"), ("FLOOR(amount, 1)", "amount")]
+    {
+        let sql = format!("SELECT {rounded} AS d FROM orders");
+        refused(&sql, first, &["to a unit are not supported yet", "date_trunc"]);
+    }
     refused("SELECT ts FROM orders JOIN stores ON true", "JOIN", &["JOIN is not supported yet"]);
     graph("INSERT INTO totals SELECT ts /* + a comment */ FROM orders");
 }

@@ -315,7 +315,11 @@ fn lines() -> Vec<Line> {
             "a column that is not null, in rows that lack it",
             vec![Play {
                 new: (needs_c, first("totals", "a, c", "k", "orders")),
-                ..held(&first("totals", "a", "k", "orders"), "", Err("column `c` is new and can't be null"))
+                ..held(
+                    &first("totals", "a", "k", "orders"),
+                    "",
+                    Err("column `c` is new, or computed otherwise than before, and can't be null"),
+                )
             }],
         ),
         line(

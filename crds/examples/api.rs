@@ -18,8 +18,10 @@ const INTRODUCTION: &str = "\
 # HTTP API of a job
 
 Generated from `crds/src/endpoint.rs` and `crds/src/api.rs`. `tidegate run` and `tidegate coordinator` serve it at
-`--listen`, a worker `/metrics` and `/livez` alone. Bodies are JSON. What is refused is answered with 400, 404 or 409 and
-one line of text: what was found, and what is accepted.
+`--listen`, a worker `/metrics`, `/livez` and `/readyz` alone. Bodies are JSON, of at most 64 KiB. What is refused is answered
+with 400, 404 or 409 (413 and 408 for a body that is too long or takes longer than 10 s) and one line of text: what was
+found, and what is accepted. A process has at most 128 connections at a time; one on which nobody asks anything for 10 s is
+closed.
 
 | call | takes | gives | answers | |
 |---|---|---|---|---|";

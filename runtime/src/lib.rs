@@ -18,6 +18,7 @@ pub mod fault;
 pub mod features;
 pub mod format;
 pub mod graph;
+mod http;
 pub mod ids;
 pub mod inspect;
 pub mod job;

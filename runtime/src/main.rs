@@ -1,7 +1,5 @@
 //! The `tidegate` program: arguments and wiring.
 
-use std::process::ExitCode;
-
 use clap::Parser;
 use tidegate::cli::{self, Arguments};
 
@@ -10,6 +8,6 @@ use tidegate::cli::{self, Arguments};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-fn main() -> ExitCode {
+fn main() {
     cli::main(Arguments::parse())
 }

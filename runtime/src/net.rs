@@ -117,21 +117,6 @@ async fn next(listener: &mut Listener) -> Stream {
     }
 }
 
-impl axum::serve::Listener for Listener {
-    type Io = Stream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Stream, SocketAddr) {
-        let here = SocketAddr::from(([0, 0, 0, 0], 0));
-        // Nobody looks at who connects.
-        (next(self).await, here)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.address()
-    }
-}
-
 /// Connects gRPC channels.
 #[derive(Debug, Clone, Copy)]
 pub struct Connector;

@@ -1,6 +1,7 @@
 //! The command line: `tidegate run | coordinator | worker | validate | inspect`.
 
 mod arguments;
+mod exit;
 mod inspect;
 mod last_word;
 mod logs;
@@ -11,10 +12,11 @@ mod stdout;
 mod validate;
 mod work;
 
-use std::{io::Write, path::Path, process::ExitCode, sync::Arc};
+use std::{io::Write, path::Path, sync::Arc};
 
 pub use arguments::Arguments;
 use arguments::{Command, JobArguments};
+use exit::Exit;
 use last_word::LastWord;
 use run::Crew;
 use tidegate_crds::{
@@ -28,13 +30,16 @@ use crate::{env, failure::Reason, job::JobPlan, metrics::Metrics};
 /// before, are planned on it.
 const STACK: usize = 64 << 20;
 
-/// Does what the arguments say; errors go to standard error, in words for the user.
-pub fn main(arguments: Arguments) -> ExitCode {
+/// Does what the arguments say, and ends the process; errors go to standard error, in words for the user.
+pub fn main(arguments: Arguments) -> ! {
     logs::start(arguments.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("failed to start threads: {error}")),
+        Err(error) => {
+            tell(&format!("failed to start threads: {error}"));
+            Exit::Failure.at_once();
+        }
     };
     let handle = runtime.handle().clone();
     let result = runtime.block_on(async {
@@ -55,20 +60,22 @@ pub fn main(arguments: Arguments) -> ExitCode {
             Command::Inspect(inspect) => inspect::inspect(inspect).await,
         }
     });
+    let exit = match result {
+        Ok(()) => Exit::Success,
+        Err(message) => {
+            tell(&message);
+            Exit::Failure
+        }
+    };
     // What is still under way, such as an upload of an attempt that has failed, must not hold the exit back.
-    runtime.shutdown_background();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => fail(&message),
-    }
+    exit.at_once()
 }
 
-fn fail(message: &str) -> ExitCode {
+fn tell(message: &str) {
     for line in message.lines() {
         // Nobody may be there to read it.
         let _unread = writeln!(std::io::stderr(), "error: {line}");
     }
-    ExitCode::FAILURE
 }
 
 /// Reads the document that the arguments name.

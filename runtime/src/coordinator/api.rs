@@ -1,11 +1,11 @@
 //! The HTTP API: status, checkpoints, savepoints, metrics, health, and ways to stop and to rescale the job.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, State},
+    extract::{DefaultBodyLimit, FromRequest, Path, State, rejection::BytesRejection},
     http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::{delete, get, post},
@@ -22,7 +22,12 @@ use tidegate_crds::{
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::shared::Shared;
-use crate::{metrics::Metrics, net::Listener};
+use crate::{env, http, metrics::Metrics, net::Listener};
+
+/// Bytes of a request's body, at most.
+const LONGEST_BODY: usize = 64 << 10;
+/// In which the whole of it has to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the API speaks for.
 #[derive(Clone)]
@@ -114,12 +119,7 @@ pub async fn serve(
 ) -> std::io::Result<SocketAddr> {
     let listener = Listener::bind(listen).await?;
     let address = listener.address()?;
-    let router = router(shared, requests);
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the HTTP API has ended");
-        }
-    });
+    http::serve(listener, router(shared, requests));
     Ok(address)
 }
 
@@ -140,6 +140,7 @@ pub fn router(shared: Arc<Shared>, requests: UnboundedSender<Request>) -> Router
         Call::Live => router.route(path, get(live)),
         Call::Ready => router.route(path, get(ready)),
     });
+    let served = served.layer(DefaultBodyLimit::max(LONGEST_BODY));
     served.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(Served { shared, requests })
 }
 
@@ -177,7 +178,7 @@ async fn take_checkpoint(State(served): State<Served>) -> Result<(StatusCode, Js
 }
 
 /// May be asked any number of times, at any time: a job that has ended stays as it is.
-async fn stop_job(State(served): State<Served>, body: Bytes) -> Result<(StatusCode, Json<JobStatus>), Refused> {
+async fn stop_job(State(served): State<Served>, Sent(body): Sent) -> Result<(StatusCode, Json<JobStatus>), Refused> {
     let accepted = r#"{"purpose": "Suspend" or "Cancel", "finalCheckpoint": true (the default) or false, "savepoint": a name, "drain": true or false (the default)}"#;
     let request: StopRequest = parse(&body, accepted)?;
     if !request.final_checkpoint && (request.drain || request.savepoint.is_some()) {
@@ -211,7 +212,7 @@ async fn savepoint(State(served): State<Served>, Path(name): Path<String>) -> Re
 
 async fn take_savepoint(
     State(served): State<Served>,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Result<(StatusCode, Json<SavepointStatus>), Refused> {
     let SavepointRequest { name } = parse(&body, r#"{"name": "before-the-upgrade"}"#)?;
     let status = served.ask(|answer| Request::Savepoint { name, then: None, answer }).await?;
@@ -223,10 +224,38 @@ async fn delete_savepoint(State(served): State<Served>, Path(name): Path<String>
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn rescale(State(served): State<Served>, body: Bytes) -> Result<(StatusCode, Json<JobStatus>), Refused> {
+async fn rescale(State(served): State<Served>, Sent(body): Sent) -> Result<(StatusCode, Json<JobStatus>), Refused> {
     let RescaleRequest { parallelism } = parse(&body, r#"{"parallelism": 3}"#)?;
     served.ask(|answer| Request::Rescale { parallelism, answer }).await?;
     Ok((StatusCode::ACCEPTED, Json(served.shared.status())))
+}
+
+/// The body of a request.
+struct Sent(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Refused;
+
+    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Refused> {
+        Self::within(BODY_TIMEOUT, Bytes::from_request(request, state)).await
+    }
+}
+
+impl Sent {
+    async fn within(
+        limit: Duration,
+        body: impl Future<Output = Result<Bytes, BytesRejection>>,
+    ) -> Result<Self, Refused> {
+        let (status, message) = match env::within(limit, body).await {
+            Some(Ok(body)) => return Ok(Self(body)),
+            Some(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                (error.status(), format!("the body is too long; accepted are at most {LONGEST_BODY} bytes"))
+            }
+            Some(Err(error)) => (error.status(), "the body ended before it was complete".to_owned()),
+            None => (StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {limit:?}")),
+        };
+        Err(Refused { status, message })
+    }
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes, accepted: &str) -> Result<T, Refused> {
@@ -272,5 +301,40 @@ async fn ready(State(served): State<Served>) -> (StatusCode, String) {
     match served.shared.status().phase {
         Phase::Running => (StatusCode::OK, "ok".to_owned()),
         phase => (StatusCode::SERVICE_UNAVAILABLE, format!("{phase:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::{Body, to_bytes},
+        http::Request,
+    };
+    use futures::stream;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// What a call answers that takes such a body.
+    async fn answer(body: Body) -> (StatusCode, String) {
+        let take = |Sent(body): Sent| async move { format!("{} bytes", body.len()) };
+        let router = Router::new().route("/", post(take)).layer(DefaultBodyLimit::max(LONGEST_BODY));
+        let answer = router.oneshot(Request::post("/").body(body).unwrap()).await.unwrap();
+        let status = answer.status();
+        let words = to_bytes(answer.into_body(), LONGEST_BODY).await.unwrap();
+        (status, String::from_utf8(words.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_body_that_can_not_be_taken_is_refused_in_our_words() {
+        assert_eq!(answer(Body::from(vec![b' '; LONGEST_BODY])).await, (StatusCode::OK, "65536 bytes".to_owned()));
+        let refused = "the body is too long; accepted are at most 65536 bytes\n";
+        let too_long = answer(Body::from(vec![b' '; LONGEST_BODY + 1])).await;
+        assert_eq!(too_long, (StatusCode::PAYLOAD_TOO_LARGE, refused.to_owned()));
+        let broken = answer(Body::from_stream(stream::iter([Ok("{"), Err("gone")]))).await;
+        assert_eq!(broken, (StatusCode::BAD_REQUEST, "the body ended before it was complete\n".to_owned()));
+        let never = Sent::within(Duration::from_millis(5), std::future::pending()).await.map(|_| ());
+        let message = "the body did not come within 5ms".to_owned();
+        assert_eq!(never, Err(Refused { status: StatusCode::REQUEST_TIMEOUT, message }));
     }
 }

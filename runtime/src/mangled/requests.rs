@@ -7,7 +7,10 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 use tidegate_crds::{StreamJob, api::Phase};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::mpsc::unbounded_channel,
+};
 use tonic::codegen::Service;
 
 use super::{assert_plain, outcome};
@@ -53,6 +56,8 @@ pub fn request(bytes: &[u8]) {
     // A path can be too long for a request.
     let Ok(request) = request.body(Body::from(rest.to_vec())) else { return };
     let Some(shared) = shared() else { unreachable!("the job is no job") };
+    let Some(timers) = timers() else { unreachable!("no timers") };
+    let _entered = timers.enter();
     let (requests, mut requested) = unbounded_channel();
     let mut router = router(shared, requests);
     let asked = async {
@@ -91,6 +96,12 @@ fn answer(request: api::Request) {
         api::Request::DeleteSavepoint { name, answer } => _ = answer.send(Err(named(&name))),
         api::Request::Drain { answer, .. } | api::Request::Rescale { answer, .. } => _ = answer.send(Ok(())),
     }
+}
+
+/// A body has so long to come.
+fn timers() -> Option<&'static Runtime> {
+    static TIMERS: OnceLock<Option<Runtime>> = OnceLock::new();
+    TIMERS.get_or_init(|| Builder::new_current_thread().enable_time().build().ok()).as_ref()
 }
 
 fn shared() -> Option<Arc<Shared>> {

@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -57,8 +57,8 @@ pub struct LocalFolder {
 struct Home {
     path: PathBuf,
     next: AtomicU64,
-    /// Locked for as long as it is open.
-    _lock: File,
+    /// Locked for as long as it is open. None once the folder is deleted for good.
+    lock: Mutex<Option<File>>,
 }
 
 impl LocalFolder {
@@ -66,14 +66,9 @@ impl LocalFolder {
     pub fn create(parent: &Path) -> Result<Self, LocalError> {
         fs::create_dir_all(parent).map_err(LocalError::at("create", parent))?;
         sweep(parent);
-        let id = env::unique_id();
-        let unlocked = parent.join(format!("{UNLOCKED}{id}"));
-        DirBuilder::new().mode(0o700).create(&unlocked).map_err(LocalError::at("create", &unlocked))?;
-        let lock = File::create_new(unlocked.join(LOCK)).map_err(LocalError::at("create a lock in", &unlocked))?;
-        lock.lock().map_err(LocalError::at("lock", &unlocked))?;
-        let path = parent.join(format!("{PREFIX}{id}"));
-        fs::rename(&unlocked, &path).map_err(LocalError::at("create", &path))?;
-        Ok(Self { home: Arc::new(Home { path, next: AtomicU64::new(0), _lock: lock }) })
+        let path = parent.join(format!("{PREFIX}{}", env::unique_id()));
+        let lock = Mutex::new(Some(make(&path)?));
+        Ok(Self { home: Arc::new(Home { path, next: AtomicU64::new(0), lock }) })
     }
 
     pub fn path(&self) -> &Path {
@@ -82,15 +77,53 @@ impl LocalFolder {
 
     /// Deletes it now: who still has something in it fails.
     pub fn remove(&self) {
-        remove(&self.home.path);
+        let _locked_until_then = self.home.lock().take();
+        let path = &self.home.path;
+        remove_aside(path, &path.with_file_name(format!("{PREFIX}{}", env::unique_id())));
     }
 
     /// A new empty folder in it, whose name begins with `name`.
     pub fn scratch(&self, name: &str) -> Result<Scratch, LocalError> {
         let number = self.home.next.fetch_add(1, Ordering::Relaxed);
         let path = self.home.path.join(format!("{name}-{number}"));
-        fs::create_dir(&path).map_err(LocalError::at("create", &path))?;
+        let created = match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.home.make_anew()?;
+                fs::create_dir(&path)
+            }
+            created => created,
+        };
+        created.map_err(LocalError::at("create", &path))?;
         Ok(Scratch { path, folder: self.clone() })
+    }
+}
+
+/// Makes a process's folder, and locks it.
+fn make(path: &Path) -> Result<File, LocalError> {
+    let unlocked = path.with_file_name(format!("{UNLOCKED}{}", env::unique_id()));
+    DirBuilder::new().mode(0o700).create(&unlocked).map_err(LocalError::at("create", &unlocked))?;
+    let lock = File::create_new(unlocked.join(LOCK)).map_err(LocalError::at("create a lock in", &unlocked))?;
+    lock.lock().map_err(LocalError::at("lock", &unlocked))?;
+    fs::rename(&unlocked, path).map_err(LocalError::at("create", path))?;
+    Ok(lock)
+}
+
+impl Home {
+    /// Somebody has tidied up, such as a cleaner of `/tmp`. Whoever had something in it fails, and begins anew.
+    fn make_anew(&self) -> Result<(), LocalError> {
+        let mut lock = self.lock();
+        let Some(lock) = lock.as_mut().filter(|_| !self.path.exists()) else { return Ok(()) };
+        if let Some(parent) = self.path.parent() {
+            fs::create_dir_all(parent).map_err(LocalError::at("create", parent))?;
+        }
+        *lock = make(&self.path)?;
+        tracing::warn!(folder = %self.path.display(), "somebody has deleted the local folder, it is made anew");
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<File>> {
+        // A lock is put in or taken out as a whole: a panic elsewhere leaves it usable.
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,8 +153,13 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        remove(&self.path);
+        remove_aside(&self.path, &self.path.with_added_extension("deleted"));
     }
+}
+
+/// Under another name at first: who still writes does not find it any more, so nothing comes into it while it is deleted.
+fn remove_aside(path: &Path, aside: &Path) {
+    remove(if fs::rename(path, aside).is_ok() { aside } else { path });
 }
 
 fn remove(path: &Path) {
@@ -195,6 +233,44 @@ mod tests {
         assert!(beside.path() != scratch.path() && beside.path().is_dir(), "a folder in it keeps it");
         drop((scratch, beside));
         assert_eq!(names(parent.path()), ["tidegate-of-somebody-else"], "what has no lock is not ours");
+    }
+
+    #[test]
+    fn a_folder_that_somebody_has_deleted_is_made_anew_and_stays_ours() {
+        let parent = tempfile::tempdir().unwrap();
+        let below = parent.path().join("local");
+        let folder = LocalFolder::create(&below).unwrap();
+        for deleted in [folder.path(), &below] {
+            let lost = folder.scratch("state").unwrap();
+            fs::remove_dir_all(deleted).unwrap();
+            let scratch = folder.scratch("state").unwrap();
+            assert!(scratch.path().is_dir());
+            drop(lost);
+            // Of another process, which sweeps.
+            drop(LocalFolder::create(&below).unwrap());
+            assert!(scratch.path().is_dir());
+        }
+        drop(folder);
+        assert_eq!(names(&below).len(), 0);
+    }
+
+    #[test]
+    fn what_is_written_while_the_folder_is_deleted_holds_nobody_up() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = LocalFolder::create(parent.path()).unwrap();
+        let scratch = folder.scratch("state").unwrap();
+        let path = scratch.path().to_owned();
+        let writes = std::thread::spawn(move || {
+            // Until it finds the folder no more.
+            (0..).take_while(|number| fs::write(path.join(format!("{number}.sst")), "entries").is_ok()).count()
+        });
+        while fs::read_dir(scratch.path()).unwrap().count() < 100 {
+            std::thread::yield_now();
+        }
+        folder.remove();
+        assert!(writes.join().unwrap() >= 100);
+        assert!(folder.scratch("state").is_err(), "it is not made anew");
+        assert_eq!(names(parent.path()).len(), 0);
     }
 
     #[test]

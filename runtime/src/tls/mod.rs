@@ -6,12 +6,21 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use thiserror::Error;
-use tonic::transport::{Endpoint, Server};
+use tonic::{
+    body::Body,
+    codegen::http::{HeaderValue, Response, header::DATE},
+    transport::{Endpoint, Server},
+};
+use tower::{
+    layer::util::{Identity, Stack},
+    util::MapResponseLayer,
+};
 
-use crate::features::NotBuilt;
+use crate::{env, features::NotBuilt};
 
 #[cfg(not(feature = "tls"))]
 pub use self::absent::Tls;
@@ -55,6 +64,17 @@ pub enum TlsError {
     Refused(#[from] tonic::transport::Error),
 }
 
+/// Dates its answers by [`env`]. By itself the library asks the machine, whose time no simulation decides on.
+pub type Dating = Server<Stack<MapResponseLayer<fn(Response<Body>) -> Response<Body>>, Identity>>;
+
+fn dated(mut response: Response<Body>) -> Response<Body> {
+    let now = UNIX_EPOCH + Duration::from_millis(env::wall_clock_ms());
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
+}
+
 /// Why a process can't be reached by others.
 #[derive(Debug, Error)]
 pub enum ListenError {
@@ -75,11 +95,12 @@ impl Security {
         }
     }
 
-    pub fn server(&self) -> Result<Server, TlsError> {
-        Ok(match self {
+    pub fn server(&self) -> Result<Dating, TlsError> {
+        let server = match self {
             Self::Plain => Server::builder(),
             Self::Mutual(tls) => tls.server()?,
-        })
+        };
+        Ok(server.layer(MapResponseLayer::new(dated as fn(_) -> _)))
     }
 
     /// The way to a process at `host:port`.

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 
-use crate::{metrics::Metrics, net::Listener};
+use crate::{http, metrics::Metrics, net::Listener};
 
 /// Whether the job that this worker belongs to runs.
 #[derive(Debug, Clone, Default)]
@@ -38,11 +38,7 @@ pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, readiness: Readine
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .with_state(Served { metrics, readiness });
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the HTTP API has ended");
-        }
-    });
+    http::serve(listener, router);
     Ok(address)
 }
 

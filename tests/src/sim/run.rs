@@ -10,6 +10,7 @@ use tidegate_crds::api::{StopPurpose, StopRequest};
 use tokio::sync::oneshot;
 
 use super::{
+    digests::without_checksums,
     disk::LocalDisks,
     doors::Inside,
     faults::{Crash, Fault, HowToStop, Moment, Outage, Wish, outages, plan},
@@ -305,7 +306,7 @@ impl Run {
         }
         let Some(ended) = ended else { return };
         let word = ended.unwrap_or_else(|panic| panic.to_string());
-        self.note(host, &format!("ends: {word}"));
+        self.note(host, &format!("ends: {}", without_checksums(&word)));
         self.remove(host, false);
         let (now, root) = (self.now(), root_of(host.generation()));
         if word == FINISHED {

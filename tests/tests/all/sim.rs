@@ -14,9 +14,7 @@ const SEEDS_OF_COMMIT: u64 = 20;
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    // In seed 0 one play in some ten differs on a machine that others use: h2 remembers streams that were reset for a second of
-    // the real clock.
-    for seed in 1..9 {
+    for seed in 0..10 {
         let (first, second) = (play(seed, false), play(seed, false));
         assert_eq!(first.events, second.events, "seed {seed}: {}\n{}", first.tail, second.tail);
         assert_eq!(first.digest, second.digest, "seed {seed}: {}\n{}", first.tail, second.tail);

@@ -26,6 +26,9 @@ pub(super) const RUNS: i32 = 4;
 const OPEN_FILES: i32 = 512;
 /// Small merges go on beside a large one, which takes minutes: who writes would wait for them. Of these, a quarter writes files.
 const THREADS: i32 = 4;
+/// The list of a table's files grows with every change, and is uploaded with each checkpoint: beyond so many bytes a new one
+/// takes its place, which says only what there is.
+pub(super) const LIST_BYTES: usize = 64 << 10;
 const LOG_BYTES: usize = 1 << 20;
 const READ_AHEAD: usize = 2 << 20;
 
@@ -59,6 +62,7 @@ pub(super) fn table(engine: &Engine, oldest: Arc<AtomicI64>) -> Options {
             CompactionDecision::Keep
         }
     });
+    options.set_max_manifest_file_size(LIST_BYTES);
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(1);
     options.set_max_log_file_size(LOG_BYTES);

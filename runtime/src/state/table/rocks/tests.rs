@@ -107,6 +107,35 @@ fn a_checkpoint_has_the_files_of_the_one_before_and_new_ones_also_after_a_restar
 }
 
 #[test]
+fn the_list_of_a_tables_files_grows_no_longer_than_it_may() {
+    let parent = tempfile::tempdir().unwrap();
+    let engine = engine(parent.path());
+    let mut table = RocksTable::create(&engine, "table").unwrap();
+    let mut lists = BTreeSet::new();
+    // A checkpoint adds some 200 bytes to it.
+    for epoch in 0..1_500 {
+        put(&mut table, [epoch % 10].into_iter());
+        let frozen = table.freeze(encode).unwrap();
+        let files = frozen.files().unwrap();
+        let [list] = files.iter().filter(|file| !file.never_changes).collect::<Vec<_>>()[..] else {
+            panic!("epoch {epoch}: of {files:?} one is the list")
+        };
+        assert!(
+            list.bytes < options::LIST_BYTES as u64 + 4096,
+            "epoch {epoch}: {} has {} bytes",
+            list.name,
+            list.bytes
+        );
+        if lists.insert(list.name.clone()) {
+            let carried = carry(&engine, &frozen, 0..GROUPS);
+            let restored = RocksTable::restore(&engine, "again", 0..GROUPS, &[carried], i64::MIN).unwrap();
+            assert_eq!(times(&restored), (0..=epoch.min(9)).collect(), "epoch {epoch}");
+        }
+    }
+    assert!(lists.len() > 2, "it is to be begun anew now and then: {lists:?}");
+}
+
+#[test]
 fn other_key_groups_take_their_own_entries_out_of_each_former_table() {
     let parent = tempfile::tempdir().unwrap();
     let engine = engine(parent.path());

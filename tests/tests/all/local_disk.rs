@@ -1,7 +1,7 @@
-//! A local disk that has no room for the tables of RocksDB, and then has. No servers.
+//! A local disk that has no room for the tables of RocksDB, and then has, or on which somebody tidies up. No servers.
 
 use std::{
-    fs::{File, remove_file},
+    fs::{File, read_dir, remove_dir_all, remove_file},
     io::Write,
     path::{Path, PathBuf},
     process::Command,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tidegate_crds::api::{FailureReason, JobStatus};
+use tidegate_crds::api::{FailureReason, JobStatus, Phase};
 use tidegate_tests::{job::End, local::Local, skip::skip, world::PATIENCE};
 
 const ORDERS: u64 = 300_000;
@@ -122,5 +122,33 @@ async fn a_job_tells_that_there_is_no_room_and_goes_on_when_there_is() {
     drop(filler);
     assert_eq!(process.await_end(PATIENCE), End::Finished);
     assert!(!process.log().contains("no restart will get past it"), "{}", process.log());
+    local.assert_sales();
+}
+
+/// As a cleaner of `/tmp` does. What a job in memory keeps elsewhere needs no such folder.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_folder_is_deleted_goes_on_from_its_checkpoint_with_a_new_one() {
+    let (local, folder) = (Local::new(ORDERS), tempfile::tempdir().unwrap());
+    let restart = r#"{"fixedDelay": {"delay": "20ms", "attempts": 1000000}}"#;
+    let mut job = local
+        .sales_job()
+        .paced(ORDERS)
+        .set("spec.stateBackend", "RocksDB")
+        .set("spec.checkpoint.interval", "100ms")
+        .set("spec.restart", restart)
+        .env("TIDEGATE_LOCAL_FOLDER", folder.path().display());
+    let mut process = job.start();
+    process.wait_for_epoch(2, PATIENCE).await;
+    for deletions in 1..=3 {
+        let own = read_dir(folder.path()).unwrap().next().expect("the folder of the process").unwrap().path();
+        // Files come while it is deleted.
+        while own.exists() && remove_dir_all(&own).is_err() {}
+        let has_failed = |status: &JobStatus| status.restarts >= deletions && status.phase == Phase::Running;
+        let status = process.wait_for("another attempt", PATIENCE, has_failed).await;
+        process.wait_for_epoch(status.committed_epoch.unwrap_or_default() + 2, PATIENCE).await;
+    }
+    assert_eq!(process.await_end(PATIENCE), End::Finished);
+    assert!(process.log().contains("somebody has deleted the local folder"), "{}", process.log());
+    assert_eq!(read_dir(folder.path()).unwrap().count(), 0, "it goes with the process");
     local.assert_sales();
 }

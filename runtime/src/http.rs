@@ -112,7 +112,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_is_asked_again_and_again() {
-        let address = started(1, Duration::from_secs(600)).await;
+        let address = started(1, Duration::from_mins(10)).await;
         let mut connection = TcpStream::connect(address).await.unwrap();
         for _ in 0..3 {
             asked(&mut connection).await;
